@@ -1,7 +1,9 @@
 """Every error and warning that Volant raises on purpose, as one tree.
 
 Owns the names, their stable codes and whether repeating the same request may help. Knows no transport
-and formats nothing for a terminal. Imports nothing but `builtins`: every program that uses Volant loads it.
+and formats nothing for a terminal. Imports nothing but `builtins`, because every program that uses
+Volant loads it; for the same reason the kinds that few programs meet are in `volant._late_errors` and
+are built on first use.
 
     Error
     |-- AlreadyExistsError                            VOL-ALREADY-EXISTS
@@ -67,6 +69,33 @@ from __future__ import annotations
 
 import builtins
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from volant._late_errors import (
+        DataLossError as DataLossError,
+        ExecTimeoutError as ExecTimeoutError,
+        ImageBuildError as ImageBuildError,
+        InteractiveTimeoutError as InteractiveTimeoutError,
+        InternalAPIWarning as InternalAPIWarning,
+        LogsFetchError as LogsFetchError,
+        ModuleNotMountable as ModuleNotMountable,
+        MountUploadTimeoutError as MountUploadTimeoutError,
+        RequestSizeError as RequestSizeError,
+        SandboxFilesystemDirectoryNotEmptyError as SandboxFilesystemDirectoryNotEmptyError,
+        SandboxFilesystemError as SandboxFilesystemError,
+        SandboxFilesystemFileTooLargeError as SandboxFilesystemFileTooLargeError,
+        SandboxFilesystemIsADirectoryError as SandboxFilesystemIsADirectoryError,
+        SandboxFilesystemNotADirectoryError as SandboxFilesystemNotADirectoryError,
+        SandboxFilesystemNotFoundError as SandboxFilesystemNotFoundError,
+        SandboxFilesystemPathAlreadyExistsError as SandboxFilesystemPathAlreadyExistsError,
+        SandboxFilesystemPermissionError as SandboxFilesystemPermissionError,
+        SandboxTerminatedError as SandboxTerminatedError,
+        SandboxTimeoutError as SandboxTimeoutError,
+        SnapshotCreationError as SnapshotCreationError,
+        VolumeUploadTimeoutError as VolumeUploadTimeoutError,
+        WorkspaceManagementError as WorkspaceManagementError,
+    )
+
 
 class Error(Exception):
     """Any failure that Volant itself reports. Catch it to tell Volant's failures from your own."""
@@ -120,15 +149,6 @@ class ConnectionError(Error, builtins.ConnectionError):
     retryable = True
 
 
-class DataLossError(Error):
-    """Stored data is damaged or gone.
-
-    Restore it from a backup; repeating the request cannot help.
-    """
-
-    code = "VOL-DATA-LOSS"
-
-
 class DeserializationError(Error):
     """A value cannot be unpickled here. Have the same modules and versions on both sides."""
 
@@ -175,18 +195,6 @@ class ConflictError(InvalidError):
     code = "VOL-CONFLICT"
 
 
-class LogsFetchError(Error):
-    """A query for logs cannot be answered. Ask for a shorter span."""
-
-    code = "VOL-LOGS-FETCH"
-
-
-class ModuleNotMountable(Error):
-    """A module that shall travel to containers is not found here. Check its name and `sys.path`."""
-
-    code = "VOL-MODULE-NOT-MOUNTABLE"
-
-
 class NotFoundError(Error):
     """A named or identified thing does not exist, or no longer.
 
@@ -208,84 +216,11 @@ class RemoteError(Error):
     code = "VOL-REMOTE"
 
 
-class ImageBuildError(RemoteError):
-    """A step of an image failed. Read its log and change the step."""
-
-    code = "VOL-IMAGE-BUILD"
-
-    def __init__(
-        self, message: str = "", *, hint: str | None = None, image_id: str | None = None
-    ) -> None:
-        """As `Error`; `image_id` is the image whose build failed."""
-        super().__init__(message, hint=hint)
-        self.image_id = image_id
-
-
-class RequestSizeError(Error):
-    """A value is too large for one request. Split it, or keep it in a volume."""
-
-    code = "VOL-REQUEST-SIZE"
-
-
 class ResourceExhaustedError(Error):
     """A quota, a rate limit or a limit on waiting inputs is reached. Wait, or raise the limit."""
 
     code = "VOL-RESOURCE-EXHAUSTED"
     retryable = True
-
-
-class SandboxFilesystemError(Error):
-    """A file operation in a sandbox failed. The message names the path."""
-
-    code = "VOL-SANDBOX-FILESYSTEM"
-
-
-class SandboxFilesystemDirectoryNotEmptyError(SandboxFilesystemError):
-    """A directory in a sandbox still has entries. Remove it with `recursive=True`."""
-
-    code = "VOL-SANDBOX-DIRECTORY-NOT-EMPTY"
-
-
-class SandboxFilesystemFileTooLargeError(SandboxFilesystemError):
-    """A file in a sandbox is larger than one read may be. Copy it out instead."""
-
-    code = "VOL-SANDBOX-FILE-TOO-LARGE"
-
-
-class SandboxFilesystemIsADirectoryError(SandboxFilesystemError):
-    """A path in a sandbox is a directory where a file is needed. Name a file."""
-
-    code = "VOL-SANDBOX-IS-A-DIRECTORY"
-
-
-class SandboxFilesystemNotADirectoryError(SandboxFilesystemError):
-    """A path in a sandbox is a file where a directory is needed. Name a directory."""
-
-    code = "VOL-SANDBOX-NOT-A-DIRECTORY"
-
-
-class SandboxFilesystemNotFoundError(SandboxFilesystemError):
-    """A path does not exist in the sandbox. List its parent."""
-
-    code = "VOL-SANDBOX-PATH-NOT-FOUND"
-
-
-class SandboxFilesystemPathAlreadyExistsError(SandboxFilesystemError):
-    """A path exists in the sandbox already. Remove it, or choose another."""
-
-    code = "VOL-SANDBOX-PATH-EXISTS"
-
-
-class SandboxFilesystemPermissionError(SandboxFilesystemError):
-    """The sandbox's own permissions forbid it. Change mode or owner in the sandbox."""
-
-    code = "VOL-SANDBOX-PERMISSION"
-
-
-class SandboxTerminatedError(Error):
-    """The sandbox was ended by `terminate()` or by the platform. Create a new one."""
-
-    code = "VOL-SANDBOX-TERMINATED"
 
 
 class SerializationError(Error):
@@ -304,22 +239,10 @@ class ServiceError(Error):
     retryable = True
 
 
-class SnapshotCreationError(Error):
-    """A snapshot could not be finished. The message names the reason."""
-
-    code = "VOL-SNAPSHOT-CREATION"
-
-
 class TimeoutError(Error, builtins.TimeoutError):
     """Something took longer than it was given. Give it more time, or ask again later."""
 
     code = "VOL-TIMEOUT"
-
-
-class ExecTimeoutError(TimeoutError):
-    """A command in a sandbox ran longer than its `timeout`. Raise the timeout."""
-
-    code = "VOL-EXEC-TIMEOUT"
 
 
 class FunctionTimeoutError(TimeoutError):
@@ -331,37 +254,10 @@ class FunctionTimeoutError(TimeoutError):
     code = "VOL-FUNCTION-TIMEOUT"
 
 
-class InteractiveTimeoutError(TimeoutError):
-    """No terminal connected in time. Try again."""
-
-    code = "VOL-INTERACTIVE-TIMEOUT"
-    retryable = True
-
-
-class MountUploadTimeoutError(TimeoutError):
-    """Source files took too long to send. Send fewer files, or try again."""
-
-    code = "VOL-MOUNT-UPLOAD-TIMEOUT"
-    retryable = True
-
-
 class OutputExpiredError(TimeoutError):
     """The result is no longer kept. Call the function again."""
 
     code = "VOL-OUTPUT-EXPIRED"
-
-
-class SandboxTimeoutError(TimeoutError):
-    """A sandbox reached the end of its lifetime. Create it with a longer `timeout`."""
-
-    code = "VOL-SANDBOX-TIMEOUT"
-
-
-class VolumeUploadTimeoutError(TimeoutError):
-    """Files took too long to send to a volume. Send fewer at once, or try again."""
-
-    code = "VOL-VOLUME-UPLOAD-TIMEOUT"
-    retryable = True
 
 
 class UnimplementedError(Error):
@@ -374,12 +270,6 @@ class VersionError(Error):
     """Client and daemon are of versions that do not fit. Upgrade the older one."""
 
     code = "VOL-VERSION"
-
-
-class WorkspaceManagementError(Error):
-    """An administrative request failed. The message names the reason."""
-
-    code = "VOL-WORKSPACE-MANAGEMENT"
 
 
 class InputCancellation(BaseException):
@@ -402,10 +292,6 @@ class DeprecationError(UserWarning):
     """Something is about to go, or has gone. Use the successor that the message names."""
 
 
-class InternalAPIWarning(UserWarning):
-    """Something without a promise of stability was used. Expect it to change."""
-
-
 class ServerWarning(UserWarning):
     """The daemon has something to say about a request that succeeded otherwise."""
 
@@ -416,12 +302,21 @@ def error_from_code(code: str, message: str, *, hint: str | None = None) -> Erro
     Returns:
         The class of that code, or a plain `Error` with that code if this version does not know it.
     """
-    pending: list[type[Error]] = [Error]
-    while pending:
-        kind = pending.pop()
-        if kind.code == code and kind.__module__ == __name__:
+    from volant import _late_errors
+
+    for kind in [*globals().values(), *vars(_late_errors).values()]:
+        if isinstance(kind, type) and issubclass(kind, Error) and kind.code == code:
             return kind(message, hint=hint)
-        pending.extend(kind.__subclasses__())
     unknown = Error(message, hint=hint)
     unknown.code = code
     return unknown
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> type:
+        from volant import _late_errors
+
+        if name in _late_errors.NAMES:
+            return getattr(_late_errors, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
