@@ -1,0 +1,36 @@
+"""Fixtures that every tier may use. Keep it short: a fixture of one tier lives with that tier."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import stop_daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> None:
+    """The tests see no setting of the person who runs them."""
+    for name in [name for name in os.environ if name.startswith("VOLANT_")]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def volant_home(
+    tmp_path_factory: pytest.TempPathFactory, _no_settings_from_outside: None
+) -> Iterator[Path]:
+    """A private VOLANT_HOME for this run, also in `os.environ`; its daemon ends with it."""
+    home = tmp_path_factory.mktemp("home", numbered=False)
+    home.chmod(0o700)
+    os.environ["VOLANT_HOME"] = str(home)
+    try:
+        yield home
+    finally:
+        del os.environ["VOLANT_HOME"]
+        stop_daemon(home)
