@@ -1,12 +1,12 @@
 """The errors that few programs meet: built when first named, so that no start pays for them.
 
-Part of `volant.errors`, which draws the whole tree and gives these out under its own name. Import them
-from there.
+Part of `volant.errors`, which draws the whole tree and gives these out under its own name. Import
+them from there.
 """
 
 from __future__ import annotations
 
-from volant.errors import Error, RemoteError, TimeoutError  # noqa: A004  # the tree's own name
+from volant.errors import Error, RemoteError, TimeoutError
 
 
 class DataLossError(Error):

@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+
 from tests.support import ROOT
 
 if TYPE_CHECKING:

@@ -1,0 +1,120 @@
+"""Writes the pages below docs/reference that are made from the code.
+
+python docs/generate.py            write them
+python docs/generate.py --check    exit 1 and say which are out of date
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from volant import _late_errors, config, errors
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTICE = "<!-- made by docs/generate.py: change the code instead, then run scripts/docs -->\n\n"
+
+
+def _children() -> dict[type, list[type[BaseException]]]:
+    """Direct subclasses among our own classes, by name."""
+    ours = {
+        kind
+        for kind in [*vars(errors).values(), *vars(_late_errors).values()]
+        if isinstance(kind, type) and issubclass(kind, BaseException)
+    }
+    found: dict[type, list[type[BaseException]]] = {}
+    for kind in sorted(ours, key=lambda kind: kind.__name__):
+        found.setdefault(kind.__bases__[0], []).append(kind)
+    return found
+
+
+def _sentences(kind: type) -> tuple[str, str]:
+    """When it is raised and what to do, from the docstring."""
+    words = " ".join((kind.__doc__ or "").split())
+    when, _, what = words.partition(". ")
+    return when.removesuffix("."), what
+
+
+def errors_page() -> str:
+    """The tree of errors as one table, and the warnings as another."""
+    children = _children()
+    rows = ["| class | code | retryable | raised when | what to do |", "|---|---|---|---|---|"]
+
+    def walk(kind: type[BaseException], depth: int) -> None:
+        when, what = _sentences(kind)
+        indent = "&nbsp;&nbsp;" * depth
+        retryable = "yes" if kind.retryable else ""
+        rows.append(f"| {indent}`{kind.__name__}` | {kind.code} | {retryable} | {when} | {what} |")
+        for child in children.get(kind, []):
+            walk(child, depth + 1)
+
+    walk(errors.Error, 0)
+    walk(errors.InputCancellation, 0)
+    warnings = ["| warning | issued when | what to do |", "|---|---|---|"]
+    for kind in children[UserWarning]:
+        when, what = _sentences(kind)
+        warnings.append(f"| `{kind.__name__}` | {when} | {what} |")
+    return "\n".join(
+        [
+            "# Errors",
+            "",
+            f"{NOTICE}All are in `volant.errors`. Indentation shows inheritance: `except",
+            "volant.Error` catches every failure that Volant reports, and none of your own function,",
+            "which is raised as its own type. Every error has `message`, `hint`, `code` and",
+            "`retryable`; a retryable one may pass when the same request is made again. Codes are",
+            "forever.",
+            "",
+            "`TimeoutError` and `ConnectionError` are also Python's builtins of these names.",
+            "`InputCancellation` is a `BaseException`, so that `except Exception` lets it pass.",
+            "",
+            *rows,
+            "",
+            "## Warnings",
+            "",
+            *warnings,
+            "",
+        ]
+    )
+
+
+def config_page() -> str:
+    """All settings, their defaults and meaning."""
+    rows = ["| setting | variable | default | kind | meaning |", "|---|---|---|---|---|"]
+    for name, (default, kind, meaning) in config.SETTINGS.items():
+        rows.append(f"| `{name}` | `VOLANT_{name.upper()}` | `{default}` | {kind} | {meaning} |")
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            f"{NOTICE}A flag wins over an environment variable, that over the file `config.toml`",
+            "in Volant's home, and that over the default. An unknown name in either is an error.",
+            "`volant config show` prints each value in force and where it came from.",
+            "",
+            *rows,
+            "",
+        ]
+    )
+
+
+PAGES = {"errors.md": errors_page, "config.md": config_page}
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check all pages."""
+    stale = []
+    for name, make in PAGES.items():
+        path, text = REFERENCE / name, make()
+        if path.exists() and path.read_text() == text:
+            continue
+        stale.append(name)
+        if "--check" not in arguments:
+            REFERENCE.mkdir(exist_ok=True)
+            path.write_text(text)
+    if stale and "--check" in arguments:
+        print(f"out of date, run scripts/docs: {', '.join(stale)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
