@@ -1,0 +1,102 @@
+"""Volant: ordinary Python functions in autoscaled, isolated containers on machines you own.
+
+    import volant
+
+    app = volant.App("hello")
+
+    @app.function()
+    def square(x: int) -> int:
+        return x * x
+
+    @app.local_entrypoint()
+    def main() -> None:
+        print(square.remote(7))          # `volant run hello.py`
+
+Names are loaded on first use, so that importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from volant.version import VERSION as __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from volant.errors import Error as Error
+    from volant.sdk.app import App as App
+    from volant.sdk.call import FunctionCall as FunctionCall
+    from volant.sdk.function import Function as Function
+    from volant.sdk.image import Image as Image
+    from volant.sdk.ambient import (
+        current_function_call_id as current_function_call_id,
+        current_input_id as current_input_id,
+        is_local as is_local,
+    )
+    from volant.sdk.output import enable_output as enable_output
+    from volant.sdk.retries import Retries as Retries
+
+#: Public name -> the module that defines it.
+_HOME = {
+    "App": "volant.sdk.app",
+    "Error": "volant.errors",
+    "Function": "volant.sdk.function",
+    "FunctionCall": "volant.sdk.call",
+    "Image": "volant.sdk.image",
+    "Retries": "volant.sdk.retries",
+    "current_function_call_id": "volant.sdk.ambient",
+    "current_input_id": "volant.sdk.ambient",
+    "enable_output": "volant.sdk.output",
+    "is_local": "volant.sdk.ambient",
+}
+
+#: Names of the programming model whose feature is not there yet: using one says so.
+_PLANNED = frozenset({
+    "Client", "CloudBucketMount", "Cluster", "Cls", "Cron", "Dict", "Environment",
+    "FilePatternMatcher", "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
+    "SandboxSnapshot", "SchedulerPlacement", "Secret", "Server", "Tunnel", "Volume", "Workspace",
+    "asgi_app", "batched", "clustered", "concurrent", "enter", "exit", "fastapi_endpoint",
+    "forward", "interact", "method", "parameter", "sessioned", "web_endpoint", "web_server",
+    "wsgi_app",
+})  # fmt: skip
+
+__all__ = [
+    "App",
+    "Error",
+    "Function",
+    "FunctionCall",
+    "Image",
+    "Retries",
+    "__version__",
+    "current_function_call_id",
+    "current_input_id",
+    "enable_output",
+    "is_local",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is not None:
+        __import__(home)
+        import sys
+
+        value: object = getattr(sys.modules[home], name)
+        globals()[name] = value
+        return value
+    if name in _PLANNED:
+        from volant.sdk.planned import Planned
+
+        return Planned(name)
+    raise AttributeError(f"module 'volant' has no attribute {name!r}{_suggestion(name)}")
+
+
+def _suggestion(name: str) -> str:
+    if name.startswith("_"):
+        return ""
+    import difflib
+
+    near = difflib.get_close_matches(name, [*_HOME, *_PLANNED], n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

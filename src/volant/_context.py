@@ -1,0 +1,25 @@
+"""What a process knows of its place: on a user's machine, or in a container and in which input.
+
+Written by the runner, read by the SDK. In a client every field keeps its default.
+"""
+
+from __future__ import annotations
+
+from _contextvars import ContextVar
+
+#: Id of this container (`ta-…`), "" outside one.
+container_id = ""
+#: Descriptor of this container's own connection to the hub, for calls made by user code.
+sdk_fd: int | None = None
+#: Id of the app this container belongs to (`ap-…`).
+app_id = ""
+#: Functions of that app by name -> the number they have on the container's connection.
+function_numbers: dict[str, int] = {}
+
+#: (call id, index of the input) that runs in this context.
+current_input: ContextVar[tuple[str, int] | None] = ContextVar("volant_input", default=None)
+
+
+def in_container() -> bool:
+    """True where user code runs remotely."""
+    return bool(container_id)

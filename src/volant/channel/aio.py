@@ -1,0 +1,100 @@
+"""Waiting on a channel from asyncio, without a thread.
+
+The running event loop watches the channel's descriptor; whoever reads a frame, this loop or a
+thread that leads, completes the future of the waiter it belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from _thread import get_ident
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from volant.channel.channel import Channel, Waiter
+
+
+class _Watch:
+    """How many coroutines of one loop wait on one channel, and the descriptor watched for them."""
+
+    __slots__ = ("channel", "count", "fd", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
+        self.loop = loop
+        self.channel = channel
+        self.count = 0
+        self.fd = -1
+
+    def enter(self) -> None:
+        self.count += 1
+        self._follow_descriptor()
+
+    def leave(self) -> None:
+        self.count -= 1
+        if self.count == 0:
+            self.loop.remove_reader(self.fd)
+            self.fd = -1
+
+    def _follow_descriptor(self) -> None:
+        fd = -1 if self.channel.closed else self.channel.fileno()
+        if fd != self.fd:
+            if self.fd >= 0:
+                self.loop.remove_reader(self.fd)
+            if fd >= 0:
+                self.loop.add_reader(fd, self._on_readable)
+            self.fd = fd
+
+    def _on_readable(self) -> None:
+        self.channel.pump()
+        self._follow_descriptor()  # a reconnect has replaced it
+
+
+_watches: dict[tuple[int, int], _Watch] = {}
+
+
+async def wait(channel: Channel, waiter: Waiter, timeout_s: float | None = None) -> None:
+    """Return when `waiter.ready`.
+
+    Raises:
+        TimeoutError: after `timeout_s` (the one of `volant.errors`, a builtin TimeoutError).
+        BaseException: the waiter's error.
+    """
+    loop = asyncio.get_running_loop()
+    watch = _watches.setdefault((id(loop), id(channel)), _Watch(loop, channel))
+    watch.enter()
+    try:
+        if not waiter.ready:
+            await asyncio.wait_for(_fed(loop, waiter), timeout_s)
+    except asyncio.TimeoutError:
+        from volant.errors import TimeoutError
+
+        raise TimeoutError("no answer within the given time") from None
+    finally:
+        waiter.notify = None
+        watch.leave()
+        if watch.count == 0:
+            _watches.pop((id(loop), id(channel)), None)
+    if waiter.error is not None:
+        raise waiter.error
+
+
+async def _fed(loop: asyncio.AbstractEventLoop, waiter: Waiter) -> None:
+    thread = get_ident()
+    while not waiter.ready:
+        future: asyncio.Future[None] = loop.create_future()
+
+        def complete(future: asyncio.Future[None] = future) -> None:
+            if not future.done():
+                future.set_result(None)
+
+        def notify() -> None:
+            if get_ident() == thread:
+                complete()
+            else:
+                loop.call_soon_threadsafe(complete)
+
+        waiter.notify = notify
+        if waiter.ready:  # fed between the look and the registration
+            return
+        await future

@@ -1,0 +1,392 @@
+"""The one connection of a process to the hub, and how threads share it.
+
+    thread A ──wait──► leader: reads the socket, hands each frame to the waiter it belongs to
+    thread B ──wait──► follower: sleeps until its waiter is fed, or until it becomes the leader
+
+The thread that waits for an answer reads the socket itself, so that a call costs no thread
+switch. When the leader has its answer it wakes one follower to take over. After a lost
+connection the leader connects again (starting the daemon if need be) and every waiter
+resubmits what it still waits for; ids make that idempotent.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+from _thread import allocate_lock
+from itertools import count
+from time import monotonic
+
+from volant import ids
+from volant.channel import daemon
+from volant.errors import ConnectionError, Error, TimeoutError, VersionError
+from volant.version import VERSION
+from volant.wire import frames, values
+from volant.wire.stream import FrameStream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _thread import LockType
+    from collections.abc import Callable
+    from typing import Any
+
+    import _socket
+
+#: Times that a lost connection is made again before every waiter fails.
+RECONNECT_ATTEMPTS_MAX = 3
+
+
+class Waiter:
+    """What a thread waits for on a channel. Subclasses decide what a frame means.
+
+    `ready` says that the waiting thread has something to do; `error` that waiting is over.
+    """
+
+    __slots__ = ("error", "notify", "ready")
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.error: BaseException | None = None
+        #: Called from whichever thread feeds this waiter (the asyncio face sets it).
+        self.notify: Callable[[], None] | None = None
+
+    def on_result(self, flags: int, head: tuple[int, int, int, int], section: bytes,
+                  fd: int | None) -> None:  # fmt: skip
+        """Take one RESULT frame."""
+        raise NotImplementedError
+
+    def on_reply(self, reply: dict[str, Any]) -> None:
+        """Take the answer to a request."""
+        raise NotImplementedError
+
+    def resubmit(self) -> list[tuple[bytes, int | None]]:
+        """Frames to send again after the connection was lost."""
+        raise NotImplementedError
+
+    def fail(self, error: BaseException) -> None:
+        """End the waiting with an error."""
+        self.error = error
+        self.ready = True
+
+
+class RequestWaiter(Waiter):
+    """Waits for the one reply to a control request."""
+
+    __slots__ = ("frame", "reply")
+
+    def __init__(self, frame: bytes) -> None:
+        super().__init__()
+        self.frame = frame
+        self.reply: dict[str, Any] = {}
+
+    def on_reply(self, reply: dict[str, Any]) -> None:
+        self.reply = reply
+        self.ready = True
+
+    def on_result(self, flags: int, head: tuple[int, int, int, int], section: bytes,
+                  fd: int | None) -> None:  # fmt: skip
+        if fd is not None:
+            os.close(fd)
+
+    def resubmit(self) -> list[tuple[bytes, int | None]]:
+        return [(self.frame, None)]
+
+
+class Channel:
+    """A connection to the hub that many threads may use at once."""
+
+    def __init__(self, sock: _socket.socket, home: str | None) -> None:
+        """Take over a connected socket.
+
+        Args:
+            home: where to find the daemon again after a lost connection; None when the
+                connection cannot be made again (a container's).
+        """
+        self.home = home
+        self.session = ids.new_session()
+        self.hub: dict[str, Any] = {}
+        self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
+        #: Called after a reconnect, before the waiters resubmit (opens the apps again).
+        self.on_reconnect: list[Callable[[], None]] = []
+        self.closed = False
+        self._stream = FrameStream(sock)
+        self._numbers = count(1)
+        self._waiters: dict[int, Waiter] = {}
+        self._send_lock = allocate_lock()
+        self._leader = allocate_lock()
+        self._followers_lock = allocate_lock()
+        self._followers: dict[Waiter, LockType] = {}
+        self._pid = os.getpid()
+
+    # -- sending
+
+    def next_number(self) -> int:
+        """A number for a call or request, unique in this session."""
+        return next(self._numbers)
+
+    def register(self, number: int, waiter: Waiter) -> None:
+        """Route what comes for `number` to `waiter`."""
+        self._waiters[number] = waiter
+
+    def unregister(self, number: int) -> None:
+        """Stop routing; what still comes for `number` is dropped."""
+        self._waiters.pop(number, None)
+
+    def send(self, frame: bytes, fd: int | None = None) -> None:
+        """Send a frame that a registered waiter would resubmit if the connection breaks."""
+        with self._send_lock:
+            try:
+                self._stream.send(frame, fd)
+            except (BrokenPipeError, ConnectionResetError):
+                if self.home is None or self.closed:
+                    raise ConnectionError("the connection to the hub is closed") from None
+                # The next read sees the end of the stream, reconnects and resubmits.
+
+    def request(self, op: str, **fields: object) -> dict[str, Any]:
+        """Send a control request and wait for its reply.
+
+        Raises:
+            Error: the one the hub answered with.
+            ConnectionError: when the hub cannot be reached.
+        """
+        number = self.next_number()
+        body = values.encode({"id": number, "op": op, **fields})
+        waiter = RequestWaiter(frames.control(frames.REQUEST, body))
+        self.register(number, waiter)
+        try:
+            self.send(waiter.frame)
+            self.wait(waiter)
+        finally:
+            self.unregister(number)
+        raise_reply_error(waiter.reply)
+        return waiter.reply
+
+    def tell(self, op: str, **fields: object) -> None:
+        """Send a control event that has no answer."""
+        self.send(frames.control(frames.EVENT, values.encode({"op": op, **fields})))
+
+    # -- waiting
+
+    def wait(self, waiter: Waiter, timeout_s: float | None = None) -> None:
+        """Return when `waiter.ready`; lead or follow until then.
+
+        Raises:
+            TimeoutError: after `timeout_s`.
+            BaseException: the waiter's error.
+        """
+        deadline = None if timeout_s is None else monotonic() + timeout_s
+        while not waiter.ready:
+            if self._leader.acquire(False):
+                self._lead_and_hand_over(waiter, deadline)
+            else:
+                self._follow(waiter, deadline)
+        if waiter.error is not None:
+            raise waiter.error
+
+    def _lead_and_hand_over(self, waiter: Waiter, deadline: float | None) -> None:
+        try:
+            while not waiter.ready:
+                if deadline is not None and not self._readable(deadline):
+                    raise TimeoutError("no answer within the given time")
+                self._read_once()
+        finally:
+            self._leader.release()
+            self._promote()
+
+    def _follow(self, waiter: Waiter, deadline: float | None) -> None:
+        gate = allocate_lock()
+        gate.acquire()
+        with self._followers_lock:
+            self._followers[waiter] = gate
+        try:
+            # The leader may have left before we were listed: look once more.
+            if self._leader.acquire(False):
+                self._lead_and_hand_over(waiter, deadline)
+            elif not waiter.ready:
+                timeout_s = -1 if deadline is None else max(0.0, deadline - monotonic())
+                if not gate.acquire(True, timeout_s):
+                    raise TimeoutError("no answer within the given time")
+        finally:
+            with self._followers_lock:
+                self._followers.pop(waiter, None)
+
+    def _promote(self) -> None:
+        if not self._followers:
+            return
+        with self._followers_lock:
+            for gate in self._followers.values():
+                if gate.locked():
+                    gate.release()
+                    return
+
+    def _readable(self, deadline: float) -> bool:
+        poll = select.poll()
+        poll.register(self._stream.sock.fileno(), select.POLLIN)
+        return bool(poll.poll(max(0.0, deadline - monotonic()) * 1000))
+
+    def pump(self) -> None:
+        """Handle what is there, without blocking, unless another thread reads already."""
+        if self._leader.acquire(False):
+            try:
+                self._dispatch(self._stream.receive_nowait())
+            finally:
+                self._leader.release()
+                self._promote()
+
+    def fileno(self) -> int:
+        """The descriptor to watch for reading."""
+        return self._stream.sock.fileno()
+
+    # -- reading (leader only)
+
+    def _read_once(self) -> None:
+        try:
+            received = self._stream.receive()
+        except ConnectionResetError:
+            received = None
+        self._dispatch(received)
+
+    def _dispatch(self, received: list[tuple[int, int, bytes]] | None) -> None:
+        if received is None:
+            self._on_lost()
+            return
+        for kind, flags, body in received:
+            if kind == frames.RESULT:
+                head = frames.HOT.unpack_from(body)
+                fd = self._stream.take_fd() if flags & frames.HAS_FD else None
+                waiter = self._waiters.get(head[0])
+                if waiter is None:
+                    if fd is not None:
+                        os.close(fd)
+                    continue
+                waiter.on_result(flags, head, body[frames.HOT.size :], fd)
+                self._fed(waiter)
+            elif kind == frames.REPLY:
+                reply = values.decode_map(body)
+                waiter = self._waiters.get(reply["id"])  # type: ignore[arg-type]
+                if waiter is not None:
+                    waiter.on_reply(reply)
+                    self._fed(waiter)
+            elif kind == frames.EVENT:
+                self.on_event(values.decode_map(body))
+
+    def _fed(self, waiter: Waiter) -> None:
+        if waiter.notify is not None:
+            waiter.notify()
+        elif self._followers:
+            with self._followers_lock:
+                gate = self._followers.get(waiter)
+                if gate is not None and gate.locked():
+                    gate.release()
+
+    # -- losing and finding the hub again
+
+    def _on_lost(self) -> None:
+        error: BaseException = ConnectionError("the connection to the hub was lost")
+        if self.home is not None and not self.closed:
+            for _ in range(RECONNECT_ATTEMPTS_MAX):
+                try:
+                    self._reconnect()
+                    return
+                except (OSError, Error) as failure:
+                    error = failure
+        self.closed = True
+        for waiter in list(self._waiters.values()):
+            waiter.fail(error)
+            self._fed(waiter)
+
+    def _reconnect(self) -> None:
+        assert self.home is not None
+        with self._send_lock:
+            self._stream.close()
+            self._stream = FrameStream(daemon.connect_or_start(self.home))
+        self.greet()
+        for callback in self.on_reconnect:
+            callback()
+        for waiter in list(self._waiters.values()):
+            for frame, fd in waiter.resubmit():
+                self.send(frame, fd)
+
+    def greet(self) -> None:
+        """Say who we are, learn who the hub is; leader only, or before any other thread.
+
+        Raises:
+            VersionError: when hub and client are of different versions.
+        """
+        hello = {"id": 0, "op": "hello", "protocol": frames.PROTOCOL, "version": VERSION,
+                 "session": self.session, "pid": os.getpid()}  # fmt: skip
+        with self._send_lock:
+            self._stream.send(frames.control(frames.REQUEST, values.encode(hello)))
+        self.hub = self._read_reply(0)
+        raise_reply_error(self.hub)
+        if self.hub["version"] != VERSION:
+            raise VersionError(
+                f"the daemon is version {self.hub['version']}, this client is {VERSION}",
+                hint="run `volant server stop`; the next command starts the new one",
+            )
+
+    def direct_request(self, op: str, **fields: object) -> dict[str, Any]:
+        """`request` for the thread that leads already (during a reconnect)."""
+        number = self.next_number()
+        body = values.encode({"id": number, "op": op, **fields})
+        with self._send_lock:
+            self._stream.send(frames.control(frames.REQUEST, body))
+        reply = self._read_reply(number)
+        raise_reply_error(reply)
+        return reply
+
+    def _read_reply(self, number: int) -> dict[str, Any]:
+        while True:
+            received = self._stream.receive()
+            if received is None:
+                raise ConnectionError("the hub closed the connection")
+            for position, (kind, _, body) in enumerate(received):
+                if kind == frames.REPLY:
+                    reply = values.decode_map(body)
+                    if reply["id"] == number:
+                        self._dispatch(received[position + 1 :])
+                        return reply
+                self._dispatch([received[position]])
+
+    def close(self) -> None:
+        """Close the connection; waiters fail."""
+        self.closed = True
+        self._stream.close()
+
+
+def raise_reply_error(reply: dict[str, Any]) -> None:
+    """Raise the error that a reply carries, if any."""
+    if "fault" in reply:
+        from volant.wire.faults import decode_fault
+
+        raise decode_fault(reply["fault"])
+
+
+def open_channel(home: str) -> Channel:
+    """Connect to the daemon of `home`, starting or replacing it when needed.
+
+    Raises:
+        ConnectionError: when it cannot be started.
+    """
+    channel = Channel(daemon.connect_or_start(home), home)
+    try:
+        channel.greet()
+    except VersionError:
+        _replace_daemon(home)
+        channel = Channel(daemon.connect_or_start(home), home)
+        channel.greet()
+    return channel
+
+
+def _replace_daemon(home: str) -> None:
+    """Ask a daemon of another version to stop, and wait until it has."""
+    sock = daemon.connect(home)
+    if sock is None:
+        return
+    stream = FrameStream(sock)
+    stop = {"id": 1, "op": "server_stop", "reason": f"replaced by version {VERSION}"}
+    stream.send(frames.control(frames.REQUEST, values.encode(stop)))
+    while stream.receive() is not None:
+        pass  # its end of the connection closes when it is gone
+    stream.close()

@@ -1,0 +1,134 @@
+"""Settings, read once: flag > environment > file > default, each with its origin.
+
+The file is `config.toml` in the home directory of Volant; environment variables are
+`VOLANT_<SETTING>`. An unknown setting in either is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from volant.errors import InvalidError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Every setting with its default, kind and meaning; `docs/reference/config.md` lists them.
+SETTINGS: dict[str, tuple[object, str, str]] = {
+    "home": ("~/.volant", "path", "directory of the daemon's socket, sources, logs and scratch"),
+    "isolation": ("auto", "rung", "rung of the isolation ladder: auto, container or process"),
+    "idle_timeout_s": (1800.0, "seconds", "the daemon stops after this long without an app"),
+    "zygote_count_max": (8, "count", "zygotes kept for later runs, least recently used go first"),
+    "spare_containers": (1, "count", "containers forked ahead of demand for each zygote"),
+    "memory_limit_mib": (0, "MiB", "memory of all containers together, 0 for 90 % of the machine"),
+    "disk_reserve_mib": (2048, "MiB", "free disk below which the largest writer is stopped"),
+    "log_bytes_max": (16 << 20, "bytes", "log kept for each app; the oldest half goes first"),
+    "traceback": (False, "switch", "show Volant's own frames in tracebacks"),
+}  # fmt: skip
+RUNGS = ("auto", "container", "process")
+#: Variables that begin with VOLANT_ and are no settings: what a container is told of itself.
+_NOT_SETTINGS = frozenset({"VOLANT_CONTAINER_ID", "VOLANT_APP_ID", "VOLANT_IS_REMOTE"})
+
+
+class Config:
+    """Effective settings. `values[name]` is the value, `origins[name]` where it came from."""
+
+    __slots__ = ("origins", "values")
+
+    def __init__(self, values: dict[str, object], origins: dict[str, str]) -> None:
+        self.values = values
+        self.origins = origins
+
+    @property
+    def home(self) -> str:
+        """Absolute path of Volant's directory."""
+        return os.path.abspath(os.path.expanduser(str(self.values["home"])))
+
+    def text(self, name: str) -> str:
+        """A setting as text."""
+        return str(self.values[name])
+
+    def number(self, name: str) -> float:
+        """A setting as a number."""
+        value = self.values[name]
+        assert isinstance(value, (int, float)), name
+        return value
+
+
+def load(
+    environ: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None
+) -> Config:
+    """Read the settings.
+
+    Raises:
+        InvalidError: for an unknown setting or a value that does not fit, naming both.
+    """
+    environ = os.environ if environ is None else environ
+    values = {name: default for name, (default, _, _) in SETTINGS.items()}
+    origins = dict.fromkeys(SETTINGS, "default")
+    given = _from_environment(environ)
+    home = given.get("home", values["home"])
+    path = os.path.join(os.path.abspath(os.path.expanduser(str(home))), "config.toml")
+    for origin, layer in (
+        (path, _from_file(path)),
+        ("environment", given),
+        ("flag", dict(flags or {})),
+    ):
+        for name, value in layer.items():
+            values[name] = _checked(name, value, origin)
+            origins[name] = origin
+    return Config(values, origins)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    return {
+        key[7:].lower(): value
+        for key, value in environ.items()
+        if key.startswith("VOLANT_") and key not in _NOT_SETTINGS
+    }
+
+
+def _from_file(path: str) -> dict[str, object]:
+    if not os.path.exists(path):
+        return {}
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidError(f"{path} is not valid TOML: {error}") from error
+
+
+def _checked(name: str, value: object, origin: str) -> object:
+    if name not in SETTINGS:
+        import difflib
+
+        near = difflib.get_close_matches(name, SETTINGS, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(SETTINGS)}"
+        raise InvalidError(f"unknown setting `{name}` ({origin})", hint=hint)
+    default = SETTINGS[name][0]
+    try:
+        if isinstance(default, bool):
+            return value if isinstance(value, bool) else _switch(str(value))
+        if isinstance(default, (int, float)):
+            number = type(default)(str(value))
+            if number < 0:
+                raise ValueError(value)
+            return number
+    except ValueError:
+        raise InvalidError(f"setting `{name}` cannot be {value!r} ({origin})") from None
+    if name == "isolation" and value not in RUNGS:
+        raise InvalidError(
+            f"setting `isolation` cannot be {value!r} ({origin})", hint=f"one of {RUNGS}"
+        )
+    return value
+
+
+def _switch(value: str) -> bool:
+    if value.lower() in ("1", "true", "yes", "on"):
+        return True
+    if value.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError(value)

@@ -1,0 +1,197 @@
+"""How one input is run: plain function, coroutine function, generator, async generator.
+
+Each form unpickles the arguments, runs user code on the main thread and hands the result to
+the outbox. Whatever user code raises, BaseException included, becomes the input's fault.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from time import perf_counter_ns
+
+from volant.errors import InputCancellation, SerializationError
+from volant.wire import frames
+from volant.wire.payloads import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+
+    from collections.abc import Callable
+    from typing import Any
+
+    from volant.runner.loop import Outbox, Runner
+
+#: Values of a generator that may be under way to a client which has not taken them.
+STREAM_WINDOW = 1024
+
+
+class Execute:
+    """Runs a plain function; the other forms override `_call`."""
+
+    def __init__(self, raw: Callable[..., Any], runner: Runner) -> None:
+        self.raw = raw
+        self.runner = runner
+
+    def run(self, item: tuple[int, bytes] | tuple[int, bytes, int], out: Outbox) -> None:
+        """Run one input and add its result to `out`."""
+        runner = self.runner
+        begun = perf_counter_ns()
+        try:
+            args, kwargs = loads(item[0], item[1], item[2] if len(item) == 3 else None)
+            runner.in_user_code = True
+            value = self._call(args, kwargs, out)
+            runner.in_user_code = False
+        except BaseException as exc:  # noqa: BLE001  # user code may raise anything
+            runner.in_user_code = False
+            out.exec_ns += perf_counter_ns() - begun
+            self._failed(exc, out)
+            return
+        out.exec_ns += perf_counter_ns() - begun
+        self._finish(value, out)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], out: Outbox) -> Any:
+        return self.raw(*args, **kwargs)
+
+    def _finish(self, value: Any, out: Outbox) -> None:
+        try:
+            kind, payload, fd = dumps(value)
+        except Exception as exc:  # noqa: BLE001  # pickling runs user code
+            error = SerializationError(
+                f"the result of type {type(value).__name__} cannot be pickled",
+                hint="return plain data, or something that pickles",
+            )
+            error.__cause__ = exc
+            out.add_fault(error)
+            return
+        out.add(kind, payload, fd)
+
+    def _failed(self, exc: BaseException, out: Outbox) -> None:
+        if isinstance(exc, SystemExit):
+            import traceback
+
+            traceback.print_exception(type(exc), exc, exc.__traceback__, file=sys.stderr)
+        out.add_fault(exc)
+
+
+class ExecuteAsync(Execute):
+    """Runs a coroutine function on one event loop that lives as long as the container."""
+
+    def __init__(self, raw: Callable[..., Any], runner: Runner) -> None:
+        super().__init__(raw, runner)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The container's event loop, which also hears cancellations from the hub."""
+        if self._loop is None:
+            import asyncio
+
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return self._loop
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], out: Outbox) -> Any:
+        return self._complete(self.raw(*args, **kwargs))
+
+    def _complete(self, awaitable: Any) -> Any:
+        loop = self.loop()
+        task = loop.create_task(_as_coroutine(awaitable))
+        self.runner.in_user_code = False  # the loop itself listens: no signal is needed
+
+        def on_readable() -> None:
+            self.runner._take(self.runner.stream.receive_nowait())
+            if self.runner.current is not None and self.runner.current.cancelled:
+                task.cancel()
+
+        fd = self.runner.stream.sock.fileno()
+        loop.add_reader(fd, on_readable)
+        try:
+            return loop.run_until_complete(task)
+        finally:
+            loop.remove_reader(fd)
+
+
+async def _as_coroutine(awaitable: Any) -> Any:
+    return await awaitable
+
+
+class ExecuteGenerator(Execute):
+    """Runs a generator function: every value is sent as it is yielded."""
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], out: Outbox) -> Any:
+        stream = ValueStream(self.runner, out)
+        generator = self.raw(*args, **kwargs)
+        try:
+            for value in generator:
+                stream.send(value)
+        finally:
+            close = getattr(generator, "close", None)
+            if close is not None:
+                close()
+        return stream.sequence
+
+    def _finish(self, value: Any, out: Outbox) -> None:
+        out.add(frames.EXHAUSTED, int(value).to_bytes(8, "little"))
+
+
+class ExecuteAsyncGenerator(ExecuteAsync):
+    """Runs an async generator function."""
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], out: Outbox) -> Any:
+        stream = ValueStream(self.runner, out)
+
+        async def pump() -> int:
+            async for value in self.raw(*args, **kwargs):
+                stream.send(value)
+            return stream.sequence
+
+        return self._complete(pump())
+
+    def _finish(self, value: Any, out: Outbox) -> None:
+        out.add(frames.EXHAUSTED, int(value).to_bytes(8, "little"))
+
+
+class ValueStream:
+    """The values of one generator call, at most `STREAM_WINDOW` ahead of the client."""
+
+    __slots__ = ("out", "runner", "sequence")
+
+    def __init__(self, runner: Runner, out: Outbox) -> None:
+        self.runner = runner
+        self.out = out
+        self.sequence = 0
+        runner.credits[out.batch.key] = STREAM_WINDOW
+
+    def send(self, value: Any) -> None:
+        """Send one value, after the client has made room for it.
+
+        Raises:
+            InputCancellation: when the client has cancelled the call.
+        """
+        runner, key = self.runner, self.out.batch.key
+        was_in_user_code = runner.in_user_code
+        runner.in_user_code = False
+        while runner.credits[key] <= 0:
+            runner.wait_for_credit(self.out.batch)
+        if self.out.batch.cancelled:
+            raise InputCancellation("the call was cancelled")
+        runner.credits[key] -= 1
+        kind, payload, fd = dumps(value)
+        kind = frames.YIELD if kind == frames.PICKLE else frames.YIELD_MAPPED
+        self.out.stream_item(kind, payload, fd, self.sequence)
+        self.sequence += 1
+        runner.in_user_code = was_in_user_code
+
+
+def for_function(
+    raw: Callable[..., Any], function: dict[str, Any], runner: Runner
+) -> Execute:
+    """The form that fits a function of the app."""
+    forms: dict[tuple[bool, bool], type[Execute]] = {
+        (False, False): Execute,
+        (True, False): ExecuteAsync,
+        (False, True): ExecuteGenerator,
+        (True, True): ExecuteAsyncGenerator,
+    }
+    return forms[bool(function["is_async"]), bool(function["is_generator"])](raw, runner)

@@ -1,0 +1,100 @@
+"""Finds the user's code in a container: imports its module, resolves its functions.
+
+Runs in the zygote (once a version) and in each container (once a start). Exceptions of the
+user's own import pass through untouched.
+"""
+
+from __future__ import annotations
+
+import _frozen_importlib as bootstrap
+import _frozen_importlib_external as files
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+#: Where sources land in a container, and the working directory.
+SOURCE_ROOT = "/root"
+
+
+def prepare(entry: dict[str, Any]) -> None:
+    """Import what an app version is made of, in the zygote.
+
+    Args:
+        entry: `root` (directory of the sources), `module` (name, or None when every function
+            is serialized), `file` (path below root, or None for a package module),
+            `path` (directories below root to put on sys.path).
+    """
+    root = str(entry["root"])
+    for directory in reversed(entry["path"]):
+        sys.path.insert(0, os.path.join(root, directory) if directory else root)
+    os.chdir(root)
+    _mark_as_container()
+    if entry["module"] is None:
+        return
+    if entry["file"] is not None:
+        module = load_file(entry["module"], os.path.join(root, entry["file"]))
+        sys.argv[:] = [os.path.join(root, entry["file"])]
+    else:
+        module = import_module(entry["module"])
+        sys.argv[:] = [module.__file__ or entry["module"]]
+    # The caller may have run this file as a script: its classes are then `__main__.X` there.
+    sys.modules["__main__"] = module
+
+
+def _mark_as_container() -> None:
+    from volant import _context
+
+    if not _context.container_id:
+        _context.container_id = "zygote"  # each fork overwrites it with its own id
+
+
+def import_module(name: str) -> ModuleType:
+    """Import a module by its dotted name and return that module, not its top package."""
+    __import__(name)
+    return sys.modules[name]
+
+
+def load_file(name: str, path: str) -> ModuleType:
+    """Run a source file as module `name` (any file name will do, hyphens and digits too).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    spec = files.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot import {path!r}: not a Python source file", path=path)
+    module = bootstrap.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def resolve(function: dict[str, Any]) -> Callable[..., Any]:
+    """Find the plain Python function that a function of the app runs.
+
+    Args:
+        function: `serialized` (a pickle or None), `module`, `qualname`, `name`.
+
+    Raises:
+        AttributeError: when the module no longer has that name.
+    """
+    if function["serialized"] is not None:
+        import pickle
+
+        loaded: Callable[..., Any] = pickle.loads(function["serialized"])
+        return loaded
+    module = sys.modules.get(function["module"]) or import_module(function["module"])
+    found: Any = module
+    for part in function["qualname"].split("."):
+        found = getattr(found, part)
+    raw: Callable[..., Any] = getattr(found, "_raw", found)
+    return raw

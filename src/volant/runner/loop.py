@@ -1,0 +1,285 @@
+"""A container's life after isolation: take inputs, run user code, send outcomes.
+
+    hub --START--> resolve the function --REPLY--> hub
+    hub --INPUT--> [batch, batch] --run in order on the main thread--> OUTCOME --> hub
+
+One thread does all of it, so that user code owns the main thread and no switch is paid.
+While user code runs, the hub wakes this loop with SIGUSR1: the handler reads what came
+(a cancellation, a request to give unstarted inputs back) between two bytecodes.
+Invariant: every input of a batch is answered exactly once, in order, or given back.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import signal
+import sys
+
+from _signal import SIGUSR1
+from time import perf_counter_ns
+
+from volant import _context
+from volant.errors import InputCancellation
+from volant.runner import execute, loading
+from volant.wire import frames, values
+from volant.wire.faults import encode_fault
+from volant.wire.frames import CALL_ID_BYTES, HOT
+from volant.wire.stream import FrameStream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, NoReturn
+
+#: Finished results wait at most this long for company before they are sent.
+FLUSH_NS = 1_000_000
+#: Results of one frame stay below this, so that one frame never grows without limit.
+FLUSH_BYTES = 1 << 20
+
+_OUR_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class Batch:
+    """Inputs to run in order. `count` shrinks when the hub takes the tail back."""
+
+    __slots__ = ("call_id", "cancelled", "count", "first", "items", "key")
+
+    def __init__(self, body: bytes) -> None:
+        self.key, self.first, self.count, _ = HOT.unpack_from(body, 0)
+        at = HOT.size + CALL_ID_BYTES
+        self.call_id = body[HOT.size : at].decode("ascii")
+        self.items = frames.split_items(body[at:], self.count)
+        self.cancelled = False
+
+
+class Runner:
+    """State of one container. Its methods run on the main thread only."""
+
+    def __init__(self, stream: FrameStream, sdk_fd: int, container_id: str) -> None:
+        self.stream = stream
+        self.sdk_fd = sdk_fd
+        self.container_id = container_id
+        self.pid = os.getpid()
+        self.queue: list[Batch] = []
+        self.current: Batch | None = None
+        self.position = 0
+        self.in_user_code = False
+        self.credits: dict[int, int] = {}
+        self.execute: execute.Execute | None = None
+
+    def run(self) -> NoReturn:
+        """Serve until the hub closes the connection, then end the process."""
+        signal.signal(SIGUSR1, self._on_wake)
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+        while True:
+            if self.queue:
+                self._run_batch(self.queue.pop(0))
+                self._take(self.stream.receive_nowait())
+            else:
+                self._take(self.stream.receive())
+
+    def _take(self, received: list[tuple[int, int, bytes]] | None) -> None:
+        if received is None:
+            self._leave(0)
+        for kind, flags, body in received:
+            if kind == frames.INPUT:
+                batch = Batch(body)
+                if flags & frames.HAS_FD:
+                    batch.items[0] = (*batch.items[0], self.stream.take_fd())  # type: ignore[assignment]
+                self.queue.append(batch)
+            elif kind == frames.EVENT:
+                self._on_event(values.decode_map(body))
+            elif kind == frames.REQUEST:
+                self._start(values.decode_map(body))
+
+    def _leave(self, status: int) -> NoReturn:
+        """End without the interpreter's shutdown: nothing of the zygote's must be run twice."""
+        for output in (sys.stdout, sys.stderr):
+            try:
+                output.flush()
+            except (OSError, ValueError):
+                pass  # a closed or broken stream has nothing left to lose
+        os._exit(status)
+
+    # -- start
+
+    def _start(self, message: dict[str, Any]) -> None:
+        begun = perf_counter_ns()
+        try:
+            self._enter_app(message)
+            function = message["function"]
+            self.in_user_code = True
+            raw = loading.resolve(function)
+            self.in_user_code = False
+            self.execute = execute.for_function(raw, function, self)
+        except BaseException as exc:  # noqa: BLE001  # user code may raise anything
+            self.in_user_code = False
+            reply = {"id": message["id"], "fault": self.fault(exc)}
+            self.stream.send(frames.control(frames.REPLY, values.encode(reply)))
+            self._leave(1)
+        took_us = (perf_counter_ns() - begun) // 1000
+        reply = {"id": message["id"], "import_us": took_us}
+        self.stream.send(frames.control(frames.REPLY, values.encode(reply)))
+
+    def _enter_app(self, message: dict[str, Any]) -> None:
+        os.environ.update(message["env"])
+        _context.container_id = self.container_id
+        _context.app_id = message["app_id"]
+        _context.sdk_fd = self.sdk_fd
+        _context.function_numbers = message["functions"]
+
+    # -- batches
+
+    def _run_batch(self, batch: Batch) -> None:
+        assert self.execute is not None, "the hub sends inputs after START was answered"
+        self.current, self.position = batch, 0
+        out = Outbox(self, batch)
+        while self.position < batch.count:
+            index = self.position
+            if batch.cancelled:
+                out.add_fault(InputCancellation("the call was cancelled"))
+            else:
+                _context.current_input.set((batch.call_id, batch.first + index))
+                self.execute.run(batch.items[index], out)
+            self.position = index + 1
+            out.settle(last=self.position >= batch.count)
+        self.current = None
+        _context.current_input.set(None)
+
+    def fault(self, exc: BaseException) -> bytes:
+        """Encode an exception of user code, without our own frames."""
+        return encode_fault(exc, skip_under=_OUR_FILES)
+
+    # -- what the hub says in between
+
+    def _on_wake(self, _signum: int, _frame: FrameType | None) -> None:
+        if not self.in_user_code:
+            return  # the loop reads the connection by itself before it runs anything
+        self.in_user_code = False
+        self._take(self.stream.receive_nowait())
+        self.in_user_code = True
+        if self.current is not None and self.current.cancelled:
+            self.in_user_code = False
+            raise InputCancellation("the call was cancelled")
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        op = event["op"]
+        if op == "credit":
+            self.credits[event["batch"]] = self.credits.get(event["batch"], 0) + event["count"]
+        elif op == "cancel":
+            for batch in self._batches(event["batch"]):
+                batch.cancelled = True
+        elif op == "reclaim":
+            self._give_back(event["batch"])
+
+    def _batches(self, key: int) -> list[Batch]:
+        known = [self.current, *self.queue] if self.current is not None else self.queue
+        return [batch for batch in known if batch is not None and batch.key == key]
+
+    def _give_back(self, key: int) -> None:
+        """Return the inputs of a batch that have not been started."""
+        count = 0
+        for batch in self._batches(key):
+            started = self.position + 1 if batch is self.current else 0
+            count = batch.count - started
+            batch.count = started
+            if not started:
+                self.queue.remove(batch)
+        event = {"op": "returned", "batch": key, "count": max(0, count)}
+        self.stream.send(frames.control(frames.EVENT, values.encode(event)))
+
+    def wait_for_credit(self, batch: Batch) -> None:
+        """Block until the client has taken values of this generator, or cancelled it."""
+        self._take(self.stream.receive())
+        if batch.cancelled:
+            raise InputCancellation("the call was cancelled")
+
+
+class Outbox:
+    """Results of one batch on their way out, coalesced while they come fast."""
+
+    __slots__ = ("all_ok", "batch", "begun_ns", "bytes", "exec_ns", "items", "runner", "sent")
+
+    def __init__(self, runner: Runner, batch: Batch) -> None:
+        self.runner = runner
+        self.batch = batch
+        self.items: list[tuple[int, bytes]] = []
+        self.all_ok = True
+        self.sent = 0
+        self.bytes = 0
+        self.exec_ns = 0
+        self.begun_ns = perf_counter_ns()
+
+    def add(self, kind: int, payload: bytes, fd: int | None = None) -> None:
+        """Add the result of the current input; one with a descriptor travels alone."""
+        if fd is not None:
+            self._send(last=False)
+            self.items.append((kind, payload))
+            self.sent_with_fd(fd)
+            return
+        self.items.append((kind, payload))
+        self.bytes += len(payload)
+
+    def add_fault(self, exc: BaseException) -> None:
+        """Add an exception as the result of the current input."""
+        self.all_ok = False
+        self.add(frames.FAULT, self.runner.fault(exc))
+
+    def settle(self, *, last: bool) -> None:
+        """Send what is there when it is time; called after each input."""
+        if last or self.bytes > FLUSH_BYTES:
+            self._send(last=last)
+        elif perf_counter_ns() - self.begun_ns > FLUSH_NS:
+            self._send(last=False)
+
+    def stream_item(self, kind: int, payload: bytes, fd: int | None, sequence: int) -> None:
+        """Send one value of a generator at once; it is no result of its own."""
+        flush_output()
+        flags = frames.HAS_FD if fd is not None else 0
+        section = frames.items_section([(kind, payload)])
+        body = frames.hot(frames.OUTCOME, flags, self.batch.key, sequence, 1, 0, section)
+        self.runner.stream.send(body, fd)
+        if fd is not None:
+            os.close(fd)
+
+    def sent_with_fd(self, fd: int) -> None:
+        """Send the one item that is there, with its descriptor, and close that."""
+        self._send(last=False, fd=fd)
+        os.close(fd)
+
+    def _send(self, *, last: bool, fd: int | None = None) -> None:
+        if not self.items and not last:
+            return
+        if os.getpid() != self.runner.pid:
+            os._exit(0)  # user code forked and its child came back here: not ours to answer
+        flush_output()
+        now = perf_counter_ns()
+        flags = frames.ALL_OK if self.all_ok else 0
+        flags |= frames.END if last else 0
+        flags |= frames.HAS_FD if fd is not None else 0
+        count = len(self.items)
+        body = frames.hot(
+            frames.OUTCOME, flags, self.batch.key, self.batch.first + self.sent, count,
+            min(self.exec_ns // 1000, 0xFFFFFFFF), frames.items_section(self.items),
+        )  # fmt: skip
+        self.runner.stream.send(body, fd)
+        self.sent += count
+        self.items, self.all_ok, self.bytes, self.exec_ns = [], True, 0, 0
+        self.begun_ns = now
+
+
+def flush_output() -> None:
+    """Push what user code printed, so that it reaches the client before the result does."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # user code closed or replaced them: its own affair
+
+
+def serve(channel_fd: int, sdk_fd: int, container_id: str) -> NoReturn:
+    """Serve inputs on an inherited connection; never returns."""
+    sock = _socket.socket(fileno=channel_fd)
+    sock.setblocking(True)
+    Runner(FrameStream(sock), sdk_fd, container_id).run()

@@ -1,0 +1,435 @@
+"""`App`: a set of functions that run together, and the context in which they do.
+
+Decorators collect `Function`s. `app.run()` sends the description (functions, image, sources by
+hash) to the hub, binds every function to the running app, and stops the app at the end.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from volant import _context
+from volant.errors import InvalidError
+from volant.sdk import options
+from volant.sdk.function import Function
+from volant.sdk.planned import unimplemented
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Coroutine,
+        Generator,
+        Iterator,
+        Sequence,
+    )
+    from typing import Any, NoReturn, overload
+
+    from volant.sdk.generics import O, P, R, Y
+    from volant.sdk.image import Image
+    from volant.sdk.retries import Retries
+    from volant.sdk.running import RunContext
+
+NAME_CHARS_MAX = 64
+_NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
+# Bits of code.co_flags: what `inspect` would tell at the price of importing it.
+_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse names that could not be looked up.
+
+    Raises:
+        InvalidError: unless it is 1 to 64 characters of letters, digits and `-._`.
+    """
+    good = isinstance(name, str) and 0 < len(name) <= NAME_CHARS_MAX
+    if not good or not _NAME_CHARS.issuperset(name):
+        raise InvalidError(
+            f"{name!r} cannot be the name of {what}",
+            hint=f"1 to {NAME_CHARS_MAX} letters, digits, `-`, `.` or `_`",
+        )
+
+
+class LocalEntrypoint:
+    """A function that `volant run` runs on this machine, with its parameters as options."""
+
+    def __init__(self, app: App, raw: Callable[..., object], name: str) -> None:
+        self.app = app
+        self.name = name
+        self.raw = raw
+        self.__name__ = name
+        self.__doc__ = raw.__doc__
+        self.__wrapped__ = raw
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return self.raw(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<volant local entrypoint {self.name!r}>"
+
+
+class FunctionDecorator:
+    """What `@app.function(...)` returns; applied to a function it makes a `Function`."""
+
+    def __init__(self, app: App, settings: dict[str, Any]) -> None:
+        self._app = app
+        self._settings = settings
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(
+            self, raw: Callable[P, Coroutine[Any, Any, R]]
+        ) -> Function[P, R, Coroutine[Any, Any, R]]: ...
+        @overload
+        def __call__(
+            self, raw: Callable[P, AsyncGenerator[Y, Any]]
+        ) -> Function[P, Y, AsyncGenerator[Y, Any]]: ...
+        @overload
+        def __call__(
+            self, raw: Callable[P, Generator[Y, Any, Any]]
+        ) -> Function[P, Y, Generator[Y, Any, Any]]: ...
+        @overload
+        def __call__(
+            self, raw: Callable[P, AsyncIterator[Y]]
+        ) -> Function[P, Y, AsyncIterator[Y]]: ...
+        @overload
+        def __call__(self, raw: Callable[P, Iterator[Y]]) -> Function[P, Y, Iterator[Y]]: ...
+        @overload
+        def __call__(self, raw: Callable[P, R]) -> Function[P, R, R]: ...
+
+    def __call__(self, raw: Callable[..., Any]) -> Any:
+        return self._app._add_function(raw, **self._settings)
+
+
+class App:
+    """A unit of deployment: functions with their images and options, under one name.
+
+    Args:
+        name: letters, digits and `-._`, at most 64; needed to deploy.
+        tags: labels for the app.
+        image: image of every function that names none; `Image.host()` by default.
+        include_source: send the module or package that defines a function.
+
+    Raises:
+        InvalidError: for a name that cannot be looked up.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        tags: dict[str, str] | None = None,
+        image: Image | None = None,
+        secrets: Sequence[object] = (),
+        volumes: dict[str, object] | None = None,
+        include_source: bool = True,
+    ) -> None:
+        if name is not None:
+            check_name("an app", name)
+        options.refuse_planned({"secrets": secrets or None, "volumes": volumes or None})
+        self.name = name
+        self._tags = dict(tags or {})
+        self._image = image
+        self._include_source = include_source
+        self._functions: dict[str, Function[..., Any, Any]] = {}
+        self._entrypoints: dict[str, LocalEntrypoint] = {}
+        self._app_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<volant.App {self.name!r}>"
+
+    @property
+    def app_id(self) -> str | None:
+        """Id of the running app (`ap-…`), None while it does not run."""
+        return self._app_id or (_context.app_id if _context.in_container() else None)
+
+    @property
+    def description(self) -> str | None:
+        """The app's name."""
+        return self.name
+
+    @property
+    def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
+        """Functions by name."""
+        return dict(self._functions)
+
+    @property
+    def registered_entrypoints(self) -> dict[str, LocalEntrypoint]:
+        """Local entrypoints by name."""
+        return dict(self._entrypoints)
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        """Replace the app's tags."""
+        self._tags = dict(tags)
+
+    def get_tags(self) -> dict[str, str]:
+        """The app's tags."""
+        return dict(self._tags)
+
+    def function(
+        self,
+        _positional: None = None,
+        *,
+        image: Image | None = None,
+        env: dict[str, str] | None = None,
+        secrets: Sequence[object] | None = None,
+        gpu: object = None,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        volumes: dict[str, object] | None = None,
+        timeout: float = options.TIMEOUT_DEFAULT_S,
+        startup_timeout: float | None = None,
+        retries: int | Retries | None = None,
+        schedule: object = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        single_use_containers: bool = False,
+        enable_memory_snapshot: bool = False,
+        region: object = None,
+        cloud: str | None = None,
+        routing_region: str | None = None,
+        nonpreemptible: bool = False,
+        proxy: object = None,
+        block_network: bool = False,
+        restrict_modal_access: bool = False,
+        i6pn: bool | None = None,
+        serialized: bool = False,
+        include_source: bool | None = None,
+        name: str | None = None,
+        is_generator: bool | None = None,
+        experimental_options: dict[str, object] | None = None,
+        max_inputs: int | None = None,
+        keep_warm: int | None = None,
+        concurrency_limit: int | None = None,
+        container_idle_timeout: int | None = None,
+        allow_concurrent_inputs: int | None = None,
+    ) -> FunctionDecorator:
+        """Make a function of this app out of a Python function.
+
+        Args:
+            image: what its containers see; the app's image by default.
+            env: environment variables, strings to strings.
+            cpu: cores, or (request, limit).
+            memory: MiB, or (request, limit); above the limit the container is killed.
+            timeout: seconds that one attempt may run.
+            startup_timeout: seconds for a container to start; `timeout` by default.
+            retries: attempts after the first, or a `volant.Retries`.
+            min_containers: containers kept even without calls.
+            max_containers: containers that are never exceeded.
+            buffer_containers: idle containers kept beside busy ones.
+            scaledown_window: seconds that an idle container is kept.
+            single_use_containers: a fresh container for every input.
+            block_network: no network but the container's own loopback.
+            serialized: send the function itself instead of importing its module.
+            name: its name in the app; the Python name by default.
+            is_generator: whether it yields; found out by default.
+
+        Raises:
+            InvalidError: for a value that makes no sense, naming it.
+            UnimplementedError: for a keyword whose feature is not there yet.
+        """
+        _refuse_positional(_positional)
+        options.refuse_planned({
+            "secrets": secrets, "gpu": gpu, "ephemeral_disk": ephemeral_disk, "volumes": volumes,
+            "schedule": schedule, "enable_memory_snapshot": enable_memory_snapshot,
+            "region": region, "cloud": cloud, "routing_region": routing_region,
+            "nonpreemptible": nonpreemptible, "proxy": proxy,
+            "restrict_modal_access": restrict_modal_access, "i6pn": i6pn,
+            "experimental_options": experimental_options, "keep_warm": keep_warm,
+            "concurrency_limit": concurrency_limit,
+            "container_idle_timeout": container_idle_timeout,
+            "allow_concurrent_inputs": allow_concurrent_inputs,
+        })  # fmt: skip
+        checked = options.checked(
+            env=env, cpu=cpu, memory=memory, timeout=timeout, startup_timeout=startup_timeout,
+            retries=retries, min_containers=min_containers, max_containers=max_containers,
+            buffer_containers=buffer_containers, scaledown_window=scaledown_window,
+            single_use_containers=single_use_containers or _single_use(max_inputs),
+            block_network=block_network,
+        )  # fmt: skip
+        return FunctionDecorator(self, {
+            "options": checked, "image": image, "serialized": serialized, "name": name,
+            "is_generator": is_generator, "include_source": include_source,
+        })  # fmt: skip
+
+    def _add_function(
+        self,
+        raw: Callable[..., Any],
+        *,
+        options: dict[str, object],
+        image: Image | None,
+        serialized: bool,
+        name: str | None,
+        is_generator: bool | None,
+        include_source: bool | None,
+    ) -> Function[..., Any, Any]:
+        _check_raw(raw, serialized)
+        chosen = name or raw.__name__
+        check_name("a function", chosen)
+        flags = getattr(getattr(raw, "__code__", None), "co_flags", 0)
+        generates = bool(flags & (_GENERATOR | _ASYNC_GENERATOR))
+        function: Function[..., Any, Any] = Function(
+            raw, app=self, name=chosen, options=options, image=image or self._image,
+            serialized=serialized or _lives_in_interactive_session(raw),
+            is_async=bool(flags & (_COROUTINE | _ASYNC_GENERATOR)),
+            is_generator=generates if is_generator is None else is_generator,
+            include_source=self._include_source if include_source is None else include_source,
+        )  # fmt: skip
+        if function.is_generator and options["retries"]["max_retries"]:  # type: ignore[index]
+            raise InvalidError(
+                f"generator function `{chosen}` cannot have retries",
+                hint="values that were yielded already cannot be taken back",
+            )
+        self._register(function)
+        return function
+
+    def _register(self, function: Function[..., Any, Any]) -> None:
+        before = self._functions.get(function.name)
+        if before is not None and before._raw is not function._raw:
+            import warnings
+
+            warnings.warn(
+                f"function {function.name!r} of module {before.__module__!r} is replaced by "
+                f"the one of module {function.__module__!r}",
+                stacklevel=4,
+            )
+        self._functions[function.name] = function
+
+    def local_entrypoint(
+        self, _positional: None = None, *, name: str | None = None
+    ) -> Callable[[Callable[..., Any]], LocalEntrypoint]:
+        """Make the function that `volant run` runs here; its parameters become options."""
+        if _positional is not None:
+            raise InvalidError(
+                "@app.local_entrypoint needs parentheses", hint="write @app.local_entrypoint()"
+            )
+
+        def decorate(raw: Callable[..., Any]) -> LocalEntrypoint:
+            chosen = name or raw.__name__
+            if chosen in self._entrypoints:
+                raise InvalidError(f"there is a local entrypoint {chosen!r} already")
+            entrypoint = LocalEntrypoint(self, raw, chosen)
+            self._entrypoints[chosen] = entrypoint
+            return entrypoint
+
+        return decorate
+
+    def include(self, other_app: App, inherit_tags: bool = True) -> App:
+        """Take over the functions of another app; how programs of several files compose."""
+        for function in other_app._functions.values():
+            self._register(function)
+        if inherit_tags:
+            self._tags = {**other_app._tags, **self._tags}
+        return self
+
+    def run(
+        self,
+        *,
+        name: str | None = None,
+        client: object = None,
+        detach: bool = False,
+        interactive: bool = False,
+        environment_name: str | None = None,
+    ) -> RunContext:
+        """Run the app for the body of a `with` (or `async with`) block.
+
+        Args:
+            name: name of this run; the app's by default.
+            detach: leave calls that have not finished running at the end of the block.
+
+        Raises:
+            InvalidError: at global scope in a container.
+        """
+        from volant.sdk.running import RunContext
+
+        if interactive:
+            raise unimplemented("app.run(interactive=True)")
+        if environment_name is not None or client is not None:
+            raise unimplemented("app.run(environment_name=..., client=...)")
+        return RunContext(self, name=name, detach=detach)
+
+    def cls(self, *args: object, **kwargs: object) -> NoReturn:
+        """Classes with state; not there yet."""
+        raise unimplemented("@app.cls")
+
+    def server(self, *args: object, **kwargs: object) -> NoReturn:
+        """Servers; not there yet."""
+        raise unimplemented("@app.server")
+
+    def deploy(self, *args: object, **kwargs: object) -> NoReturn:
+        """Deployment; not there yet."""
+        raise unimplemented("app.deploy")
+
+    @staticmethod
+    def lookup(*args: object, **kwargs: object) -> NoReturn:
+        """Look-up of deployed apps; not there yet."""
+        raise unimplemented("App.lookup")
+
+
+def _refuse_positional(value: object) -> None:
+    if value is None:
+        return
+    from volant.sdk.image import Image
+
+    if isinstance(value, Image):
+        raise InvalidError(
+            "@app.function takes no positional arguments", hint="write @app.function(image=image)"
+        )
+    if isinstance(value, type):
+        raise TypeError("@app.function cannot decorate a class: use @app.cls()")
+    raise InvalidError("@app.function needs parentheses", hint="write @app.function()")
+
+
+def _single_use(max_inputs: int | None) -> bool:
+    if max_inputs is None:
+        return False
+    if max_inputs != 1:
+        raise InvalidError(f"max_inputs can only be 1, got {max_inputs!r}")
+    import warnings
+
+    from volant.errors import DeprecationError
+
+    warnings.warn(
+        "max_inputs=1 is called single_use_containers=True now", DeprecationError, stacklevel=4
+    )
+    return True
+
+
+def _check_raw(raw: Any, serialized: bool) -> None:
+    if isinstance(raw, type):
+        raise TypeError(f"@app.function cannot decorate class {raw.__name__!r}: use @app.cls()")
+    if isinstance(raw, Function):
+        raise InvalidError(f"`{raw.name}` is decorated with @app.function already")
+    if not callable(raw) or not hasattr(raw, "__qualname__"):
+        raise InvalidError(f"@app.function needs a function, got {raw!r}")
+    if serialized:
+        return
+    if "<locals>" in raw.__qualname__ or raw.__name__ == "<lambda>":
+        raise InvalidError(
+            f"`{raw.__qualname__}` is not in global scope, so a container could not import it",
+            hint="move it to the top of its module, or use @app.function(serialized=True)",
+        )
+    if "." in raw.__qualname__:
+        raise InvalidError(
+            f"`{raw.__qualname__}` is a method and cannot be a function of its own",
+            hint="decorate the class with @app.cls() and the method with @volant.method()",
+        )
+
+
+def _lives_in_interactive_session(raw: Callable[..., Any]) -> bool:
+    """True for a function of a notebook or prompt, whose `__main__` has no file to send."""
+    if raw.__module__ != "__main__" or _context.in_container():
+        return False
+    main = sys.modules["__main__"]
+    if getattr(main, "__file__", None) is not None:
+        return False
+    from volant.wire import payloads
+
+    payloads.pickles_main_by_value = True
+    return True

@@ -1,0 +1,212 @@
+"""`FunctionCall`: a call that was started and whose results are fetched later, or elsewhere."""
+
+from __future__ import annotations
+
+from volant import ids
+from volant.channel import current
+from volant.channel.waiters import OutcomeWaiter
+from volant.errors import InvalidError, TimeoutError
+from volant.sdk.generics import Generic, R
+from volant.sdk.planned import unimplemented
+from volant.wire import frames, values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from typing import Any
+
+    from volant.channel.channel import Channel
+
+
+class FunctionCall(Generic[R]):
+    """A call made by `spawn` or `spawn_map`.
+
+    Its results are kept by the hub, so `get` may be repeated, from any process of the machine.
+    """
+
+    def __init__(
+        self, object_id: str, local_path: Callable[[str], str | None] | None = None
+    ) -> None:
+        #: The call's id, `fc-…`.
+        self.object_id = object_id
+        self._local_path = local_path
+
+    @staticmethod
+    def from_id(function_call_id: str) -> FunctionCall[Any]:
+        """A handle on a call by its id; asks nobody until it is used.
+
+        Raises:
+            InvalidError: if it is not the id of a call.
+        """
+        try:
+            ids.split_call_id(function_call_id)
+        except (ValueError, AttributeError):
+            raise InvalidError(
+                f"{function_call_id!r} is not the id of a call",
+                hint="ids of calls look like fc-… and come from `spawn(...).object_id`",
+            ) from None
+        return FunctionCall(function_call_id)
+
+    def __repr__(self) -> str:
+        return f"FunctionCall({self.object_id!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return FunctionCall, (self.object_id,)
+
+    @property
+    def get(self) -> Get[R]:
+        """Wait for a result: `get(timeout=None, *, index=0)`; `get.aio(...)` in async code.
+
+        Raises (when called):
+            TimeoutError: when it is not there within `timeout` seconds; 0 only looks.
+            BaseException: the user's own exception if the call failed.
+        """
+        return Get(self)
+
+    @property
+    def num_inputs(self) -> Ask[int]:
+        """How many inputs the call has: `num_inputs()`."""
+        return Ask("call_inputs", self.object_id)
+
+    @property
+    def cancel(self) -> Cancel:
+        """Cancel what has not finished: `cancel(terminate_containers=False)`.
+
+        Running inputs are interrupted (`InputCancellation` in sync code, `CancelledError` in
+        async code); with `terminate_containers=True` their containers end.
+        """
+        return Cancel("call_cancel", self.object_id)
+
+    def iter(self, *, start: int = 0, end: int | None = None) -> Iterator[R]:
+        """Yield the results of inputs `start` to `end` (exclusive, default all), in order."""
+        stop = self.num_inputs() if end is None else end
+        for index in range(start, stop):
+            yield self.get(index=index)
+
+    async def _iter_async(self, start: int, end: int | None) -> AsyncIterator[R]:
+        stop = await self.num_inputs.aio() if end is None else end
+        for index in range(start, stop):
+            yield await self.get.aio(index=index)
+
+    def get_call_graph(self) -> object:
+        """The tree of calls that this one made; not there yet."""
+        raise unimplemented("`FunctionCall.get_call_graph`")
+
+    gather: Gather
+
+    def _get_frame(self, channel: Channel, timeout: float | None, index: int) -> tuple[int, bytes]:
+        number = channel.next_number()
+        fields = {
+            "id": number, "op": "call_get", "call": self.object_id, "index": index,
+            "wait": timeout is None or timeout > 0,
+        }  # fmt: skip
+        return number, frames.control(frames.REQUEST, values.encode(fields))
+
+
+class Get(Generic[R]):
+    """`call.get(...)` and `call.get.aio(...)`."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: FunctionCall[R]) -> None:
+        self._call = call
+
+    def __call__(self, timeout: float | None = None, *, index: int = 0) -> R:
+        channel = current.channel()
+        number, frame = self._call._get_frame(channel, timeout, index)
+        waiter = OutcomeWaiter(frame)
+        channel.register(number, waiter)
+        try:
+            channel.send(frame)
+            channel.wait(waiter, timeout or None)
+        finally:
+            channel.unregister(number)
+        return self._outcome(waiter)
+
+    async def aio(self, timeout: float | None = None, *, index: int = 0) -> R:
+        from volant.channel import aio
+
+        channel = current.channel()
+        number, frame = self._call._get_frame(channel, timeout, index)
+        waiter = OutcomeWaiter(frame)
+        channel.register(number, waiter)
+        try:
+            channel.send(frame)
+            await aio.wait(channel, waiter, timeout or None)
+        finally:
+            channel.unregister(number)
+        return self._outcome(waiter)
+
+    def _outcome(self, waiter: OutcomeWaiter) -> R:
+        if waiter.pending and not waiter.section:
+            raise TimeoutError(f"{self._call.object_id} has not finished")
+        result: R = waiter.value(self._call._local_path)
+        return result
+
+
+class Ask(Generic[R]):
+    """A question to the hub about one call."""
+
+    __slots__ = ("_call_id", "_op")
+
+    def __init__(self, op: str, call_id: str) -> None:
+        self._op = op
+        self._call_id = call_id
+
+    def __call__(self) -> R:
+        reply: R = current.channel().request(self._op, call=self._call_id)["value"]
+        return reply
+
+    async def aio(self) -> R:
+        reply: R = (await request_async(self._op, call=self._call_id))["value"]
+        return reply
+
+
+class Cancel(Ask[None]):
+    """`call.cancel(...)` and `call.cancel.aio(...)`."""
+
+    __slots__ = ()
+
+    def __call__(self, terminate_containers: bool = False) -> None:
+        current.channel().request(
+            self._op, call=self._call_id, terminate=bool(terminate_containers)
+        )
+
+    async def aio(self, terminate_containers: bool = False) -> None:
+        await request_async(self._op, call=self._call_id, terminate=bool(terminate_containers))
+
+
+async def request_async(op: str, **fields: object) -> dict[str, Any]:
+    """`Channel.request` for asyncio."""
+    from volant.channel import aio
+    from volant.channel.channel import RequestWaiter, raise_reply_error
+
+    channel = current.channel()
+    number = channel.next_number()
+    body = values.encode({"id": number, "op": op, **fields})
+    waiter = RequestWaiter(frames.control(frames.REQUEST, body))
+    channel.register(number, waiter)
+    try:
+        channel.send(waiter.frame)
+        await aio.wait(channel, waiter)
+    finally:
+        channel.unregister(number)
+    raise_reply_error(waiter.reply)
+    return waiter.reply
+
+
+class Gather:
+    """`FunctionCall.gather(a, b, ...)`: all results, in the order of the arguments."""
+
+    __slots__ = ()
+
+    def __call__(self, *calls: FunctionCall[R]) -> list[R]:
+        return [call.get() for call in calls]
+
+    async def aio(self, *calls: FunctionCall[R]) -> list[R]:
+        import asyncio
+
+        return list(await asyncio.gather(*(call.get.aio() for call in calls)))
+
+
+FunctionCall.gather = Gather()

@@ -1,0 +1,228 @@
+"""Making calls: arguments to frames, frames to results; the blocking and the asyncio way.
+
+A `Binding` is what turns a described function into a callable one: the channel of a running
+app and the number that the function has there.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from volant import ids
+from volant.channel.waiters import CallWaiter, SpawnWaiter, StreamWaiter
+from volant.errors import SerializationError
+from volant.wire import frames
+from volant.wire.frames import HAS_FD, LAST, OPEN, RETAIN, STREAM, SUBMIT
+from volant.wire.payloads import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from typing import Any
+
+    from volant.channel.channel import Channel
+
+
+class Binding:
+    """Where the calls of one function go."""
+
+    __slots__ = ("channel", "local_path", "name", "number")
+
+    def __init__(
+        self,
+        channel: Channel,
+        number: int,
+        name: str,
+        local_path: Callable[[str], str | None] | None,
+    ) -> None:
+        self.channel = channel
+        self.number = number
+        self.name = name
+        self.local_path = local_path
+
+
+def dump_arguments(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[int, bytes, int | None]:
+    """Pickle the arguments of one input.
+
+    Raises:
+        SerializationError: naming the argument that cannot be pickled.
+    """
+    try:
+        return dumps((args, kwargs))
+    except Exception as error:
+        raise _unpicklable(name, args, kwargs, error) from error
+
+
+def _unpicklable(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
+) -> SerializationError:
+    labelled = [(f"argument {position}", value) for position, value in enumerate(args)]
+    labelled += [(f"argument `{key}`", value) for key, value in kwargs.items()]
+    for label, value in labelled:
+        try:
+            _, _, fd = dumps(value)
+            if fd is not None:
+                import os
+
+                os.close(fd)
+        except Exception as cause:  # noqa: BLE001  # pickling runs user code
+            return SerializationError(
+                f"{label} of `{name}` cannot be pickled: "
+                f"{type(value).__name__}: {type(cause).__name__}: {cause}",
+                hint="pass plain data, and open files, connections or locks inside the function",
+            )
+    return SerializationError(f"the arguments of `{name}` cannot be pickled: {error}")
+
+
+def submit_frame(
+    binding: Binding, number: int, flags: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[bytes, int | None]:
+    """The frame that makes a call of one input, and the descriptor that goes with it."""
+    kind, payload, fd = dump_arguments(binding.name, args, kwargs)
+    if fd is not None:
+        flags |= HAS_FD
+    section = frames.items_section(((kind, payload),))
+    flags |= OPEN | LAST
+    return frames.hot(SUBMIT, flags, number, 0, 1, binding.number, section), fd
+
+
+def call(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call and wait for the result.
+
+    Raises:
+        BaseException: the user's own exception.
+    """
+    channel = binding.channel
+    number = channel.next_number()
+    waiter = CallWaiter(*submit_frame(binding, number, 0, args, kwargs))
+    channel.register(number, waiter)
+    try:
+        channel.send(waiter.frame, waiter.fd)
+        channel.wait(waiter)
+    finally:
+        channel.unregister(number)
+        waiter.release()
+        if not waiter.ready:
+            channel.tell("cancel", call=number)
+    return waiter.value(binding.local_path)
+
+
+async def call_async(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`call` for asyncio; cancelling the task cancels the call."""
+    from volant.channel import aio
+
+    channel = binding.channel
+    number = channel.next_number()
+    waiter = CallWaiter(*submit_frame(binding, number, 0, args, kwargs))
+    channel.register(number, waiter)
+    try:
+        channel.send(waiter.frame, waiter.fd)
+        await aio.wait(channel, waiter)
+    finally:
+        channel.unregister(number)
+        waiter.release()
+        if not waiter.ready:
+            channel.tell("cancel", call=number)
+    return waiter.value(binding.local_path)
+
+
+class Stream:
+    """An open generator call."""
+
+    __slots__ = ("binding", "waiter")
+
+    def __init__(self, binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        channel = binding.channel
+        number = channel.next_number()
+        frame, fd = submit_frame(binding, number, STREAM, args, kwargs)
+        self.binding = binding
+        self.waiter = StreamWaiter(channel, number, frame)
+        channel.register(number, self.waiter)
+        channel.send(frame, fd)
+        if fd is not None:
+            import os
+
+            os.close(fd)
+
+    def close(self) -> None:
+        """Forget the call, cancelling it when values are still to come."""
+        channel, waiter = self.binding.channel, self.waiter
+        channel.unregister(waiter.number)
+        if not waiter.finished and waiter.error is None and not channel.closed:
+            channel.tell("cancel", call=waiter.number)
+
+
+def stream(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+    """Yield the values of a generator function as they are produced."""
+    opened = Stream(binding, args, kwargs)
+    try:
+        while True:
+            binding.channel.wait(opened.waiter)
+            more, value = opened.waiter.take(binding.local_path)
+            if not more:
+                return
+            yield value
+    finally:
+        opened.close()
+
+
+async def stream_async(
+    binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> AsyncIterator[Any]:
+    """`stream` for asyncio."""
+    from volant.channel import aio
+
+    opened = Stream(binding, args, kwargs)
+    try:
+        while True:
+            await aio.wait(binding.channel, opened.waiter)
+            more, value = opened.waiter.take(binding.local_path)
+            if not more:
+                return
+            yield value
+    finally:
+        opened.close()
+
+
+def spawn(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Start a call whose result is kept until it is asked for.
+
+    Returns:
+        The id of the call (`fc-…`), once the hub has it.
+    """
+    channel = binding.channel
+    number = channel.next_number()
+    waiter = SpawnWaiter(*submit_frame(binding, number, RETAIN, args, kwargs))
+    channel.register(number, waiter)
+    try:
+        channel.send(waiter.frame, waiter.fd)
+        channel.wait(waiter)
+    finally:
+        channel.unregister(number)
+        waiter.release()
+    return f"fc-{ids.call_id(channel.session, number)}"
+
+
+async def spawn_async(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """`spawn` for asyncio."""
+    from volant.channel import aio
+
+    channel = binding.channel
+    number = channel.next_number()
+    waiter = SpawnWaiter(*submit_frame(binding, number, RETAIN, args, kwargs))
+    channel.register(number, waiter)
+    try:
+        channel.send(waiter.frame, waiter.fd)
+        await aio.wait(channel, waiter)
+    finally:
+        channel.unregister(number)
+        waiter.release()
+    return f"fc-{ids.call_id(channel.session, number)}"
+
+
+def in_event_loop() -> bool:
+    """True when the calling thread runs an asyncio event loop."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None

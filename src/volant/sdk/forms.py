@@ -1,0 +1,319 @@
+"""The call forms of a function: what `f.remote`, `f.map` and the others are.
+
+Each checks that it fits the function, then hands over to `calling` or `mapdrive`.
+"""
+
+from __future__ import annotations
+
+from volant import ids
+from volant.errors import InvalidError
+from volant.sdk import calling
+from volant.sdk.generics import Generic, P, R
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+    from typing import Any
+
+    from volant.sdk.call import FunctionCall
+    from volant.sdk.function import Function
+
+
+class _Form:
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[..., Any, Any]) -> None:
+        self._function = function
+
+
+class Remote(_Form, Generic[P, R]):
+    """`f.remote(...)` and `f.remote.aio(...)`."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        function = self._function
+        binding = function._binding or function._bound()
+        if function.is_generator:
+            function._refuse_generator("remote")
+        if calling.in_event_loop():
+            _warn_blocking(function.name, "remote")
+        result: R = calling.call(binding, args, kwargs)
+        return result
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call and await the result; cancelling the task cancels the call."""
+        self._function._refuse_generator("remote")
+        result: R = await calling.call_async(self._function._bound(), args, kwargs)
+        return result
+
+
+class RemoteGen(_Form, Generic[P, R]):
+    """`f.remote_gen(...)` and `f.remote_gen.aio(...)`."""
+
+    __slots__ = ()
+
+    def _check(self) -> None:
+        if not self._function.is_generator:
+            name = self._function.name
+            raise InvalidError(
+                f"`{name}` is not a generator function and cannot be called with .remote_gen()",
+                hint=f"use `{name}.remote(...)`",
+            )
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        self._check()
+        return calling.stream(self._function._bound(), args, kwargs)
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+        """Iterate with `async for`."""
+        self._check()
+        return calling.stream_async(self._function._bound(), args, kwargs)
+
+
+class Spawn(_Form, Generic[P, R]):
+    """`f.spawn(...)` and `f.spawn.aio(...)`."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+        from volant.sdk.call import FunctionCall
+
+        self._function._refuse_generator("spawn")
+        binding = self._function._bound()
+        return FunctionCall(calling.spawn(binding, args, kwargs), binding.local_path)
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+        """Start the call without blocking the event loop."""
+        from volant.sdk.call import FunctionCall
+
+        self._function._refuse_generator("spawn")
+        binding = self._function._bound()
+        call_id = await calling.spawn_async(binding, args, kwargs)
+        return FunctionCall(call_id, binding.local_path)
+
+
+class Map(_Form, Generic[R]):
+    """`f.map(...)` and `f.map.aio(...)`."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        *iterables: Iterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> Iterator[R]:
+        """Yield one result per input, zipped over `iterables`.
+
+        Args:
+            kwargs: the same keyword arguments for every input.
+            order_outputs: in the order of the inputs; False yields results as they come.
+            return_exceptions: put exceptions in place of results instead of raising them.
+            wrap_returned_exceptions: accepted for old programs, does nothing.
+        """
+        _check_iterables(self._function, "map", iterables)
+        _warn_wrap(wrap_returned_exceptions)
+        return _start_map(
+            self._function, zip(*iterables, strict=False), _sized(iterables), kwargs,
+            order_outputs, return_exceptions,
+        )  # fmt: skip
+
+    def aio(
+        self,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> AsyncIterator[R]:
+        """`map` for `async for`; async iterables are welcome as inputs."""
+        from volant.sdk import mapdrive
+
+        _check_iterables(self._function, "map", iterables)
+        _warn_wrap(wrap_returned_exceptions)
+        options = mapdrive.MapOptions(
+            kwargs, ordered=order_outputs, return_exceptions=return_exceptions
+        )
+        binding = self._function._bound()
+        return mapdrive.run_map_async(binding, mapdrive.zip_async(iterables), options)
+
+
+class StarMap(_Form, Generic[R]):
+    """`f.starmap(...)` and `f.starmap.aio(...)`."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        inputs: Iterable[Any],
+        *,
+        kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> Iterator[R]:
+        """Yield one result per tuple of arguments in `inputs`."""
+        _check_iterables(self._function, "starmap", (inputs,))
+        _warn_wrap(wrap_returned_exceptions)
+        return _start_map(
+            self._function, (tuple(args) for args in inputs), _sized((inputs,)), kwargs,
+            order_outputs, return_exceptions,
+        )  # fmt: skip
+
+    def aio(
+        self,
+        inputs: Iterable[Any] | AsyncIterable[Any],
+        *,
+        kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> AsyncIterator[R]:
+        """`starmap` for `async for`."""
+        from volant.sdk import mapdrive
+
+        _check_iterables(self._function, "starmap", (inputs,))
+        _warn_wrap(wrap_returned_exceptions)
+        options = mapdrive.MapOptions(
+            kwargs, ordered=order_outputs, return_exceptions=return_exceptions
+        )
+        rows = mapdrive.unpack_async(mapdrive.zip_async((inputs,)))
+        return mapdrive.run_map_async(self._function._bound(), rows, options)
+
+
+class ForEach(_Form):
+    """`f.for_each(...)` and `f.for_each.aio(...)`."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        *iterables: Iterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
+        ignore_exceptions: bool = False,
+    ) -> None:
+        """Run every input and wait for all.
+
+        Raises:
+            BaseException: the first exception, unless `ignore_exceptions`.
+        """
+        _check_iterables(self._function, "for_each", iterables)
+        for _ in _start_map(
+            self._function, zip(*iterables, strict=False), _sized(iterables), kwargs,
+            False, ignore_exceptions,
+        ):  # fmt: skip
+            pass
+
+    async def aio(
+        self,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
+        ignore_exceptions: bool = False,
+    ) -> None:
+        """`for_each` for async code."""
+        results: AsyncIterator[Any] = Map(self._function).aio(
+            *iterables, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions
+        )
+        async for _ in results:
+            pass
+
+
+class SpawnMap(_Form):
+    """`f.spawn_map(...)` and `f.spawn_map.aio(...)`."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, function: Function[..., Any, Any], *, handle: bool) -> None:
+        super().__init__(function)
+        self._handle = handle
+
+    def __call__(
+        self,
+        *iterables: Iterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
+    ) -> Any:
+        """Start every input; returns when the hub has them all."""
+        from volant.sdk import mapdrive
+        from volant.sdk.call import FunctionCall
+
+        _check_iterables(self._function, "spawn_map", iterables)
+        binding = self._function._bound()
+        number = mapdrive.spawn_inputs(binding, zip(*iterables, strict=False), kwargs)
+        if not self._handle:
+            return None
+        call_id = f"fc-{ids.call_id(binding.channel.session, number)}"
+        return FunctionCall(call_id, binding.local_path)
+
+    async def aio(
+        self,
+        *iterables: Iterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
+    ) -> Any:
+        """`spawn_map` in a thread, so that the event loop goes on."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, lambda: self(*iterables, kwargs=kwargs))
+
+
+def _sized(iterables: tuple[Any, ...]) -> bool:
+    return all(hasattr(iterable, "__len__") for iterable in iterables)
+
+
+def _check_iterables(
+    function: Function[..., Any, Any], form: str, iterables: tuple[Any, ...]
+) -> None:
+    function._refuse_generator(form)
+    if not iterables:
+        raise InvalidError(f"`{function.name}.{form}()` needs at least one iterable of inputs")
+    for iterable in iterables:
+        if not hasattr(iterable, "__iter__") and not hasattr(iterable, "__aiter__"):
+            raise InvalidError(
+                f"`{function.name}.{form}()` needs iterables, got {iterable!r}",
+                hint=f"for one input use `{function.name}.remote(...)`",
+            )
+
+
+def _start_map(
+    function: Function[..., Any, Any],
+    inputs: Iterator[Any],
+    sized: bool,
+    kwargs: dict[str, Any],
+    ordered: bool,
+    return_exceptions: bool,
+) -> Iterator[Any]:
+    from volant.sdk import mapdrive
+
+    if calling.in_event_loop():
+        raise InvalidError(
+            f"`{function.name}.map()` would block the running event loop",
+            hint=f"use `async for result in {function.name}.map.aio(...)`",
+        )
+    options = mapdrive.MapOptions(kwargs, ordered=ordered, return_exceptions=return_exceptions)
+    results = mapdrive.run_map(function._bound(), inputs, options, sized=sized)
+    return mapdrive.MapResults(function.name, results)
+
+
+def _warn_blocking(name: str, form: str) -> None:
+    import warnings
+
+    from volant.errors import AsyncUsageWarning
+
+    warnings.warn(
+        f"`{name}.{form}(...)` blocks the running event loop; "
+        f"use `await {name}.{form}.aio(...)`",
+        AsyncUsageWarning,
+        stacklevel=3,
+    )
+
+
+def _warn_wrap(value: bool | None) -> None:
+    if value is not None:
+        import warnings
+
+        from volant.errors import DeprecationError
+
+        warnings.warn("wrap_returned_exceptions= does nothing", DeprecationError, stacklevel=3)

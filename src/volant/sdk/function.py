@@ -1,0 +1,232 @@
+"""`Function`: a decorated Python function, and every way to call it.
+
+    f.remote(x)   f.local(x)   f.remote_gen(x)   f.spawn(x)
+    f.map(xs)     f.starmap(ts)     f.for_each(xs)     f.spawn_map(xs)
+
+Each blocking form `f.form(...)` has `f.form.aio(...)` beside it. The forms are small objects
+made on access, so that a type checker sees `f`'s own signature on `remote`, `local` and `spawn`.
+"""
+
+from __future__ import annotations
+
+from volant import _context
+from volant.errors import ExecutionError, InvalidError
+
+from volant.sdk.calling import Binding
+from volant.sdk.generics import Generic, O, P, R
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from volant.sdk.app import App
+    from volant.sdk.forms import ForEach, Map, Remote, RemoteGen, Spawn, SpawnMap, StarMap
+    from volant.sdk.image import Image
+
+
+class Function(Generic[P, R, O]):
+    """A function of an app; made by `@app.function`.
+
+    `P` are its parameters, `R` what `.remote` returns, `O` what the plain function returns
+    (they differ for async functions, whose `.local` returns an awaitable).
+    """
+
+    def __init__(
+        self,
+        raw: Callable[P, O],
+        *,
+        app: App,
+        name: str,
+        options: dict[str, object],
+        image: Image | None,
+        serialized: bool,
+        is_async: bool,
+        is_generator: bool,
+        include_source: bool,
+    ) -> None:
+        self._raw = raw
+        self._app = app
+        self._options = options
+        self._image = image
+        self._serialized = serialized
+        self._include_source = include_source
+        self._binding: Binding | None = None
+        self.name = name
+        self.is_async = is_async
+        self.is_generator = is_generator
+        self.__name__ = getattr(raw, "__name__", name)
+        self.__qualname__ = getattr(raw, "__qualname__", name)
+        self.__doc__ = raw.__doc__
+        self.__module__ = raw.__module__
+        self.__wrapped__ = raw
+
+    @property
+    def app(self) -> App:
+        """The app it belongs to."""
+        return self._app
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
+        raise InvalidError(
+            f"`{self.name}` is a Volant function and cannot be called directly",
+            hint=f"`{self.name}.remote(...)` runs it in a container, "
+            f"`{self.name}.local(...)` runs it right here",
+        )
+
+    def __repr__(self) -> str:
+        return f"<volant.Function {self.name!r} of {self._app.name or 'an app without a name'!r}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Travels as a reference: the other side has the same module.
+        return _find, (self.__module__, self.__qualname__, self.name)
+
+    def _bound(self) -> Binding:
+        """Where calls go.
+
+        Raises:
+            ExecutionError: when the app does not run.
+        """
+        binding = self._binding
+        if binding is not None:
+            return binding
+        if _context.in_container():
+            return self._bind_in_container()
+        raise ExecutionError(
+            f"function `{self.name}` has not been hydrated: its app does not run",
+            hint="call it inside `with app.run():` or under `volant run`",
+        )
+
+    def _bind_in_container(self) -> Binding:
+        from volant.channel import current
+
+        number = _context.function_numbers.get(self.name)
+        if number is None:
+            raise ExecutionError(
+                f"function `{self.name}` has not been hydrated: it is not part of the app "
+                "that this container runs"
+            )
+        self._binding = Binding(current.channel(), number, self.name, None)
+        return self._binding
+
+    def _refuse_generator(self, form: str) -> None:
+        if self.is_generator:
+            raise InvalidError(
+                f"`{self.name}` is a generator function and cannot be called with .{form}()",
+                hint=f"use `for value in {self.name}.remote_gen(...)`",
+            )
+
+    @property
+    def remote(self) -> Remote[P, R]:
+        """Run it in a container and wait: `f.remote(*args)`, `await f.remote.aio(*args)`.
+
+        Raises (when called):
+            ExecutionError: when the app does not run.
+            InvalidError: for a generator function, see `remote_gen`.
+            FunctionTimeoutError: when it ran longer than its `timeout`.
+            BaseException: whatever the function raised, as its own type.
+        """
+        return _forms().Remote(self)
+
+    @property
+    def remote_gen(self) -> RemoteGen[P, R]:
+        """Iterate over a generator function's values as they are produced."""
+        return _forms().RemoteGen(self)
+
+    @property
+    def spawn(self) -> Spawn[P, R]:
+        """Start it and return a `FunctionCall` at once."""
+        return _forms().Spawn(self)
+
+    @property
+    def map(self) -> Map[R]:
+        """Run it for every input in parallel: `f.map(*iterables, kwargs={}, ...)`."""
+        return _forms().Map(self)
+
+    @property
+    def starmap(self) -> StarMap[R]:
+        """`map` over one iterable of argument tuples."""
+        return _forms().StarMap(self)
+
+    @property
+    def for_each(self) -> ForEach:
+        """`map` for side effects: waits for all, returns None."""
+        return _forms().ForEach(self)
+
+    @property
+    def spawn_map(self) -> SpawnMap:
+        """Start it for every input and return without waiting for results."""
+        return _forms().SpawnMap(self, handle=False)
+
+    @property
+    def experimental_spawn_map(self) -> SpawnMap:
+        """`spawn_map` that returns a `FunctionCall` over all its inputs."""
+        return _forms().SpawnMap(self, handle=True)
+
+    def local(self, *args: P.args, **kwargs: P.kwargs) -> O:
+        """Run the plain Python function here, in this process."""
+        return self._raw(*args, **kwargs)
+
+    def to_wire(self, module: str) -> dict[str, object]:
+        """The function as a control message carries it; `module` is its name in a container."""
+        serialized = None
+        if self._serialized:
+            serialized = self._pickled()
+        return {
+            "name": self.name,
+            "module": module,
+            "qualname": self.__qualname__,
+            "serialized": serialized,
+            "is_async": self.is_async,
+            "is_generator": self.is_generator,
+            "options": self._options,
+        }
+
+    def _pickled(self) -> bytes:
+        import cloudpickle
+
+        try:
+            data: bytes = cloudpickle.dumps(self._raw, 5)
+        except Exception as error:
+            from volant.errors import SerializationError
+
+            raise SerializationError(
+                f"function `{self.name}` cannot be pickled: {error}",
+                hint="what it refers to must be picklable; import and open things inside it",
+            ) from error
+        if len(data) > SERIALIZED_BYTES_MAX:
+            raise InvalidError(
+                f"function `{self.name}` is {len(data) >> 20} MiB when pickled, "
+                f"at most {SERIALIZED_BYTES_MAX >> 20} MiB",
+                hint="it captures large objects: pass them as arguments",
+            )
+        return data
+
+
+#: Largest pickled function of `serialized=True`.
+SERIALIZED_BYTES_MAX = 16 << 20
+
+
+def _forms() -> Any:
+    from volant.sdk import forms
+
+    return forms
+
+
+def _find(module: str, qualname: str, name: str) -> object:
+    """Find a function again on the side where its pickle is opened."""
+    import sys
+
+    found: Any = sys.modules.get(module)
+    if found is None:
+        __import__(module)
+        found = sys.modules[module]
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def bind(function: Function[..., Any, Any], binding: Binding | None) -> None:
+    """Give a function the place its calls go to, or take it away."""
+    function._binding = binding
+
+

@@ -1,0 +1,267 @@
+"""Maps: many inputs through one call, in a window, with results in order or as they come.
+
+    inputs ──pull──► pickle ──chunk──► SUBMIT frames ──► hub
+                                                          │
+    caller ◄──yield── reorder buffer ◄── RESULT frames ◄──┘
+
+Memory stays flat whatever the number of inputs: at most `WINDOW` inputs are between the one
+that is pulled and the one that is yielded. `MapState` does no I/O and knows no thread; the
+blocking and the asyncio driver below feed it. Every input is kept until its result is here, so
+that a lost connection resubmits exactly what is missing.
+"""
+
+from __future__ import annotations
+
+import os
+
+from collections import deque
+
+from volant.channel.channel import Waiter
+from volant.channel.waiters import decode_item
+from volant.sdk.calling import dump_arguments
+from volant.wire import frames
+from volant.wire.frames import HAS_FD, LAST, OPEN, RETAIN, SUBMIT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from volant.sdk.calling import Binding
+
+#: Inputs between the oldest result not yet yielded and the newest input sent.
+WINDOW = 8192
+#: Bytes of inputs kept for resubmission beyond which no more are pulled.
+WINDOW_BYTES = 32 << 20
+#: Inputs of one frame while they come fast.
+CHUNK = 256
+#: Bytes of inputs that close a chunk early.
+CHUNK_BYTES = 1 << 20
+
+
+class Chunk:
+    """Inputs that were sent in one frame, kept until each has its result."""
+
+    __slots__ = ("bytes", "count", "done", "fd", "first", "items", "left")
+
+    def __init__(self, first: int, items: list[tuple[int, bytes]], fd: int | None) -> None:
+        self.first = first
+        self.items = items
+        self.count = self.left = len(items)
+        self.done = bytearray(self.count)
+        self.fd = fd
+        self.bytes = sum(len(payload) for _, payload in items)
+
+    def settle(self, first: int, count: int) -> bool:
+        """Mark results as here; False if any of them was before."""
+        start = first - self.first
+        if any(self.done[start : start + count]):
+            return False
+        self.done[start : start + count] = b"\1" * count
+        self.left -= count
+        return True
+
+    def missing(self) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
+        """Runs of inputs without a result, as (first index, items)."""
+        at = 0
+        while at < self.count:
+            if self.done[at]:
+                at += 1
+                continue
+            end = at
+            while end < self.count and not self.done[end]:
+                end += 1
+            yield self.first + at, self.items[at:end]
+            at = end
+
+
+class MapState:
+    """The books of one map: what was sent, what is back, what may be yielded next."""
+
+    def __init__(self, binding: Binding, *, ordered: bool, retain: bool) -> None:
+        self.binding = binding
+        self.number = binding.channel.next_number()
+        self.ordered = ordered
+        self.sent = 0  # inputs handed to the connection
+        self.pulled = 0
+        self.yielded = 0
+        self.exhausted = False
+        self.closed = False
+        self.results: deque[tuple[bool, Any]] = deque()
+        self._open_flag = OPEN | (RETAIN if retain else 0)
+        self._unsent: list[tuple[int, bytes]] = []
+        self._unsent_bytes = 0
+        self._chunks: dict[int, Chunk] = {}
+        self._kept_bytes = 0
+        #: Inputs sent whose results are not here.
+        self.in_flight = 0
+        self._early: dict[int, tuple[int, bytes, int | None]] = {}
+        self._next = 0  # index of the first result that is not in `results`
+
+    # -- inputs
+
+    @property
+    def idle(self) -> bool:
+        """True when nothing sent is without its result."""
+        return not self._chunks
+
+    def wants_input(self) -> bool:
+        """True while another input fits into the window."""
+        return (
+            not self.exhausted
+            and self.pulled - self.yielded < WINDOW
+            and self._kept_bytes < WINDOW_BYTES
+        )
+
+    def add(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[bytes, int | None]]:
+        """Take one input; returns the frames that became due."""
+        kind, payload, fd = dump_arguments(self.binding.name, args, kwargs)
+        self.pulled += 1
+        if fd is not None:
+            due = self.flush()
+            self._unsent.append((kind, payload))
+            return due + self.flush(fd)
+        self._unsent.append((kind, payload))
+        self._unsent_bytes += len(payload)
+        if len(self._unsent) >= CHUNK or self._unsent_bytes > CHUNK_BYTES:
+            return self.flush()
+        return []
+
+    def flush(self, fd: int | None = None) -> list[tuple[bytes, int | None]]:
+        """The frame for inputs that wait to be sent, if any."""
+        if not self._unsent:
+            return []
+        chunk = Chunk(self.sent, self._unsent, fd)
+        self._chunks[chunk.first] = chunk
+        self._kept_bytes += chunk.bytes
+        self.in_flight += chunk.count
+        self.sent += chunk.count
+        self._unsent, self._unsent_bytes = [], 0
+        return [(self._frame(chunk.first, chunk.items, fd), fd)]
+
+    def _frame(self, first: int, items: list[tuple[int, bytes]], fd: int | None) -> bytes:
+        flags = self._open_flag | (HAS_FD if fd is not None else 0)
+        self._open_flag &= ~OPEN
+        section = frames.items_section(items)
+        return frames.hot(
+            SUBMIT, flags, self.number, first, len(items), self.binding.number, section
+        )
+
+    def finish_inputs(self) -> list[tuple[bytes, int | None]]:
+        """The frames that end the call's inputs."""
+        self.exhausted = True
+        return [*self.flush(), (self._last_frame(), None)]
+
+    def _last_frame(self) -> bytes:
+        flags = self._open_flag | LAST
+        self._open_flag &= ~OPEN
+        return frames.hot(SUBMIT, flags, self.number, self.sent, 0, self.binding.number, b"")
+
+    def resubmission(self) -> list[tuple[bytes, int | None]]:
+        """Frames for everything without a result, for a hub that knows nothing of this call."""
+        self._open_flag |= OPEN
+        again = []
+        for chunk in self._chunks.values():
+            for first, items in chunk.missing():
+                again.append((self._frame(first, items, chunk.fd), chunk.fd))
+        if self.exhausted:
+            again.append((self._last_frame(), None))
+        return again
+
+    # -- results
+
+    def take(self, first: int, count: int, section: bytes, fd: int | None) -> None:
+        """Book one RESULT frame; what may be yielded moves to `results`."""
+        if not self._settle(first, count):
+            if fd is not None:
+                os.close(fd)
+            return
+        if not self.ordered:
+            self._decode(section, count, fd)
+        elif first == self._next:
+            self._decode(section, count, fd)
+            self._next += count
+            while self._next in self._early:
+                count, section, fd = self._early.pop(self._next)
+                self._decode(section, count, fd)
+                self._next += count
+        else:
+            self._early[first] = (count, section, fd)
+
+    def _settle(self, first: int, count: int) -> bool:
+        chunk = self._chunks.get(first)
+        if chunk is None or count > chunk.count:
+            chunk = self._chunk_of(first, count)
+            if chunk is None:
+                return False
+        if not chunk.settle(first, count):
+            return False
+        self.in_flight -= count
+        if not chunk.left:
+            del self._chunks[chunk.first]
+            self._kept_bytes -= chunk.bytes
+            if chunk.fd is not None:
+                os.close(chunk.fd)
+        return True
+
+    def _chunk_of(self, first: int, count: int) -> Chunk | None:
+        for chunk in self._chunks.values():
+            if chunk.first <= first and first + count <= chunk.first + chunk.count:
+                return chunk
+        return None
+
+    def _decode(self, section: bytes, count: int, fd: int | None) -> None:
+        local_path = self.binding.local_path
+        results = self.results
+        for kind, payload in frames.split_items(section, count):
+            results.append(decode_item(kind, payload, fd, local_path))
+
+    @property
+    def finished(self) -> bool:
+        """True when every input was pulled and every result yielded."""
+        return self.exhausted and not self._chunks and not self.results and not self._unsent
+
+    def release(self) -> None:
+        """Close the descriptors of inputs that never got their result."""
+        for chunk in self._chunks.values():
+            if chunk.fd is not None:
+                os.close(chunk.fd)
+        for _, _, fd in self._early.values():
+            if fd is not None:
+                os.close(fd)
+        self._chunks.clear()
+        self._early.clear()
+
+
+class MapWaiter(Waiter):
+    """Collects the RESULT frames of a map until its caller books them."""
+
+    __slots__ = ("inbox", "state")
+
+    def __init__(self, state: MapState) -> None:
+        super().__init__()
+        self.state = state
+        self.inbox: deque[tuple[int, int, bytes, int | None]] = deque()
+
+    def on_result(self, flags: int, head: tuple[int, int, int, int], section: bytes,
+                  fd: int | None) -> None:  # fmt: skip
+        self.inbox.append((head[1], head[2], section, fd))
+        self.ready = True
+
+    def on_reply(self, reply: dict[str, Any]) -> None:
+        if "fault" in reply:
+            from volant.wire.faults import decode_fault
+
+            self.fail(decode_fault(reply["fault"]))
+        else:
+            self.ready = True
+
+    def resubmit(self) -> list[tuple[bytes, int | None]]:
+        self.book()  # results that are here already need not be made again
+        return self.state.resubmission()
+
+    def book(self) -> None:
+        """Move what has arrived into the books of the map."""
+        self.ready = self.error is not None
+        while self.inbox:
+            self.state.take(*self.inbox.popleft())

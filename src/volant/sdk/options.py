@@ -1,0 +1,144 @@
+"""The options of `@app.function`: which exist, what they mean, which are not there yet.
+
+Every keyword of the programming model is known. One whose feature does not exist yet raises
+`UnimplementedError` when it is given; none is silently ignored.
+"""
+
+from __future__ import annotations
+
+from volant.errors import DeprecationError, InvalidError
+from volant.sdk.planned import unimplemented
+from volant.sdk.retries import as_retries
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+#: Known keywords whose feature is not there yet -> the value that means "not asked for".
+PLANNED: dict[str, object] = {
+    "secrets": None, "gpu": None, "ephemeral_disk": None, "volumes": None, "schedule": None,
+    "enable_memory_snapshot": False, "region": None, "cloud": None, "routing_region": None,
+    "nonpreemptible": False, "proxy": None, "restrict_modal_access": False, "i6pn": None,
+    "experimental_options": None,
+}  # fmt: skip
+#: Keywords of old programs -> what they are called now.
+RENAMED = {
+    "keep_warm": "min_containers",
+    "concurrency_limit": "max_containers",
+    "container_idle_timeout": "scaledown_window",
+    "allow_concurrent_inputs": "@volant.concurrent",
+}
+
+TIMEOUT_DEFAULT_S = 300
+SCALEDOWN_WINDOW_DEFAULT_S = 60
+SCALEDOWN_WINDOW_MAX_S = 3600
+MEMORY_DEFAULT_MIB = 128
+
+
+def refuse_planned(given: Mapping[str, object]) -> None:
+    """Raise for keywords whose feature is not there yet.
+
+    Raises:
+        UnimplementedError: naming the first such keyword.
+        DeprecationError: for a keyword that has another name now.
+    """
+    for name, value in given.items():
+        if name in RENAMED:
+            if value is not None:
+                raise DeprecationError(f"{name}= is called {RENAMED[name]} now")
+        elif value is not None and value != PLANNED[name] and value not in ([], (), {}):
+            raise unimplemented(f"@app.function({name}=...)")
+
+
+def checked(
+    *,
+    env: dict[str, str] | None,
+    cpu: float | tuple[float, float] | None,
+    memory: int | tuple[int, int] | None,
+    timeout: float,
+    startup_timeout: float | None,
+    retries: Any,
+    min_containers: int | None,
+    max_containers: int | None,
+    buffer_containers: int | None,
+    scaledown_window: float | None,
+    single_use_containers: bool,
+    block_network: bool,
+) -> dict[str, object]:
+    """The options as a control message carries them.
+
+    Raises:
+        InvalidError: for a value that makes no sense, naming it.
+    """
+    _number("timeout", timeout, 0.001, 7 * 86400)
+    if startup_timeout is not None:
+        _number("startup_timeout", startup_timeout, 0.001, 86400)
+    low, high = _containers(min_containers, max_containers)
+    if scaledown_window is not None:
+        _number("scaledown_window", scaledown_window, 0.05, SCALEDOWN_WINDOW_MAX_S)
+    cpu_request, cpu_limit = _request_and_limit("cpu", cpu)
+    memory_request, memory_limit = _request_and_limit("memory", memory)
+    return {
+        "env": _environment(env),
+        "cpu": cpu_request,
+        "cpu_limit": cpu_limit,
+        "memory_mib": memory_request or MEMORY_DEFAULT_MIB,
+        "memory_limit_mib": memory_limit,
+        "timeout_s": float(timeout),
+        "startup_timeout_s": float(startup_timeout if startup_timeout is not None else timeout),
+        "retries": as_retries(retries).to_wire(),
+        "min_containers": low,
+        "max_containers": high,
+        "buffer_containers": _count("buffer_containers", buffer_containers or 0),
+        "scaledown_window_s": float(scaledown_window or SCALEDOWN_WINDOW_DEFAULT_S),
+        "single_use": bool(single_use_containers),
+        "block_network": bool(block_network),
+    }
+
+
+def _number(name: str, value: object, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise InvalidError(f"{name} must be from {low} to {high} seconds, got {value!r}")
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidError(f"{name} must be a number of containers, got {value!r}")
+    return value
+
+
+def _containers(low: int | None, high: int | None) -> tuple[int, int | None]:
+    low = _count("min_containers", low or 0)
+    if high is None:
+        return low, None
+    if _count("max_containers", high) < 1:
+        raise InvalidError("max_containers must be at least 1, got 0")
+    if low > high:
+        raise InvalidError(f"min_containers ({low}) is above max_containers ({high})")
+    return low, high
+
+
+def _request_and_limit(name: str, value: Any) -> tuple[float | None, float | None]:
+    request, limit = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
+    for part in (request, limit):
+        good = part is None or (
+            isinstance(part, (int, float)) and not isinstance(part, bool) and part > 0
+        )
+        if not good:
+            raise InvalidError(
+                f"{name} must be a number or (request, limit), got {value!r}",
+                hint="cpu counts cores, memory counts MiB",
+            )
+    if request is not None and limit is not None and limit < request:
+        raise InvalidError(f"{name} limit {limit} is below its request {request}")
+    return request, limit
+
+
+def _environment(env: dict[str, str] | None) -> dict[str, str]:
+    for key, value in (env or {}).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise InvalidError(f"env must map strings to strings, got {key!r}: {value!r}")
+        if not key or "=" in key or "\0" in key + value:
+            raise InvalidError(f"env: {key!r} cannot be the name of a variable")
+    return dict(env or {})

@@ -1,0 +1,108 @@
+"""Where logs and progress of running apps go: nowhere, unless output is enabled.
+
+Libraries stay silent. `volant run` and `enable_output()` install an `Output`; events reach it
+from whichever thread reads the channel, and a small thread reads when nobody else does, so that
+a log line is shown even while the program computes or sleeps.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+    from volant.channel.channel import Channel
+
+
+class Output:
+    """Writes container output to this process's own; `volant run` has a richer one."""
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """Take one event of the hub."""
+        if event["op"] == "log":
+            self.write(event["stream"], event["data"])
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Write what a container printed; `stream` is `stdout` or `stderr`."""
+        target = sys.stderr if stream == "stderr" else sys.stdout
+        target.flush()
+        binary = getattr(target, "buffer", None)
+        if binary is not None:
+            binary.write(data)
+            binary.flush()
+        else:  # replaced by something that takes text, as in a notebook
+            target.write(data.decode("utf-8", "replace"))
+
+    def on_map(self, name: str, done: int, total: int | None) -> None:
+        """Hear how far a map is."""
+
+
+active: Output | None = None
+
+
+class EnabledOutput:
+    """What `enable_output()` returns: a context manager."""
+
+    def __enter__(self) -> EnabledOutput:
+        global active
+        self._before = active
+        active = Output()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        global active
+        active = self._before
+
+
+def enable_output() -> EnabledOutput:
+    """Show what containers print while the block runs.
+
+    Example:
+        with volant.enable_output(), app.run():
+            f.remote()
+    """
+    return EnabledOutput()
+
+
+class LogPump:
+    """Reads a channel while no other thread does."""
+
+    #: How long a frame may lie unread by the thread that waits for it.
+    PATIENCE_S = 0.01
+
+    def __init__(self, channel: Channel) -> None:
+        import threading
+
+        self._channel = channel
+        self._stop = threading.Event()
+        self._wake, self._wake_end = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="volant-logs", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        import select
+
+        while not self._stop.is_set() and not self._channel.closed:
+            poll = select.poll()
+            poll.register(self._channel.fileno(), select.POLLIN)
+            poll.register(self._wake, select.POLLIN)
+            poll.poll()
+            if not self._stop.wait(self.PATIENCE_S):
+                self._channel.pump()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        os.write(self._wake_end, b"x")
+        self._thread.join()
+        os.close(self._wake)
+        os.close(self._wake_end)

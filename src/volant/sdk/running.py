@@ -1,0 +1,206 @@
+"""A running app: what `with app.run():` does from the first frame to the last.
+
+    describe ─► app_open ─► upload what the hub has not seen ─► bind functions ─► body
+             ─► app_close (waits until the hub has sent every log line) ─► unbind
+
+Closing the connection stops an app as well: the hub takes a client that is gone for one that
+wants nothing any more, unless the app is detached.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from volant import _context
+from volant.channel import current
+from volant.errors import ConnectionError, InvalidError
+from volant.sdk import output
+from volant.sdk.calling import Binding
+from volant.sdk.function import bind
+from volant.sdk.image import Image
+from volant.sdk.sources import Entry, Sources, collect, entry_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+    from volant.channel.channel import Channel
+    from volant.sdk.app import App
+
+#: Content of one upload frame.
+UPLOAD_BYTES = 8 << 20
+
+
+class RunContext:
+    """Runs an app for the body of a `with` or `async with` block."""
+
+    def __init__(self, app: App, *, name: str | None, detach: bool) -> None:
+        self._app = app
+        self._name = name or app.name
+        self._detach = detach
+        self._running: RunningApp | None = None
+
+    def __enter__(self) -> App:
+        self._refuse_global_scope()
+        if self._app._app_id is not None:
+            raise InvalidError(f"{self._app!r} runs already")
+        self._running = RunningApp(self._app, self._name, self._detach)
+        self._running.open()
+        return self._app
+
+    def _refuse_global_scope(self) -> None:
+        if _context.in_container() and _context.current_input.get() is None:
+            raise InvalidError(
+                "app.run() at global scope of a module that containers import",
+                hint='move it below `if __name__ == "__main__":`',
+            )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._running is not None
+        self._running.close(_reason(kind), interrupted=kind is KeyboardInterrupt)
+
+    async def __aenter__(self) -> App:
+        import asyncio
+
+        self._refuse_global_scope()
+        return await asyncio.get_running_loop().run_in_executor(None, self.__enter__)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self.__exit__, kind, value, traceback)
+
+
+def _reason(kind: type[BaseException] | None) -> str:
+    if kind is None:
+        return "finished"
+    return "interrupted" if kind is KeyboardInterrupt else f"failed with {kind.__name__}"
+
+
+class RunningApp:
+    """One run of an app on a channel."""
+
+    def __init__(self, app: App, name: str | None, detach: bool) -> None:
+        self.app = app
+        self.name = name
+        self.detach = detach
+        self.channel: Channel = current.channel()
+        self.sources = Sources()
+        self.description: dict[str, Any] = {}
+        self._pump: output.LogPump | None = None
+
+    def open(self) -> None:
+        """Describe the app to the hub and bind its functions."""
+        self.description = self._describe()
+        shown = output.active
+        if shown is not None:
+            self.channel.on_event = shown.on_event
+        reply = self.channel.request("app_open", app=self.description)
+        self._upload(reply["need"])
+        self.app._app_id = reply["app_id"]
+        self.channel.on_reconnect.append(self._open_again)
+        for number, function in enumerate(self.app._functions.values(), self._base):
+            local_path = self.sources.local_paths.get
+            bind(function, Binding(self.channel, number, function.name, local_path))
+        if shown is not None:
+            self._pump = output.LogPump(self.channel)
+
+    def _describe(self) -> dict[str, Any]:
+        self._base = self.channel.next_number() << 16
+        functions = list(self.app._functions.values())
+        entries = self._entries()
+        main = entries[0] if entries else Entry(None, None, "")
+        self.sources = collect(entries) if entries else Sources()
+        return {
+            "name": self.name,
+            "detach": self.detach,
+            "output": output.active is not None,
+            "entry": main.to_wire(),
+            "files": self.sources.files,
+            "image": (self.app._image or Image.host()).to_wire(),
+            "functions": [f.to_wire(self._remote_module(f.__module__, main)) for f in functions],
+            "base": self._base,
+        }
+
+    def _entries(self) -> list[Entry]:
+        """Entries of the modules that define functions, the script's own first."""
+        names = [
+            function.__module__
+            for function in self.app._functions.values()
+            if not function._serialized and function._include_source
+        ]
+        modules = sorted(set(names), key=lambda name: (name != "__main__", names.index(name)))
+        entries = [entry_of(sys.modules[name]) for name in modules]
+        if "__main__" in modules and entries[0].module is not None:
+            # Results made in a container name this module by its file, not as `__main__`.
+            sys.modules.setdefault(entries[0].module, sys.modules["__main__"])
+        return entries
+
+    @staticmethod
+    def _remote_module(module: str, main: Entry) -> str:
+        return main.module if module == "__main__" and main.module is not None else module
+
+    def _upload(self, need: list[str]) -> None:
+        for digest in need:
+            content = self.sources.contents[digest]
+            for at in range(0, max(1, len(content)), UPLOAD_BYTES):
+                self.channel.tell(
+                    "upload", sha256=digest, offset=at, size=len(content),
+                    data=content[at : at + UPLOAD_BYTES],
+                )  # fmt: skip
+
+    def _open_again(self) -> None:
+        """Describe the app to a hub that was started anew (on the leading thread)."""
+        reply = self.channel.direct_request("app_open", app=self.description)
+        self._upload(reply["need"])
+        self.app._app_id = reply["app_id"]
+
+    def close(self, reason: str, *, interrupted: bool) -> None:
+        """Stop the app, after its last log line was shown."""
+        try:
+            if interrupted:
+                self._close_aside(reason)
+            else:
+                self.channel.request("app_close", app_id=self.app._app_id, reason=reason)
+        except ConnectionError:
+            pass  # a hub that is gone has stopped everything of ours
+        finally:
+            self.channel.on_reconnect = []
+            self.app._app_id = None
+            for function in self.app._functions.values():
+                bind(function, None)
+            if self._pump is not None:
+                self._pump.stop()
+
+    def _close_aside(self, reason: str) -> None:
+        """Stop the app over a connection of its own.
+
+        The interrupt may have come in the middle of a frame, so this one can be trusted no more.
+        """
+        app_id = self.app._app_id
+        home = self.channel.home
+        if home is None:
+            current.forget()
+            return
+        from volant.channel.channel import open_channel
+
+        aside = open_channel(home)
+        aside.request("app_close", app_id=app_id, reason=reason)
+        aside.close()
+        try:
+            self.channel.pump()
+        except (ValueError, OSError):
+            pass  # cut in the middle of a frame; its logs stay in the log file
+        current.forget()

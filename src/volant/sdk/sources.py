@@ -1,0 +1,217 @@
+"""Which local files an app's containers need, and what each is called there.
+
+    entry file or package + local modules imported so far + those imported inside functions
+        -> {path below /root: local path}          (only Python sources; data is not shipped)
+
+"Local" is every module that is neither part of the interpreter nor installed as a package.
+Contents travel by their SHA-256, so an unchanged file is never sent twice.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from volant.errors import InvalidError
+from volant.sdk.image import PACKAGE_DIRECTORIES, is_below
+
+try:
+    from _sha2 import sha256
+except ImportError:  # before Python 3.12
+    from _sha256 import sha256  # type: ignore[import-not-found,no-redef,unused-ignore]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+#: Where sources land in a container.
+REMOTE_ROOT = "/root"
+#: Most files and bytes of one app; beyond, something that is no source was picked up.
+FILES_MAX = 20_000
+BYTES_MAX = 256 << 20
+
+_OUR_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
+
+
+class Sources:
+    """The files of one app: what is sent, and how remote paths map back."""
+
+    __slots__ = ("contents", "files", "local_paths")
+
+    def __init__(self) -> None:
+        #: [path below root, mode, sha256 in hex, size in bytes], sorted by path
+        self.files: list[list[object]] = []
+        #: sha256 -> content
+        self.contents: dict[str, bytes] = {}
+        #: remote path -> local path, for tracebacks
+        self.local_paths: dict[str, str] = {}
+
+
+class Entry:
+    """The module a container starts from."""
+
+    __slots__ = ("file", "module", "path", "root")
+
+    def __init__(self, module: str | None, file: str | None, root: str) -> None:
+        self.module = module
+        #: name below root when the module is a plain file, else None
+        self.file = file
+        #: local directory that corresponds to /root
+        self.root = root
+
+    def to_wire(self) -> dict[str, object]:
+        """The entry as a control message carries it."""
+        return {"module": self.module, "file": self.file, "path": [""]}
+
+
+def entry_of(module: ModuleType) -> Entry:
+    """The entry for an app defined in `module`.
+
+    Raises:
+        InvalidError: if the module has no source file, as in an interactive session.
+    """
+    path = getattr(module, "__file__", None)
+    spec = getattr(module, "__spec__", None)
+    name = spec.name if spec is not None else module.__name__
+    if path is None:
+        raise InvalidError(
+            f"module {name!r} has no source file to send",
+            hint="use @app.function(serialized=True) in an interactive session",
+        )
+    path = os.path.abspath(path)
+    if name.endswith(".__main__"):
+        return Entry(name, None, _root_of(path, name))
+    if "." in name or (spec is not None and spec.submodule_search_locations is not None):
+        return Entry(name, None, _root_of(path, name))
+    if name == "__main__":
+        name = os.path.splitext(os.path.basename(path))[0]
+    return Entry(name, os.path.basename(path), os.path.dirname(path))
+
+
+def _root_of(path: str, name: str) -> str:
+    """The directory on sys.path that makes `path` importable as `name`."""
+    levels = name.count(".") + 1
+    if os.path.basename(path) == "__init__.py":
+        levels += 1
+    for _ in range(levels):
+        path = os.path.dirname(path)
+    return path
+
+
+def collect(entries: list[Entry]) -> Sources:
+    """Gather the files that containers of an app with these entries need.
+
+    Raises:
+        InvalidError: if they exceed `FILES_MAX` or `BYTES_MAX`.
+    """
+    found: dict[str, str] = {}
+    for entry in entries:
+        if entry.file is not None:
+            found[entry.file] = os.path.join(entry.root, entry.file)
+    for name, module in list(sys.modules.items()):
+        _add_module(name, module, found)
+    _add_late_imports(found, [entry.root for entry in entries])
+    if len(found) > FILES_MAX:
+        raise InvalidError(f"{len(found)} source files, at most {FILES_MAX}")
+    return _read(found)
+
+
+def _add_module(name: str, module: ModuleType, found: dict[str, str]) -> None:
+    path = getattr(module, "__file__", None)
+    if name == "__main__" or not isinstance(path, str) or not path.endswith(".py"):
+        return
+    if not is_local(path):
+        return
+    remote = name.replace(".", "/")
+    top = name.partition(".")[0]
+    if os.path.basename(path) == "__init__.py":
+        remote += "/__init__.py"
+    else:
+        remote += ".py"
+    if not os.path.abspath(path).endswith("/" + remote):
+        return  # loaded under another name than its path has: only its loader knows how
+    found.setdefault(remote, path)
+    top_module = sys.modules.get(top)
+    top_path = getattr(top_module, "__file__", None)
+    if isinstance(top_path, str) and os.path.basename(top_path) == "__init__.py":
+        _add_tree(os.path.dirname(os.path.abspath(top_path)), top, found)
+
+
+def _add_tree(directory: str, remote: str, found: dict[str, str]) -> None:
+    """Add every Python source of a package, once."""
+    if f"{remote}/__init__.py" in found and f"{remote}/" in found:
+        return
+    found[f"{remote}/"] = ""  # marks the package as walked; dropped before reading
+    for parent, directories, names in os.walk(directory):
+        directories[:] = [d for d in directories if d != "__pycache__" and not d.startswith(".")]
+        below = os.path.relpath(parent, directory)
+        prefix = remote if below == "." else f"{remote}/{below}"
+        for name in names:
+            if name.endswith(".py"):
+                found.setdefault(f"{prefix}/{name}", os.path.join(parent, name))
+
+
+def _add_late_imports(found: dict[str, str], roots: list[str]) -> None:
+    """Add local modules that are imported inside functions, so not in sys.modules yet."""
+    waiting = [path for path in found.values() if path]
+    while waiting:
+        for name in _indented_imports(waiting.pop()):
+            for root in roots:
+                file = os.path.join(root, name + ".py")
+                package = os.path.join(root, name)
+                if os.path.isfile(file) and f"{name}.py" not in found:
+                    found[f"{name}.py"] = file
+                    waiting.append(file)
+                elif os.path.isfile(os.path.join(package, "__init__.py")):
+                    _add_tree(package, name, found)
+
+
+def _indented_imports(path: str) -> Iterator[str]:
+    """Top-level names that indented import statements of a file mention."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return
+    for line in lines:
+        if line[:1] not in " \t":
+            continue
+        words = line.split()
+        if len(words) >= 2 and words[0] in ("import", "from"):
+            yield words[1].partition(".")[0].rstrip(",;")
+
+
+def is_local(path: str) -> bool:
+    """True for a file that is neither the interpreter's, nor an installed package's, nor ours."""
+    path = os.path.abspath(path)
+    if is_below(path, _OUR_PACKAGE) or is_below(path, _STANDARD_LIBRARY):
+        return False
+    return not any(f"/{directory}/" in path for directory in PACKAGE_DIRECTORIES)
+
+
+def _read(found: dict[str, str]) -> Sources:
+    sources = Sources()
+    total = 0
+    for remote in sorted(found):
+        path = found[remote]
+        if not path:
+            continue
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+                mode = os.fstat(file.fileno()).st_mode & 0o777
+        except OSError as error:
+            raise InvalidError(f"cannot read source file {path}: {error.strerror}") from error
+        total += len(content)
+        if total > BYTES_MAX:
+            raise InvalidError(
+                f"source files are more than {BYTES_MAX >> 20} MiB, the last is {path}",
+                hint="data belongs elsewhere: only Python sources are sent",
+            )
+        digest = sha256(content).hexdigest()
+        sources.files.append([remote, mode, digest, len(content)])
+        sources.contents[digest] = content
+        sources.local_paths[f"{REMOTE_ROOT}/{remote}"] = os.path.abspath(path)
+    return sources

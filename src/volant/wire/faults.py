@@ -1,0 +1,219 @@
+"""Exceptions as bytes: a user's exception crosses with its type, its chain and its frames.
+
+    container: encode_fault(exc)  ->  map {type, message, text, pickle, frames, cause ...}
+    hub:       platform_fault(name, message, hint)        (timeouts, lost containers ...)
+    client:    decode_fault(bytes) -> an exception to raise, its traceback made of remote frames
+
+The hub never decodes what a container wrote. Only the client unpickles, and falls back to
+`RemoteError` with the remote text when the exception cannot be rebuilt on its side.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from volant.wire import values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+#: Longest chain of causes that travels; the rest is cut.
+CHAIN_MAX = 8
+#: Most frames of one traceback that travel (the innermost ones).
+FRAMES_MAX = 100
+#: Longest text of one exception, in characters.
+TEXT_CHARS_MAX = 64_000
+
+
+def platform_fault(error: str, message: str, hint: str | None = None) -> bytes:
+    """A fault that the platform itself reports; `error` names a class of `volant.errors`."""
+    return values.encode({"error": error, "message": message, "hint": hint})
+
+
+def encode_fault(exc: BaseException, *, skip_under: str | None = None) -> bytes:
+    """Encode an exception with its chain and frames.
+
+    Args:
+        exc: as caught, with its traceback.
+        skip_under: frames of files below this directory (our own) are left out.
+    """
+    return values.encode(_describe(exc, skip_under, CHAIN_MAX))
+
+
+def _describe(exc: BaseException, skip_under: str | None, depth: int) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "type": f"{type(exc).__module__}.{type(exc).__qualname__}",
+        "message": _safe_text(exc)[:TEXT_CHARS_MAX],
+        "text": _format(exc, skip_under)[:TEXT_CHARS_MAX],
+        "pickle": _pickle_or_none(exc),
+        "frames": _frames(exc.__traceback__, skip_under),
+        "suppress": exc.__suppress_context__,
+        "notes": [str(note) for note in getattr(exc, "__notes__", ())],
+    }
+    if depth > 0:
+        if exc.__cause__ is not None:
+            fields["cause"] = _describe(exc.__cause__, skip_under, depth - 1)
+        elif exc.__context__ is not None and not exc.__suppress_context__:
+            fields["context"] = _describe(exc.__context__, skip_under, depth - 1)
+    return fields
+
+
+def _safe_text(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception:  # a user's __str__ may do anything
+        return f"<{type(exc).__name__} whose text cannot be shown>"
+
+
+def _pickle_or_none(exc: BaseException) -> bytes | None:
+    """The pickle of an exception, or None when it cannot make the round trip."""
+    from volant.wire.payloads import dumps_by_value, loads_plain
+
+    try:
+        data = dumps_by_value(exc)
+        again = loads_plain(data)
+    except Exception:  # pickling runs user code (__reduce__, __init__)
+        return None
+    return data if type(again) is type(exc) else None
+
+
+def _frames(tb: TracebackType | None, skip_under: str | None) -> list[list[object]]:
+    import linecache
+
+    frames: list[list[object]] = []
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        if skip_under is None or not code.co_filename.startswith(skip_under):
+            line = linecache.getline(code.co_filename, tb.tb_lineno, tb.tb_frame.f_globals)
+            frames.append([code.co_filename, tb.tb_lineno, code.co_name, line.rstrip("\n")])
+        tb = tb.tb_next
+    return frames[-FRAMES_MAX:]
+
+
+def _format(exc: BaseException, skip_under: str | None) -> str:
+    import traceback
+
+    tb = exc.__traceback__
+    while tb is not None and skip_under and tb.tb_frame.f_code.co_filename.startswith(skip_under):
+        tb = tb.tb_next
+    try:
+        return "".join(traceback.format_exception(type(exc), exc, tb))
+    except Exception:  # a user's __str__ or __repr__ may do anything
+        return f"{type(exc).__name__}: {_safe_text(exc)}\n"
+
+
+def decode_fault(
+    data: bytes, *, where: str = "", local_path: Callable[[str], str | None] | None = None
+) -> BaseException:
+    """Rebuild the exception of a fault, its traceback made of the remote frames.
+
+    Args:
+        data: what `encode_fault` or `platform_fault` made.
+        where: the container's id, shown as the first remote frame.
+        local_path: maps a path in the container to the same file here, or None.
+
+    Returns:
+        The user's own exception type where it can be rebuilt, else `RemoteError`.
+    """
+    try:
+        fields = values.decode_map(data)
+        return _rebuild(fields, where, local_path, CHAIN_MAX)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        from volant import errors
+
+        raise errors.InternalError("a fault could not be read") from error
+
+
+def _rebuild(
+    fields: dict[str, Any],
+    where: str,
+    local_path: Callable[[str], str | None] | None,
+    depth: int,
+) -> BaseException:
+    exc = _exception_of(fields)
+    frames = fields.get("frames") or []
+    exc.__traceback__ = _traceback(frames, where, local_path)
+    for link in ("cause", "context"):
+        chained = fields.get(link)
+        if chained is not None and depth > 0:
+            rebuilt = _rebuild(chained, "", local_path, depth - 1)
+            setattr(exc, f"__{link}__", rebuilt)
+    exc.__suppress_context__ = bool(fields.get("suppress", False)) or "cause" in fields
+    if fields.get("notes") and not getattr(exc, "__notes__", None):
+        exc.__notes__ = list(fields["notes"])  # type: ignore[attr-defined]  # Python 3.11 has it
+    return exc
+
+
+def _exception_of(fields: dict[str, Any]) -> BaseException:
+    from volant import errors
+
+    if "error" in fields:
+        kind = getattr(errors, fields["error"], errors.InternalError)
+        made: BaseException = kind(fields["message"], hint=fields.get("hint"))
+        return made
+    if fields["pickle"] is not None:
+        from volant.wire.payloads import loads_plain
+
+        try:
+            exc = loads_plain(fields["pickle"])
+        except Exception as error:  # unpickling runs user code and imports user modules
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            if isinstance(exc, BaseException):
+                return exc
+            reason = f"it unpickled as a {type(exc).__name__}"
+    else:
+        reason = "it could not be pickled"
+    return errors.RemoteError(
+        f"{fields['type']}: {fields['message']}",
+        hint=f"the remote exception arrives as text because {reason}\n\n{fields['text']}",
+    )
+
+
+def _traceback(
+    frames: list[list[Any]], where: str, local_path: Callable[[str], str | None] | None
+) -> TracebackType | None:
+    """Build a traceback that shows `frames` (file, line, name, source line), outermost first."""
+    if where and frames:
+        frames = [[f"<remote call in {where}>", 1, "run", ""], *frames]
+    tb: TracebackType | None = None
+    for filename, line, name, source in reversed(frames):
+        shown = local_path(filename) if local_path is not None else None
+        if shown is None:
+            shown = filename
+            _remember_source(shown, line, source)
+        tb = _traceback_entry(tb, shown, max(1, int(line)), str(name))
+    return tb
+
+
+def _remember_source(filename: str, line: int, source: str) -> None:
+    """Let tracebacks show a source line of a file that is not on this machine."""
+    import linecache
+
+    if not source or line > 1_000_000:
+        return
+    entry = linecache.cache.get(filename)
+    lines = list(entry[2]) if entry is not None and len(entry) == 4 and entry[2] else []
+    lines.extend(["\n"] * (line - len(lines)))
+    lines[line - 1] = source + "\n"
+    linecache.cache[filename] = (1, None, lines, filename)
+
+
+def _traceback_entry(
+    following: TracebackType | None, filename: str, line: int, name: str
+) -> TracebackType:
+    # A frame object can only be had by running code: compile one that raises on that line.
+    code = compile("raise StopIteration", filename, "exec").replace(
+        co_name=name, co_firstlineno=line
+    )
+    try:
+        exec(code, {"__name__": name})  # noqa: S102  # our own constant source, see above
+    except StopIteration:
+        made = sys.exc_info()[2]
+        assert made is not None and made.tb_next is not None
+        entry = made.tb_next
+        return type(entry)(following, entry.tb_frame, entry.tb_lasti, line)
+    raise AssertionError("the constant source above always raises")

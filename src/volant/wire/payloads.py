@@ -1,0 +1,173 @@
+"""Python objects as payloads: pickles inline, large buffers in a mapped file.
+
+    dumps(obj)  -> (kind, payload, fd | None)        loads(kind, payload, fd) -> obj
+
+The C pickler takes the common case (0.7 us); objects it refuses (lambdas, closures, classes
+of an interactive session) go through cloudpickle, imported on first use. Buffers beyond
+`BUFFER_BYTES_MIN` are kept out of band (pickle protocol 5), and a payload beyond
+`INLINE_BYTES_MAX` is written once into a sealed memory file whose descriptor travels beside
+the frame; the receiver maps it privately, so arrays arrive writable and without a copy.
+
+    mapped payload = count u32 | (offset u64, size u64) x count      entry 0 is the pickle
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from _pickle import PicklingError, dumps as _c_dumps, loads as _c_loads
+from _struct import Struct, error as StructError
+
+from volant.wire.frames import INLINE_BYTES_MAX, MAPPED, PICKLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+#: Buffers below this are copied into the pickle; the table entry would cost more.
+BUFFER_BYTES_MIN = 64 << 10
+#: Most buffers of one payload; a reader refuses more.
+BUFFER_COUNT_MAX = 1 << 16
+#: Buffers start at multiples of this, so that any dtype is aligned.
+_ALIGNMENT = 4096
+_WRITE_BYTES_MAX = 1 << 30
+
+_COUNT = Struct("<I")
+_ENTRY = Struct("<QQ")
+_SEALS = (
+    getattr(fcntl, "F_SEAL_SHRINK", 2) | getattr(fcntl, "F_SEAL_GROW", 4)
+    | getattr(fcntl, "F_SEAL_WRITE", 8) | getattr(fcntl, "F_SEAL_SEAL", 1)
+)  # fmt: skip
+_F_ADD_SEALS = getattr(fcntl, "F_ADD_SEALS", 1033)
+_F_GET_SEALS = getattr(fcntl, "F_GET_SEALS", 1034)
+
+loads_plain = _c_loads
+
+#: Set by an interactive session, whose `__main__` does not exist in any container.
+pickles_main_by_value = False
+
+
+def dumps(obj: object) -> tuple[int, bytes, int | None]:
+    """Pickle an object.
+
+    Returns:
+        kind (PICKLE or MAPPED), inline payload, and for MAPPED the descriptor of the sealed
+        memory file, which the caller owns.
+
+    Raises:
+        Exception: whatever the object's own pickling raises, when cloudpickle cannot either.
+    """
+    buffers: list[Any] = []
+
+    def keep_in_band(buffer: Any) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < BUFFER_BYTES_MIN:
+            return True
+        buffers.append(raw)
+        return False
+
+    data = _dumps_any(obj, keep_in_band)
+    if not buffers and len(data) <= INLINE_BYTES_MAX:
+        return PICKLE, data, None
+    if not buffers:
+        return _to_mapped([memoryview(data)])
+    total = len(data) + sum(raw.nbytes for raw in buffers)
+    if total <= INLINE_BYTES_MAX:  # out of band paid off for nothing: once more, in band
+        return PICKLE, _dumps_any(obj, None), None
+    return _to_mapped([memoryview(data), *buffers])
+
+
+def _dumps_any(obj: object, callback: Callable[[Any], bool] | None) -> bytes:
+    if not pickles_main_by_value:
+        try:
+            return _c_dumps(obj, 5, buffer_callback=callback)
+        except (PicklingError, AttributeError, TypeError):
+            pass  # a lambda, a closure, a local class: cloudpickle knows these
+    import cloudpickle
+
+    data: bytes = cloudpickle.dumps(obj, 5, buffer_callback=callback)
+    return data
+
+
+def dumps_plain(obj: object) -> bytes:
+    """Pickle something small and simple, in band."""
+    return _c_dumps(obj, 5)
+
+
+def dumps_by_value(obj: object) -> bytes:
+    """Pickle in band, functions and classes that cannot be imported by value."""
+    return _dumps_any(obj, None)
+
+
+def loads(kind: int, payload: bytes, fd: int | None) -> Any:
+    """Unpickle a payload; takes ownership of `fd`.
+
+    Raises:
+        ValueError: if a mapped payload's table does not fit its file.
+        Exception: whatever unpickling raises.
+    """
+    if kind == PICKLE:
+        return _c_loads(payload)
+    if fd is None:
+        raise ValueError("a mapped payload came without its file")
+    pickle, *buffers = _from_mapped(payload, fd)
+    return _c_loads(pickle, buffers=buffers)
+
+
+def _to_mapped(buffers: list[memoryview]) -> tuple[int, bytes, int]:
+    table = [_COUNT.pack(len(buffers))]
+    fd = os.memfd_create("volant-payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        offset = 0
+        for buffer in buffers:
+            _write_at(fd, buffer, offset)
+            table.append(_ENTRY.pack(offset, buffer.nbytes))
+            offset += -(-buffer.nbytes // _ALIGNMENT) * _ALIGNMENT
+        os.ftruncate(fd, max(offset, _ALIGNMENT))
+        fcntl.fcntl(fd, _F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(fd)
+        raise
+    return MAPPED, b"".join(table), fd
+
+
+def _write_at(fd: int, buffer: memoryview, offset: int) -> None:
+    flat = buffer.cast("B") if buffer.format != "B" or buffer.ndim != 1 else buffer
+    at, size = 0, flat.nbytes
+    while at < size:
+        at += os.pwrite(fd, flat[at : at + _WRITE_BYTES_MAX], offset + at)
+
+
+def _from_mapped(payload: bytes, fd: int) -> list[memoryview]:
+    import mmap
+
+    try:
+        seals = fcntl.fcntl(fd, _F_GET_SEALS)
+        if seals & _SEALS != _SEALS:
+            raise ValueError("a mapped payload's file is not sealed: it could change underneath")
+        size = os.fstat(fd).st_size
+        table = _read_table(payload, size)
+        # Private: the receiver may write to its arrays, the sealed file never changes.
+        mapping = mmap.mmap(fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+    except OSError as error:
+        raise ValueError("a mapped payload's file cannot be mapped") from error
+    finally:
+        os.close(fd)
+    view = memoryview(mapping)
+    return [view[offset : offset + length] for offset, length in table]
+
+
+def _read_table(payload: bytes, size: int) -> list[tuple[int, int]]:
+    try:
+        (count,) = _COUNT.unpack_from(payload, 0)
+        if not 1 <= count <= BUFFER_COUNT_MAX or len(payload) != 4 + 16 * count:
+            raise ValueError(f"table of {count} buffers in {len(payload)} bytes")
+        table = [_ENTRY.unpack_from(payload, 4 + 16 * index) for index in range(count)]
+    except StructError as error:
+        raise ValueError("a mapped payload without its table") from error
+    for offset, length in table:
+        if offset + length > size:
+            raise ValueError(f"buffer at {offset} of {length} bytes in a file of {size}")
+    return table

@@ -1,0 +1,85 @@
+"""A connected unix socket as a stream of frames and descriptors.
+
+Descriptors arrive beside the bytes they were sent with; a frame with `HAS_FD` owns the next
+one in order. A stream never interprets a frame. It is not thread safe: its owner sees to it
+that one thread reads and one writes.
+"""
+
+from __future__ import annotations
+
+import os
+
+from _socket import CMSG_SPACE, MSG_DONTWAIT, SCM_RIGHTS, SOL_SOCKET
+from array import array
+from collections import deque
+
+from volant.wire.frames import READ_BYTES, FrameReader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+#: Descriptors taken in one read; the kernel drops (closes) those beyond.
+FDS_PER_READ_MAX = 32
+_ANCILLARY_BYTES = CMSG_SPACE(FDS_PER_READ_MAX * 4)
+
+
+class FrameStream:
+    """Frames over a connected socket, which it owns."""
+
+    __slots__ = ("fds", "reader", "sock")
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self.sock = sock
+        self.reader = FrameReader()
+        self.fds: deque[int] = deque()
+
+    def receive(self, flags: int = 0) -> list[tuple[int, int, bytes]] | None:
+        """Read once and return the frames completed by it, None at the end of the stream.
+
+        Raises:
+            BlockingIOError: with `MSG_DONTWAIT` when nothing is there.
+            ValueError: when the peer breaks the framing.
+        """
+        data, ancillary, _, _ = self.sock.recvmsg(READ_BYTES, _ANCILLARY_BYTES, flags)
+        if ancillary:
+            for level, kind, raw in ancillary:
+                if level == SOL_SOCKET and kind == SCM_RIGHTS:
+                    received = array("i")
+                    received.frombytes(raw[: len(raw) - len(raw) % received.itemsize])
+                    self.fds.extend(received)
+        if not data:
+            return None
+        return self.reader.feed(data)
+
+    def receive_nowait(self) -> list[tuple[int, int, bytes]] | None:
+        """`receive` that returns an empty list when nothing is there."""
+        try:
+            return self.receive(MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+
+    def take_fd(self) -> int:
+        """The descriptor that belongs to the frame being handled.
+
+        Raises:
+            ValueError: when the peer announced one and sent none.
+        """
+        if not self.fds:
+            raise ValueError("a frame announced a file descriptor that did not come")
+        return self.fds.popleft()
+
+    def send(self, frame: bytes, fd: int | None = None) -> None:
+        """Send one frame whole, blocking."""
+        if fd is None:
+            self.sock.sendall(frame)
+            return
+        sent = self.sock.sendmsg([frame], [(SOL_SOCKET, SCM_RIGHTS, array("i", [fd]))])
+        if sent < len(frame):
+            self.sock.sendall(memoryview(frame)[sent:])
+
+    def close(self) -> None:
+        """Close the socket and the descriptors nobody took."""
+        while self.fds:
+            os.close(self.fds.popleft())
+        self.sock.close()
