@@ -58,8 +58,8 @@ def errors_page() -> str:
         [
             "# Errors",
             "",
-            f"{NOTICE}All are in `volant.errors`. Indentation shows inheritance: `except",
-            "volant.Error` catches every failure that Volant reports, and none of your own function,",
+            f"{NOTICE}All are in `volant.errors`. Indentation shows inheritance:",
+            "`except volant.Error` catches every failure of Volant and none of your own function,",
             "which is raised as its own type. Every error has `message`, `hint`, `code` and",
             "`retryable`; a retryable one may pass when the same request is made again. Codes are",
             "forever.",
