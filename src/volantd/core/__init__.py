@@ -1,0 +1,60 @@
+"""The pure core: what is decided about calls, pools and containers, and nothing else.
+
+Owns the rules of queueing, dispatch, retries, autoscaling and the machine's ledger. It must not do
+I/O, read a clock, draw randomness, or know asyncio and threads: events are method calls that carry
+``now``, and what shall happen comes back as a list of commands.
+
+    hub, agent  --event(now)-->  Scheduler  --[Command, ...]-->  hub, agent
+"""
+
+from __future__ import annotations
+
+from volantd.core.commands import (
+    CallCancelled,
+    CallFinished,
+    CancelRunning,
+    Command,
+    Dispatch,
+    FailInput,
+    Reclaim,
+    StartContainer,
+    StopContainer,
+)
+from volantd.core.model import (
+    Batch,
+    ContainerState,
+    ExitCause,
+    Fault,
+    Limits,
+    Loss,
+    PoolConfig,
+    RetryPolicy,
+    UnknownIdError,
+)
+from volantd.core.scheduler import Scheduler
+from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
+
+__all__ = [
+    "Batch",
+    "CallCancelled",
+    "CallFinished",
+    "CallStatistics",
+    "CancelRunning",
+    "Command",
+    "ContainerState",
+    "ContainerStatistics",
+    "Dispatch",
+    "ExitCause",
+    "FailInput",
+    "Fault",
+    "Limits",
+    "Loss",
+    "PoolConfig",
+    "PoolStatistics",
+    "Reclaim",
+    "RetryPolicy",
+    "Scheduler",
+    "StartContainer",
+    "StopContainer",
+    "UnknownIdError",
+]

@@ -1,0 +1,68 @@
+"""How many containers a pool should have, and how much of a batch one of them gets.
+
+Pure arithmetic: numbers in, numbers out. It must not know the records of the core.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+
+def desired_containers(
+    *,
+    queued: int,
+    running: int,
+    estimate_s: float | None,
+    stalled: int,
+    containers_min: int,
+    containers_max: int,
+    buffer: int,
+    single_use: bool,
+    backlog_per_container_s: float,
+) -> int:
+    """The number of containers, starting or ready, that the pool's work asks for.
+
+    One container for each input that waits or runs, and the buffer while there is any. Inputs known
+    to be tiny do not each deserve a container: beyond the first, and beyond those that are stuck in a
+    long input, there is one for each ``backlog_per_container_s`` of estimated work.
+
+    Args:
+        queued: inputs that wait.
+        running: inputs that were dispatched and have no outcome.
+        estimate_s: run time of one input, None when nothing is known.
+        stalled: containers without progress for some time.
+        containers_min: lower limit.
+        containers_max: upper limit.
+        buffer: containers wanted above the need.
+        single_use: a container serves one input only.
+        backlog_per_container_s: estimated work that is worth one container.
+    """
+    need = queued + running
+    if need:
+        if estimate_s is not None and not single_use:
+            need = min(need, 1 + stalled + ceil(need * estimate_s / backlog_per_container_s))
+        need += buffer
+    return max(containers_min, min(need, containers_max))
+
+
+def portion(
+    *,
+    count: int,
+    estimate_s: float | None,
+    takers: int,
+    batch_s_max: float,
+) -> int:
+    """How many of a batch's ``count`` inputs the next container gets, at least 1.
+
+    Nothing is known: one, so that slow inputs spread over the containers. Known to be short: all of
+    them. Longer than ``batch_s_max``: no more than that much work, and a fair share when ``takers``
+    containers could work on it.
+    """
+    if estimate_s is None:
+        return 1
+    if count * estimate_s <= batch_s_max:
+        return count
+    size = max(1, int(batch_s_max / estimate_s))
+    if takers > 1:
+        size = min(size, ceil(count / takers))
+    return min(size, count)

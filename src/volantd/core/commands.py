@@ -1,0 +1,89 @@
+"""What the core asks its surroundings to do: one small class for each command.
+
+The hub carries them out in the order of the list. They are plain slotted records, cheap to make, and
+``match`` takes them apart by position. They must be treated as read-only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from volantd.core.model import Batch, CallId, ContainerId, Fault, PoolId
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """Send ``batch`` to the container, at once: its bytes are ``payload[offset:][:count]``."""
+
+    container_id: ContainerId
+    batch: Batch
+
+
+@dataclass(slots=True)
+class StartContainer:
+    """Start a container; answer with ``container_ready`` or ``container_start_failed``."""
+
+    pool_id: PoolId
+    container_id: ContainerId
+
+
+@dataclass(slots=True)
+class StopContainer:
+    """Stop a container, by force when ``kill``; answer with ``container_exited``. Idempotent."""
+
+    container_id: ContainerId
+    kill: bool
+    reason: str
+
+
+@dataclass(slots=True)
+class Reclaim:
+    """Ask the container for the unstarted tail of a batch; it answers with ``returned``."""
+
+    container_id: ContainerId
+    batch_id: int
+
+
+@dataclass(slots=True)
+class CancelRunning:
+    """Interrupt a batch: nobody wants its results. The container still reports on every input."""
+
+    container_id: ContainerId
+    batch_id: int
+
+
+@dataclass(slots=True)
+class FailInput:
+    """``count`` consecutive inputs failed for a reason that is not the user's exception."""
+
+    call_id: CallId
+    first_index: int
+    count: int
+    fault: Fault
+    detail: object
+
+
+@dataclass(slots=True)
+class CallCancelled:
+    """The call was cancelled: none of its inputs will be delivered from now on."""
+
+    call_id: CallId
+
+
+@dataclass(slots=True)
+class CallFinished:
+    """The call is closed and each of its inputs was delivered or failed. Comes once."""
+
+    call_id: CallId
+
+
+Command = (
+    Dispatch
+    | StartContainer
+    | StopContainer
+    | Reclaim
+    | CancelRunning
+    | FailInput
+    | CallCancelled
+    | CallFinished
+)

@@ -1,0 +1,140 @@
+"""The ends of containers: stopping them, and what becomes of the inputs that they hold.
+
+Keeps ``Pool``'s counts, the ledger and the table of containers true to each other. It must not start
+or choose containers; callers rebalance the pool afterwards.
+"""
+
+from __future__ import annotations
+
+from volantd.core.commands import Command, StopContainer
+from volantd.core.model import (
+    INFINITY,
+    Batch,
+    Container,
+    ContainerState,
+    ExitCause,
+    Fault,
+    Loss,
+    Pool,
+    State,
+)
+from volantd.core.queueing import delay, fail, requeue, rest_of, settle
+
+
+def clear_stall(container: Container) -> None:
+    """Notes that the container made progress, or left."""
+    if container.stalled:
+        container.stalled = False
+        container.pool.stalled -= 1
+
+
+def arm_idle(state: State, pool: Pool) -> None:
+    """Has the pool's longest idle container looked at when it may scale down."""
+    if pool.idle and pool.starting + pool.ready > pool.floor:
+        container = pool.idle[0]
+        due = container.idle_since + pool.config.scaledown_window_s
+        if due < container.timer_due:
+            state.arm(container, due)
+
+
+def stop(
+    state: State,
+    container: Container,
+    kill: bool,
+    reason: str,
+    now: float,
+    out: list[Command],
+) -> None:
+    """Tells a container that holds no inputs any more to stop."""
+    assert not container.outstanding, container.container_id
+    _withdraw(state, container)
+    state.ledger.leave(container)
+    container.state = ContainerState.STOPPING
+    if not kill:
+        container.kill_due = now + state.limits.stop_grace_s
+        state.arm(container, container.kill_due)
+    out.append(StopContainer(container.container_id, kill, reason))
+    if state.events is not None:
+        state.events.append((now, "stopping", container.container_id, reason))
+
+
+def bury(state: State, container: Container) -> None:
+    """Removes a container that is gone and holds no inputs any more."""
+    assert not container.outstanding, container.container_id
+    if container.state is not ContainerState.STOPPING:
+        _withdraw(state, container)
+        state.ledger.leave(container)
+    state.ledger.release(container)
+    del container.pool.containers[container.container_id]
+    del state.containers[container.container_id]
+    container.timer_due = INFINITY
+
+
+def _withdraw(state: State, container: Container) -> None:
+    """Takes a live container out of its pool's counts."""
+    pool = container.pool
+    clear_stall(container)
+    pool.roomy.pop(container.container_id, None)
+    if container.state is ContainerState.STARTING:
+        pool.starting -= 1
+    elif container.state is ContainerState.READY:
+        pool.ready -= 1
+        if container in pool.idle:
+            pool.idle.remove(container)
+            arm_idle(state, pool)
+
+
+def take_back(state: State, container: Container, out: list[Command]) -> None:
+    """Returns all inputs that the container holds to their queues, in order, without penalty."""
+    pool = container.pool
+    for batch in reversed(container.outstanding.values()):
+        count = batch.count - batch.done
+        if batch.call.cancelled:
+            settle(batch.call, count, out)
+        else:
+            requeue(pool, rest_of(state, batch, 0, count))
+    pool.running_inputs -= container.inputs
+    container.inputs = 0
+    container.outstanding.clear()
+    container.kill_due = INFINITY
+
+
+def forget_next(container: Container, batch: Batch) -> None:
+    """Takes the next unreported input out of a batch that the container holds."""
+    batch.done += 1
+    container.inputs -= 1
+    container.pool.running_inputs -= 1
+    if batch.done == batch.count:
+        del container.outstanding[batch.batch_id]
+
+
+def blame_death(
+    state: State, container: Container, cause: ExitCause, detail: object, out: list[Command]
+) -> None:
+    """Returns a dead container's inputs; the one that ran will run alone, or fails as lost."""
+    pool = container.pool
+    batch = next(iter(container.outstanding.values()))
+    suspect = None
+    if not batch.call.cancelled:
+        deaths = batch.platform_attempt + 1
+        suspect = rest_of(state, batch, 0, 1, platform_attempt=deaths)
+        forget_next(container, batch)
+    take_back(state, container, out)
+    if suspect is not None:
+        if suspect.platform_attempt > pool.config.max_platform_retries:
+            fail(suspect, Fault.LOST, Loss(cause, detail, suspect.platform_attempt), out)
+        else:
+            requeue(pool, suspect)
+
+
+def fail_by_user(
+    state: State, container: Container, batch: Batch, retryable: bool, now: float
+) -> bool:
+    """Takes the next input of a batch out because of a user failure; True when it is retried."""
+    policy = container.pool.config.retries
+    again = retryable and not batch.call.cancelled and batch.attempt < policy.max_retries
+    if again:
+        retry = rest_of(state, batch, 0, 1, attempt=batch.attempt + 1)
+        delay(state, container.pool, retry, now + policy.delay_s(batch.attempt))
+    forget_next(container, batch)
+    return again

@@ -1,0 +1,82 @@
+"""What happens when time passes: timeouts, retries that are due, idle windows, stalls.
+
+A timer only says *look*: each look computes the real deadline afresh and sets a new timer if that is
+still ahead, so the hot path moves deadlines without touching the heap.
+"""
+
+from __future__ import annotations
+
+from volantd.core.commands import Command, FailInput, StopContainer
+from volantd.core.containers import fail_by_user, stop, take_back
+from volantd.core.dispatch import balance, busy_deadline, check_stalls
+from volantd.core.model import INFINITY, Batch, Container, ContainerState, Fault, Pool, State
+from volantd.core.queueing import settle, undelay
+from volantd.core.scaling import scale_down, start_failed
+
+
+def look_at(
+    state: State, owner: Container | Pool | Batch, now: float, out: list[Command]
+) -> None:
+    """Does what is due for the owner of a timer."""
+    if isinstance(owner, Batch):
+        if undelay(owner.call.pool, owner):
+            balance(state, owner.call.pool, now, out)
+    elif isinstance(owner, Pool):
+        if not owner.removed:
+            check_stalls(state, owner, now, out)
+            balance(state, owner, now, out)
+    elif owner.state is ContainerState.STARTING:
+        _look_at_starting(state, owner, now, out)
+    elif owner.state is ContainerState.STOPPING:
+        _look_at_stopping(state, owner, now, out)
+    elif owner.outstanding:
+        _look_at_busy(state, owner, now, out)
+    else:
+        scale_down(state, owner.pool, now, out)
+
+
+def _look_at_starting(
+    state: State, container: Container, now: float, out: list[Command]
+) -> None:
+    pool = container.pool
+    timeout_s = pool.config.startup_timeout_s
+    due = container.started_at + timeout_s
+    if due > now:
+        state.arm(container, due)
+        return
+    stop(state, container, True, "it did not start in time", now, out)
+    reason = f"the container was not ready after {timeout_s:g} s"
+    start_failed(state, pool, container.started_at, reason, True, now, out)
+    balance(state, pool, now, out)
+
+
+def _look_at_stopping(
+    state: State, container: Container, now: float, out: list[Command]
+) -> None:
+    if container.kill_due > now:
+        state.arm(container, container.kill_due)
+        return
+    container.kill_due = INFINITY
+    out.append(StopContainer(container.container_id, True, "it did not stop in time"))
+
+
+def _look_at_busy(state: State, container: Container, now: float, out: list[Command]) -> None:
+    due = busy_deadline(state, container)
+    if due > now:
+        state.arm(container, due)
+        return
+    pool = container.pool
+    batch = next(iter(container.outstanding.values()))
+    reason = "cancelled"
+    if not batch.call.cancelled:
+        reason = "timeout"
+        index = batch.first_index + batch.done
+        if not fail_by_user(state, container, batch, True, now):
+            timeout_s = pool.config.timeout_s
+            out.append(FailInput(batch.call_id, index, 1, Fault.TIMEOUT, timeout_s))
+            settle(batch.call, 1, out)
+        if state.events is not None:
+            state.events.append((now, "timed out", container.container_id, batch.batch_id))
+    take_back(state, container, out)
+    stop(state, container, True, reason, now, out)
+    balance(state, pool, now, out)

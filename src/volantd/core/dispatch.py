@@ -1,0 +1,191 @@
+"""Which input goes to which container: dispatch, prefetching, sharing and reclaiming.
+
+Every change of a pool ends in ``balance``, which leaves no idle container beside a queued input. The
+most recently used idle container is taken first, so that the others can scale down.
+"""
+
+from __future__ import annotations
+
+from volantd.core.autoscale import portion
+from volantd.core.commands import Command, Dispatch, Reclaim
+from volantd.core.containers import arm_idle, clear_stall, stop
+from volantd.core.model import INFINITY, Container, ContainerState, Pool, State
+from volantd.core.queueing import take
+from volantd.core.scaling import scale, scale_down, serve_waiting, should_yield
+
+READY = ContainerState.READY
+
+
+def balance(state: State, pool: Pool, now: float, out: list[Command]) -> None:
+    """Dispatches what can be dispatched, starts what must be started."""
+    if pool.ring:
+        idle = pool.idle
+        while idle:
+            send(state, pool, idle.pop(), now, out)
+            if not pool.ring:
+                break
+        else:
+            _prefetch(state, pool, now, out)
+            watch(state, pool, now)
+    scale(state, pool, now, out)
+    if pool.config.buffer_containers and not pool.running_inputs:
+        scale_down(state, pool, now, out)
+
+
+def send(
+    state: State, pool: Pool, container: Container, now: float, out: list[Command]
+) -> None:
+    """Dispatches the next queued inputs to a container that has room."""
+    queue = pool.ring[0].queue
+    size = queue[0].count
+    if size > 1:
+        size = _portion(state, pool, size)
+    batch = take(state, pool, size)
+    outstanding = container.outstanding
+    if not outstanding:
+        container.progress_at = now
+        due = now + pool.config.timeout_s
+        if due < container.timer_due:
+            state.arm(container, due)
+    outstanding[batch.batch_id] = batch
+    container.inputs += size
+    pool.running_inputs += size
+    if pool.estimate_s is not None:
+        pool.roomy[container.container_id] = container
+    if container.inputs > 1:
+        watch(state, pool, now)
+    out.append(Dispatch(container.container_id, batch))
+    if state.events is not None:
+        state.events.append((now, "dispatched", container.container_id, batch.batch_id))
+
+
+def _portion(state: State, pool: Pool, count: int) -> int:
+    if pool.config.single_use:
+        return 1
+    others = len(pool.ring) + len(pool.ring[0].queue) - 2
+    return portion(
+        count=count,
+        estimate_s=pool.estimate_s,
+        takers=len(pool.idle) + 1 - others,
+        batch_s_max=state.limits.batch_s_max,
+    )
+
+
+def _has_room(state: State, pool: Pool, container: Container) -> bool:
+    """Whether a busy container is about to run dry."""
+    limits = state.limits
+    return (
+        pool.estimate_s is not None
+        and not container.stalled
+        and 0 < len(container.outstanding) <= limits.prefetch_batches_max
+        and container.inputs * pool.estimate_s < limits.prefetch_below_s
+        and container.kill_due == INFINITY
+    )
+
+
+def _prefetch(state: State, pool: Pool, now: float, out: list[Command]) -> None:
+    """Gives queued inputs to busy containers that are about to run dry."""
+    if pool.config.single_use or not pool.roomy or should_yield(state, pool, now):
+        return
+    roomy = pool.roomy
+    while pool.ring and roomy:
+        container_id, container = next(iter(roomy.items()))
+        del roomy[container_id]
+        if _has_room(state, pool, container):
+            send(state, pool, container, now, out)
+
+
+def refill(state: State, container: Container, now: float, out: list[Command]) -> None:
+    """Decides what a container that made progress does next."""
+    pool = container.pool
+    if not container.outstanding:
+        container.kill_due = INFINITY
+        if pool.config.single_use:
+            stop(state, container, False, "single use", now, out)
+        else:
+            place(state, container, now, out)
+        return
+    if container.kill_due != INFINITY:
+        state.arm(container, busy_deadline(state, container))
+    if not pool.ring:
+        pool.roomy[container.container_id] = container
+    elif not pool.config.single_use and not should_yield(state, pool, now):
+        while pool.ring and _has_room(state, pool, container):
+            send(state, pool, container, now, out)
+    watch(state, pool, now)
+
+
+def busy_deadline(state: State, container: Container) -> float:
+    """When a busy container is killed: its input ran too long, or went on after its cancelling."""
+    due = container.progress_at + container.pool.config.timeout_s
+    batch = next(iter(container.outstanding.values()))
+    if batch.call.cancelled:
+        grace_due = container.progress_at + state.limits.cancel_grace_s
+        due = min(due, max(container.kill_due, grace_due))
+    return due
+
+
+def place(state: State, container: Container, now: float, out: list[Command]) -> None:
+    """Gives a free container work, lets it go for another pool, or leaves it idle."""
+    pool = container.pool
+    clear_stall(container)
+    if state.waiting and should_yield(state, pool, now):
+        stop(state, container, False, "another function needs the room", now, out)
+        return
+    if pool.ring:
+        send(state, pool, container, now, out)
+        return
+    container.idle_since = now
+    pool.idle.append(container)
+    if pool.starting + pool.ready > pool.config.min_containers:
+        arm_idle(state, pool)
+    if state.waiting:
+        serve_waiting(state, now, out)
+    if pool.running_inputs > pool.ready - len(pool.idle):
+        check_stalls(state, pool, now, out)
+
+
+def watch(state: State, pool: Pool, now: float) -> None:
+    """Has the pool looked at again should its busy containers make no progress."""
+    due = now + state.limits.stall_s
+    if due < pool.timer_due:
+        busy = pool.ready - len(pool.idle)
+        if pool.stalled < busy and (pool.ring or pool.running_inputs > busy):
+            state.arm(pool, due)
+
+
+def check_stalls(state: State, pool: Pool, now: float, out: list[Command]) -> None:
+    """Marks containers without progress, and asks back what they did not start."""
+    stall_s = state.limits.stall_s
+    live_wanted = not pool.config.single_use and pool.live < pool.config.max_containers
+    for container in pool.containers.values():
+        if container.state is not READY or not container.outstanding:
+            continue
+        due = container.progress_at + stall_s
+        if due > now:
+            state.arm(pool, due)
+            continue
+        if not container.stalled:
+            container.stalled = True
+            pool.stalled += 1
+        if container.inputs <= 1:
+            continue
+        if pool.idle or (live_wanted and _is_room(state, pool)):
+            _reclaim(container, out)
+        elif live_wanted:
+            # Room on the machine comes without an event for this pool.
+            state.arm(pool, now + state.limits.starved_s)
+
+
+def _is_room(state: State, pool: Pool) -> bool:
+    return not state.waiting and state.ledger.fits(pool.config.memory_bytes)
+
+
+def _reclaim(container: Container, out: list[Command]) -> None:
+    running = True
+    for batch in container.outstanding.values():
+        unstarted = batch.count - batch.done - running
+        running = False
+        if unstarted and not batch.reclaiming and not batch.call.cancelled:
+            batch.reclaiming = True
+            out.append(Reclaim(container.container_id, batch.batch_id))

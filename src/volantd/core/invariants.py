@@ -1,0 +1,125 @@
+"""What is true between any two events. Asserted by the simulator and the tests after each one."""
+
+from __future__ import annotations
+
+from volantd.core.model import INFINITY, Batch, Container, ContainerState, Pool, State
+
+
+def check(state: State) -> None:
+    """Asserts every invariant; linear in the size of the state."""
+    _check_ledger(state)
+    _check_calls(state)
+    for pool in state.pools.values():
+        assert not pool.removed
+        _check_containers(pool)
+        _check_queues(pool)
+        _check_progress(state, pool)
+
+
+def _check_ledger(state: State) -> None:
+    ledger = state.ledger
+    containers = list(state.containers.values())
+    stopping = [c for c in containers if c.state is ContainerState.STOPPING]
+    assert ledger.booked_count == len(containers)
+    assert ledger.booked_bytes == sum(c.memory_bytes for c in containers)
+    assert ledger.leaving_count == len(stopping)
+    assert ledger.leaving_bytes == sum(c.memory_bytes for c in stopping)
+    for container_id, container in state.containers.items():
+        assert container.container_id == container_id
+        assert container.pool.containers[container_id] is container
+        assert not (container.pool.removed and container.state is not ContainerState.STOPPING)
+    for pool in state.waiting:
+        assert state.pools.get(pool.pool_id) is pool
+
+
+def _check_containers(pool: Pool) -> None:
+    containers = list(pool.containers.values())
+    ready = [c for c in containers if c.state is ContainerState.READY]
+    idle = [c for c in ready if not c.outstanding]
+    assert pool.ready == len(ready)
+    assert pool.starting == sum(c.state is ContainerState.STARTING for c in containers)
+    assert pool.stalled == sum(c.stalled for c in containers)
+    assert len(pool.idle) == len(idle)
+    assert set(map(id, pool.idle)) == set(map(id, idle))
+    since = [c.idle_since for c in pool.idle]
+    assert since == sorted(since)
+    assert pool.running_inputs == sum(c.inputs for c in ready)
+    for container in containers:
+        _check_container(container)
+    for container in pool.roomy.values():
+        assert container.state is ContainerState.READY
+
+
+def _check_container(container: Container) -> None:
+    left = 0
+    for batch_id, batch in container.outstanding.items():
+        assert batch.batch_id == batch_id
+        assert 0 <= batch.done < batch.count
+        assert batch.call.pool is container.pool
+        left += batch.count - batch.done
+    assert container.inputs == left
+    if container.state is not ContainerState.READY:
+        assert not container.outstanding
+        assert not container.stalled
+    if container.pool.config.single_use:
+        assert left <= 1
+    if container.outstanding:
+        assert container.timer_due < INFINITY or container.pool.config.timeout_s == INFINITY
+
+
+def _check_queues(pool: Pool) -> None:
+    queued = 0
+    assert len({call.call_id for call in pool.ring}) == len(pool.ring)
+    for call in pool.ring:
+        assert call.in_ring
+        assert call.pool is pool
+        assert call.queue
+        assert not call.cancelled
+        for batch in call.queue:
+            assert batch.count > 0
+            assert batch.done == 0
+            assert batch.call is call
+            assert batch.count == 1 or (not batch.attempt and not batch.platform_attempt)
+            queued += batch.count
+    assert pool.queued_inputs == queued
+
+
+def _check_calls(state: State) -> None:
+    unfinished: dict[int, int] = {}
+    delayed: dict[int, int] = {}
+    held: list[Batch] = [
+        batch for c in state.containers.values() for batch in c.outstanding.values()
+    ]
+    for batch in held:
+        left = batch.count - batch.done
+        unfinished[id(batch.call)] = unfinished.get(id(batch.call), 0) + left
+    for call in state.calls.values():
+        assert call.in_ring == bool(call.queue)
+        waiting = list(call.queue)
+        if call.delayed:
+            waiting += call.delayed.values()
+            total = sum(batch.count for batch in call.delayed.values())
+            delayed[id(call.pool)] = delayed.get(id(call.pool), 0) + total
+        known = unfinished.get(id(call), 0) + sum(batch.count for batch in waiting)
+        assert call.unfinished == known, (call.call_id, call.unfinished, known)
+        assert not (call.cancelled and waiting)
+        assert not (call.finished and call.unfinished)
+        assert call.cancelled or not call.closed or call.finished == (not call.unfinished)
+    for pool in state.pools.values():
+        assert pool.delayed_inputs == delayed.get(id(pool), 0)
+
+
+def _check_progress(state: State, pool: Pool) -> None:
+    """No pool is left where only luck would move it on."""
+    config = pool.config
+    assert not (pool.idle and pool.ring), "idle container beside a queued input"
+    assert pool.starting <= state.limits.starts_in_flight_max
+    if pool.idle and pool.live > pool.floor:
+        longest = pool.idle[0]
+        assert longest.timer_due <= longest.idle_since + config.scaledown_window_s
+    if pool.ring and not pool.live:
+        waits_for_time = pool.timer_due < INFINITY
+        assert pool in state.waiting or waits_for_time, "nobody will start a container"
+    for container in pool.containers.values():
+        if container.state is ContainerState.STARTING:
+            assert container.timer_due <= container.started_at + config.startup_timeout_s

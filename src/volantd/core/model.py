@@ -1,0 +1,492 @@
+"""The records of the core: configurations, batches, calls, containers, pools, and the whole state.
+
+Owns what is remembered between two events, and no rule about it. Only the functions that
+``Scheduler`` calls may change these records; everybody else reads them or leaves them alone.
+
+    State --> Pool --> ring of Call --> queue of Batch
+                  \\--> Container --> outstanding Batch (dispatched, in order)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from heapq import heappop, heappush
+from typing import TypeAlias
+
+from volantd.core.intervals import IndexRanges
+
+PoolId: TypeAlias = str
+CallId: TypeAlias = str
+ContainerId: TypeAlias = str
+#: (now, what happened, whose id, a second id or number): see ``State.events``.
+Event: TypeAlias = tuple[float, str, str, str | int]
+
+INFINITY = float("inf")
+
+
+class UnknownIdError(LookupError):
+    """A pool or call that the scheduler does not know was named."""
+
+
+class ExitCause(Enum):
+    """Why a container is gone."""
+
+    #: It left by itself with status 0.
+    CLEAN = auto()
+    #: It left by itself with another status or by its own signal (segmentation fault).
+    CRASHED = auto()
+    #: Somebody outside killed it, or its machine is gone.
+    KILLED = auto()
+    #: It used more memory than it may.
+    OOM = auto()
+    #: It was told to stop by a ``StopContainer``.
+    STOPPED = auto()
+
+
+class Fault(Enum):
+    """Why the platform, not the user's code, failed an input."""
+
+    #: Its containers died too often; the detail is a ``Loss``.
+    LOST = auto()
+    #: It ran longer than its pool's ``timeout_s``; the detail is that number.
+    TIMEOUT = auto()
+    #: No container of its pool could be started; the detail is the reason that was reported.
+    START_FAILED = auto()
+    #: Its pool was removed.
+    STOPPED = auto()
+
+
+class ContainerState(Enum):
+    """Where a container is in its life. A container that is gone has no record."""
+
+    #: A start was asked for, and no answer came yet.
+    STARTING = auto()
+    #: It takes inputs: idle when it holds none.
+    READY = auto()
+    #: It was told to stop, holds no inputs any more, and still counts in the ledger.
+    STOPPING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The detail of ``Fault.LOST``."""
+
+    cause: ExitCause
+    #: What was handed to ``container_exited`` for the last of the deaths.
+    detail: object
+    #: How many containers died while they ran this input.
+    deaths: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and when an input whose user code failed runs again."""
+
+    max_retries: int = 0
+    backoff_coefficient: float = 2.0
+    initial_delay_s: float = 1.0
+    max_delay_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        assert self.max_retries >= 0, self
+        assert self.backoff_coefficient >= 1.0, self
+        assert 0.0 <= self.initial_delay_s, self
+        assert 0.0 <= self.max_delay_s, self
+
+    def delay_s(self, attempt: int) -> float:
+        """How long to wait after attempt number ``attempt`` (0 is the first) failed."""
+        try:
+            delay_s = self.initial_delay_s * self.backoff_coefficient**attempt
+        except OverflowError:
+            return self.max_delay_s
+        return min(delay_s, self.max_delay_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolConfig:
+    """What the user asked for one function variant."""
+
+    min_containers: int = 0
+    max_containers: int = 100
+    #: Containers kept above the need while the pool has inputs.
+    buffer_containers: int = 0
+    scaledown_window_s: float = 60.0
+    #: How long one input may run.
+    timeout_s: float = 300.0
+    startup_timeout_s: float = 300.0
+    retries: RetryPolicy = RetryPolicy()
+    #: A container takes one input in its life.
+    single_use: bool = False
+    #: What one container books in the machine's ledger.
+    memory_bytes: int = 0
+    #: How many container deaths an input survives.
+    max_platform_retries: int = 8
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.min_containers <= self.max_containers, self
+        assert self.max_containers >= 1, self
+        assert self.buffer_containers >= 0, self
+        assert self.scaledown_window_s >= 0, self
+        assert self.timeout_s > 0, self
+        assert self.startup_timeout_s > 0, self
+        assert self.memory_bytes >= 0, self
+        assert self.max_platform_retries >= 0, self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The scheduler's own limits and thresholds, the same for all pools."""
+
+    #: Containers of one pool that may be starting at the same time.
+    starts_in_flight_max: int = 8
+    #: Failed starts in a row, without one that worked, before waiting inputs fail.
+    start_attempts_max: int = 5
+    #: The wait after the first failed start; it doubles with every further one.
+    start_backoff_s: float = 0.1
+    start_backoff_s_max: float = 10.0
+    #: A busy container gets further batches while its estimated work is below this.
+    prefetch_below_s: float = 0.004
+    #: Batches a container holds behind the one that it runs.
+    prefetch_batches_max: int = 2
+    #: No more estimated work than this goes to a container in one batch of several inputs.
+    batch_s_max: float = 0.02
+    #: A container without progress for so long gives back what it did not start.
+    stall_s: float = 0.03
+    #: Backlog of fast inputs that is worth one container more.
+    backlog_per_container_s: float = 0.05
+    #: A pool without a container that waits longer may take one from any other pool.
+    starved_s: float = 1.0
+    #: How long a cancelled input may go on before its container is killed.
+    cancel_grace_s: float = 10.0
+    #: How long a container that was told to stop may take before it is killed.
+    stop_grace_s: float = 30.0
+    #: Transition events kept between two drains; 0 switches them off.
+    events_max: int = 4096
+
+
+class Batch:
+    """Consecutive inputs of one call: the unit of dispatch.
+
+    ``batch_id``, ``first_index``, ``payload`` and ``offset`` stay as they are once dispatched;
+    ``done`` counts the inputs that were reported, and ``count`` shrinks when a tail is returned.
+    Inputs that go back to the queue do so as a new batch.
+    """
+
+    __slots__ = (
+        "attempt",
+        "batch_id",
+        "call",
+        "call_id",
+        "count",
+        "done",
+        "first_index",
+        "offset",
+        "payload",
+        "platform_attempt",
+        "reclaiming",
+    )
+
+    def __init__(
+        self,
+        batch_id: int,
+        call: Call,
+        first_index: int,
+        count: int,
+        payload: object,
+        offset: int,
+        attempt: int,
+        platform_attempt: int,
+    ) -> None:
+        self.batch_id = batch_id
+        self.call = call
+        self.call_id = call.call_id
+        self.first_index = first_index
+        self.count = count
+        self.payload = payload
+        #: Items of ``payload`` that come before ``first_index``.
+        self.offset = offset
+        #: User failures so far.
+        self.attempt = attempt
+        #: Containers that died while they ran this input.
+        self.platform_attempt = platform_attempt
+        self.done = 0
+        self.reclaiming = False
+
+    def __repr__(self) -> str:
+        return (
+            f"Batch({self.batch_id}, {self.call_id!r}, {self.first_index}+{self.count}"
+            f" done={self.done} attempt={self.attempt}/{self.platform_attempt})"
+        )
+
+
+class Call:
+    """One invocation: its queued inputs and what is known about the others."""
+
+    __slots__ = (
+        "call_id",
+        "cancelled",
+        "closed",
+        "delayed",
+        "finished",
+        "in_ring",
+        "known",
+        "known_end",
+        "known_first",
+        "pool",
+        "queue",
+        "submitted",
+        "total",
+        "unfinished",
+    )
+
+    def __init__(self, call_id: CallId, pool: Pool) -> None:
+        self.call_id = call_id
+        self.pool = pool
+        self.queue: deque[Batch] = deque()
+        self.in_ring = False
+        #: The known indexes are ``[known_first, known_end)`` until ``known`` takes over.
+        self.known_first = -1
+        self.known_end = -1
+        self.known: IndexRanges | None = None
+        self.submitted = 0
+        #: Known inputs without an outcome: queued, delayed or running.
+        self.unfinished = 0
+        self.closed = False
+        self.total = -1
+        #: Cancelled or forgotten: nothing of it is delivered or run again.
+        self.cancelled = False
+        self.finished = False
+        #: Batches that wait for their retry, by id.
+        self.delayed: dict[int, Batch] | None = None
+
+    def add_known(self, first_index: int, count: int) -> list[tuple[int, int]]:
+        """Notes indexes as known; returns the ``(first, count)`` pieces that were not."""
+        if self.known is None:
+            if self.known_end < 0:
+                self.known_first = self.known_end = first_index
+            if self.known_end == first_index:
+                self.known_end += count
+                return [(first_index, count)]
+            self.known = IndexRanges()
+            self.known.add(self.known_first, self.known_end - self.known_first)
+        return self.known.add(first_index, count)
+
+
+class Container:
+    """One container from the moment its start is asked for until it is gone."""
+
+    __slots__ = (
+        "completed",
+        "container_id",
+        "idle_since",
+        "inputs",
+        "kill_due",
+        "memory_bytes",
+        "outstanding",
+        "pool",
+        "progress_at",
+        "stalled",
+        "started_at",
+        "state",
+        "timer_due",
+    )
+
+    def __init__(self, container_id: ContainerId, pool: Pool, now: float) -> None:
+        self.container_id = container_id
+        self.pool = pool
+        self.memory_bytes = pool.config.memory_bytes
+        self.state = ContainerState.STARTING
+        #: Dispatched batches by id, oldest first; the first one runs.
+        self.outstanding: dict[int, Batch] = {}
+        #: Inputs in ``outstanding`` without an outcome.
+        self.inputs = 0
+        #: Inputs that it finished in its life.
+        self.completed = 0
+        #: When the input that it runs began, as far as we know.
+        self.progress_at = now
+        self.started_at = now
+        #: When it ran out of inputs.
+        self.idle_since = now
+        self.stalled = False
+        #: When it is killed, should it not have stopped or ended a cancelled input by itself.
+        self.kill_due = INFINITY
+        self.timer_due = INFINITY
+
+
+class Pool:
+    """The containers and waiting inputs of one function variant."""
+
+    __slots__ = (
+        "broken",
+        "config",
+        "containers",
+        "delayed_inputs",
+        "estimate_s",
+        "failed_at",
+        "idle",
+        "pool_id",
+        "queued_inputs",
+        "ready",
+        "removed",
+        "ring",
+        "roomy",
+        "running_inputs",
+        "stalled",
+        "start_failures",
+        "start_not_before",
+        "starting",
+        "timer_due",
+    )
+
+    def __init__(self, pool_id: PoolId, config: PoolConfig) -> None:
+        self.pool_id = pool_id
+        self.config = config
+        self.removed = False
+        self.containers: dict[ContainerId, Container] = {}
+        self.starting = 0
+        self.ready = 0
+        #: Idle containers, the most recently used one last.
+        self.idle: list[Container] = []
+        #: Busy containers that may have room for prefetching: a hint, checked on use.
+        self.roomy: dict[ContainerId, Container] = {}
+        #: Containers without progress for ``stall_s``.
+        self.stalled = 0
+        #: Calls with queued inputs, the next one first.
+        self.ring: deque[Call] = deque()
+        self.queued_inputs = 0
+        self.running_inputs = 0
+        self.delayed_inputs = 0
+        #: Moving average of the run time of one input; None until the first one finished.
+        self.estimate_s: float | None = None
+        self.start_failures = 0
+        self.failed_at = -INFINITY
+        self.start_not_before = -INFINITY
+        #: Starts are hopeless until somebody submits again.
+        self.broken = False
+        self.timer_due = INFINITY
+
+    @property
+    def live(self) -> int:
+        """Containers that start or take inputs."""
+        return self.starting + self.ready
+
+    @property
+    def floor(self) -> int:
+        """Containers that are kept: the minimum, and those in use with their buffer."""
+        config = self.config
+        need = 0
+        if self.queued_inputs or self.running_inputs:
+            need = self.ready - len(self.idle) + config.buffer_containers
+        return max(config.min_containers, min(need, config.max_containers))
+
+
+class State:
+    """Everything the scheduler remembers."""
+
+    __slots__ = (
+        "batch_count",
+        "calls",
+        "containers",
+        "events",
+        "id_factory",
+        "ledger",
+        "limits",
+        "pools",
+        "timer_count",
+        "timers",
+        "waiting",
+    )
+
+    def __init__(self, id_factory: Callable[[], ContainerId], limits: Limits) -> None:
+        self.id_factory = id_factory
+        self.limits = limits
+        self.pools: dict[PoolId, Pool] = {}
+        self.calls: dict[CallId, Call] = {}
+        self.containers: dict[ContainerId, Container] = {}
+        self.ledger = Ledger()
+        #: Pools that want a container and find no room, with since when; longest waiting first.
+        self.waiting: dict[Pool, float] = {}
+        self.timers: list[tuple[float, int, Container | Pool | Batch]] = []
+        self.timer_count = 0
+        self.batch_count = 0
+        self.events: deque[Event] | None = (
+            deque(maxlen=limits.events_max) if limits.events_max else None
+        )
+
+    def arm(self, owner: Container | Pool, due: float) -> None:
+        """Makes sure that ``owner`` is looked at by ``tick`` at ``due`` or before."""
+        if due < owner.timer_due:
+            owner.timer_due = due
+            self.timer_count += 1
+            heappush(self.timers, (due, self.timer_count, owner))
+
+    def pop_timer(self) -> Container | Pool | Batch:
+        """Removes the earliest timer and returns whose it was."""
+        due, _, owner = heappop(self.timers)
+        if not isinstance(owner, Batch) and owner.timer_due == due:
+            owner.timer_due = INFINITY
+        return owner
+
+    def arm_retry(self, batch: Batch, due: float) -> None:
+        """Makes ``tick`` queue a delayed batch at ``due``."""
+        self.timer_count += 1
+        heappush(self.timers, (due, self.timer_count, batch))
+
+
+class Ledger:
+    """What the machine has and what its containers have booked."""
+
+    __slots__ = (
+        "booked_bytes",
+        "booked_count",
+        "containers_max",
+        "leaving_bytes",
+        "leaving_count",
+        "memory_bytes",
+    )
+
+    def __init__(self) -> None:
+        self.memory_bytes: float = INFINITY
+        self.containers_max: float = INFINITY
+        self.booked_bytes = 0
+        self.booked_count = 0
+        #: The part of the booked that belongs to stopping containers.
+        self.leaving_bytes = 0
+        self.leaving_count = 0
+
+    def fits(self, memory_bytes: int) -> bool:
+        """Whether one more container of that size may start now."""
+        return (
+            self.booked_count < self.containers_max
+            and self.booked_bytes + memory_bytes <= self.memory_bytes
+        )
+
+    def fits_ever(self, memory_bytes: int) -> bool:
+        """Whether it may start on an empty machine."""
+        return self.containers_max >= 1 and memory_bytes <= self.memory_bytes
+
+    def shortage(self, memory_bytes: int) -> tuple[float, float]:
+        """Bytes and containers that must leave, beyond those leaving already, to fit one more."""
+        short_bytes = self.booked_bytes - self.leaving_bytes + memory_bytes - self.memory_bytes
+        short_count = self.booked_count - self.leaving_count + 1 - self.containers_max
+        return short_bytes, short_count
+
+    def book(self, container: Container) -> None:
+        """Books a container that starts."""
+        self.booked_bytes += container.memory_bytes
+        self.booked_count += 1
+
+    def leave(self, container: Container) -> None:
+        """Notes that a booked container is stopping."""
+        self.leaving_bytes += container.memory_bytes
+        self.leaving_count += 1
+
+    def release(self, container: Container) -> None:
+        """Ends the booking of a container that is gone, after ``leave``."""
+        self.booked_bytes -= container.memory_bytes
+        self.booked_count -= 1
+        self.leaving_bytes -= container.memory_bytes
+        self.leaving_count -= 1

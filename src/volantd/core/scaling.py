@@ -1,0 +1,217 @@
+"""Starting and retiring containers: the autoscaler's hands, and fair sharing of the machine.
+
+A pool that wants a container and finds no room in the ledger waits in ``state.waiting``; the pool
+that waits longest is served first, and whatever frees room serves the waiting pools. Idle containers
+that their pool can spare leave for a waiting pool, and busy ones yield between two batches when their
+pool holds more than its share. Queued inputs are looked at, never moved.
+"""
+
+from __future__ import annotations
+
+from volantd.core.autoscale import desired_containers
+from volantd.core.commands import Command, StartContainer
+from volantd.core.containers import arm_idle, stop
+from volantd.core.model import Container, Fault, Pool, State
+from volantd.core.queueing import fail_waiting
+
+
+def starts_wanted(state: State, pool: Pool, now: float) -> int:
+    """How many starts the pool wants at once, were there room for all."""
+    config = pool.config
+    if pool.removed or (pool.broken and not pool.queued_inputs):
+        return 0
+    if pool.queued_inputs:
+        desired = desired_containers(
+            queued=pool.queued_inputs,
+            running=pool.running_inputs,
+            estimate_s=pool.estimate_s,
+            stalled=pool.stalled,
+            containers_min=config.min_containers,
+            containers_max=config.max_containers,
+            buffer=config.buffer_containers,
+            single_use=config.single_use,
+            backlog_per_container_s=state.limits.backlog_per_container_s,
+        )
+    else:
+        desired = pool.floor
+    missing = desired - pool.starting - pool.ready
+    if missing <= 0:
+        return 0
+    if now < pool.start_not_before:
+        state.arm(pool, pool.start_not_before)
+        return 0
+    return min(missing, state.limits.starts_in_flight_max - pool.starting)
+
+
+def scale(state: State, pool: Pool, now: float, out: list[Command]) -> None:
+    """Starts the containers that the pool wants now, as far as there is room."""
+    if not pool.queued_inputs and pool.starting + pool.ready >= pool.config.min_containers:
+        if pool.config.buffer_containers == 0:
+            return
+    wanted = starts_wanted(state, pool, now)
+    if wanted <= 0:
+        return
+    if state.waiting:
+        state.waiting.setdefault(pool, now)
+        serve_waiting(state, now, out)
+        return
+    memory_bytes = pool.config.memory_bytes
+    for _ in range(wanted):
+        if not state.ledger.fits(memory_bytes):
+            state.waiting[pool] = now
+            serve_waiting(state, now, out)
+            return
+        _start(state, pool, now, out)
+
+
+def _start(state: State, pool: Pool, now: float, out: list[Command]) -> None:
+    container = Container(state.id_factory(), pool, now)
+    assert container.container_id not in state.containers, container.container_id
+    state.containers[container.container_id] = container
+    pool.containers[container.container_id] = container
+    pool.starting += 1
+    state.ledger.book(container)
+    state.arm(container, now + pool.config.startup_timeout_s)
+    arm_idle(state, pool)
+    out.append(StartContainer(pool.pool_id, container.container_id))
+    if state.events is not None:
+        state.events.append((now, "starting", container.container_id, pool.pool_id))
+
+
+def serve_waiting(state: State, now: float, out: list[Command]) -> None:
+    """Gives free room to the waiting pools, one container each in turn, longest waiting first.
+
+    A pool that has no container may pass those before it, which lack room, once; so a large request
+    at the head does not keep the others from working.
+    """
+    waiting = state.waiting
+    served = True
+    while served and waiting:
+        served = False
+        blocked = False
+        for pool in list(waiting):
+            if starts_wanted(state, pool, now) <= 0:
+                del waiting[pool]
+            elif blocked and (pool.live or pool.config.single_use):
+                continue
+            elif state.ledger.fits(pool.config.memory_bytes):
+                del waiting[pool]
+                _start(state, pool, now, out)
+                if starts_wanted(state, pool, now) > 0:
+                    waiting[pool] = now
+                served = True
+                break
+            elif not state.ledger.fits_ever(pool.config.memory_bytes):
+                del waiting[pool]
+                if not pool.live:
+                    _fail_oversized(state, pool, out)
+            elif not blocked:
+                blocked = True
+                _make_room(state, pool, now, out)
+
+
+def _fail_oversized(state: State, pool: Pool, out: list[Command]) -> None:
+    detail = (
+        f"a container of this function requests {pool.config.memory_bytes} bytes of memory,"
+        f" and the machine gives {state.ledger.memory_bytes} bytes"
+        f" to at most {state.ledger.containers_max} containers"
+    )
+    pool.broken = True
+    fail_waiting(state, pool, Fault.START_FAILED, detail, out)
+
+
+def _is_starved(state: State, pool: Pool, now: float) -> bool:
+    """Whether a waiting pool has work, no container, and waited too long for one."""
+    if pool.live or not pool.queued_inputs:
+        return False
+    due = state.waiting[pool] + state.limits.starved_s
+    if due > now:
+        state.arm(pool, due)
+        return False
+    return True
+
+
+def _make_room(state: State, head: Pool, now: float, out: list[Command]) -> None:
+    """Stops idle containers that other pools can spare, if that makes room for ``head``."""
+    short_bytes, short_count = state.ledger.shortage(head.config.memory_bytes)
+    starved = _is_starved(state, head, now)
+    if short_bytes <= 0 and short_count <= 0:
+        return
+    candidates: list[Container] = []
+    for pool in state.pools.values():
+        if pool is not head and pool.idle:
+            spare = len(pool.idle) if starved else pool.live - pool.floor
+            candidates += pool.idle[: max(spare, 0)]
+    candidates.sort(key=_idle_since)
+    chosen: list[Container] = []
+    for container in candidates:
+        if short_bytes <= 0 and short_count <= 0:
+            break
+        if short_count <= 0 and not container.memory_bytes:
+            continue
+        chosen.append(container)
+        short_bytes -= container.memory_bytes
+        short_count -= 1
+    if short_bytes <= 0 and short_count <= 0:
+        for container in chosen:
+            stop(state, container, False, "another function needs the room", now, out)
+
+
+def _idle_since(container: Container) -> float:
+    return container.idle_since
+
+
+def should_yield(state: State, pool: Pool, now: float) -> bool:
+    """Whether a container of the pool that is free now shall leave for the longest waiting pool."""
+    if not state.waiting:
+        return False
+    head = next(iter(state.waiting))
+    if head is pool:
+        return False
+    short_bytes, short_count = state.ledger.shortage(head.config.memory_bytes)
+    if short_bytes <= 0 and short_count <= 0:
+        return False
+    if _is_starved(state, head, now):
+        return True
+    return pool.live > max(pool.config.min_containers, head.live + 1)
+
+
+def scale_down(state: State, pool: Pool, now: float, out: list[Command]) -> None:
+    """Stops containers that were idle for the pool's window, the longest idle first."""
+    window_s = pool.config.scaledown_window_s
+    while pool.idle and pool.live > pool.floor:
+        container = pool.idle[0]
+        due = container.idle_since + window_s
+        if due > now:
+            state.arm(container, due)
+            return
+        stop(state, container, False, "idle", now, out)
+
+
+def start_failed(
+    state: State,
+    pool: Pool,
+    started_at: float,
+    reason: object,
+    retryable: bool,
+    now: float,
+    out: list[Command],
+) -> None:
+    """Backs off after a failed start, and fails the waiting inputs when starts are hopeless.
+
+    Starts that were under way together count as one attempt. While some container of the pool
+    works, starting is possible, so nothing is failed.
+    """
+    limits = state.limits
+    if started_at >= pool.failed_at:
+        pool.start_failures += 1
+        doublings = min(pool.start_failures - 1, 30)
+        delay_s = min(limits.start_backoff_s * 2.0**doublings, limits.start_backoff_s_max)
+        pool.start_not_before = now + delay_s
+        pool.failed_at = now
+    if pool.ready:
+        return
+    if not retryable or pool.start_failures >= limits.start_attempts_max:
+        pool.start_failures = 0
+        pool.broken = True
+        fail_waiting(state, pool, Fault.START_FAILED, reason, out)

@@ -1,0 +1,533 @@
+"""The one object that decides: events in, commands out, time as an argument.
+
+Owns ``State`` and is the only door to it. Events that name a container which is unknown, or a batch
+which the container does not hold any more, are late and change nothing; events that name an unknown
+call or pool are mistakes of the caller and raise ``UnknownIdError``. ``now`` is monotonic seconds and
+never goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from volantd.core import statistics
+from volantd.core.commands import CallCancelled, CancelRunning, Command, StopContainer
+from volantd.core.containers import (
+    blame_death,
+    bury,
+    clear_stall,
+    fail_by_user,
+    stop,
+    take_back,
+)
+from volantd.core.deadlines import look_at
+from volantd.core.dispatch import balance, busy_deadline, place, refill
+from volantd.core.invariants import check
+from volantd.core.model import (
+    INFINITY,
+    Batch,
+    Call,
+    CallId,
+    Container,
+    ContainerId,
+    ContainerState,
+    Event,
+    ExitCause,
+    Fault,
+    Limits,
+    Pool,
+    PoolConfig,
+    PoolId,
+    State,
+    UnknownIdError,
+)
+from volantd.core.queueing import (
+    drain,
+    enqueue,
+    fail_waiting,
+    new_batch,
+    requeue,
+    rest_of,
+    settle,
+)
+from volantd.core.scaling import scale_down, serve_waiting, start_failed
+from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
+
+Verdict: TypeAlias = Literal["deliver", "retry", "drop"]
+
+#: Weight of a new observation in the moving average of run times.
+ESTIMATE_WEIGHT = 0.2
+#: No input is taken to be faster than this.
+ESTIMATE_S_MIN = 1e-6
+
+
+class Scheduler:
+    """Calls, pools and containers of one hub.
+
+    Args:
+        id_factory: gives the id of each new container; never the same twice.
+        limits: the scheduler's own thresholds.
+    """
+
+    __slots__ = ("state",)
+
+    def __init__(
+        self, id_factory: Callable[[], ContainerId], limits: Limits | None = None
+    ) -> None:
+        self.state = State(id_factory, limits or Limits())
+
+    # Pools and the machine
+
+    def set_capacity(
+        self, memory_bytes: float, max_containers: float, now: float
+    ) -> list[Command]:
+        """Says what the machine has; ``inf`` is no limit. Running containers are left alone."""
+        out: list[Command] = []
+        state = self.state
+        state.ledger.memory_bytes = memory_bytes
+        state.ledger.containers_max = max_containers
+        serve_waiting(state, now, out)
+        for pool in list(state.pools.values()):
+            pool.broken = False
+            balance(state, pool, now, out)
+        return out
+
+    def add_pool(self, pool_id: PoolId, config: PoolConfig, now: float) -> list[Command]:
+        """Adds a pool; one of the same id must not exist."""
+        assert pool_id not in self.state.pools, pool_id
+        out: list[Command] = []
+        pool = Pool(pool_id, config)
+        self.state.pools[pool_id] = pool
+        balance(self.state, pool, now, out)
+        return out
+
+    def has_pool(self, pool_id: PoolId) -> bool:
+        """Whether the pool exists."""
+        return pool_id in self.state.pools
+
+    def update_pool_config(
+        self, pool_id: PoolId, config: PoolConfig, now: float
+    ) -> list[Command]:
+        """Replaces the configuration; containers that run keep their memory booking."""
+        out: list[Command] = []
+        pool = self._pool(pool_id)
+        pool.config = config
+        for container in list(pool.containers.values()):
+            look_at(self.state, container, now, out)
+        scale_down(self.state, pool, now, out)
+        balance(self.state, pool, now, out)
+        return out
+
+    def remove_pool(self, pool_id: PoolId, now: float) -> list[Command]:
+        """Removes a pool: fails all its inputs as stopped, and kills its containers."""
+        out: list[Command] = []
+        state = self.state
+        pool = self._pool(pool_id)
+        del state.pools[pool_id]
+        pool.removed = True
+        state.waiting.pop(pool, None)
+        for container in list(pool.containers.values()):
+            if container.state is not ContainerState.STOPPING:
+                take_back(state, container, out)
+                stop(state, container, True, "its app was stopped", now, out)
+        fail_waiting(state, pool, Fault.STOPPED, None, out)
+        return out
+
+    # Calls
+
+    def open_call(self, call_id: CallId, pool_id: PoolId, now: float) -> list[Command]:
+        """Begins a call; opening it again does nothing."""
+        state = self.state
+        if call_id not in state.calls:
+            state.calls[call_id] = Call(call_id, self._pool(pool_id))
+            if state.events is not None:
+                state.events.append((now, "opened", call_id, pool_id))
+        return []
+
+    def has_call(self, call_id: CallId) -> bool:
+        """Whether the call was opened and not forgotten."""
+        return call_id in self.state.calls
+
+    def submit(
+        self, call_id: CallId, first_index: int, count: int, payload: object, now: float
+    ) -> list[Command]:
+        """Accepts inputs of an open call; those whose index is known already are ignored.
+
+        Args:
+            call_id: an open call.
+            first_index: index of the payload's first item in the call.
+            count: how many items the payload has, at least 1.
+            payload: opaque; the batches made of it share it.
+            now: the time.
+        """
+        assert count > 0, count
+        assert first_index >= 0, first_index
+        out: list[Command] = []
+        call = self._call(call_id)
+        if call.cancelled:
+            return out
+        state = self.state
+        pool = call.pool
+        for first, fresh in call.add_known(first_index, count):
+            batch = new_batch(state, call, first, fresh, payload, first - first_index)
+            call.submitted += fresh
+            call.unfinished += fresh
+            call.finished = False
+            enqueue(pool, batch)
+        if pool.removed:
+            fail_waiting(state, pool, Fault.STOPPED, None, out)
+            return out
+        pool.broken = False
+        if state.events is not None:
+            state.events.append((now, "submitted", call_id, first_index))
+        balance(state, pool, now, out)
+        return out
+
+    def close_call(self, call_id: CallId, total: int, now: float) -> list[Command]:
+        """Says that the call has ``total`` inputs and all were submitted."""
+        out: list[Command] = []
+        call = self._call(call_id)
+        call.closed = True
+        call.total = total
+        settle(call, 0, out)
+        return out
+
+    def cancel_call(self, call_id: CallId, terminate: bool, now: float) -> list[Command]:
+        """Drops what waits and interrupts what runs; nothing of the call is delivered any more.
+
+        Args:
+            call_id: a call; cancelling twice, or after its end, does nothing.
+            terminate: kill the containers that run it, instead of interrupting them.
+            now: the time.
+        """
+        out: list[Command] = []
+        call = self._call(call_id)
+        if not call.cancelled and not call.finished:
+            self._cancel(call, terminate, now, out)
+            out.append(CallCancelled(call_id))
+        return out
+
+    def forget_call(self, call_id: CallId, now: float) -> list[Command]:
+        """Removes a call; one that is not finished is cancelled silently."""
+        out: list[Command] = []
+        call = self.state.calls.pop(call_id, None)
+        if call is not None and not call.cancelled:
+            if call.unfinished:
+                self._cancel(call, False, now, out)
+            call.cancelled = True
+        return out
+
+    def _cancel(self, call: Call, terminate: bool, now: float, out: list[Command]) -> None:
+        state = self.state
+        pool = call.pool
+        call.cancelled = True
+        for batch in drain(pool, call):
+            settle(call, batch.count, out)
+        if not call.unfinished:
+            self._after_drop(pool, now, out)
+            return
+        for container in list(pool.containers.values()):
+            held = [batch for batch in container.outstanding.values() if batch.call is call]
+            if not held:
+                continue
+            if terminate and held[0] is next(iter(container.outstanding.values())):
+                take_back(state, container, out)
+                stop(state, container, True, "cancelled", now, out)
+                continue
+            if container.kill_due == INFINITY:
+                container.kill_due = now + state.limits.cancel_grace_s
+            for batch in held:
+                out.append(CancelRunning(container.container_id, batch.batch_id))
+            state.arm(container, busy_deadline(state, container))
+        self._after_drop(pool, now, out)
+
+    def _after_drop(self, pool: Pool, now: float, out: list[Command]) -> None:
+        if not pool.removed:
+            scale_down(self.state, pool, now, out)
+            balance(self.state, pool, now, out)
+
+    # Containers
+
+    def container_ready(self, container_id: ContainerId, now: float) -> list[Command]:
+        """A container that was asked for takes inputs."""
+        out: list[Command] = []
+        state = self.state
+        container = state.containers.get(container_id)
+        if container is None:
+            out.append(StopContainer(container_id, True, "unknown container"))
+            return out
+        if container.state is not ContainerState.STARTING:
+            return out
+        pool = container.pool
+        container.state = ContainerState.READY
+        pool.starting -= 1
+        pool.ready += 1
+        pool.start_failures = 0
+        pool.start_not_before = -INFINITY
+        if state.events is not None:
+            state.events.append((now, "ready", container_id, pool.pool_id))
+        place(state, container, now, out)
+        balance(state, pool, now, out)
+        return out
+
+    def container_start_failed(
+        self, container_id: ContainerId, reason: object, retryable: bool, now: float
+    ) -> list[Command]:
+        """A container that was asked for did not come up, and is gone.
+
+        Args:
+            container_id: the container; ``container_exited`` need not follow and is ignored.
+            reason: opaque; goes into the ``FailInput`` of the inputs that fail for it.
+            retryable: False when the user's code failed to load, so that trying again is no use.
+            now: the time.
+        """
+        out: list[Command] = []
+        container = self.state.containers.get(container_id)
+        if container is None:
+            return out
+        was_starting = container.state is ContainerState.STARTING
+        self._remove(container, out)
+        if was_starting:
+            if self.state.events is not None:
+                self.state.events.append((now, "start failed", container_id, str(reason)))
+            started_at = container.started_at
+            start_failed(self.state, container.pool, started_at, reason, retryable, now, out)
+        self._after_removal(container.pool, now, out)
+        return out
+
+    def container_exited(
+        self, container_id: ContainerId, cause: ExitCause, detail: object, now: float
+    ) -> list[Command]:
+        """A container is gone, whatever it did before; what it held runs elsewhere.
+
+        Args:
+            container_id: the container.
+            cause: why it is gone.
+            detail: opaque; goes into the ``Loss`` of an input that it takes along.
+            now: the time.
+        """
+        out: list[Command] = []
+        state = self.state
+        container = state.containers.get(container_id)
+        if container is None:
+            return out
+        if state.events is not None:
+            state.events.append((now, "exited", container_id, cause.name))
+        # One that dies before it did anything would be started again for ever.
+        unused = not container.outstanding and not container.completed
+        failed_early = unused and container.state is not ContainerState.STOPPING
+        if container.outstanding and cause is not ExitCause.STOPPED:
+            blame_death(state, container, cause, detail, out)
+        self._remove(container, out)
+        if failed_early:
+            reason = cause if detail is None else detail
+            start_failed(state, container.pool, container.started_at, reason, True, now, out)
+        self._after_removal(container.pool, now, out)
+        return out
+
+    def _remove(self, container: Container, out: list[Command]) -> None:
+        take_back(self.state, container, out)
+        bury(self.state, container)
+
+    def _after_removal(self, pool: Pool, now: float, out: list[Command]) -> None:
+        if not pool.removed:
+            balance(self.state, pool, now, out)
+        if self.state.waiting:
+            serve_waiting(self.state, now, out)
+
+    # Inputs
+
+    def succeeded(
+        self, container_id: ContainerId, batch_id: int, count: int, exec_us: int, now: float
+    ) -> tuple[bool, list[Command]]:
+        """The next ``count`` inputs of a batch succeeded; this is the hot path.
+
+        Args:
+            container_id: the container that reports.
+            batch_id: a batch that it holds.
+            count: how many inputs, in order, since its last report about the batch.
+            exec_us: run time of all of them together.
+            now: the time.
+
+        Returns:
+            Whether to deliver the results, and the commands. Not delivered is what comes late, or
+            belongs to a call that was cancelled or forgotten.
+        """
+        out: list[Command] = []
+        state = self.state
+        container = state.containers.get(container_id)
+        batch = None if container is None else container.outstanding.get(batch_id)
+        if container is None or batch is None:
+            return False, out
+        left = batch.count - batch.done - count
+        if left < 0 or count <= 0:
+            self._break_off(container, now, out)
+            return False, out
+        pool = container.pool
+        call = batch.call
+        pool.running_inputs -= count
+        container.inputs -= count
+        container.completed += count
+        container.progress_at = now
+        batch.done += count
+        if not left:
+            del container.outstanding[batch_id]
+        if container.stalled:
+            clear_stall(container)
+        sample_s = max(exec_us * 1e-6 / count, ESTIMATE_S_MIN)
+        estimate_s = pool.estimate_s
+        if estimate_s is None:
+            pool.estimate_s = sample_s
+        else:
+            pool.estimate_s = estimate_s + (sample_s - estimate_s) * ESTIMATE_WEIGHT
+        deliver = not call.cancelled
+        settle(call, count, out)
+        if state.events is not None:
+            state.events.append((now, "succeeded", container_id, batch_id))
+        refill(state, container, now, out)
+        if pool.ring or pool.config.min_containers or pool.config.buffer_containers:
+            balance(state, pool, now, out)
+        return deliver, out
+
+    def failed(
+        self, container_id: ContainerId, batch_id: int, retryable: bool, now: float
+    ) -> tuple[Verdict, list[Command]]:
+        """The next single input of a batch raised an exception of the user's.
+
+        Args:
+            container_id: the container that reports.
+            batch_id: a batch that it holds.
+            retryable: whether the pool's retries apply.
+            now: the time.
+
+        Returns:
+            What to do with the exception, and the commands: ``deliver`` it to the client, forget it
+            because the input will be run again (``retry``), or because nobody wants it (``drop``).
+        """
+        out: list[Command] = []
+        state = self.state
+        container = state.containers.get(container_id)
+        batch = None if container is None else container.outstanding.get(batch_id)
+        if container is None or batch is None:
+            return "drop", out
+        pool = container.pool
+        call = batch.call
+        container.progress_at = now
+        container.completed += 1
+        clear_stall(container)
+        verdict: Verdict = "retry"
+        if not fail_by_user(state, container, batch, retryable, now):
+            verdict = "drop" if call.cancelled else "deliver"
+            settle(call, 1, out)
+        if state.events is not None:
+            state.events.append((now, "failed", container_id, batch_id))
+        refill(state, container, now, out)
+        balance(state, pool, now, out)
+        return verdict, out
+
+    def returned(
+        self, container_id: ContainerId, batch_id: int, count_unstarted: int, now: float
+    ) -> list[Command]:
+        """The container gave back the last ``count_unstarted`` inputs of a batch: it starts none."""
+        out: list[Command] = []
+        state = self.state
+        container = state.containers.get(container_id)
+        batch = None if container is None else container.outstanding.get(batch_id)
+        if container is None or batch is None:
+            return out
+        batch.reclaiming = False
+        left = batch.count - batch.done - count_unstarted
+        if left < 0 or count_unstarted < 0:
+            self._break_off(container, now, out)
+            return out
+        if not count_unstarted:
+            return out
+        pool = container.pool
+        if batch.call.cancelled:
+            settle(batch.call, count_unstarted, out)
+        else:
+            requeue(pool, rest_of(state, batch, left, count_unstarted))
+        batch.count -= count_unstarted
+        container.inputs -= count_unstarted
+        pool.running_inputs -= count_unstarted
+        if not left:
+            del container.outstanding[batch_id]
+        if not container.outstanding:
+            # Others first: this container had its chance.
+            balance(state, pool, now, out)
+            refill(state, container, now, out)
+        balance(state, pool, now, out)
+        return out
+
+    def _break_off(self, container: Container, now: float, out: list[Command]) -> None:
+        """Kills a container that reports what cannot be."""
+        blame_death(self.state, container, ExitCause.CRASHED, "it broke the protocol", out)
+        stop(self.state, container, True, "it broke the protocol", now, out)
+        balance(self.state, container.pool, now, out)
+
+    # Time
+
+    def next_wake(self) -> float | None:
+        """When to call ``tick`` if nothing else happens; None: there is nothing to wait for."""
+        timers = self.state.timers
+        while timers:
+            due, _, owner = timers[0]
+            if isinstance(owner, Batch):
+                delayed = owner.call.delayed
+                if delayed is not None and owner.batch_id in delayed:
+                    return due
+            elif owner.timer_due == due:
+                return due
+            self.state.pop_timer()
+        return None
+
+    def tick(self, now: float) -> list[Command]:
+        """Does what is due."""
+        out: list[Command] = []
+        due = self.next_wake()
+        while due is not None and due <= now:
+            look_at(self.state, self.state.pop_timer(), now, out)
+            due = self.next_wake()
+        return out
+
+    # For people, and for tests
+
+    def drain_events(self) -> list[Event]:
+        """The transitions since the last call, oldest first; the oldest are lost beyond a limit."""
+        events = self.state.events
+        if not events:
+            return []
+        drained = list(events)
+        events.clear()
+        return drained
+
+    def statistics(self) -> list[PoolStatistics]:
+        """The pools."""
+        return statistics.pools(self.state)
+
+    def snapshot(self) -> list[ContainerStatistics]:
+        """The containers."""
+        return statistics.containers(self.state)
+
+    def call_statistics(self) -> list[CallStatistics]:
+        """The calls."""
+        return statistics.calls(self.state)
+
+    def check_invariants(self) -> None:
+        """Asserts that the state is consistent. Slow: for tests and the simulator."""
+        check(self.state)
+
+    def _pool(self, pool_id: PoolId) -> Pool:
+        pool = self.state.pools.get(pool_id)
+        if pool is None:
+            message = f"no pool has the id {pool_id!r}"
+            raise UnknownIdError(message)
+        return pool
+
+    def _call(self, call_id: CallId) -> Call:
+        call = self.state.calls.get(call_id)
+        if call is None:
+            message = f"no call has the id {call_id!r}"
+            raise UnknownIdError(message)
+        return call

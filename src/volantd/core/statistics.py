@@ -1,0 +1,108 @@
+"""Plain records that tell people and programs what the scheduler holds. Reading changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from volantd.core.model import CallId, ContainerId, ContainerState, PoolId, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerStatistics:
+    """One container; times are on the caller's monotonic clock."""
+
+    container_id: ContainerId
+    pool_id: PoolId
+    state: ContainerState
+    idle: bool
+    started_at: float
+    progress_at: float
+    #: Inputs it holds, and inputs it finished.
+    inputs: int
+    completed: int
+    #: Calls of the batches that it holds, the running one first.
+    call_ids: tuple[CallId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStatistics:
+    """One pool's backlog and containers."""
+
+    pool_id: PoolId
+    queued_inputs: int
+    running_inputs: int
+    delayed_inputs: int
+    starting: int
+    ready: int
+    idle: int
+    stopping: int
+    waits_for_room: bool
+    start_failures: int
+    estimate_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStatistics:
+    """One call's progress: of ``submitted`` inputs, ``unfinished`` have no outcome yet."""
+
+    call_id: CallId
+    pool_id: PoolId
+    submitted: int
+    unfinished: int
+    closed: bool
+    cancelled: bool
+    finished: bool
+
+
+def containers(state: State) -> list[ContainerStatistics]:
+    """All containers that are not gone, oldest first."""
+    return [
+        ContainerStatistics(
+            container_id=container.container_id,
+            pool_id=container.pool.pool_id,
+            state=container.state,
+            idle=container.state is ContainerState.READY and not container.outstanding,
+            started_at=container.started_at,
+            progress_at=container.progress_at,
+            inputs=container.inputs,
+            completed=container.completed,
+            call_ids=tuple(batch.call_id for batch in container.outstanding.values()),
+        )
+        for container in state.containers.values()
+    ]
+
+
+def pools(state: State) -> list[PoolStatistics]:
+    """All pools, oldest first."""
+    return [
+        PoolStatistics(
+            pool_id=pool.pool_id,
+            queued_inputs=pool.queued_inputs,
+            running_inputs=pool.running_inputs,
+            delayed_inputs=pool.delayed_inputs,
+            starting=pool.starting,
+            ready=pool.ready,
+            idle=len(pool.idle),
+            stopping=len(pool.containers) - pool.starting - pool.ready,
+            waits_for_room=pool in state.waiting,
+            start_failures=pool.start_failures,
+            estimate_s=pool.estimate_s,
+        )
+        for pool in state.pools.values()
+    ]
+
+
+def calls(state: State) -> list[CallStatistics]:
+    """All calls that were not forgotten, oldest first."""
+    return [
+        CallStatistics(
+            call_id=call.call_id,
+            pool_id=call.pool.pool_id,
+            submitted=call.submitted,
+            unfinished=call.unfinished,
+            closed=call.closed,
+            cancelled=call.cancelled,
+            finished=call.finished,
+        )
+        for call in state.calls.values()
+    ]
