@@ -1,0 +1,250 @@
+"""From a fresh fork of the zygote to a fully isolated container (child side).
+
+    container rung                                   process rung
+    unshare mnt ipc uts cgroup [net]                 own session, own work directory
+    overlays of the root and of each tree            (reads the zygote's directory)
+    proc, dev, shm, pts, sys, sdk
+    pivot_root, hostname, lo
+    ------------------------ both: rlimits, no capabilities, no_new_privs, Landlock, seccomp
+
+Owns the order of these steps. It runs in the child only (`enter_template` in the zygote), makes
+no decision about what a container may see (the launcher built that), and raises `OSError` at
+the first step that fails: a half isolated child must never go on.
+Invariant: nothing of the host can be written once `enter_*` has returned.
+"""
+
+from __future__ import annotations
+
+import _socket
+import fcntl
+import os
+import resource
+import sys
+
+from _struct import pack
+
+from volant.runner import linux, seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Where the parts of ours lie inside a template and its containers.
+OWN_DIR = "/.volant"
+BASE_DIR = OWN_DIR + "/base"
+SDK_DIR = OWN_DIR + "/sdk"
+SCRATCH_DIR = OWN_DIR + "/scratch"
+NEW_ROOT = OWN_DIR + "/new"
+#: Sources and working directory of a container.
+WORK_DIR = "/root"
+
+#: What a template needs in its own user namespace to isolate its children.
+TEMPLATE_CAPABILITIES = (
+    linux.CAP_CHOWN, linux.CAP_DAC_OVERRIDE, linux.CAP_FOWNER, linux.CAP_KILL, linux.CAP_SETGID,
+    linux.CAP_SETUID, linux.CAP_SETPCAP, linux.CAP_NET_ADMIN, linux.CAP_SYS_ADMIN,
+)  # fmt: skip
+
+#: Trees that a container may change on top of (an overlay), or that it only reads (a bind).
+OVERLAY, BIND = "o", "b"
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP_RUNNING = 0x41
+_RLIMITS = {
+    "files": resource.RLIMIT_NOFILE, "file_size_bytes": resource.RLIMIT_FSIZE,
+    "memory_bytes": resource.RLIMIT_AS, "processes": resource.RLIMIT_NPROC,
+}  # fmt: skip
+
+
+class Plan:
+    """What the launcher decided for a template and all its children."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        """Read it from the launcher's command line: rung, state directory, flags, marked paths.
+
+        Marks: `o:` and `b:` trees (container rung); `r:` readable and `w:` writable paths
+        (process rung).
+        """
+        self.rung, self.state_dir, flags = arguments[:3]
+        self.own_network = "n" in flags
+        marked = [(item[0], item[2:]) for item in arguments[3:]]
+        self.trees = [(mark, path) for mark, path in marked if mark in (OVERLAY, BIND)]
+        self.readable = [path for mark, path in marked if mark == "r"]
+        self.writable = [path for mark, path in marked if mark == "w"]
+        self.is_container = self.rung == "container"
+        self.work_dir = WORK_DIR if self.is_container else os.path.join(self.state_dir, "root")
+        inet = self.is_container or not self.own_network
+        self.program = seccomp.build(sockets_of_inet=inet)
+        self.landlock_abi = linux.landlock_abi()
+        self.grants: list[tuple[int, int]] = []
+
+
+def enter_template(plan: Plan) -> None:
+    """Confine the zygote itself, before it imports anything of the user's."""
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    if plan.is_container:
+        linux.install_seccomp(seccomp.build(template=True))
+        return
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # what a dead container left is ours to end
+    if os.geteuid() == 0:
+        linux.drop_bounding_set()
+    linux.capset()
+    if plan.landlock_abi:
+        rights = linux.landlock_rights(plan.landlock_abi)
+        _open_grants(plan, rights)
+        own = (os.open(plan.state_dir, os.O_PATH | os.O_CLOEXEC), rights)
+        _restrict_files(plan, [*plan.grants, own], linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET)
+        os.close(own[0])
+
+
+def enter_container(plan: Plan, name: str, hostname: str, limits: dict[str, Any]) -> None:
+    """Container rung: new namespaces, a root of its own, then the common confinement."""
+    os.setsid()
+    linux.prctl(linux.PR_SET_PDEATHSIG, 9)
+    flags = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
+    linux.unshare(flags | (linux.CLONE_NEWNET if plan.own_network else 0))
+    _mount_root(plan, f"{SCRATCH_DIR}/{name}", hostname)
+    enter_root(NEW_ROOT)
+    os.chdir(WORK_DIR)
+    if plan.own_network:
+        raise_loopback()
+    _socket.sethostname(hostname)
+    _confine(plan, limits, TEMPLATE_CAPABILITIES)
+    if plan.landlock_abi >= 6:
+        # The network may be shared with the host, and abstract sockets belong to it.
+        scoped = linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | linux.LANDLOCK_SCOPE_SIGNAL
+        _restrict(linux.landlock_ruleset(0, scoped))
+    linux.install_seccomp(plan.program)
+
+
+def enter_process(plan: Plan, name: str, limits: dict[str, Any]) -> None:
+    """Process rung: a private directory and the common confinement; this is no container."""
+    os.setsid()
+    linux.prctl(linux.PR_SET_PDEATHSIG, 9)
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    own = os.path.join(plan.state_dir, "scratch", name)
+    work, temporary = own + "/work", own + "/tmp"
+    for directory in (own, work, temporary):
+        os.mkdir(directory, 0o700)
+    for entry in os.listdir(plan.work_dir):  # relative paths reach the sources from here too
+        os.symlink(os.path.join(plan.work_dir, entry), os.path.join(work, entry))
+    os.chdir(work)
+    os.environ["HOME"] = work
+    os.environ["TMPDIR"] = temporary
+    tempfile: Any = sys.modules.get("tempfile")
+    if tempfile is not None:
+        tempfile.tempdir = None
+    _confine(plan, limits, ())
+    if plan.landlock_abi:
+        rights = linux.landlock_rights(plan.landlock_abi)
+        paths = [(own, rights), (plan.work_dir, linux.LANDLOCK_READ)]
+        opened = [(os.open(path, os.O_PATH | os.O_CLOEXEC), right) for path, right in paths]
+        scoped = linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | linux.LANDLOCK_SCOPE_SIGNAL
+        _restrict_files(plan, [*plan.grants, *opened], scoped)
+        for fd, _ in [*plan.grants, *opened]:
+            os.close(fd)
+    linux.install_seccomp(plan.program)
+
+
+def enter_root(root: str) -> None:
+    """Make the mount at `root` the root directory and let go of everything above it."""
+    os.chdir(root)
+    linux.pivot_root(".", ".")  # the old root is now stacked on the new one
+    linux.umount(".", linux.MNT_DETACH)
+    os.chdir("/")
+
+
+def raise_loopback() -> None:
+    """Switch on `lo` in a fresh network namespace."""
+    probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        fcntl.ioctl(probe.fileno(), _SIOCSIFFLAGS, pack("16sH14x", b"lo", _IFF_UP_RUNNING))
+    finally:
+        probe.close()
+
+
+def _mount_root(plan: Plan, scratch: str, hostname: str) -> None:
+    """Overlay the template's root and trees at NEW_ROOT; all writes go below `scratch`."""
+    os.mkdir(scratch, 0o700)
+    upper = _overlay_dirs(scratch, "root")
+    os.mkdir(upper + "/etc", 0o755)
+    with open("/etc/hosts", "rb") as source:
+        hosts = source.read()
+    with open(upper + "/etc/hosts", "wb") as target:
+        target.write(hosts + f"127.0.0.1\t{hostname}\n".encode())
+    _mount_overlay(f"/:{BASE_DIR}", scratch, "root", NEW_ROOT)
+    for index, (mark, path) in enumerate(plan.trees):
+        if mark == BIND:
+            linux.mount(path, NEW_ROOT + path, "", linux.MS_BIND | linux.MS_REC)
+            continue
+        _overlay_dirs(scratch, str(index))
+        _mount_overlay(path, scratch, str(index), NEW_ROOT + path)
+    for directory in (SDK_DIR, "/sys", "/dev"):
+        linux.mount(directory, NEW_ROOT + directory, "", linux.MS_BIND | linux.MS_REC)
+    mount_kernel_views(NEW_ROOT)
+
+
+def mount_kernel_views(root: str) -> None:
+    """Mount proc, shared memory and terminals of the calling process's own namespaces."""
+    safe = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    linux.mount("proc", root + "/proc", "proc", safe)
+    linux.mount("shm", root + "/dev/shm", "tmpfs", safe, "mode=1777")
+    linux.mount(
+        "devpts", root + "/dev/pts", "devpts", linux.MS_NOSUID | linux.MS_NOEXEC,
+        "newinstance,ptmxmode=0666,mode=0620",
+    )  # fmt: skip
+
+
+def _overlay_dirs(scratch: str, name: str) -> str:
+    upper = f"{scratch}/{name}"
+    os.mkdir(upper, 0o755)
+    os.mkdir(upper + "-work", 0o700)
+    return upper
+
+
+def _mount_overlay(lower: str, scratch: str, name: str, target: str) -> None:
+    # volatile: nothing of a container survives it, so nothing has to reach the disk.
+    upper = f"{scratch}/{name}"
+    options = f"lowerdir={lower},upperdir={upper},workdir={upper}-work,volatile,userxattr"
+    linux.mount("overlay", target, "overlay", linux.MS_NOSUID | linux.MS_NODEV, options)
+
+
+def _confine(plan: Plan, limits: dict[str, Any], capabilities: tuple[int, ...]) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for key, which in _RLIMITS.items():
+        wanted = limits.get(key)
+        if wanted is None:
+            continue
+        _, hard = resource.getrlimit(which)
+        if hard != resource.RLIM_INFINITY:  # nobody here may raise a limit
+            wanted = min(wanted, hard)
+        resource.setrlimit(which, (wanted, wanted))
+    for capability in capabilities:
+        linux.prctl(linux.PR_CAPBSET_DROP, capability)
+    linux.capset()
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _open_grants(plan: Plan, rights: int) -> None:
+    """Keep a descriptor of each path that containers may use, for the rules of each fork."""
+    wanted = [(path, linux.LANDLOCK_READ) for path in plan.readable]
+    wanted += [(path, rights) for path in plan.writable]
+    for path, right in wanted:
+        try:
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue  # not on this host: nothing to allow
+        if not os.path.isdir(path):
+            right &= linux.LANDLOCK_FILE_RIGHTS
+        plan.grants.append((fd, right))
+
+
+def _restrict_files(plan: Plan, grants: list[tuple[int, int]], scoped: int) -> None:
+    rights = linux.landlock_rights(plan.landlock_abi)
+    ruleset = linux.landlock_ruleset(rights, scoped if plan.landlock_abi >= 6 else 0)
+    for fd, right in grants:
+        linux.landlock_allow(ruleset, fd, right)
+    _restrict(ruleset)
+
+
+def _restrict(ruleset: int) -> None:
+    linux.landlock_restrict(ruleset)
+    os.close(ruleset)

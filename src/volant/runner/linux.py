@@ -1,0 +1,287 @@
+"""The Linux system calls that isolation needs and `os` does not have.
+
+Owns nothing: each function is one system call (or one small family), made through ctypes.
+It must not decide anything; what is mounted where is said in `isolate` and in
+`volantd.runtime`. Every failure is an `OSError` that carries the errno, the name of the call
+and the argument that failed. Runs on Python 3.10 to 3.14, x86_64 and aarch64.
+
+Source: https://man7.org/linux/man-pages/dir_section_2.html
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
+MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC = 0x20, 0x1000, 0x2000, 0x4000
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+
+CLONE_NEWTIME = 0x80
+CLONE_PARENT = 0x8000
+CLONE_NEWNS = 0x20000
+CLONE_NEWCGROUP = 0x2000000
+CLONE_NEWUTS = 0x4000000
+CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+SIGCHLD = 17
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 4
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
+MOUNT_ATTR_IDMAP = 0x100000
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+SECCOMP_MODE_FILTER = 2
+
+CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL = 0, 1, 3, 5
+CAP_SETGID, CAP_SETUID, CAP_SETPCAP = 6, 7, 8
+CAP_NET_ADMIN, CAP_SYS_ADMIN = 12, 21
+#: Highest capability number asked about; the kernel answers EINVAL beyond its own.
+CAP_LAST_MAX = 63
+
+LANDLOCK_RULE_PATH_BENEATH = 1
+#: Rights that only reading and executing need: EXECUTE, READ_FILE, READ_DIR.
+LANDLOCK_READ = 0b1101
+LANDLOCK_REFER = 1 << 13
+LANDLOCK_TRUNCATE = 1 << 14
+LANDLOCK_IOCTL_DEV = 1 << 15
+#: Rights that make sense on a plain file (EXECUTE, WRITE_FILE, READ_FILE, TRUNCATE, IOCTL_DEV).
+LANDLOCK_FILE_RIGHTS = 0b111 | LANDLOCK_TRUNCATE | LANDLOCK_IOCTL_DEV
+LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, LANDLOCK_SCOPE_SIGNAL = 1, 2
+
+_ARCHITECTURE = os.uname().machine if hasattr(os, "uname") else ""
+_X86 = _ARCHITECTURE == "x86_64"
+_SYS_CLONE = 56 if _X86 else 220
+_SYS_PIVOT_ROOT = 155 if _X86 else 41
+_SYS_CAPSET = 126 if _X86 else 91
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_SYS_LANDLOCK_CREATE, _SYS_LANDLOCK_ADD, _SYS_LANDLOCK_RESTRICT = 444, 445, 446
+
+# PyDLL keeps the interpreter lock during the call: all of these are short, and the child of
+# `clone` below must not have to take a lock that nobody will ever release.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = (ctypes.c_long,) * 7
+_prctl = _libc.prctl
+_prctl.argtypes = (ctypes.c_int,) + (ctypes.c_ulong,) * 4
+
+
+def _fail(call: str, detail: object) -> NoReturn:
+    number = ctypes.get_errno()
+    raise OSError(number, f"{call}: {os.strerror(number)}", str(detail))
+
+
+def _call(call: str, detail: object, number: int, *args: int) -> int:
+    result = _syscall(number, *args, *(0,) * (6 - len(args)))
+    if result == -1:
+        _fail(call, detail)
+    return int(result)
+
+
+def _path(path: str) -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(os.fsencode(path))
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
+    """Mount `source` on `target`; `kind` is the file system type ("" for binds)."""
+    code = _libc.mount(
+        os.fsencode(source), os.fsencode(target), os.fsencode(kind) or None,
+        ctypes.c_ulong(flags), os.fsencode(data) or None,
+    )  # fmt: skip
+    if code == -1:
+        _fail("mount", f"{kind or 'bind'} {source} on {target}")
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """Unmount what is on top at `target`."""
+    if _libc.umount2(os.fsencode(target), flags) == -1:
+        _fail("umount2", target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make `new_root` the root of this mount namespace and put the old one at `put_old`."""
+    new, old = _path(new_root), _path(put_old)
+    _call("pivot_root", new_root, _SYS_PIVOT_ROOT, ctypes.addressof(new), ctypes.addressof(old))
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces named by CLONE_NEW* flags for new ones."""
+    if _libc.unshare(flags) == -1:
+        _fail("unshare", hex(flags))
+
+
+def setns(fd: int, flags: int) -> None:
+    """Enter the namespace that `fd` refers to."""
+    if _libc.setns(fd, flags) == -1:
+        _fail("setns", hex(flags))
+
+
+def clone(flags: int) -> int:
+    """Fork with CLONE_* flags and nothing else: 0 in the child, its pid in the parent.
+
+    No at-fork handler runs, so the caller has one thread and the child goes on to `execve`.
+    """
+    return _call("clone", hex(flags), _SYS_CLONE, flags | SIGCHLD)
+
+
+def open_tree(path: str, *, recursive: bool) -> int:
+    """Copy the mount at `path` into a detached one; returns its descriptor (close on exec)."""
+    name = _path(path)
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
+    return _call("open_tree", path, _SYS_OPEN_TREE, AT_FDCWD, ctypes.addressof(name), flags)
+
+
+def move_mount(fd: int, target: str) -> None:
+    """Attach a detached mount at `target`."""
+    empty, name = _path(""), _path(target)
+    _call(
+        "move_mount", target, _SYS_MOVE_MOUNT, fd, ctypes.addressof(empty),
+        AT_FDCWD, ctypes.addressof(name), MOVE_MOUNT_F_EMPTY_PATH,
+    )  # fmt: skip
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns_fd")]
+
+
+def mount_setattr(
+    fd: int, path: str, attributes: int, *, recursive: bool, userns_fd: int | None = None
+) -> None:
+    """Add MOUNT_ATTR_* to a mount; with `userns_fd` its owners are mapped by that namespace.
+
+    Args:
+        fd: a detached mount (then `path` is ""), or AT_FDCWD.
+        path: the mount point, when `fd` is AT_FDCWD.
+        attributes: MOUNT_ATTR_* to set; none is ever cleared.
+        recursive: also all mounts below.
+        userns_fd: a user namespace, for an idmapped mount.
+    """
+    request = _MountAttributes(set=attributes)
+    if userns_fd is not None:
+        request.set |= MOUNT_ATTR_IDMAP
+        request.userns_fd = userns_fd
+    name = _path(path)
+    flags = (0 if path else AT_EMPTY_PATH) | (AT_RECURSIVE if recursive else 0)
+    _call(
+        "mount_setattr", path or f"fd {fd}", _SYS_MOUNT_SETATTR, fd, ctypes.addressof(name),
+        flags, ctypes.addressof(request), ctypes.sizeof(request),
+    )  # fmt: skip
+
+
+def prctl(option: int, value: int = 0, *more: int) -> int:
+    """One prctl; returns what it returned."""
+    result = int(_prctl(option, value, *more, *(0,) * (3 - len(more))))
+    if result == -1:
+        _fail("prctl", f"{option}, {value}")
+    return result
+
+
+def drop_bounding_set(keep: tuple[int, ...] = ()) -> None:
+    """Take every capability but those in `keep` out of the bounding set, for good."""
+    for capability in range(CAP_LAST_MAX + 1):
+        if capability in keep:
+            continue
+        if _prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == -1:
+            if ctypes.get_errno() == 22:  # EINVAL: beyond the last one that this kernel knows
+                return
+            _fail("prctl PR_CAPBSET_DROP", capability)
+
+
+def capset(capabilities: tuple[int, ...] = ()) -> None:
+    """Hold exactly these capabilities (permitted and effective; inheritable is emptied)."""
+    bits = sum(1 << number for number in capabilities)
+    low, high = bits & 0xFFFFFFFF, bits >> 32
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
+    _call("capset", hex(bits), _SYS_CAPSET, ctypes.addressof(header), ctypes.addressof(data))
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+
+def install_seccomp(program: bytes) -> None:
+    """Put this process and its future children under a BPF program, for good.
+
+    Needs no_new_privs (or CAP_SYS_ADMIN in the own user namespace).
+    """
+    code = ctypes.create_string_buffer(program, len(program))
+    request = _FilterProgram(len(program) // 8, ctypes.addressof(code))
+    if _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(request), 0, 0) == -1:
+        _fail("prctl PR_SET_SECCOMP", f"{len(program) // 8} instructions")
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("fs", "net", "scoped")]
+
+
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _layout_ = "ms"  # says what a packed structure means; newer Pythons ask for it
+    _fields_ = [("allowed", ctypes.c_uint64), ("parent_fd", ctypes.c_int32)]
+
+
+def landlock_abi() -> int:
+    """The version of Landlock in this kernel; 0 when there is none or it is switched off."""
+    result = _syscall(_SYS_LANDLOCK_CREATE, 0, 0, 1, 0, 0, 0)
+    return max(0, int(result))
+
+
+def landlock_rights(abi: int) -> int:
+    """Every file system right that a kernel with this ABI can handle."""
+    rights = (1 << 13) - 1
+    if abi >= 2:
+        rights |= LANDLOCK_REFER
+    if abi >= 3:
+        rights |= LANDLOCK_TRUNCATE
+    if abi >= 5:
+        rights |= LANDLOCK_IOCTL_DEV
+    return rights
+
+
+def landlock_ruleset(rights: int, scoped: int = 0) -> int:
+    """Make a ruleset that refuses `rights` unless a rule allows them; returns a descriptor.
+
+    Args:
+        rights: file system rights to handle; 0 leaves files alone.
+        scoped: LANDLOCK_SCOPE_*, only on ABI 6 and later.
+    """
+    request = _Ruleset(fs=rights, scoped=scoped)
+    size = 24 if scoped else 8  # older kernels refuse a structure they do not know
+    return _call(
+        "landlock_create_ruleset", hex(rights), _SYS_LANDLOCK_CREATE,
+        ctypes.addressof(request), size, 0,
+    )  # fmt: skip
+
+
+def landlock_allow(ruleset_fd: int, path_fd: int, rights: int) -> None:
+    """Allow `rights` on what `path_fd` refers to and everything below it."""
+    rule = _PathBeneath(rights, path_fd)
+    _call(
+        "landlock_add_rule", f"fd {path_fd}", _SYS_LANDLOCK_ADD, ruleset_fd,
+        LANDLOCK_RULE_PATH_BENEATH, ctypes.addressof(rule), 0,
+    )  # fmt: skip
+
+
+def landlock_restrict(ruleset_fd: int) -> None:
+    """Put this process and its future children under a ruleset, for good."""
+    _call("landlock_restrict_self", f"fd {ruleset_fd}", _SYS_LANDLOCK_RESTRICT, ruleset_fd, 0)

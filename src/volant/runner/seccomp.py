@@ -1,0 +1,213 @@
+"""The seccomp filter of a container: which system calls the kernel refuses it.
+
+Owns the tables of refused calls and the assembler. A pure function: names in, bytes out,
+nothing is installed here (`linux.install_seccomp` does that). The program is a deny list
+under a ceiling: calls that are newer than this table do not exist for a container, so
+a new kernel does not open a new door.
+
+    wrong architecture -> ENOSYS
+    number > ceiling   -> ENOSYS      (also the x32 calls, which have bit 30 set)
+    refused            -> EPERM       (ENOSYS where libraries then fall back)
+    argument checks    -> clone, unshare: no namespaces; socket: four families; ioctl, personality
+    anything else      -> allowed     (the kernel keeps a bitmap of these: no cost per call)
+
+Source: https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
+"""
+
+from __future__ import annotations
+
+import os
+
+from _struct import pack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
+#: The last system call that was read and judged for this table (mseal).
+CEILING = 462
+
+#: name -> (number on x86_64, number on aarch64); None where the architecture has no such call.
+REFUSED: dict[str, tuple[int | None, int | None]] = {
+    # mounts and roots
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
+    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
+    "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
+    "mount_setattr": (442, 442), "statmount": (457, 457), "listmount": (458, 458),
+    "open_by_handle_at": (304, 265), "swapon": (167, 224), "swapoff": (168, 225),
+    "quotactl": (179, 60), "quotactl_fd": (443, 443), "fanotify_init": (300, 262),
+    "fanotify_mark": (301, 263), "sysfs": (139, None), "ustat": (136, None),
+    # namespaces (clone and unshare are judged by their flags)
+    "setns": (308, 268),
+    # other processes
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "kcmp": (312, 272), "pidfd_getfd": (438, 438),
+    # keys, and programs for the kernel
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
+    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
+    # modules, boot, clock, hardware, accounting
+    "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106),
+    "create_module": (174, None), "get_kernel_syms": (177, None), "query_module": (178, None),
+    "kexec_load": (246, 104), "kexec_file_load": (320, 294), "reboot": (169, 142),
+    "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266),
+    "adjtimex": (159, 171), "acct": (163, 89), "syslog": (103, 116), "vhangup": (153, 58),
+    "iopl": (172, None), "ioperm": (173, None), "uselib": (134, None),
+    "nfsservctl": (180, 42), "sethostname": (170, 161), "setdomainname": (171, 162),
+    "lookup_dcookie": (212, 18), "move_pages": (279, 239), "migrate_pages": (256, 238),
+    "lsm_get_self_attr": (459, 459), "lsm_set_self_attr": (460, 460),
+    "lsm_list_modules": (461, 461),
+}  # fmt: skip
+
+#: Calls that libraries probe for and do without: they must look absent, not forbidden.
+ABSENT: dict[str, tuple[int | None, int | None]] = {
+    "clone3": (435, 435),  # its flags lie in memory, where no filter can read them
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+}  # fmt: skip
+
+#: The calls that a template still needs before it forks; a container gets none of them.
+TEMPLATE_NEEDS = ("mount", "umount2", "pivot_root", "setns", "sethostname")
+
+_CLONE = (56, 220)
+_UNSHARE = (272, 97)
+_SOCKET = (41, 198)
+_IOCTL = (16, 29)
+_PERSONALITY = (135, 92)
+#: NEWTIME | NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
+_NEW_NAMESPACES = 0x80 | 0x7E020000
+#: In `clone` the low byte is the exit signal, so NEWTIME (0x80) cannot be asked for there.
+_NEW_BY_CLONE = 0x7E020000
+_TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
+_PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_AUDIT_ARCH = (0xC000003E, 0xC00000B7)
+
+_LOAD, _JUMP_EQUAL, _JUMP_ABOVE, _JUMP_ANY_BIT = 0x20, 0x15, 0x25, 0x45
+_JUMP, _RETURN = 0x05, 0x06
+_AT_NUMBER, _AT_ARCHITECTURE, _AT_ARGUMENTS = 0, 4, 16
+_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+
+
+class _Assembler:
+    """Instructions with jumps to labels; labels are resolved at the end."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, int, str, str]] = []
+        self.labels: dict[str, int] = {}
+
+    def load(self, offset: int) -> None:
+        self.rows.append((_LOAD, offset, "", ""))
+
+    def jump(self, code: int, value: int, to: str, otherwise: str = "") -> None:
+        self.rows.append((code, value, to, otherwise))
+
+    def goto(self, to: str) -> None:
+        self.rows.append((_JUMP, 0, to, ""))
+
+    def end(self, label: str, verdict: int) -> None:
+        self.label(label)
+        self.rows.append((_RETURN, verdict, "", ""))
+
+    def label(self, label: str) -> None:
+        self.labels[label] = len(self.rows)
+
+    def assemble(self) -> bytes:
+        out = bytearray()
+        for index, (code, value, to, otherwise) in enumerate(self.rows):
+            far = self.labels[to] - index - 1 if to else 0
+            near = self.labels[otherwise] - index - 1 if otherwise else 0
+            if code == _JUMP:
+                value, far = far, 0
+            assert 0 <= far < 256, f"jump {index} -> {to} is too long for BPF: {far}"
+            assert 0 <= near < 256, f"jump {index} -> {otherwise} is too long for BPF: {near}"
+            out += pack("<HBBI", code, far, near, value)
+        return bytes(out)
+
+
+def build(
+    machine: str | None = None, *, template: bool = False, sockets_of_inet: bool = True
+) -> bytes:
+    """Assemble the filter.
+
+    Args:
+        machine: "x86_64" or "aarch64"; the running machine's by default.
+        template: for a zygote, which must still make namespaces and mounts for its children.
+        sockets_of_inet: False refuses IPv4 and IPv6 sockets altogether.
+
+    Returns:
+        Instructions of 8 bytes each, ready for `linux.install_seccomp`.
+
+    Raises:
+        LookupError: for a machine that has no table.
+    """
+    machine = machine or os.uname().machine
+    if machine not in ("x86_64", "aarch64"):
+        raise LookupError(f"no seccomp table for machine {machine!r} (x86_64 and aarch64 have one)")
+    column = 0 if machine == "x86_64" else 1
+    out = _Assembler()
+    out.load(_AT_ARCHITECTURE)
+    out.jump(_JUMP_EQUAL, _AUDIT_ARCH[column], "", "absent")
+    out.load(_AT_NUMBER)
+    out.jump(_JUMP_ABOVE, CEILING, "absent")
+    for judged, numbers in (
+        ("socket", _SOCKET), ("ioctl", _IOCTL), ("personality", _PERSONALITY),
+    ):  # fmt: skip
+        out.jump(_JUMP_EQUAL, numbers[column], judged)
+    if not template:
+        out.jump(_JUMP_EQUAL, _CLONE[column], "clone")
+        out.jump(_JUMP_EQUAL, _UNSHARE[column], "unshare")
+    else:
+        out.jump(_JUMP_EQUAL, _CLONE[column], "nested")
+        out.jump(_JUMP_EQUAL, _UNSHARE[column], "nested")
+    for number in _numbers(ABSENT, column):
+        out.jump(_JUMP_EQUAL, number, "absent")
+    kept = TEMPLATE_NEEDS if template else ()
+    for number in _numbers(REFUSED, column, kept):
+        out.jump(_JUMP_EQUAL, number, "refused")
+    out.goto("allowed")
+    _judge_arguments(out, template=template, sockets_of_inet=sockets_of_inet)
+    out.end("allowed", _ALLOW)
+    out.end("refused", _ERRNO | EPERM)
+    out.end("absent", _ERRNO | ENOSYS)
+    out.end("no family", _ERRNO | EAFNOSUPPORT)
+    return out.assemble()
+
+
+def _numbers(
+    table: dict[str, tuple[int | None, int | None]], column: int, leave_out: Iterable[str] = ()
+) -> list[int]:
+    skipped = set(leave_out)
+    found = (row[column] for name, row in table.items() if name not in skipped)
+    return sorted(number for number in found if number is not None)
+
+
+def _judge_arguments(out: _Assembler, *, template: bool, sockets_of_inet: bool) -> None:
+    out.label("socket")
+    out.load(_AT_ARGUMENTS)
+    families = [_AF_UNIX] + ([_AF_INET, _AF_INET6] if sockets_of_inet else [])
+    for family in families:
+        out.jump(_JUMP_EQUAL, family, "allowed")
+    out.jump(_JUMP_EQUAL, _AF_NETLINK, "", "no family")
+    out.load(_AT_ARGUMENTS + 16)  # of netlink only routing, which name resolution asks
+    out.jump(_JUMP_EQUAL, 0, "allowed", "no family")
+    out.label("ioctl")
+    out.load(_AT_ARGUMENTS + 8)
+    for request in _TERMINAL_INJECTION:
+        out.jump(_JUMP_EQUAL, request, "refused")
+    out.goto("allowed")
+    out.label("personality")
+    out.load(_AT_ARGUMENTS)
+    for persona in _PERSONALITIES:
+        out.jump(_JUMP_EQUAL, persona, "allowed")
+    out.goto("refused")
+    if template:
+        out.label("nested")
+        out.load(_AT_ARGUMENTS)
+        out.jump(_JUMP_ANY_BIT, 0x10000000, "refused", "allowed")
+        return
+    out.label("clone")
+    out.load(_AT_ARGUMENTS)
+    out.jump(_JUMP_ANY_BIT, _NEW_BY_CLONE, "refused", "allowed")
+    out.label("unshare")
+    out.load(_AT_ARGUMENTS)
+    out.jump(_JUMP_ANY_BIT, _NEW_NAMESPACES, "refused", "allowed")

@@ -1,0 +1,366 @@
+"""Control groups: limits, out-of-memory counts and sure kills, on v1 (hybrid) and v2.
+
+    <own cgroup>/volant-<run id>/<name>      one leaf per container, in each hierarchy
+
+Owns the directories of its run below the daemon's own cgroup and nothing else. Every leaf
+is used once, because its counters stay with it. Reads and writes files only, so both drivers
+are tested on a directory tree in a temporary place.
+
+Source: https://docs.kernel.org/admin-guide/cgroup-v2.html,
+https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SYSFS = "/sys/fs/cgroup"
+PREFIX = "volant-"
+DAEMON_SUFFIX = "-daemon"
+#: v1 hierarchies that are used where they exist; the first two are needed.
+V1_CONTROLLERS = ("memory", "pids", "cpu", "freezer")
+CPU_PERIOD_US = 100_000
+#: A removal finds the group busy until the last dead process has been let go of.
+REMOVE_ATTEMPTS = 50
+REMOVE_PAUSE_S = 0.01
+
+
+class CgroupUnavailableError(Exception):
+    """There is no cgroup to work with; the text says why, in words for the user."""
+
+
+class Limits:
+    """What a container may use; None means unlimited.
+
+    `memory_bytes` counts its tmpfs files too; `cpu_count` may be a fraction.
+    """
+
+    __slots__ = ("cpu_count", "memory_bytes", "process_count")
+
+    def __init__(
+        self,
+        *,
+        memory_bytes: int | None = None,
+        cpu_count: float | None = None,
+        process_count: int | None = None,
+    ) -> None:
+        self.memory_bytes = memory_bytes
+        self.cpu_count = cpu_count
+        self.process_count = process_count
+
+
+class Cgroup:
+    """One leaf, in as many directories as there are hierarchies."""
+
+    def __init__(self, directories: dict[str, str]) -> None:
+        """`directories`: controller -> directory; "unified" for the one of version 2."""
+        self.directories = directories
+
+    @property
+    def procs_files(self) -> list[str]:
+        """The files into which a process id is written to put that process here."""
+        return [os.path.join(path, "cgroup.procs") for path in self.directories.values()]
+
+    def add(self, pid: int) -> None:
+        """Move a process here; one that has ended meanwhile is no error."""
+        for path in self.procs_files:
+            try:
+                _write(path, str(pid))
+            except ProcessLookupError:
+                return
+
+    def limit(self, limits: Limits) -> None:
+        """Set limits on what is in here."""
+        for path, text in self._settings(limits):
+            _write(path, text)
+
+    def _settings(self, limits: Limits) -> Iterator[tuple[str, str]]:
+        memory, pids, cpu = (self.directories.get(name, "") for name in ("memory", "pids", "cpu"))
+        if limits.memory_bytes is not None and memory:
+            yield f"{memory}/memory.limit_in_bytes", str(limits.memory_bytes)
+            if os.path.exists(f"{memory}/memory.memsw.limit_in_bytes"):
+                yield f"{memory}/memory.memsw.limit_in_bytes", str(limits.memory_bytes)
+        if limits.process_count is not None and pids:
+            yield f"{pids}/pids.max", str(limits.process_count)
+        if limits.cpu_count is not None and cpu:
+            yield f"{cpu}/cpu.cfs_quota_us", str(int(limits.cpu_count * CPU_PERIOD_US))
+
+    def process_ids(self) -> set[int]:
+        """The processes that are in here now."""
+        found: set[int] = set()
+        for path in self.procs_files:
+            found.update(int(line) for line in _read(path).split())
+        return found
+
+    def kill(self) -> None:
+        """Kill every process in here, those that are just being forked included."""
+        unified = self.directories.get("unified")
+        if unified is not None and os.path.exists(f"{unified}/cgroup.kill"):
+            _write(f"{unified}/cgroup.kill", "1")
+            return
+        freezer = self.directories.get("freezer")
+        if freezer is not None:
+            _write(f"{freezer}/freezer.state", "FROZEN")  # so that nothing forks meanwhile
+        for pid in self.process_ids():
+            try:
+                os.kill(pid, 9)
+            except ProcessLookupError:
+                continue
+        if freezer is not None:
+            _write(f"{freezer}/freezer.state", "THAWED")
+
+    def oom_kill_count(self) -> int:
+        """How many processes in here the kernel killed for want of memory. Read before `remove`."""
+        return _counter(_read(f"{self.directories['memory']}/memory.oom_control"), "oom_kill")
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that was ever charged to this group."""
+        return int(_read(f"{self.directories['memory']}/memory.max_usage_in_bytes") or 0)
+
+    def remove(self) -> bool:
+        """Remove the empty group; False while something is still in it."""
+        gone = True
+        for path in self.directories.values():
+            try:
+                os.rmdir(path)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                gone = False
+        return gone
+
+
+class UnifiedCgroup(Cgroup):
+    """One leaf of version 2."""
+
+    def _settings(self, limits: Limits) -> Iterator[tuple[str, str]]:
+        path = self.directories["unified"]
+        if limits.memory_bytes is not None:
+            yield f"{path}/memory.max", str(limits.memory_bytes)
+            if os.path.exists(f"{path}/memory.swap.max"):
+                yield f"{path}/memory.swap.max", "0"
+        if limits.process_count is not None:
+            yield f"{path}/pids.max", str(limits.process_count)
+        if limits.cpu_count is not None:
+            quota = int(limits.cpu_count * CPU_PERIOD_US)
+            yield f"{path}/cpu.max", f"{quota} {CPU_PERIOD_US}"
+
+    def oom_kill_count(self) -> int:
+        """As in version 1, from the counters of this group."""
+        return _counter(_read(f"{self.directories['unified']}/memory.events"), "oom_kill")
+
+    def peak_memory_bytes(self) -> int:
+        """As in version 1; 0 on kernels before 5.19."""
+        return int(_read(f"{self.directories['unified']}/memory.peak") or 0)
+
+
+class Cgroups:
+    """All groups of one run, and a pool of fresh ones."""
+
+    def __init__(self, *, version: int, parents: dict[str, str], run_id: str) -> None:
+        self.version = version
+        self.run_id = run_id
+        self.parents = {name: f"{path}/{PREFIX}{run_id}" for name, path in parents.items()}
+        self._pool: list[Cgroup] = []
+        self._made = 0
+
+    @classmethod
+    def open(
+        cls, run_id: str, *, sysfs: str = SYSFS, own_path_file: str = "/proc/self/cgroup"
+    ) -> Cgroups:
+        """Make this run's groups below the daemon's own.
+
+        Raises:
+            CgroupUnavailableError: when there is no hierarchy, or it belongs to someone else.
+        """
+        version, parents = find_parents(sysfs, own_path_file)
+        groups = cls(version=version, parents=parents, run_id=run_id)
+        try:
+            if version == 2:
+                _delegate(parents["unified"], f"{PREFIX}{run_id}{DAEMON_SUFFIX}")
+            for path in groups.parents.values():
+                os.mkdir(path)
+            if version == 2:
+                _enable(groups.parents["unified"])
+        except OSError as error:
+            groups.remove_all()
+            text = f"no limits by cgroup: {error.strerror} ({error.filename})"
+            raise CgroupUnavailableError(text) from error
+        return groups
+
+    def create(self, name: str = "") -> Cgroup:
+        """Make one leaf without limits."""
+        if not name:
+            self._made += 1
+            name = f"c{self._made}"
+        directories = {which: f"{path}/{name}" for which, path in self.parents.items()}
+        for path in directories.values():
+            os.mkdir(path)
+        return self._leaf(directories)
+
+    def _leaf(self, directories: dict[str, str]) -> Cgroup:
+        return UnifiedCgroup(directories) if self.version == 2 else Cgroup(directories)
+
+    def fill_pool(self, count: int) -> None:
+        """Make leaves ahead of need until `count` are waiting."""
+        while len(self._pool) < count:
+            self._pool.append(self.create())
+
+    def take(self, limits: Limits) -> Cgroup:
+        """A fresh leaf with limits, from the pool if one waits there."""
+        group = self._pool.pop() if self._pool else self.create()
+        group.limit(limits)
+        return group
+
+    def remove_all(self) -> None:
+        """Kill what is in any group of this run, and remove them all."""
+        _remove_trees(list(self.parents.values()))
+        if self.version == 2:
+            _leave_leaf(self.parents["unified"])
+
+
+def find_parents(
+    sysfs: str = SYSFS, own_path_file: str = "/proc/self/cgroup"
+) -> tuple[int, dict[str, str]]:
+    """The daemon's own group in each hierarchy.
+
+    Returns:
+        The version (1 or 2), and controller -> directory ("unified" for version 2, which on a
+        hybrid host is there beside the others, for `cgroup.kill`).
+
+    Raises:
+        CgroupUnavailableError: when neither version can be used here.
+    """
+    own = _own_paths(own_path_file)
+    if os.path.exists(f"{sysfs}/cgroup.controllers"):
+        path = _existing(sysfs, own.get("", "/"))
+        controllers = _read(f"{path}/cgroup.controllers").split()
+        missing = [name for name in ("memory", "pids") if name not in controllers]
+        if missing:
+            text = f"no limits by cgroup: {' and '.join(missing)} not delegated to {path}"
+            raise CgroupUnavailableError(text)
+        return 2, {"unified": path}
+    parents = {
+        name: _existing(f"{sysfs}/{name}", own.get(name, "/"))
+        for name in V1_CONTROLLERS
+        if os.path.isdir(f"{sysfs}/{name}")
+    }
+    if "memory" not in parents or "pids" not in parents:
+        raise CgroupUnavailableError(f"no limits by cgroup: no memory and pids groups in {sysfs}")
+    if os.path.exists(f"{sysfs}/unified/cgroup.procs"):
+        parents["unified"] = _existing(f"{sysfs}/unified", own.get("", "/"))
+    return 1, parents
+
+
+def remove_run(run_id: str, *, sysfs: str = SYSFS) -> None:
+    """Kill and remove what any daemon with this run id left in any hierarchy."""
+    roots = [sysfs]
+    if not os.path.exists(f"{sysfs}/cgroup.controllers"):
+        roots = [f"{sysfs}/{name}" for name in (*V1_CONTROLLERS, "unified")]
+    name = PREFIX + run_id
+    found = []
+    for root in roots:
+        for directory, names, _ in os.walk(root):
+            if name in names:
+                found.append(os.path.join(directory, name))
+            names[:] = [entry for entry in names if not entry.startswith(PREFIX)]
+    _remove_trees(found)
+    for path in found:
+        _leave_leaf(path)
+
+
+def _own_paths(path: str) -> dict[str, str]:
+    """controller -> own path in its hierarchy ("" is version 2)."""
+    found = {}
+    for line in _read(path).splitlines():
+        _, controllers, own = line.split(":", 2)
+        for name in controllers.split(","):
+            found[name] = own
+    return found
+
+
+def _existing(root: str, own: str) -> str:
+    """The directory of an own path; the root where the path is from outside this namespace."""
+    path = root + own.rstrip("/")
+    return path if os.path.isdir(path) else root
+
+
+def _delegate(path: str, leaf: str) -> None:
+    """Version 2: a group with processes cannot hand out controllers, so move ours to a leaf."""
+    if not _read(f"{path}/cgroup.type"):
+        _enable(path)  # the root group may hold processes and groups
+        return
+    os.makedirs(f"{path}/{leaf}", exist_ok=True)
+    for pid in _read(f"{path}/cgroup.procs").split():
+        try:
+            _write(f"{path}/{leaf}/cgroup.procs", pid)
+        except ProcessLookupError:
+            continue
+    _enable(path)
+
+
+def _leave_leaf(run_path: str) -> None:
+    """Remove the leaf that the daemon moved to, unless it still lives there."""
+    try:
+        os.rmdir(run_path + DAEMON_SUFFIX)
+    except OSError:
+        return
+
+
+def _enable(path: str) -> None:
+    have = _read(f"{path}/cgroup.controllers").split()
+    wanted = [name for name in ("memory", "pids", "cpu") if name in have]
+    _write(f"{path}/cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
+
+
+def _remove_trees(paths: list[str]) -> None:
+    """Kill and remove group trees, leaves first; what stays busy is left to the next start."""
+    for path in paths:
+        for directory, _, _ in os.walk(path, topdown=False):
+            _kill_all(directory)
+            for _attempt in range(REMOVE_ATTEMPTS):
+                try:
+                    os.rmdir(directory)
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    _kill_all(directory)
+                    time.sleep(REMOVE_PAUSE_S)
+                else:
+                    break
+
+
+def _kill_all(directory: str) -> None:
+    try:
+        Cgroup({"unified": directory}).kill()
+    except OSError:
+        return
+
+
+def _counter(text: str, name: str) -> int:
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as source:
+            return source.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode("ascii"))
+    finally:
+        os.close(fd)

@@ -1,0 +1,268 @@
+"""From a fork of the launcher to a running zygote: namespaces, mounts, exec.
+
+    launcher --fork--> A (builds the view)  --clone(PARENT, new namespaces)--> B --exec--> zygote
+                        mount namespace                 user pid ipc uts cgroup [net]
+                        idmapped read-only trees        proc, pivot_root, fewer capabilities
+
+Runs in forked children of the launcher only. As root, A builds the view with the host's
+rights, because only those may map the owners of files; B starts in a user namespace that
+maps nothing of the host. As a normal user both live in a user namespace where the user is
+root. Invariant: B has left everything of the host behind before the image's Python is executed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from volant.runner import isolate, linux
+from volantd.runtime import tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+ID_COUNT = 65536
+#: Among the first that the kernel ends when the whole machine runs out of memory.
+OOM_SCORE = "500"
+_DEFAULT_ENV = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": isolate.WORK_DIR,
+    "LANG": "C.UTF-8",
+}
+_START = "import sys; sys.path[0] = {sdk!r}; from volant.runner.zygote import main; main()"
+_READ_ONLY = linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
+_NO_DEVICES = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
+
+
+def start(request: dict[str, Any], base_dir: str, report_fd: int, fds: list[int]) -> NoReturn:
+    """Become the zygote that a spawn request asks for; never returns.
+
+    Args:
+        request: the launcher's `spawn` message.
+        base_dir: the curated files of this run.
+        report_fd: gets `pid N` and, should something fail, `error TEXT`; closes at exec.
+        fds: control socket and log, as received.
+    """
+    try:
+        for path in (request.get("cgroup") or {}).get("procs_files", ()):
+            with open(path, "wb", buffering=0) as procs:
+                procs.write(b"0")
+        with open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
+            score.write(OOM_SCORE.encode())
+        if request["rung"] == "container":
+            _start_container(request, base_dir, report_fd, fds)
+        else:
+            _start_process(request, report_fd, fds)
+    except BaseException as error:  # noqa: BLE001  # a fork must end here, and say why
+        _report(report_fd, f"error {type(error).__name__}: {error}")
+    os._exit(1)
+
+
+def _report(fd: int, line: str) -> None:
+    os.write(fd, line.replace("\n", " ")[:4000].encode("utf-8", "replace") + b"\n")
+
+
+# -- process rung
+
+
+def _start_process(request: dict[str, Any], report_fd: int, fds: list[int]) -> None:
+    state_dir = request["state_dir"]
+    for name in ("root", "scratch", "tmp", "sdk"):
+        os.mkdir(os.path.join(state_dir, name), 0o700)
+    sdk = os.path.join(state_dir, "sdk")
+    os.symlink(os.path.join(request["sdk_dir"], "volant"), os.path.join(sdk, "volant"))
+    os.symlink(request["cloudpickle_dir"], os.path.join(sdk, "cloudpickle"))
+    _report(report_fd, f"pid {os.getpid()}")
+    os.chdir(os.path.join(state_dir, "root"))
+    linux.prctl(linux.PR_SET_PDEATHSIG, 9)
+    readable = [*request["trees"], request["sdk_dir"], request["cloudpickle_dir"], sdk]
+    readable += [f"/{name}" for name in tree.MERGED]
+    readable += [f"/etc/{name}" for name in tree.allowed_names()]
+    readable += ["/proc", "/sys/devices/system", "/run/systemd/resolve"]
+    writable = [f"/dev/{name}" for name in (*tree.DEVICES, "shm", "pts", "ptmx")]
+    marked = [f"r:{path}" for path in readable] + [f"w:{path}" for path in writable]
+    env = {"HOME": os.path.join(state_dir, "root"), "TMPDIR": os.path.join(state_dir, "tmp")}
+    _execute(request, fds, sdk, marked, {**env, **request["env"]})
+
+
+# -- container rung
+
+
+def _start_container(
+    request: dict[str, Any], base_dir: str, report_fd: int, fds: list[int]
+) -> None:
+    state_dir, uid_base = request["state_dir"], request["uid_base"]
+    trees = tree.judge_trees(request["trees"], state_dir)
+    owner = uid_base if os.geteuid() == 0 else None
+    tree.build_root(state_dir, trees, owner)
+    namespaces = linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+    namespaces |= linux.CLONE_NEWCGROUP | linux.CLONE_NEWNS
+    if request["block_network"]:
+        namespaces |= linux.CLONE_NEWNET
+    if owner is None:
+        userns_fd = None
+        enter_own_user_namespace(linux.CLONE_NEWNS)
+    else:
+        userns_fd = make_user_namespace(owner, ID_COUNT)
+        linux.unshare(linux.CLONE_NEWNS)
+    linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
+    root = os.path.join(state_dir, "root")
+    marked = _mount_view(request, root, base_dir, trees, userns_fd)
+    if userns_fd is not None:
+        linux.setns(userns_fd, linux.CLONE_NEWUSER)
+    pid = linux.clone(namespaces | linux.CLONE_PARENT)
+    if pid:
+        _report(report_fd, f"pid {pid}")
+        os._exit(0)
+    _enter_view(root, mapped=owner is not None, own_network=request["block_network"])
+    _execute(request, fds, isolate.SDK_DIR, marked, {**_DEFAULT_ENV, **request["env"]})
+
+
+def enter_own_user_namespace(more_flags: int) -> None:
+    """Become root of a new user namespace that knows no one else (needs no privilege)."""
+    uid, gid = os.geteuid(), os.getegid()
+    linux.unshare(linux.CLONE_NEWUSER | more_flags)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "wb", buffering=0) as target:
+            target.write(text.encode())
+
+
+def make_user_namespace(first_id: int, count: int) -> int:
+    """Make a user namespace whose ids 0..count-1 are first_id.. outside; needs root.
+
+    Returns:
+        A descriptor of the namespace (close on exec).
+    """
+    here, there = os.pipe2(os.O_CLOEXEC)
+    hold, release = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(release)
+            linux.unshare(linux.CLONE_NEWUSER)
+            os.write(there, b"+")
+            os.read(hold, 1)
+        except OSError as error:
+            os.write(there, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(hold)
+    os.close(there)
+    try:
+        answer = os.read(here, 1024)
+        if answer != b"+":
+            raise OSError(answer.decode() or "user namespace helper died")
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/{pid}/{name}", "wb", buffering=0) as target:
+                target.write(f"0 {first_id} {count}".encode())
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(release)
+        os.close(here)
+        os.waitpid(pid, 0)
+
+
+def _mount_view(
+    request: dict[str, Any], root: str, base_dir: str, trees: list[str], userns_fd: int | None
+) -> list[str]:
+    """Mount everything below R; returns the trees as marked for the zygote."""
+    _bind(root, root, _NO_DEVICES, recursive=False)
+    scratch = os.path.join(request["state_dir"], "scratch")
+    _bind(scratch, root + isolate.SCRATCH_DIR, _NO_DEVICES, recursive=False)
+    _bind(base_dir, root + isolate.BASE_DIR, _READ_ONLY, userns_fd)
+    _bind(base_dir + "/etc", root + "/etc", _READ_ONLY, userns_fd)
+    _bind(os.path.join(request["sdk_dir"], "volant"), f"{root}{isolate.SDK_DIR}/volant", _READ_ONLY)
+    _bind(request["cloudpickle_dir"], f"{root}{isolate.SDK_DIR}/cloudpickle", _READ_ONLY)
+    _bind("/sys/devices/system", root + "/sys/devices/system", _READ_ONLY)
+    _mount_devices(root + "/dev", own_nodes=userns_fd is not None)
+    points = tree.mount_points()
+    marked = []
+    for path in trees:
+        nested = any(point.startswith(path + "/") for point in points)
+        mapped = _bind(path, root + path, _READ_ONLY, None if nested else userns_fd)
+        ours = userns_fd is None and os.stat(path).st_uid == 0  # 0: the user, by the map
+        changeable = not nested and (mapped or ours)
+        marked.append(f"{isolate.OVERLAY if changeable else isolate.BIND}:{path}")
+    return marked
+
+
+def _bind(
+    source: str, target: str, attributes: int, userns_fd: int | None = None, *,
+    recursive: bool = True,
+) -> bool:  # fmt: skip
+    """Attach a copy of the mount at `source`; returns whether its owners could be mapped."""
+    fd = linux.open_tree(source, recursive=recursive)
+    mapped = False
+    try:
+        if userns_fd is not None:
+            try:
+                linux.mount_setattr(fd, "", attributes, recursive=recursive, userns_fd=userns_fd)
+                mapped = True
+            except OSError:
+                pass  # this file system cannot: everything in it then belongs to nobody
+        if not mapped:
+            linux.mount_setattr(fd, "", attributes, recursive=recursive)
+        linux.move_mount(fd, target)
+    finally:
+        os.close(fd)
+    return mapped
+
+
+def _mount_devices(target: str, *, own_nodes: bool) -> None:
+    flags = linux.MS_NOSUID | linux.MS_NOEXEC
+    linux.mount("dev", target, "tmpfs", flags, "mode=755,size=64k")
+    for name in ("shm", "pts"):
+        os.mkdir(f"{target}/{name}", 0o755)
+    for name, link in tree.DEVICE_LINKS.items():
+        os.symlink(link, f"{target}/{name}")
+    for name, (major, minor) in tree.DEVICES.items():
+        path = f"{target}/{name}"
+        if own_nodes:
+            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+            os.chmod(path, 0o666)
+        else:
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+            _bind(f"/dev/{name}", path, linux.MOUNT_ATTR_NOSUID)
+
+
+def _enter_view(root: str, *, mapped: bool, own_network: bool) -> None:
+    """B: leave the host behind (it is still mounted around R until pivot_root)."""
+    os.setsid()
+    # This copy of the view is locked to its place; a fresh copy on top of it is not.
+    fd = linux.open_tree(root, recursive=True)
+    linux.move_mount(fd, root)
+    os.fchdir(fd)
+    os.close(fd)
+    if mapped:  # from here on the way to R can no longer be walked, only what is below
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    isolate.mount_kernel_views(".")
+    isolate.enter_root(".")
+    if own_network:
+        isolate.raise_loopback()
+    os.chdir(isolate.WORK_DIR)
+    linux.drop_bounding_set(isolate.TEMPLATE_CAPABILITIES)
+    linux.prctl(linux.PR_SET_PDEATHSIG, 9)  # after the ids: changing them clears it
+
+
+def _execute(
+    request: dict[str, Any], fds: list[int], sdk: str, marked: list[str], env: dict[str, str]
+) -> None:
+    os.umask(0o022)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    control_fd, log_fd = fds
+    os.dup2(null, 0)
+    os.dup2(log_fd, 1)
+    os.dup2(log_fd, 2)
+    os.set_inheritable(control_fd, True)
+    flags = "n" if request["block_network"] else "-"
+    python = request["python"]
+    arguments = [python, "-c", _START.format(sdk=sdk), str(control_fd), request["rung"]]
+    arguments += [request["state_dir"] if request["rung"] == "process" else "-", flags, *marked]
+    try:
+        os.execve(python, arguments, env)
+    except OSError as error:
+        where = "in its container" if request["rung"] == "container" else "here"
+        raise OSError(error.errno, f"cannot start Python {where}: {error.strerror}", python) from None

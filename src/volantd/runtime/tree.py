@@ -1,0 +1,211 @@
+"""The directories that a template sees as its root: what of the host is shown, and what is not.
+
+    <run>/base/etc          one curated copy of /etc for all templates of a run
+    <run>/z/<id>/root       R: nearly empty; mount points, links, and later the sources
+    <run>/z/<id>/scratch    what the template's containers write
+
+Owns the allow list. What is not on it does not exist for a container: /home, /root, /run, keys,
+shadow, other users' files. It makes plain files only; mounting is `template`'s work.
+Invariant: nothing is copied that other users of the host could not read.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+#: Files and directories of /etc that programs need to run and that say nothing private.
+ETC_ALLOWED = (
+    "adjtime", "alternatives", "bash.bashrc", "ca-certificates", "ca-certificates.conf",
+    "crypto-policies", "debian_version", "ethertypes", "fonts", "gai.conf", "glvnd", "group",
+    "host.conf", "hosts", "inputrc", "issue", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
+    "locale.alias", "locale.conf", "localtime", "lsb-release", "magic", "magic.mime", "mailcap",
+    "mime.types", "netconfig", "networks", "nsswitch.conf", "OpenCL", "openldap", "os-release",
+    "passwd", "perl", "pki/ca-trust/extracted", "pki/tls/cert.pem", "pki/tls/certs",
+    "pki/tls/openssl.cnf", "profile", "protocols", "python3", "redhat-release", "resolv.conf",
+    "rpc", "services", "shells", "ssl/cert.pem", "ssl/certs", "ssl/openssl.cnf", "terminfo",
+    "timezone", "vulkan", "xattr.conf", "xdg", "xml",
+)  # fmt: skip
+#: The same for names that carry a version.
+ETC_PREFIXES = ("java-", "python3.", "R", "ImageMagick-")
+
+PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+GROUP = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"
+
+#: Where programs look for programs; links on a merged host, else trees of their own.
+MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+DEVICES = {
+    "null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9),
+    "tty": (5, 0),
+}  # fmt: skip
+DEVICE_LINKS = {
+    "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx",
+}  # fmt: skip
+
+#: Directories of R and their modes; parents first.
+SKELETON = (
+    ("etc", 0o755), ("root", 0o755), ("tmp", 0o1777), ("var", 0o755), ("var/tmp", 0o1777),
+    ("var/lib", 0o755), ("var/log", 0o755), ("var/cache", 0o755), ("run", 0o755), ("mnt", 0o755),
+    ("proc", 0o555), ("sys", 0o555), ("sys/devices", 0o755), ("sys/devices/system", 0o755),
+    ("dev", 0o755), ("opt", 0o755), ("srv", 0o755), ("home", 0o755), (".volant", 0o755),
+    (".volant/base", 0o755), (".volant/scratch", 0o700), (".volant/new", 0o755),
+    (".volant/sdk", 0o755), (".volant/sdk/volant", 0o755), (".volant/sdk/cloudpickle", 0o755),
+)  # fmt: skip
+
+#: No tree may be, or contain, one of these: it would show what the allow list withholds.
+FORBIDDEN_TREES = ("/", "/etc", "/root", "/home", "/run", "/proc", "/sys", "/dev", "/var", "/tmp")
+
+_FILE_BYTES_MAX = 16 << 20
+
+
+def build_base(base_dir: str, etc: str = "/etc") -> None:
+    """Copy the allowed part of /etc to `base_dir`/etc.
+
+    Args:
+        base_dir: made by this call; must not exist.
+        etc: where to copy from.
+    """
+    target = os.path.join(base_dir, "etc")
+    os.makedirs(target, 0o755)
+    for name in allowed_names(etc):
+        os.makedirs(os.path.dirname(os.path.join(target, name)), 0o755, exist_ok=True)
+        _copy(os.path.join(etc, name), os.path.join(target, name), etc)
+    _write(os.path.join(target, "passwd"), PASSWD.encode())
+    _write(os.path.join(target, "group"), GROUP.encode())
+    if not os.path.exists(os.path.join(target, "hosts")):
+        _write(os.path.join(target, "hosts"), b"127.0.0.1\tlocalhost\n")
+
+
+def allowed_names(etc: str = "/etc") -> list[str]:
+    """The names below `etc` that are on the allow list and exist."""
+    found = [name for name in ETC_ALLOWED if os.path.lexists(os.path.join(etc, name))]
+    return found + [name for name in os.listdir(etc) if name.startswith(ETC_PREFIXES)]
+
+
+def refresh_base(base_dir: str, etc: str = "/etc") -> None:
+    """Copy again what a network change rewrites, so that new templates resolve names."""
+    for name in ("resolv.conf", "hosts"):
+        source, target = os.path.join(etc, name), os.path.join(base_dir, "etc", name)
+        try:
+            if os.stat(source).st_mtime_ns == os.stat(target).st_mtime_ns:
+                continue
+            _copy_file(source, target + ".new", os.stat(source))
+            os.replace(target + ".new", target)
+        except FileNotFoundError:
+            continue
+
+
+def _copy(source: str, target: str, etc: str) -> None:
+    """Copy a file, a link or a directory; links out of /etc that containers cannot follow
+    (into /run, say) become what they point to.
+    """
+    try:
+        info = os.lstat(source)
+        if stat.S_ISLNK(info.st_mode):
+            link = os.readlink(source)
+            reaches = os.path.realpath(source)
+            if reaches.startswith(("/usr/", etc + "/alternatives/")) or _stays_in(source, etc):
+                os.symlink(link, target)
+                return
+            info = os.stat(source)
+        if not info.st_mode & stat.S_IROTH:
+            return  # private to its owner on the host: so it is for containers
+        if stat.S_ISDIR(info.st_mode):
+            os.makedirs(target, 0o755, exist_ok=True)
+            for name in os.listdir(source):
+                _copy(os.path.join(source, name), os.path.join(target, name), etc)
+        elif stat.S_ISREG(info.st_mode) and info.st_size <= _FILE_BYTES_MAX:
+            _copy_file(source, target, info)
+    except (FileNotFoundError, PermissionError):
+        return  # gone meanwhile, dangling, or not ours to read
+
+
+def _stays_in(source: str, etc: str) -> bool:
+    """Whether a link points, without leaving it, to another allowed name of /etc."""
+    link = os.readlink(source)
+    lands = os.path.normpath(os.path.join(os.path.dirname(source), link))
+    if not lands.startswith(etc + "/"):
+        return False
+    relative = lands[len(etc) + 1 :]
+    parts = relative.split("/")
+    return any("/".join(parts[: i + 1]) in ETC_ALLOWED for i in range(len(parts)))
+
+
+def _copy_file(source: str, target: str, info: os.stat_result) -> None:
+    with open(source, "rb") as file:
+        content = file.read(_FILE_BYTES_MAX)
+    _write(target, content, 0o755 if info.st_mode & 0o111 else 0o644)
+    os.utime(target, ns=(info.st_mtime_ns, info.st_mtime_ns))
+
+
+def _write(path: str, content: bytes, mode: int = 0o644) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(fd, mode)
+        os.write(fd, content)
+    finally:
+        os.close(fd)
+
+
+def build_root(state_dir: str, trees: list[str], owner: int | None) -> None:
+    """Make R and the scratch directory of one template.
+
+    Args:
+        state_dir: exists and is empty.
+        trees: absolute paths that will be mounted; their mount points are made.
+        owner: uid and gid that the template's root has on the host; None for the caller's own.
+    """
+    root = os.path.join(state_dir, "root")
+    made: list[str] = [root, os.path.join(state_dir, "scratch")]
+    os.mkdir(root, 0o755)
+    os.mkdir(made[1], 0o700)
+    for name, mode in SKELETON:
+        path = os.path.join(root, name)
+        os.mkdir(path)
+        os.chmod(path, mode)
+        made.append(path)
+    for name in MERGED:
+        if os.path.islink("/" + name):
+            os.symlink(os.readlink("/" + name), os.path.join(root, name))
+    for tree in trees:
+        made += _make_path(root, tree)
+    for path in made if owner is not None else ():
+        os.chown(path, owner, owner, follow_symlinks=False)  # type: ignore[arg-type]
+
+
+def _make_path(root: str, path: str) -> list[str]:
+    made = []
+    current = root
+    for part in path.strip("/").split("/"):
+        current = os.path.join(current, part)
+        if not os.path.lexists(current):
+            os.mkdir(current, 0o755)
+            made.append(current)
+    return made
+
+
+def judge_trees(trees: list[str], state_dir: str) -> list[str]:
+    """Reduce trees to those that do not lie below another one, parents first.
+
+    Raises:
+        ValueError: for a tree that would show what containers must not see.
+    """
+    kept: list[str] = []
+    system = [f"/{name}" for name in MERGED if os.path.isdir("/" + name)]
+    wanted = [*trees, *(path for path in system if not os.path.islink(path))]
+    for tree in sorted({os.path.normpath(path) for path in wanted}):
+        if not tree.startswith("/") or tree in FORBIDDEN_TREES:
+            raise ValueError(f"{tree!r} cannot be shown to containers: it holds private files")
+        if (state_dir + "/").startswith(tree + "/"):
+            raise ValueError(f"{tree!r} cannot be shown to containers: our own state is in it")
+        if not any((tree + "/").startswith(parent + "/") for parent in kept):
+            kept.append(tree)
+    return kept
+
+
+def mount_points() -> list[str]:
+    """All mount points of this mount namespace."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as source:
+        fields = [line.split(" ", 5)[4] for line in source]
+    return [field.encode().decode("unicode_escape") if "\\" in field else field for field in fields]
