@@ -7,6 +7,20 @@ from __future__ import annotations
 
 from math import ceil
 
+#: Weight of a new observation in the moving average of run times.
+ESTIMATE_WEIGHT = 0.2
+#: No input is taken to be faster than this.
+ESTIMATE_S_MIN = 1e-6
+
+
+def next_estimate_s(estimate_s: float | None, exec_us: int, count: int) -> float:
+    """The moving average of one input's run time after ``count`` more took ``exec_us``."""
+    sample_s = exec_us * 1e-6 / count
+    sample_s = max(sample_s, ESTIMATE_S_MIN)
+    if estimate_s is None:
+        return sample_s
+    return estimate_s + (sample_s - estimate_s) * ESTIMATE_WEIGHT
+
 
 def desired_containers(
     *,
@@ -23,8 +37,8 @@ def desired_containers(
     """The number of containers, starting or ready, that the pool's work asks for.
 
     One container for each input that waits or runs, and the buffer while there is any. Inputs known
-    to be tiny do not each deserve a container: beyond the first, and beyond those that are stuck in a
-    long input, there is one for each ``backlog_per_container_s`` of estimated work.
+    to be tiny do not each deserve a container: beyond the first, and beyond those that are stuck in
+    a long input, there is one for each ``backlog_per_container_s`` of estimated work.
 
     Args:
         queued: inputs that wait.

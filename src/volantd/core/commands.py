@@ -1,14 +1,16 @@
 """What the core asks its surroundings to do: one small class for each command.
 
-The hub carries them out in the order of the list. They are plain slotted records, cheap to make, and
-``match`` takes them apart by position. They must be treated as read-only.
+The hub carries them out in the order of the list. They are plain slotted records, cheap to make,
+and ``match`` takes them apart by position. They must be treated as read-only.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from volantd.core.model import Batch, CallId, ContainerId, Fault, PoolId
+if TYPE_CHECKING:
+    from volantd.core.model import Batch, CallId, ContainerId, Fault, PoolId
 
 
 @dataclass(slots=True)

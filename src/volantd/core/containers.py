@@ -1,24 +1,32 @@
 """The ends of containers: stopping them, and what becomes of the inputs that they hold.
 
-Keeps ``Pool``'s counts, the ledger and the table of containers true to each other. It must not start
-or choose containers; callers rebalance the pool afterwards.
+Keeps ``Pool``'s counts, the ledger and the table of containers true to each other. It must not
+start or choose containers; callers rebalance the pool afterwards.
 """
 
 from __future__ import annotations
 
-from volantd.core.commands import Command, StopContainer
+from typing import TYPE_CHECKING
+
+from volantd.core.commands import CancelRunning, StopContainer
 from volantd.core.model import (
     INFINITY,
-    Batch,
-    Container,
     ContainerState,
-    ExitCause,
     Fault,
     Loss,
-    Pool,
-    State,
 )
-from volantd.core.queueing import delay, fail, requeue, rest_of, settle
+from volantd.core.queueing import delay, drain, fail, requeue, rest_of, settle
+
+if TYPE_CHECKING:
+    from volantd.core.commands import Command
+    from volantd.core.model import (
+        Batch,
+        Call,
+        Container,
+        ExitCause,
+        Pool,
+        State,
+    )
 
 
 def clear_stall(container: Container) -> None:
@@ -138,3 +146,38 @@ def fail_by_user(
         delay(state, container.pool, retry, now + policy.delay_s(batch.attempt))
     forget_next(container, batch)
     return again
+
+
+def busy_deadline(state: State, container: Container) -> float:
+    """When a busy container is killed: its input ran too long, or went on after its cancelling."""
+    due = container.progress_at + container.pool.config.timeout_s
+    batch = next(iter(container.outstanding.values()))
+    if batch.call.cancelled:
+        grace_due = container.progress_at + state.limits.cancel_grace_s
+        due = min(due, max(container.kill_due, grace_due))
+    return due
+
+
+def cancel(state: State, call: Call, terminate: bool, now: float, out: list[Command]) -> None:
+    """Drops the call's waiting inputs, and interrupts those that run or kills their containers."""
+    call.cancelled = True
+    for batch in drain(call.pool, call):
+        settle(call, batch.count, out)
+    if not call.unfinished:
+        return
+    for container in list(call.pool.containers.values()):
+        held = [batch for batch in container.outstanding.values() if batch.call is call]
+        if not held:
+            continue
+        if terminate and held[0] is next(iter(container.outstanding.values())):
+            take_back(state, container, out)
+            stop(state, container, True, "cancelled", now, out)
+            continue
+        others = any(
+            batch.call.cancelled and batch.call is not call
+            for batch in container.outstanding.values()
+        )
+        if not others:
+            container.kill_due = now + state.limits.cancel_grace_s
+        out.extend(CancelRunning(container.container_id, batch.batch_id) for batch in held)
+        state.arm(container, busy_deadline(state, container))

@@ -1,22 +1,26 @@
 """What happens when time passes: timeouts, retries that are due, idle windows, stalls.
 
-A timer only says *look*: each look computes the real deadline afresh and sets a new timer if that is
-still ahead, so the hot path moves deadlines without touching the heap.
+A timer only says *look*: each look computes the real deadline afresh and sets a new timer if that
+is still ahead, so the hot path moves deadlines without touching the heap.
 """
 
 from __future__ import annotations
 
-from volantd.core.commands import Command, FailInput, StopContainer
-from volantd.core.containers import fail_by_user, stop, take_back
-from volantd.core.dispatch import balance, busy_deadline, check_stalls
-from volantd.core.model import INFINITY, Batch, Container, ContainerState, Fault, Pool, State
+from typing import TYPE_CHECKING
+
+from volantd.core.commands import FailInput, StopContainer
+from volantd.core.containers import busy_deadline, fail_by_user, stop, take_back
+from volantd.core.dispatch import balance, check_stalls
+from volantd.core.model import INFINITY, Batch, ContainerState, Fault, Pool
 from volantd.core.queueing import settle, undelay
 from volantd.core.scaling import scale_down, start_failed
 
+if TYPE_CHECKING:
+    from volantd.core.commands import Command
+    from volantd.core.model import Container, State
 
-def look_at(
-    state: State, owner: Container | Pool | Batch, now: float, out: list[Command]
-) -> None:
+
+def look_at(state: State, owner: Container | Pool | Batch, now: float, out: list[Command]) -> None:
     """Does what is due for the owner of a timer."""
     if isinstance(owner, Batch):
         if undelay(owner.call.pool, owner):
@@ -35,9 +39,7 @@ def look_at(
         scale_down(state, owner.pool, now, out)
 
 
-def _look_at_starting(
-    state: State, container: Container, now: float, out: list[Command]
-) -> None:
+def _look_at_starting(state: State, container: Container, now: float, out: list[Command]) -> None:
     pool = container.pool
     timeout_s = pool.config.startup_timeout_s
     due = container.started_at + timeout_s
@@ -50,9 +52,7 @@ def _look_at_starting(
     balance(state, pool, now, out)
 
 
-def _look_at_stopping(
-    state: State, container: Container, now: float, out: list[Command]
-) -> None:
+def _look_at_stopping(state: State, container: Container, now: float, out: list[Command]) -> None:
     if container.kill_due > now:
         state.arm(container, container.kill_due)
         return

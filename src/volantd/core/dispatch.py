@@ -1,17 +1,23 @@
 """Which input goes to which container: dispatch, prefetching, sharing and reclaiming.
 
-Every change of a pool ends in ``balance``, which leaves no idle container beside a queued input. The
-most recently used idle container is taken first, so that the others can scale down.
+Every change of a pool ends in ``balance``, which leaves no idle container beside a queued input.
+The most recently used idle container is taken first, so that the others can scale down.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from volantd.core.autoscale import portion
-from volantd.core.commands import Command, Dispatch, Reclaim
-from volantd.core.containers import arm_idle, clear_stall, stop
-from volantd.core.model import INFINITY, Container, ContainerState, Pool, State
+from volantd.core.commands import Dispatch, Reclaim
+from volantd.core.containers import arm_idle, busy_deadline, clear_stall, stop
+from volantd.core.model import INFINITY, ContainerState
 from volantd.core.queueing import take
 from volantd.core.scaling import scale, scale_down, serve_waiting, should_yield
+
+if TYPE_CHECKING:
+    from volantd.core.commands import Command
+    from volantd.core.model import Container, Pool, State
 
 READY = ContainerState.READY
 
@@ -32,9 +38,7 @@ def balance(state: State, pool: Pool, now: float, out: list[Command]) -> None:
         scale_down(state, pool, now, out)
 
 
-def send(
-    state: State, pool: Pool, container: Container, now: float, out: list[Command]
-) -> None:
+def send(state: State, pool: Pool, container: Container, now: float, out: list[Command]) -> None:
     """Dispatches the next queued inputs to a container that has room."""
     queue = pool.ring[0].queue
     size = queue[0].count
@@ -113,16 +117,6 @@ def refill(state: State, container: Container, now: float, out: list[Command]) -
         while pool.ring and _has_room(state, pool, container):
             send(state, pool, container, now, out)
     watch(state, pool, now)
-
-
-def busy_deadline(state: State, container: Container) -> float:
-    """When a busy container is killed: its input ran too long, or went on after its cancelling."""
-    due = container.progress_at + container.pool.config.timeout_s
-    batch = next(iter(container.outstanding.values()))
-    if batch.call.cancelled:
-        grace_due = container.progress_at + state.limits.cancel_grace_s
-        due = min(due, max(container.kill_due, grace_due))
-    return due
 
 
 def place(state: State, container: Container, now: float, out: list[Command]) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from volantd.core.model import INFINITY, Batch, Container, ContainerState, Pool, State
+from typing import TYPE_CHECKING
+
+from volantd.core.model import INFINITY, ContainerState
+
+if TYPE_CHECKING:
+    from volantd.core.model import Batch, Container, Pool, State
 
 
 def check(state: State) -> None:

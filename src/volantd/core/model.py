@@ -1,4 +1,4 @@
-"""The records of the core: configurations, batches, calls, containers, pools, and the whole state.
+r"""The records of the core: configurations, batches, calls, containers, pools, and the whole state.
 
 Owns what is remembered between two events, and no rule about it. Only the functions that
 ``Scheduler`` calls may change these records; everybody else reads them or leaves them alone.
@@ -10,13 +10,15 @@ Owns what is remembered between two events, and no rule about it. Only the funct
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from heapq import heappop, heappush
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from volantd.core.intervals import IndexRanges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PoolId: TypeAlias = str
 CallId: TypeAlias = str
@@ -93,8 +95,8 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         assert self.max_retries >= 0, self
         assert self.backoff_coefficient >= 1.0, self
-        assert 0.0 <= self.initial_delay_s, self
-        assert 0.0 <= self.max_delay_s, self
+        assert self.initial_delay_s >= 0.0, self
+        assert self.max_delay_s >= 0.0, self
 
     def delay_s(self, attempt: int) -> float:
         """How long to wait after attempt number ``attempt`` (0 is the first) failed."""

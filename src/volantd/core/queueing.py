@@ -8,8 +8,14 @@ inputs that return. It must not choose containers: that is ``dispatch``.
 
 from __future__ import annotations
 
-from volantd.core.commands import CallFinished, Command, FailInput
-from volantd.core.model import Batch, Call, Fault, Pool, State
+from typing import TYPE_CHECKING
+
+from volantd.core.commands import CallFinished, FailInput
+from volantd.core.model import Batch
+
+if TYPE_CHECKING:
+    from volantd.core.commands import Command
+    from volantd.core.model import Call, Fault, Pool, State
 
 
 def new_batch(

@@ -1,18 +1,24 @@
 """Starting and retiring containers: the autoscaler's hands, and fair sharing of the machine.
 
 A pool that wants a container and finds no room in the ledger waits in ``state.waiting``; the pool
-that waits longest is served first, and whatever frees room serves the waiting pools. Idle containers
-that their pool can spare leave for a waiting pool, and busy ones yield between two batches when their
-pool holds more than its share. Queued inputs are looked at, never moved.
+that waits longest is served first, and whatever frees room serves the waiting pools. Idle
+containers that their pool can spare leave for a waiting pool, and busy ones yield between two
+batches when their pool holds more than its share. Queued inputs are looked at, never moved.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from volantd.core.autoscale import desired_containers
-from volantd.core.commands import Command, StartContainer
+from volantd.core.commands import StartContainer
 from volantd.core.containers import arm_idle, stop
-from volantd.core.model import Container, Fault, Pool, State
+from volantd.core.model import Container, Fault
 from volantd.core.queueing import fail_waiting
+
+if TYPE_CHECKING:
+    from volantd.core.commands import Command
+    from volantd.core.model import Pool, State
 
 
 def starts_wanted(state: State, pool: Pool, now: float) -> int:
@@ -45,9 +51,10 @@ def starts_wanted(state: State, pool: Pool, now: float) -> int:
 
 def scale(state: State, pool: Pool, now: float, out: list[Command]) -> None:
     """Starts the containers that the pool wants now, as far as there is room."""
-    if not pool.queued_inputs and pool.starting + pool.ready >= pool.config.min_containers:
-        if pool.config.buffer_containers == 0:
-            return
+    config = pool.config
+    live = pool.starting + pool.ready
+    if not pool.ring and live >= config.min_containers and not config.buffer_containers:
+        return
     wanted = starts_wanted(state, pool, now)
     if wanted <= 0:
         return

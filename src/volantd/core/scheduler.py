@@ -1,49 +1,43 @@
 """The one object that decides: events in, commands out, time as an argument.
 
-Owns ``State`` and is the only door to it. Events that name a container which is unknown, or a batch
-which the container does not hold any more, are late and change nothing; events that name an unknown
-call or pool are mistakes of the caller and raise ``UnknownIdError``. ``now`` is monotonic seconds and
-never goes back.
+Owns ``State`` and is the only door to it. Events that name a container which is unknown, or a
+batch which the container does not hold any more, are late and change nothing; events that name an
+unknown call or pool are mistakes of the caller and raise ``UnknownIdError``. ``now`` is monotonic
+seconds and never goes back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from volantd.core import statistics
-from volantd.core.commands import CallCancelled, CancelRunning, Command, StopContainer
+from volantd.core.autoscale import next_estimate_s
+from volantd.core.commands import CallCancelled, StopContainer
 from volantd.core.containers import (
     blame_death,
     bury,
+    cancel,
     clear_stall,
     fail_by_user,
     stop,
     take_back,
 )
 from volantd.core.deadlines import look_at
-from volantd.core.dispatch import balance, busy_deadline, place, refill
+from volantd.core.dispatch import balance, place, refill
 from volantd.core.invariants import check
 from volantd.core.model import (
     INFINITY,
     Batch,
     Call,
-    CallId,
-    Container,
-    ContainerId,
     ContainerState,
-    Event,
     ExitCause,
     Fault,
     Limits,
     Pool,
-    PoolConfig,
-    PoolId,
     State,
     UnknownIdError,
 )
 from volantd.core.queueing import (
-    drain,
     enqueue,
     fail_waiting,
     new_batch,
@@ -52,14 +46,22 @@ from volantd.core.queueing import (
     settle,
 )
 from volantd.core.scaling import scale_down, serve_waiting, start_failed
-from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from volantd.core.commands import Command
+    from volantd.core.model import (
+        CallId,
+        Container,
+        ContainerId,
+        Event,
+        PoolConfig,
+        PoolId,
+    )
+    from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
 
 Verdict: TypeAlias = Literal["deliver", "retry", "drop"]
-
-#: Weight of a new observation in the moving average of run times.
-ESTIMATE_WEIGHT = 0.2
-#: No input is taken to be faster than this.
-ESTIMATE_S_MIN = 1e-6
 
 
 class Scheduler:
@@ -72,16 +74,12 @@ class Scheduler:
 
     __slots__ = ("state",)
 
-    def __init__(
-        self, id_factory: Callable[[], ContainerId], limits: Limits | None = None
-    ) -> None:
+    def __init__(self, id_factory: Callable[[], ContainerId], limits: Limits | None = None) -> None:
         self.state = State(id_factory, limits or Limits())
 
     # Pools and the machine
 
-    def set_capacity(
-        self, memory_bytes: float, max_containers: float, now: float
-    ) -> list[Command]:
+    def set_capacity(self, memory_bytes: float, max_containers: float, now: float) -> list[Command]:
         """Says what the machine has; ``inf`` is no limit. Running containers are left alone."""
         out: list[Command] = []
         state = self.state
@@ -106,9 +104,7 @@ class Scheduler:
         """Whether the pool exists."""
         return pool_id in self.state.pools
 
-    def update_pool_config(
-        self, pool_id: PoolId, config: PoolConfig, now: float
-    ) -> list[Command]:
+    def update_pool_config(self, pool_id: PoolId, config: PoolConfig, now: float) -> list[Command]:
         """Replaces the configuration; containers that run keep their memory booking."""
         out: list[Command] = []
         pool = self._pool(pool_id)
@@ -219,33 +215,10 @@ class Scheduler:
         return out
 
     def _cancel(self, call: Call, terminate: bool, now: float, out: list[Command]) -> None:
-        state = self.state
-        pool = call.pool
-        call.cancelled = True
-        for batch in drain(pool, call):
-            settle(call, batch.count, out)
-        if not call.unfinished:
-            self._after_drop(pool, now, out)
-            return
-        for container in list(pool.containers.values()):
-            held = [batch for batch in container.outstanding.values() if batch.call is call]
-            if not held:
-                continue
-            if terminate and held[0] is next(iter(container.outstanding.values())):
-                take_back(state, container, out)
-                stop(state, container, True, "cancelled", now, out)
-                continue
-            if container.kill_due == INFINITY:
-                container.kill_due = now + state.limits.cancel_grace_s
-            for batch in held:
-                out.append(CancelRunning(container.container_id, batch.batch_id))
-            state.arm(container, busy_deadline(state, container))
-        self._after_drop(pool, now, out)
-
-    def _after_drop(self, pool: Pool, now: float, out: list[Command]) -> None:
-        if not pool.removed:
-            scale_down(self.state, pool, now, out)
-            balance(self.state, pool, now, out)
+        cancel(self.state, call, terminate, now, out)
+        if not call.pool.removed:
+            scale_down(self.state, call.pool, now, out)
+            balance(self.state, call.pool, now, out)
 
     # Containers
 
@@ -375,12 +348,7 @@ class Scheduler:
             del container.outstanding[batch_id]
         if container.stalled:
             clear_stall(container)
-        sample_s = max(exec_us * 1e-6 / count, ESTIMATE_S_MIN)
-        estimate_s = pool.estimate_s
-        if estimate_s is None:
-            pool.estimate_s = sample_s
-        else:
-            pool.estimate_s = estimate_s + (sample_s - estimate_s) * ESTIMATE_WEIGHT
+        pool.estimate_s = next_estimate_s(pool.estimate_s, exec_us, count)
         deliver = not call.cancelled
         settle(call, count, out)
         if state.events is not None:
@@ -429,7 +397,7 @@ class Scheduler:
     def returned(
         self, container_id: ContainerId, batch_id: int, count_unstarted: int, now: float
     ) -> list[Command]:
-        """The container gave back the last ``count_unstarted`` inputs of a batch: it starts none."""
+        """The container gave back the last ``count_unstarted`` inputs of a batch, unstarted."""
         out: list[Command] = []
         state = self.state
         container = state.containers.get(container_id)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from volantd.core.model import CallId, ContainerId, ContainerState, PoolId, State
+from volantd.core.model import ContainerState
+
+if TYPE_CHECKING:
+    from volantd.core.model import CallId, ContainerId, PoolId, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
