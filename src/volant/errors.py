@@ -357,8 +357,10 @@ def error_from_code(code: str, message: str, *, hint: str | None = None) -> Erro
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> type:
-        from volant import _late_errors
+        # An import statement asks for `__path__`, which must not cost it the late ones.
+        if not name.startswith("_"):
+            from volant import _late_errors
 
-        if name in _late_errors.NAMES:
-            return getattr(_late_errors, name)
+            if name in _late_errors.NAMES:
+                return getattr(_late_errors, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
