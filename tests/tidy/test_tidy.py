@@ -72,7 +72,7 @@ def _function_sizes(name: str, tree: ast.Module) -> Iterator[Finding]:
             assert doc.end_lineno is not None
             size -= doc.end_lineno - doc.lineno + 1
         if size > FUNCTION_LINES_MAX:
-            yield Finding("function", f"{name}:{node.name}", size, "function is too long")
+            yield Finding("function", f"{name}:{node.name}", size, "too many lines in a function")
 
 
 def _sizes(texts: dict[str, str], modules: dict[str, ast.Module]) -> Iterator[Finding]:
@@ -80,9 +80,9 @@ def _sizes(texts: dict[str, str], modules: dict[str, ast.Module]) -> Iterator[Fi
         yield from _function_sizes(name, tree)
         size = texts[name].count("\n")
         if name.endswith("conftest.py") and size > CONFTEST_LINES_MAX:
-            yield Finding("conftest", name, size, "conftest is too long")
+            yield Finding("conftest", name, size, "too many lines in a conftest")
         elif size > MODULE_LINES_MAX:
-            yield Finding("module", name, size, "module is too long")
+            yield Finding("module", name, size, "too many lines in a module")
     packages = Counter(
         name.rpartition("/")[0]
         for name in modules
@@ -90,7 +90,7 @@ def _sizes(texts: dict[str, str], modules: dict[str, ast.Module]) -> Iterator[Fi
     )
     for package, size in packages.items():
         if size > PACKAGE_MODULES_MAX:
-            yield Finding("package", package, size, "package has too many modules")
+            yield Finding("package", package, size, "too many modules in a package")
 
 
 def test_sizes_stay_in_their_limits_and_the_list_of_exceptions_only_shrinks(
@@ -103,7 +103,7 @@ def test_sizes_stay_in_their_limits_and_the_list_of_exceptions_only_shrinks(
     for finding in _sizes(texts, modules):
         entry = allowed.pop((finding.rule, finding.where), None)
         if entry is None or entry["size"] < finding.size:
-            problems.append(f"{finding.where}: {finding.text} ({finding.size} lines or files)")
+            problems.append(f"{finding.where}: {finding.text}: {finding.size}")
         elif entry["size"] > finding.size:
             problems.append(
                 f"{finding.where}: shrank; set its size to {finding.size} in allow.toml"
