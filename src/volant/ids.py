@@ -27,7 +27,7 @@ def new_session() -> str:
 
 def call_id(session: str, number: int) -> str:
     """The id of a session's `number`-th call, without asking anybody."""
-    return f"{session}{_base32(number, _NUMBER_CHARS)}"
+    return f"{session}{number:010x}"
 
 
 def split_call_id(call: str) -> tuple[str, int]:
@@ -36,13 +36,10 @@ def split_call_id(call: str) -> tuple[str, int]:
     Raises:
         ValueError: if it is no such id.
     """
-    bare = call[3:] if call.startswith("fc-") else call
+    bare = call.removeprefix("fc-")
     if len(bare) != SESSION_CHARS + _NUMBER_CHARS or not _CHARS.issuperset(bare):
         raise ValueError(f"{call!r} is not the id of a call")
-    number = 0
-    for char in bare[SESSION_CHARS:]:
-        number = number * 32 + _ALPHABET.index(char)
-    return bare[:SESSION_CHARS], number
+    return bare[:SESSION_CHARS], int(bare[SESSION_CHARS:], 16)
 
 
 def _base32(number: int, chars: int) -> str:

@@ -110,6 +110,8 @@ class Runner:
             self._enter_app(message)
             function = message["function"]
             self.in_user_code = True
+            if message["entry"] is not None:  # the zygote could not import it for all
+                loading.prepare(message["entry"])
             raw = loading.resolve(function)
             self.in_user_code = False
             self.execute = execute.for_function(raw, function, self)
@@ -124,7 +126,7 @@ class Runner:
 
     def _enter_app(self, message: dict[str, Any]) -> None:
         os.environ.update(message["env"])
-        _context.container_id = self.container_id
+        _context.container_id = self.container_id = message["container_id"]
         _context.app_id = message["app_id"]
         _context.sdk_fd = self.sdk_fd
         _context.function_numbers = message["functions"]

@@ -1,0 +1,348 @@
+"""Containers of this machine: started for the hub, watched, and their ends put into words.
+
+    start: zygote of the version ─► forked child ─► limits ─► START ─► ready
+    end:   wait status + cgroup counters ─► cause (clean, crashed, killed, out of memory)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections import deque
+from time import monotonic, monotonic_ns, time
+from typing import TYPE_CHECKING, Any
+
+from volantd.agent.logs import LogStore, PipeReader
+from volantd.core import ExitCause
+from volantd.hub.link import ContainerLink
+from volantd.hub.peer import Peer
+from volantd.hub.session import Session
+from volantd.runtime import cgroup as cgroups_module
+from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
+
+if TYPE_CHECKING:
+    from volantd.agent.tasks import Tasks
+    from volantd.agent.zygotes import Child, Prepared, ZygoteStore
+    from volantd.hub.hub import Hub
+    from volantd.hub.records import App, Function
+
+log = logging.getLogger(__name__)
+
+#: Containers that were told to stop may take this long before they are killed.
+STOP_GRACE_S = 5.0
+#: Ended containers shown by `container list --all`.
+ENDED_MAX = 200
+
+
+class Running:
+    """One container from its start to its end."""
+
+    def __init__(self, agent: Agent, container_id: str, function: Function) -> None:
+        self.agent = agent
+        self.container_id = container_id
+        self.function = function
+        self.started_at = time()
+        self.wanted_ns = monotonic_ns()
+        self.state = "starting"
+        self.stop_reason: str | None = None
+        self.prepared: Prepared | None = None
+        self.child: Child | None = None
+        self.link: ContainerLink | None = None
+        self.session: Session | None = None
+        self.readers: list[PipeReader] = []
+
+    def on_output(self, stream: str, data: bytes) -> None:
+        """Take what it printed."""
+        self.agent.logs.append(self.function, self.container_id, stream, data)
+
+    def after_events(self) -> None:
+        """End an event."""
+        self.agent.hub.after_events()
+
+    def drain_logs(self) -> None:
+        """Take everything it has printed so far."""
+        for reader in self.readers:
+            reader.drain()
+
+
+class Agent:
+    """The containers of this machine."""
+
+    def __init__(
+        self, hub: Hub, zygotes: ZygoteStore, logs: LogStore, tasks: Tasks, rung: asyncio.Future[str]
+    ) -> None:
+        self.hub = hub
+        self.zygotes = zygotes
+        self.logs = logs
+        self._tasks = tasks
+        self._rung = rung
+        self._running: dict[str, Running] = {}
+        self._ended: deque[dict[str, Any]] = deque(maxlen=ENDED_MAX)
+
+    # -- what the hub asks
+
+    def start(self, container_id: str, function: Function) -> None:
+        """Start a container of a function."""
+        running = Running(self, container_id, function)
+        self._running[container_id] = running
+        self.logs.know(container_id, function.app.app_id)
+        self._tasks.start(self._start(running), "start-container")
+
+    async def _start(self, running: Running) -> None:
+        function = running.function
+        try:
+            running.prepared = await self.zygotes.get(function.version, function.app)
+            if running.stop_reason is not None:
+                self._never_started(running, running.stop_reason, retryable=True)
+                return
+            running.prepared.in_use += 1
+            running.child = await running.prepared.child()
+        except PrepareFailedError as error:
+            self._never_started(running, error.fault, retryable=False)
+            return
+        except RuntimeFailedError as error:
+            self._never_started(running, str(error), retryable=True)
+            return
+        self._connect(running, running.child)
+        if running.stop_reason is not None:
+            running.child.forked.kill()
+
+    def _never_started(self, running: Running, reason: object, *, retryable: bool) -> None:
+        self._running.pop(running.container_id, None)
+        if running.prepared is not None and running.prepared.in_use:
+            running.prepared.in_use -= 1
+        now = monotonic()
+        self.hub.apply(
+            self.hub.scheduler.container_start_failed(
+                running.container_id, reason, retryable, now
+            ),
+            now,
+        )
+
+    def _connect(self, running: Running, child: Child) -> None:
+        """Attach a forked child to the hub and tell it which function it is."""
+        forked, hub = child.forked, self.hub
+        self._limit(running, child)
+        running.readers = [
+            PipeReader(forked.stdout_fd, "stdout", running),
+            PipeReader(forked.stderr_fd, "stderr", running),
+        ]
+        forked.exited.add_done_callback(lambda _: self._on_exited(running))
+        peer = Peer(forked.channel, hub.loop, hub.outgoing, hub.after_events)
+        link = ContainerLink(
+            hub, running.container_id, running.function, peer,
+            lambda reply: self._on_reply(running, reply), running.drain_logs,
+        )  # fmt: skip
+        running.link = hub.links[running.container_id] = link
+        link.wanted_ns, link.forked_ns = running.wanted_ns, child.forked_ns
+        sdk_peer = Peer(forked.sdk, hub.loop, hub.outgoing, hub.after_events)
+        running.session = Session(hub, sdk_peer, app=running.function.app)
+        link.start(self._start_message(running))
+
+    def _limit(self, running: Running, child: Child) -> None:
+        options = running.function.options
+        memory_mib, cpu_limit = options["memory_limit_mib"], options["cpu_limit"]
+        if child.cgroup is None or (memory_mib is None and cpu_limit is None):
+            return
+        memory_bytes = self.zygotes.default_memory_bytes
+        if memory_mib is not None:
+            memory_bytes = min(memory_bytes, int(memory_mib * (1 << 20)))
+        child.cgroup.limit(cgroups_module.Limits(memory_bytes=memory_bytes, cpu_count=cpu_limit))
+
+    def _start_message(self, running: Running) -> dict[str, Any]:
+        function, prepared = running.function, running.prepared
+        assert prepared is not None
+        app = function.app
+        names = {name: number for number, name in enumerate(app.functions)}
+        entry = None
+        if prepared.threads:
+            entry = {**function.version.entry, "root": prepared.zygote.source_root}
+        return {
+            "app_id": app.app_id,
+            "container_id": running.container_id,
+            "function": function.spec,
+            "functions": names,
+            "entry": entry,
+            "env": {
+                "VOLANT_CONTAINER_ID": running.container_id,
+                "VOLANT_APP_ID": app.app_id,
+            },
+        }
+
+    def _on_reply(self, running: Running, reply: dict[str, Any]) -> None:
+        """The container has resolved its function, or could not."""
+        if running.state != "starting":
+            raise ValueError("a container answered START twice")
+        link, now = running.link, monotonic()
+        assert link is not None
+        if "fault" in reply:
+            running.state = "failed"
+            fault = bytes(reply["fault"])
+            self.hub.apply(
+                self.hub.scheduler.container_start_failed(
+                    running.container_id, fault, False, now
+                ),
+                now,
+            )
+            return
+        running.state = "running"
+        link.imported_ns = monotonic_ns()
+        self.hub.apply(self.hub.scheduler.container_ready(running.container_id, now), now)
+        self._tell_status(running)
+
+    def _tell_status(self, running: Running) -> None:
+        app = running.function.app
+        if app.output and app.session is not None:
+            counts = self.counts_of(app)
+            app.session.event(
+                "status", app_id=app.app_id, function=running.function.name, **counts
+            )
+
+    def stop(self, container_id: str, *, kill: bool, reason: str) -> None:
+        """Stop a container; its exit is reported as usual."""
+        running = self._running.get(container_id)
+        if running is None:
+            return
+        running.stop_reason = reason
+        running.state = "stopping"
+        if running.child is None:
+            return  # still starting: `_start` sees the reason
+        if kill:
+            running.child.forked.kill()
+        elif running.link is not None:
+            running.link.peer.close()  # the end of its inputs: it leaves by itself
+            self.hub.loop.call_later(STOP_GRACE_S, running.child.forked.kill)
+
+    def interrupt(self, container_id: str) -> None:
+        """Make a container read its connection in the middle of user code."""
+        running = self._running.get(container_id)
+        if running is not None and running.child is not None:
+            running.child.forked.kill(signal.SIGUSR1)
+
+    def kill(self, container_id: str) -> None:
+        """Kill a container as somebody from outside would: its inputs run again elsewhere."""
+        running = self._running[container_id]
+        if running.child is not None:
+            running.child.forked.kill()
+
+    # -- the end of a container
+
+    def _on_exited(self, running: Running) -> None:
+        child = running.child
+        assert child is not None and running.prepared is not None
+        running.drain_logs()
+        status = child.forked.exited.result()
+        cause, text = self._cause(running, child, status)
+        for reader in running.readers:
+            reader.close()
+        self._running.pop(running.container_id, None)
+        self.hub.links.pop(running.container_id, None)
+        if running.link is not None:
+            running.link.peer.close()
+        if running.session is not None:
+            running.session.peer.close()
+        running.prepared.in_use -= 1
+        if child.cgroup is not None:
+            self.hub.loop.run_in_executor(None, child.cgroup.remove)
+        log.info("container_exited", extra={"fields": {
+            "container_id": running.container_id, "cause": cause.name, "text": text,
+        }})  # fmt: skip
+        self._ended.append({**self._row(running), "state": "ended", "end": text})
+        now = monotonic()
+        self.hub.apply(
+            self.hub.scheduler.container_exited(running.container_id, cause, text, now), now
+        )
+        self.hub.after_events()
+
+    def _cause(self, running: Running, child: Child, status: int) -> tuple[ExitCause, str]:
+        if running.stop_reason is not None:
+            return ExitCause.STOPPED, running.stop_reason
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            if number == signal.SIGKILL and child.cgroup is not None:
+                if child.cgroup.oom_kill_count():
+                    return ExitCause.OOM, self._memory_text(running, child)
+            try:
+                name = signal.Signals(number).name
+            except ValueError:
+                name = "unknown"
+            cause = ExitCause.KILLED if number == signal.SIGKILL else ExitCause.CRASHED
+            return cause, f"it was killed by signal {number} ({name})"
+        code = os.WEXITSTATUS(status)
+        if code == 0:
+            return ExitCause.CLEAN, "its process ended by itself with status 0"
+        return ExitCause.CRASHED, f"its process ended by itself with status {code}"
+
+    def _memory_text(self, running: Running, child: Child) -> str:
+        assert child.cgroup is not None
+        peak_mib = child.cgroup.peak_memory_bytes() >> 20
+        limit = running.function.options["memory_limit_mib"]
+        limit_mib = int(limit) if limit else self.zygotes.default_memory_bytes >> 20
+        return f"it ran out of memory (limit {limit_mib} MiB, peak {peak_mib} MiB)"
+
+    # -- what is shown
+
+    def has(self, container_id: str) -> bool:
+        """True while the container is not gone."""
+        return container_id in self._running
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every container that is not gone."""
+        return [self._row(running) for running in self._running.values()]
+
+    def _row(self, running: Running) -> dict[str, Any]:
+        rung = self._rung.result() if self._rung.done() else "unknown"
+        busy = running.link is not None and bool(running.link.batches)
+        state = running.state
+        if state == "running":
+            state = "busy" if busy else "idle"
+        return {
+            "container_id": running.container_id, "app_id": running.function.app.app_id,
+            "function": running.function.name, "state": state, "rung": rung,
+            "pid": running.child.forked.pid if running.child is not None else 0,
+            "memory_bytes": self._memory_bytes(running), "started_at": running.started_at,
+            "inputs_done": self._inputs_done(running),
+        }  # fmt: skip
+
+    def _memory_bytes(self, running: Running) -> int:
+        if running.child is None:
+            return 0
+        try:
+            with open(f"/proc/{running.child.forked.pid}/statm") as file:
+                fields = file.read().split()
+        except OSError:
+            return 0
+        # Resident minus shared: what this container has for itself.
+        return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
+
+    def _inputs_done(self, running: Running) -> int:
+        container = self.hub.scheduler.state.containers.get(running.container_id)
+        return container.completed if container is not None else 0
+
+    def count_of(self, app: App) -> int:
+        """Containers of an app."""
+        return sum(running.function.app is app for running in self._running.values())
+
+    def counts_of(self, app: App) -> dict[str, int]:
+        """Containers of an app by state, and inputs that wait."""
+        states = [r.state for r in self._running.values() if r.function.app is app]
+        pools = self.hub.scheduler.state.pools
+        queued = sum(
+            pools[f.function_id].queued_inputs
+            for f in app.functions.values()
+            if f.function_id in pools
+        )
+        return {
+            "queued": queued,
+            "starting": states.count("starting"),
+            "running": states.count("running"),
+            "idle": 0,
+        }
+
+    def drain_logs(self, app: App) -> None:
+        """Take everything that an app's containers have printed so far."""
+        for running in self._running.values():
+            if running.function.app is app:
+                running.drain_logs()

@@ -1,0 +1,228 @@
+"""What containers print: to the client that runs the app, to followers, and to a file an app.
+
+    pipe of a container ──► LogStore.append ──► logs/<app id>.jsonl (bounded)
+                                  └──► EVENT log ──► the owner's session, followers
+
+A file is cut to its newer half when it exceeds `log_bytes_max`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+from collections import OrderedDict
+from time import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from volantd.hub.records import App, Function
+    from volantd.hub.session import Session
+
+log = logging.getLogger(__name__)
+
+#: Log files kept; those of the apps that began first go first.
+FILES_MAX = 200
+#: Containers whose app is remembered for `container logs`.
+CONTAINERS_MAX = 10_000
+#: Bytes of one read from a pipe.
+READ_BYTES = 64 << 10
+#: Entries of one answer.
+ENTRIES_MAX = 10_000
+
+
+class LogStore:
+    """The logs of all apps of this machine."""
+
+    def __init__(self, home: str, bytes_max: int) -> None:
+        self._directory = os.path.join(home, "logs")
+        self._bytes_max = bytes_max
+        self._files: dict[str, int] = {}
+        self._containers: OrderedDict[str, str] = OrderedDict()
+        self._followers: list[tuple[Session, str, str | None]] = []
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+
+    # -- writing
+
+    def append(self, function: Function, container_id: str, stream: str, data: bytes) -> None:
+        """Take what a container printed."""
+        app = function.app
+        self._containers[container_id] = app.app_id
+        while len(self._containers) > CONTAINERS_MAX:
+            self._containers.popitem(last=False)
+        entry = {
+            "time": time(), "app_id": app.app_id, "container_id": container_id,
+            "function": function.name, "stream": stream,
+        }  # fmt: skip
+        if app.output and app.session is not None:
+            app.session.event("log", **entry, data=data)
+        for session, app_id, wanted in self._followers:
+            if app_id == app.app_id and wanted in (None, container_id):
+                session.event("log", **entry, data=data)
+        text = data.decode("utf-8", "surrogateescape")
+        self._write(app, json.dumps({**entry, "text": text}).encode() + b"\n")
+
+    def _write(self, app: App, line: bytes) -> None:
+        try:
+            fd = self._files.get(app.app_id)
+            if fd is None:
+                fd = self._open(app)
+            os.write(fd, line)
+            if os.lseek(fd, 0, os.SEEK_CUR) > self._bytes_max:
+                self._cut(app.app_id)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            log.warning("log_lost", extra={"fields": {"app_id": app.app_id, "why": "disk full"}})
+
+    def _open(self, app: App) -> int:
+        self._remove_oldest()
+        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        fd = self._files[app.app_id] = os.open(self._path(app.app_id), flags, 0o600)
+        head = {"time": app.created_at, "app_id": app.app_id, "name": app.name,
+                "functions": sorted(app.functions)}  # fmt: skip
+        os.write(fd, json.dumps(head).encode() + b"\n")
+        return fd
+
+    def _path(self, app_id: str) -> str:
+        return os.path.join(self._directory, f"{app_id}.jsonl")
+
+    def _cut(self, app_id: str) -> None:
+        path = self._path(app_id)
+        with open(path, "rb") as file:
+            head = file.readline()
+            file.seek(self._bytes_max // 2)
+            file.readline()
+            rest = file.read()
+        with open(path + ".new", "wb") as file:
+            file.write(head + rest)
+        os.replace(path + ".new", path)
+        os.close(self._files.pop(app_id))
+        self._files[app_id] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def _remove_oldest(self) -> None:
+        files = sorted(
+            (entry for entry in os.scandir(self._directory) if entry.name.endswith(".jsonl")),
+            key=lambda entry: entry.stat().st_mtime,
+        )
+        for entry in files[: max(0, len(files) - FILES_MAX + 1)]:
+            os.unlink(entry.path)
+
+    def close_app(self, app_id: str) -> None:
+        """Close the file of an app that has ended."""
+        fd = self._files.pop(app_id, None)
+        if fd is not None:
+            os.close(fd)
+
+    # -- reading
+
+    def read(
+        self, app_id: str, *, tail: int | None, container_id: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The last `tail` entries of an app, or of one of its containers."""
+        entries = []
+        for row in self._rows(app_id):
+            if "text" in row and container_id in (None, row["container_id"]):
+                row["data"] = row.pop("text").encode("utf-8", "surrogateescape")
+                entries.append(row)
+        return entries[-min(tail or ENTRIES_MAX, ENTRIES_MAX) :]
+
+    def _rows(self, app_id: str) -> list[dict[str, Any]]:
+        rows = []
+        try:
+            with open(self._path(app_id), "rb") as file:
+                for line in file:
+                    try:
+                        rows.append(json.loads(line))
+                    except ValueError:
+                        continue  # the last line of a daemon that was killed
+        except FileNotFoundError:
+            return []
+        return rows
+
+    def past_apps(self, running: set[str]) -> list[dict[str, Any]]:
+        """Apps that have ended and left a log."""
+        rows = []
+        for entry in os.scandir(self._directory):
+            app_id = entry.name.removesuffix(".jsonl")
+            if app_id not in running and entry.name.endswith(".jsonl"):
+                head = self._head(app_id)
+                if head:
+                    rows.append({
+                        "app_id": app_id, "name": head["name"], "state": "stopped",
+                        "created_at": head["time"], "functions": head["functions"],
+                        "containers": 0, "calls": 0,
+                    })  # fmt: skip
+        return sorted(rows, key=lambda row: -row["created_at"])
+
+    def _head(self, app_id: str) -> dict[str, Any]:
+        try:
+            with open(self._path(app_id), "rb") as file:
+                head: dict[str, Any] = json.loads(file.readline())
+                return head if "name" in head else {}
+        except (OSError, ValueError):
+            return {}
+
+    def find_app(self, wanted: str) -> str | None:
+        """The id of an app by id or name; the latest of that name."""
+        for row in self.past_apps(set()):
+            if wanted in (row["app_id"], row["name"]):
+                return str(row["app_id"])
+        return None
+
+    def app_of_container(self, container_id: str) -> str | None:
+        """The app that a container belongs or belonged to."""
+        return self._containers.get(container_id)
+
+    def container_ids(self) -> list[str]:
+        """Containers whose logs can be asked for."""
+        return list(self._containers)
+
+    def know(self, container_id: str, app_id: str) -> None:
+        """Remember a container that has printed nothing yet."""
+        self._containers[container_id] = app_id
+
+    def follow(self, session: Session, *, app_id: str, container_id: str | None) -> None:
+        """Send a session what is printed from now on."""
+        self._followers = [row for row in self._followers if not row[0].peer.closed]
+        self._followers.append((session, app_id, container_id))
+
+
+class PipeReader:
+    """Reads one output pipe of a container."""
+
+    __slots__ = ("_fd", "_loop", "_sink", "stream")
+
+    def __init__(self, fd: int, stream: str, sink: Any) -> None:
+        self._fd = fd
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self.stream = stream
+        self._loop.add_reader(fd, self._on_readable)
+
+    def _on_readable(self) -> None:
+        self.drain()
+        self._sink.after_events()
+
+    def drain(self) -> None:
+        """Take what is there."""
+        while self._fd >= 0:
+            try:
+                data = os.read(self._fd, READ_BYTES)
+            except BlockingIOError:
+                return
+            if not data:
+                self.close()
+                return
+            self._sink.on_output(self.stream, data)
+            if len(data) < READ_BYTES:
+                return
+
+    def close(self) -> None:
+        """Stop reading."""
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,282 @@
+"""The hub itself: carries out what the core decides, and delivers results.
+
+It owns the scheduler, the books of apps and calls, and one timer. Every event runs to its end
+in one callback: core, commands, frames queued, and one flush at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from time import monotonic, monotonic_ns
+from typing import TYPE_CHECKING, Any, Protocol
+
+from volant import ids
+from volant.wire import frames
+from volant.wire.faults import platform_fault
+from volantd.core import (
+    CallCancelled,
+    CallFinished,
+    CancelRunning,
+    Command,
+    Dispatch,
+    FailInput,
+    Fault,
+    Loss,
+    PoolConfig,
+    Reclaim,
+    RetryPolicy,
+    Scheduler,
+    StartContainer,
+    StopContainer,
+)
+from volantd.hub.peer import Outgoing
+from volantd.hub.records import App, Call, Function, Timing
+from volantd.hub.retained import Retained
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from volantd.hub.link import ContainerLink, Sent
+    from volantd.hub.session import Session
+    from volantd.main import Services
+
+log = logging.getLogger(__name__)
+
+#: Containers of one function that names no maximum.
+CONTAINERS_PER_FUNCTION = 100
+
+
+class Containers(Protocol):
+    """What the hub asks of the agent."""
+
+    def start(self, container_id: str, function: Function) -> None:
+        """Start a container; report to the hub when it is ready, has failed, has ended."""
+
+    def stop(self, container_id: str, *, kill: bool, reason: str) -> None:
+        """Stop a container."""
+
+    def interrupt(self, container_id: str) -> None:
+        """Make a container read its connection in the middle of user code."""
+
+
+class Hub:
+    """State of the hub."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.outgoing = Outgoing()
+        self.scheduler = Scheduler(lambda: ids.new_id("ta"))
+        self.containers: Containers
+        self.services: Services
+        self.apps: dict[str, App] = {}
+        self.functions: dict[str, Function] = {}
+        self.calls: dict[str, Call] = {}
+        self.links: dict[str, ContainerLink] = {}
+        self.sessions: set[Session] = set()
+        self.retained = Retained(self)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = float("inf")
+
+    # -- events
+
+    def after_events(self) -> None:
+        """End an event: send what is queued, and arm the timer."""
+        self.outgoing.flush()
+        due = self.scheduler.next_wake()
+        if due is None:
+            return
+        if self._timer is None or due < self._timer_due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_due = due
+            self._timer = self.loop.call_later(max(0.0, due - monotonic()), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = monotonic()
+        self.apply(self.scheduler.tick(now), now)
+        self.after_events()
+
+    def apply(self, commands: list[Command], now: float) -> None:
+        """Carry out what the core decided."""
+        for command in commands:
+            match command:
+                case Dispatch(container_id, batch):
+                    link = self.links[container_id]
+                    link.dispatch(batch, self.calls[batch.call_id])
+                case StartContainer(pool_id, container_id):
+                    self.containers.start(container_id, self.functions[pool_id])
+                case StopContainer(container_id, kill, reason):
+                    self.containers.stop(container_id, kill=kill, reason=reason)
+                case FailInput(call_id, first, count, fault, detail):
+                    self._fail(self.calls[call_id], first, count, fault, detail)
+                case CallFinished(call_id):
+                    self._finished(self.calls[call_id], now)
+                case CallCancelled(call_id):
+                    self._cancelled(self.calls[call_id])
+                case CancelRunning(container_id, batch_id):
+                    self._wake(container_id, "cancel", batch_id)
+                case Reclaim(container_id, batch_id):
+                    self._wake(container_id, "reclaim", batch_id)
+
+    def _wake(self, container_id: str, op: str, batch_id: int) -> None:
+        link = self.links[container_id]
+        link.tell(op, batch=batch_id)
+        link.peer.flush()
+        self.containers.interrupt(container_id)
+
+    # -- results
+
+    def deliver(
+        self, call: Call, first: int, count: int, exec_us: int, section: bytes, fd: int | None
+    ) -> None:
+        """Hand results to whoever the call belongs to."""
+        if call.retain:
+            self.retained.keep(call, first, count, section, fd)
+            return
+        session = call.session
+        if session is None or session.peer.closed:
+            if fd is not None:
+                os.close(fd)
+            return
+        flags = 0 if fd is None else frames.HAS_FD
+        frame = frames.hot(
+            frames.RESULT, flags, call.number, first, count, exec_us & 0xFFFFFFFF, section
+        )
+        session.peer.write(frame, fd)
+
+    def _fail(self, call: Call, first: int, count: int, fault: Fault, detail: object) -> None:
+        payload = fault_payload(call.function, fault, detail)
+        for at in range(first, first + count, frames.BATCH_COUNT_MAX):
+            size = min(frames.BATCH_COUNT_MAX, first + count - at)
+            section = frames.items_section([(frames.FAULT, payload)] * size)
+            self.deliver(call, at, size, 0, section, None)
+
+    def _finished(self, call: Call, now: float) -> None:
+        call.finished = True
+        app = call.function.app
+        app.calls.pop(call.call_id, None)
+        self.scheduler.forget_call(call.call_id, now)
+        self._close_books(call)
+        if app.session is None and not app.calls and app.detach:
+            self.close_app(app, "its last call finished")
+
+    def _cancelled(self, call: Call) -> None:
+        payload = platform_fault("InputCancellation", "the call was cancelled")
+        if call.retain:
+            self.retained.fail_rest(call, payload)
+        elif call.session is not None and not call.session.peer.closed:
+            section = frames.items_section(((frames.FAULT, payload),))
+            if call.inputs == 1 or call.stream:
+                self.deliver(call, 0, 1, 0, section, None)
+        call.finished = True
+        call.function.app.calls.pop(call.call_id, None)
+        self._close_books(call)
+        self.loop.call_soon(self._forget, call.call_id)
+
+    def _close_books(self, call: Call) -> None:
+        if call.session is not None:
+            call.session.calls.pop(call.number, None)
+        if call.retain:
+            self.retained.settle(call)
+        else:
+            self.calls.pop(call.call_id, None)
+
+    def _forget(self, call_id: str) -> None:
+        now = monotonic()
+        if self.scheduler.has_call(call_id):
+            self.apply(self.scheduler.forget_call(call_id, now), now)
+            self.after_events()
+
+    def record_timings(
+        self, link: ContainerLink, sent: Sent, first: int, count: int, exec_us: int
+    ) -> None:
+        """Note the phases of inputs that were just delivered."""
+        now_ns = monotonic_ns()
+        call = sent.call
+        # The container reports how long user code ran, so its first line began that long ago.
+        first_line_ns = max(sent.sent_ns, now_ns - exec_us * 1000)
+        timings = call.function.app.timings
+        fresh = link.imported_ns > call.accepted_ns
+        for index in (first, first + count - 1) if count > 1 else (first,):
+            timings.append(Timing(
+                call_id=call.call_id, index=index, accepted_ns=call.accepted_ns,
+                queued_ns=sent.sent_ns, wanted_ns=link.wanted_ns if fresh else 0,
+                forked_ns=link.forked_ns if fresh else 0,
+                imported_ns=link.imported_ns if fresh else 0,
+                first_line_ns=first_line_ns, finished_ns=now_ns, delivered_ns=monotonic_ns(),
+            ))  # fmt: skip
+
+    # -- apps
+
+    def open_app(self, app: App) -> None:
+        """Take a described app into the books; its pools start to exist."""
+        self.apps[app.app_id] = app
+        now = monotonic()
+        for function in app.functions.values():
+            self.functions[function.function_id] = function
+            config = pool_config(function.options)
+            self.apply(self.scheduler.add_pool(function.function_id, config, now), now)
+
+    def close_app(self, app: App, reason: str) -> None:
+        """Stop an app: its calls are cancelled, its containers killed."""
+        if app.state == "stopped":
+            return
+        app.state = "stopped"
+        log.info("app_closed", extra={"fields": {"app_id": app.app_id, "reason": reason}})
+        now = monotonic()
+        for call in list(app.calls.values()):
+            if self.scheduler.has_call(call.call_id):
+                self.apply(self.scheduler.cancel_call(call.call_id, True, now), now)
+        for function in app.functions.values():
+            self.apply(self.scheduler.remove_pool(function.function_id, now), now)
+            self.functions.pop(function.function_id, None)
+        app.calls.clear()
+        self.apps.pop(app.app_id, None)
+
+
+def pool_config(options: dict[str, Any]) -> PoolConfig:
+    """The core's view of a function's options."""
+    retries = options["retries"]
+    low = options["min_containers"]
+    return PoolConfig(
+        min_containers=low,
+        max_containers=options["max_containers"] or max(low, CONTAINERS_PER_FUNCTION),
+        buffer_containers=options["buffer_containers"],
+        scaledown_window_s=options["scaledown_window_s"],
+        timeout_s=options["timeout_s"],
+        startup_timeout_s=options["startup_timeout_s"],
+        retries=RetryPolicy(
+            max_retries=retries["max_retries"],
+            backoff_coefficient=retries["backoff_coefficient"],
+            initial_delay_s=retries["initial_delay_s"],
+            max_delay_s=retries["max_delay_s"],
+        ),
+        single_use=options["single_use"],
+        memory_bytes=int(options["memory_mib"]) << 20,
+    )
+
+
+def fault_payload(function: Function, fault: Fault, detail: object) -> bytes:
+    """The fault that a client gets for an input that failed without its code being at fault."""
+    name = function.name
+    match fault, detail:
+        case Fault.TIMEOUT, _:
+            return platform_fault(
+                "FunctionTimeoutError",
+                f"`{name}` ran longer than its timeout of {detail:g} s",
+                "raise it with @app.function(timeout=...)",
+            )
+        case Fault.START_FAILED, bytes() as payload:
+            return payload  # the user's own import failed: its exception, as it was raised
+        case Fault.START_FAILED, _:
+            return platform_fault("InternalFailure", f"no container for `{name}`: {detail}")
+        case Fault.LOST, Loss(cause=cause, detail=what, deaths=deaths):
+            return platform_fault(
+                "InternalFailure",
+                f"the container of `{name}` died {deaths} times while it ran this input; "
+                f"the last time: {what or cause.name.lower()}",
+                "`volant app logs` shows what it printed",
+            )
+    return platform_fault("InputCancellation", f"the app of `{name}` was stopped")

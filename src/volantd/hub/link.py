@@ -1,0 +1,166 @@
+"""The hub's side of one container: what was sent to it, and what comes back.
+
+    hub ──START──► container ──REPLY──► ready
+    hub ──INPUT──► container ──OUTCOME (one or more a batch)──► results, in order
+
+A container is user code: what it sends is checked before the core hears of it, and a container
+that breaks the protocol is killed.
+"""
+
+from __future__ import annotations
+
+import os
+from struct import unpack_from
+from time import monotonic, monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+from volant.wire import frames, values
+from volant.wire.frames import HOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from volantd.core import Batch
+    from volantd.hub.hub import Hub
+    from volantd.hub.peer import Peer
+    from volantd.hub.records import Call, Function
+
+_STREAMED = (frames.YIELD, frames.YIELD_MAPPED)
+
+
+class Sent:
+    """A batch that a container holds."""
+
+    __slots__ = ("batch", "call", "sent_ns")
+
+    def __init__(self, batch: Batch, call: Call) -> None:
+        self.batch = batch
+        self.call = call
+        self.sent_ns = monotonic_ns()
+
+
+class ContainerLink:
+    """The connection to one container that serves inputs."""
+
+    def __init__(
+        self, hub: Hub, container_id: str, function: Function, peer: Peer,
+        on_reply: Callable[[dict[str, Any]], None], drain_logs: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.hub = hub
+        self.container_id = container_id
+        self.function = function
+        self.peer = peer
+        self.batches: dict[int, Sent] = {}
+        #: When the phases of its start happened; the agent fills them in.
+        self.wanted_ns = 0
+        self.forked_ns = 0
+        self.imported_ns = 0
+        self._on_reply = on_reply
+        self._drain_logs = drain_logs
+        peer.serve(self)
+
+    # -- to the container
+
+    def start(self, fields: dict[str, Any]) -> None:
+        """Tell it which function it is."""
+        body = values.encode({"id": 1, "op": "start", **fields})
+        self.peer.write(frames.control(frames.REQUEST, body))
+
+    def dispatch(self, batch: Batch, call: Call) -> None:
+        """Send a batch of inputs."""
+        items = batch.payload
+        section = items.cut(batch.offset, batch.count)  # type: ignore[attr-defined]
+        fd = items.fd  # type: ignore[attr-defined]
+        self.batches[batch.batch_id] = Sent(batch, call)
+        frame = frames.hot(
+            frames.INPUT, frames.HAS_FD if fd is not None else 0, batch.batch_id,
+            batch.first_index, batch.count, 0, call.call_id.encode("ascii") + section,
+        )  # fmt: skip
+        # The items keep their descriptor: this batch may have to run again elsewhere.
+        self.peer.write(frame, None if fd is None else os.dup(fd))
+
+    def tell(self, op: str, **fields: object) -> None:
+        """Send a control event."""
+        self.peer.write(frames.control(frames.EVENT, values.encode({"op": op, **fields})))
+
+    # -- from the container
+
+    def on_frame(self, kind: int, flags: int, body: bytes) -> None:
+        """Take one frame of the container."""
+        if kind == frames.OUTCOME:
+            self._drain_logs()  # what was printed before a result is shown before it
+            self._on_outcome(flags, body)
+        elif kind == frames.REPLY:
+            self._on_reply(values.decode_map(body))
+        elif kind == frames.EVENT:
+            event = values.decode_map(body)
+            if event["op"] == "returned":
+                key, count = int(event["batch"]), int(event["count"])  # type: ignore[arg-type]
+                now = monotonic()
+                self.hub.apply(
+                    self.hub.scheduler.returned(self.container_id, key, count, now), now
+                )
+        else:
+            raise ValueError(f"a container sent a frame of type {kind}")
+
+    def _on_outcome(self, flags: int, body: bytes) -> None:
+        key, first, count, exec_us = HOT.unpack_from(body)
+        fd = self.peer.stream.take_fd() if flags & frames.HAS_FD else None
+        sent = self.batches.get(key)
+        if sent is None:
+            if fd is not None:
+                os.close(fd)
+            return
+        section = body[HOT.size :]
+        if sent.call.stream and count == 1:
+            (head,) = unpack_from("<I", section)
+            if head >> 28 in _STREAMED:
+                self.hub.deliver(sent.call, first, 1, 0, section, fd)
+                return
+        if flags & frames.END:
+            del self.batches[key]
+        if not count:
+            return
+        if flags & frames.ALL_OK:
+            self._succeeded(sent, key, first, count, exec_us, section, fd)
+        else:
+            self._mixed(sent, key, first, exec_us, frames.split_items(section, count), fd)
+
+    def _succeeded(
+        self, sent: Sent, key: int, first: int, count: int, exec_us: int, section: bytes,
+        fd: int | None,
+    ) -> None:  # fmt: skip
+        now = monotonic()
+        deliver, commands = self.hub.scheduler.succeeded(
+            self.container_id, key, count, exec_us, now
+        )
+        if deliver:
+            self.hub.deliver(sent.call, first, count, exec_us, section, fd)
+            self.hub.record_timings(self, sent, first, count, exec_us)
+        elif fd is not None:
+            os.close(fd)
+        self.hub.apply(commands, now)
+
+    def _mixed(
+        self, sent: Sent, key: int, first: int, exec_us: int, items: list[tuple[int, bytes]],
+        fd: int | None,
+    ) -> None:  # fmt: skip
+        """Outcomes of which some are exceptions: the core decides about each of those."""
+        for position, (kind, payload) in enumerate(items):
+            section = frames.items_section(((kind, payload),))
+            if kind != frames.FAULT:
+                share = exec_us // len(items)
+                self._succeeded(sent, key, first + position, 1, share, section, fd)
+                fd = None
+                continue
+            now = monotonic()
+            verdict, commands = self.hub.scheduler.failed(self.container_id, key, True, now)
+            if verdict == "deliver":
+                self.hub.deliver(sent.call, first + position, 1, exec_us, section, None)
+                self.hub.record_timings(self, sent, first + position, 1, exec_us)
+            self.hub.apply(commands, now)
+        if fd is not None:
+            os.close(fd)
+
+    def on_closed(self) -> None:
+        """Nothing to do: the agent reports the exit, with its cause."""

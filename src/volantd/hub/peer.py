@@ -1,0 +1,211 @@
+"""One connection of the hub: frames in by callback, frames out in coalesced writes.
+
+A peer never blocks. What it is asked to send is queued and goes out when the current event has
+been handled (`Outgoing.flush`), so that many small frames share one system call.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from array import array
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from _socket import SCM_RIGHTS, SOL_SOCKET
+
+from volant.wire.stream import FrameStream
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+#: Bytes queued for a peer that does not read, beyond which it is taken for dead.
+QUEUED_BYTES_MAX = 512 << 20
+
+
+class FrameHandler(Protocol):
+    """Who a peer's frames are for."""
+
+    def on_frame(self, kind: int, flags: int, body: bytes) -> None:
+        """Take one frame; raises ValueError when it makes no sense."""
+
+    def on_closed(self) -> None:
+        """The connection is gone; comes once."""
+
+
+class Outgoing:
+    """The peers that have something to send, flushed together."""
+
+    def __init__(self) -> None:
+        self._dirty: list[Peer] = []
+
+    def mark(self, peer: Peer) -> None:
+        """Note that a peer has something to send."""
+        self._dirty.append(peer)
+
+    def flush(self) -> None:
+        """Send what is queued."""
+        while self._dirty:
+            dirty, self._dirty = self._dirty, []
+            for peer in dirty:
+                peer.flush()
+
+
+class Peer:
+    """A connected socket, owned by this object."""
+
+    __slots__ = (
+        "_after_events", "_handler", "_loop", "_outgoing", "_queue", "_queued_bytes", "_writing",
+        "closed", "fd", "stream",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        outgoing: Outgoing,
+        after_events: Callable[[], None],
+    ) -> None:
+        sock.setblocking(False)
+        self.stream = FrameStream(sock)
+        self.fd = sock.fileno()
+        self.closed = False
+        self._loop = loop
+        self._outgoing = outgoing
+        self._after_events = after_events
+        self._handler: FrameHandler | None = None
+        self._queue: deque[tuple[bytes | memoryview, int | None]] = deque()
+        self._queued_bytes = 0
+        self._writing = False
+
+    def serve(self, handler: FrameHandler) -> None:
+        """Hand the frames that arrive to `handler`."""
+        self._handler = handler
+        self._loop.add_reader(self.fd, self._on_readable)
+
+    # -- reading
+
+    def _on_readable(self) -> None:
+        handler = self._handler
+        assert handler is not None
+        try:
+            received = self.stream.receive()
+            if received is None:
+                self.close()
+            else:
+                for kind, flags, body in received:
+                    handler.on_frame(kind, flags, body)
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self.close()
+        except (ValueError, KeyError, TypeError) as error:
+            # Whatever strangers send must end their own connection and nothing else.
+            log.warning("peer_broke_protocol", extra={"fields": {"error": str(error)}})
+            self.close()
+        self._after_events()
+
+    # -- writing
+
+    def write(self, frame: bytes, fd: int | None = None) -> None:
+        """Queue a frame; takes ownership of `fd`."""
+        if self.closed:
+            if fd is not None:
+                os.close(fd)
+            return
+        if not self._queue and not self._writing:
+            self._outgoing.mark(self)
+        self._queue.append((frame, fd))
+        self._queued_bytes += len(frame)
+        if self._queued_bytes > QUEUED_BYTES_MAX:
+            log.warning("peer_does_not_read", extra={"fields": {"bytes": self._queued_bytes}})
+            self.close()
+
+    def flush(self) -> None:
+        """Send as much as the socket takes."""
+        if self.closed:
+            return
+        try:
+            while self._queue:
+                if not self._send_some():
+                    break
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+            return
+        if self._queue and not self._writing:
+            self._writing = True
+            self._loop.add_writer(self.fd, self._on_writable)
+
+    def _send_some(self) -> bool:
+        """One system call; False when the socket is full."""
+        queue = self._queue
+        frame, fd = queue[0]
+        if fd is not None:
+            rights = [(SOL_SOCKET, SCM_RIGHTS, array("i", [fd]))]
+            sent = self.stream.sock.sendmsg([frame], rights)
+            os.close(fd)
+            queue[0] = (frame, None)
+        elif len(queue) == 1 or len(frame) > _JOIN_BYTES:
+            sent = self.stream.sock.send(frame)
+        else:
+            return self._send_joined()
+        self._queued_bytes -= sent
+        if sent == len(frame):
+            queue.popleft()
+            return True
+        queue[0] = (memoryview(frame)[sent:], None)
+        return False
+
+    def _send_joined(self) -> bool:
+        """Send the small frames at the head of the queue together."""
+        queue = self._queue
+        parts: list[bytes | memoryview] = []
+        size = 0
+        while queue and queue[0][1] is None and size < _JOIN_BYTES:
+            part = queue.popleft()[0]
+            parts.append(part)
+            size += len(part)
+        joined = b"".join(parts)
+        try:
+            sent = self.stream.sock.send(joined)
+        except BlockingIOError:
+            queue.appendleft((joined, None))
+            return False
+        self._queued_bytes -= sent
+        if sent < size:
+            queue.appendleft((memoryview(joined)[sent:], None))
+            return False
+        return True
+
+    def _on_writable(self) -> None:
+        self._loop.remove_writer(self.fd)
+        self._writing = False
+        self.flush()
+
+    # -- the end
+
+    def close(self) -> None:
+        """Close the connection; its handler hears of it once."""
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self.fd)
+        if self._writing:
+            self._loop.remove_writer(self.fd)
+        while self._queue:
+            _, fd = self._queue.popleft()
+            if fd is not None:
+                os.close(fd)
+        self.stream.close()
+        if self._handler is not None:
+            self._handler.on_closed()
+
+
+#: Frames are joined into one write up to about this size.
+_JOIN_BYTES = 256 << 10

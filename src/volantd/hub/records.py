@@ -1,0 +1,165 @@
+"""What the hub knows: versions of apps, their functions, and calls with their inputs.
+
+Plain records; the rules are in `hub.py` and in the pure core.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from dataclasses import dataclass, field
+from struct import unpack_from
+from time import monotonic_ns, time
+from typing import TYPE_CHECKING, Any
+
+from volant.wire import values
+
+if TYPE_CHECKING:
+    from volantd.hub.session import Session
+
+#: Phases of finished inputs that are kept for each app.
+TIMINGS_MAX = 10_000
+
+
+class InputItems:
+    """The items section of one SUBMIT frame, cut to pieces only when a batch was split."""
+
+    __slots__ = ("_offsets", "count", "fd", "section")
+
+    def __init__(self, section: bytes, count: int, fd: int | None) -> None:
+        self.section = section
+        self.count = count
+        self.fd = fd
+        self._offsets: list[int] | None = None
+
+    def cut(self, offset: int, count: int) -> bytes:
+        """The section of `count` items from `offset` on."""
+        if offset == 0 and count == self.count:
+            return self.section
+        if self._offsets is None:
+            at = 4 * self.count
+            self._offsets = [at]
+            for head in unpack_from(f"<{self.count}I", self.section):
+                at += head & 0x0FFFFFFF
+                self._offsets.append(at)
+        heads = self.section[4 * offset : 4 * (offset + count)]
+        return heads + self.section[self._offsets[offset] : self._offsets[offset + count]]
+
+    def __del__(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """What a zygote is made of: image, sources, entry, environment. Equal keys share zygotes."""
+
+    key: str
+    image: dict[str, Any]
+    entry: dict[str, Any]
+    #: [path below root, mode, sha256, size]
+    files: tuple[tuple[str, int, str, int], ...]
+    env: dict[str, str]
+    block_network: bool
+
+    @staticmethod
+    def of(description: dict[str, Any], options: dict[str, Any]) -> Version:
+        """The version that a function with `options` of a described app needs."""
+        parts = {
+            "image": description["image"],
+            "entry": description["entry"],
+            "files": description["files"],
+            "env": options["env"],
+            "block_network": options["block_network"],
+        }
+        return Version(
+            key=hashlib.sha256(values.encode(parts)).hexdigest()[:32],
+            image=description["image"],
+            entry=description["entry"],
+            files=tuple(tuple(entry) for entry in description["files"]),
+            env=options["env"],
+            block_network=options["block_network"],
+        )
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Function:
+    """One function of a running app; its pool in the core has the same id."""
+
+    function_id: str
+    name: str
+    app: App
+    version: Version
+    #: what the runner needs to find it
+    spec: dict[str, Any]
+    options: dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class App:
+    """One running app."""
+
+    app_id: str
+    name: str
+    detach: bool
+    output: bool
+    session: Session | None
+    state: str = "ephemeral"
+    created_at: float = field(default_factory=time)
+    functions: dict[str, Function] = field(default_factory=dict)
+    #: number on the owner's connection -> function
+    numbers: dict[int, Function] = field(default_factory=dict)
+    #: content hashes that have to arrive before anything can start
+    missing: set[str] = field(default_factory=set)
+    calls: dict[str, Call] = field(default_factory=dict)
+    call_count: int = 0
+    timings: deque[Timing] = field(default_factory=lambda: deque(maxlen=TIMINGS_MAX))
+
+
+class Call:
+    """One invocation. Results of a retained call stay here until the record expires."""
+
+    __slots__ = (
+        "accepted_ns", "call_id", "closed", "finished", "function", "inputs", "number", "results",
+        "retain", "session", "stream", "watchers",
+    )  # fmt: skip
+
+    def __init__(
+        self, call_id: str, number: int, function: Function, session: Session | None,
+        *, retain: bool, stream: bool,
+    ) -> None:  # fmt: skip
+        self.call_id = call_id
+        self.number = number
+        self.function = function
+        self.session = session
+        self.retain = retain
+        self.stream = stream
+        self.accepted_ns = monotonic_ns()
+        self.inputs = 0
+        self.closed = False
+        self.finished = False
+        #: input index -> (kind, payload, descriptor)
+        self.results: dict[int, tuple[int, bytes, int | None]] = {}
+        #: input index -> sessions that wait for it, with the number they wait under
+        self.watchers: dict[int, list[tuple[Session, int]]] = {}
+
+
+@dataclass(slots=True, kw_only=True)
+class Timing:
+    """When one input went through each phase, in nanoseconds of CLOCK_MONOTONIC; 0: it did not."""
+
+    call_id: str
+    index: int
+    accepted_ns: int
+    queued_ns: int
+    wanted_ns: int
+    forked_ns: int
+    imported_ns: int
+    first_line_ns: int
+    finished_ns: int
+    delivered_ns: int
+
+    def to_wire(self) -> dict[str, object]:
+        """The record as a reply carries it."""
+        return {name: getattr(self, name) for name in self.__slots__}

@@ -1,0 +1,331 @@
+"""The requests a client can make, one function each: message in, fields of the reply out.
+
+A function returns None when it answers later, and raises an error of `volant.errors` to refuse.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+from volant import ids
+from volant.errors import InvalidError, NotFoundError
+from volant.version import VERSION
+from volant.wire import frames
+from volantd.hub.records import App, Call, Function, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from volantd.hub.session import Session
+
+    Handler = Callable[[Session, dict[str, Any]], dict[str, Any] | None]
+
+#: Functions of one app.
+FUNCTIONS_MAX = 10_000
+
+
+def hello(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Greet a client, and learn the prefix of its call ids."""
+    wanted = str(message["session"])
+    if len(wanted) != ids.SESSION_CHARS or not wanted.isalnum() or not wanted.isascii():
+        raise InvalidError(f"{wanted!r} is not the id of a session")
+    if message["protocol"] != frames.PROTOCOL:
+        return {"version": VERSION, "pid": os.getpid()}
+    if not any(other.session_id == wanted for other in session.hub.sessions):
+        session.session_id = wanted
+    return {"version": VERSION, "pid": os.getpid(), "session": session.session_id}
+
+
+# -- apps
+
+
+def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Take a described app; answers with the content hashes that have to be uploaded."""
+    description = message["app"]
+    if len(description["functions"]) > FUNCTIONS_MAX:
+        raise InvalidError(
+            f"{len(description['functions'])} functions in one app, at most {FUNCTIONS_MAX}"
+        )
+    services = session.hub.services
+    app = App(
+        app_id=ids.new_id("ap"),
+        name=str(description["name"] or "app"),
+        detach=bool(description["detach"]),
+        output=bool(description["output"]),
+        session=session,
+    )
+    for number, spec in enumerate(description["functions"], int(description["base"])):
+        function = Function(
+            function_id=ids.new_id("fu"), name=str(spec["name"]), app=app,
+            version=Version.of(description, spec["options"]),
+            spec={key: spec[key] for key in _RUNNER_FIELDS}, options=spec["options"],
+        )  # fmt: skip
+        app.functions[function.name] = function
+        app.numbers[number] = function
+        session.functions[number] = function
+    app.missing = services.blobs.missing(str(entry[2]) for entry in description["files"])
+    session.apps[app.app_id] = app
+    session.hub.open_app(app)
+    services.zygotes.warm(app)
+    return {"app_id": app.app_id, "need": sorted(app.missing)}
+
+
+_RUNNER_FIELDS = ("name", "module", "qualname", "serialized", "is_async", "is_generator")
+
+
+def upload(session: Session, event: dict[str, Any]) -> None:
+    """Take one piece of a source file."""
+    services = session.hub.services
+    digest = str(event["sha256"])
+    whole = services.blobs.add_piece(
+        digest, int(event["offset"]), int(event["size"]), bytes(event["data"])
+    )
+    if not whole:
+        return
+    for app in session.hub.apps.values():
+        if digest in app.missing:
+            app.missing.discard(digest)
+            if not app.missing:
+                services.zygotes.sources_arrived(app)
+
+
+def app_close(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Stop an app of this user, after every log line of it was sent."""
+    app = session.hub.apps.get(str(message["app_id"]))
+    if app is None:
+        return {}
+    session.hub.services.agent.drain_logs(app)
+    if app.detach and app.calls:
+        app.session = None
+        app.state = "detached"
+        session.apps.pop(app.app_id, None)
+        return {"state": "detached"}
+    session.hub.close_app(app, str(message["reason"]))
+    return {}
+
+
+def app_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """All apps that run, and those that ended lately."""
+    hub = session.hub
+    rows = [_app_row(app, hub.services.agent.count_of(app)) for app in hub.apps.values()]
+    rows += hub.services.logs.past_apps(set(hub.apps))
+    return {"apps": rows}
+
+
+def _app_row(app: App, containers: int) -> dict[str, Any]:
+    return {
+        "app_id": app.app_id, "name": app.name, "state": app.state,
+        "created_at": app.created_at, "functions": sorted(app.functions),
+        "containers": containers, "calls": app.call_count,
+    }  # fmt: skip
+
+
+def app_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Stop an app by id or name."""
+    app = _find_app(session, str(message["app"]))
+    session.hub.close_app(app, "stopped by request")
+    return {"app_id": app.app_id}
+
+
+def _find_app(session: Session, wanted: str) -> App:
+    apps = session.hub.apps
+    if wanted in apps:
+        return apps[wanted]
+    named = [app for app in apps.values() if app.name == wanted]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise InvalidError(
+            f"{len(named)} apps are called {wanted!r}",
+            hint="use the id: " + ", ".join(app.app_id for app in named),
+        )
+    raise _not_found("app", wanted, [*apps, *(app.name for app in apps.values())])
+
+
+def _not_found(what: str, wanted: str, known: Iterable[str]) -> NotFoundError:
+    near = difflib.get_close_matches(wanted, list(known), n=3)
+    hint = f"did you mean {', '.join(near)}?" if near else f"`volant {what} list` shows all"
+    return NotFoundError(f"there is no {what} {wanted!r}", hint=hint)
+
+
+def app_timings(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """The phases of an app's latest inputs."""
+    app = _find_app(session, str(message["app_id"]))
+    return {"calls": [timing.to_wire() for timing in app.timings]}
+
+
+def app_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """What an app's containers printed, running or not."""
+    logs = session.hub.services.logs
+    wanted = str(message["app"])
+    try:
+        app_id = _find_app(session, wanted).app_id
+    except NotFoundError:
+        app_id = logs.find_app(wanted) or ""
+        if not app_id:
+            raise
+    entries = logs.read(app_id, tail=message.get("tail"))
+    if message.get("follow"):
+        logs.follow(session, app_id=app_id, container_id=None)
+    return {"app_id": app_id, "entries": entries}
+
+
+# -- containers
+
+
+def container_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Every container that is not gone."""
+    return {"containers": session.hub.services.agent.rows()}
+
+
+def container_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Stop a container; its inputs run again elsewhere."""
+    wanted = str(message["container"])
+    agent = session.hub.services.agent
+    if not agent.has(wanted):
+        raise _not_found("container", wanted, [row["container_id"] for row in agent.rows()])
+    agent.kill(wanted)
+    return {"container_id": wanted}
+
+
+def container_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """What one container printed."""
+    logs = session.hub.services.logs
+    wanted = str(message["container"])
+    app_id = logs.app_of_container(wanted)
+    if app_id is None:
+        raise _not_found("container", wanted, logs.container_ids())
+    entries = logs.read(app_id, tail=message.get("tail"), container_id=wanted)
+    if message.get("follow"):
+        logs.follow(session, app_id=app_id, container_id=wanted)
+    return {"container_id": wanted, "entries": entries}
+
+
+# -- calls
+
+
+def call_get(session: Session, message: dict[str, Any]) -> None:
+    """Answer with the result of one input of a call, now or when it is there."""
+    call = _find_call(session, message)
+    index = int(message["index"])
+    if call.closed and not 0 <= index < call.inputs:
+        raise InvalidError(f"the call has {call.inputs} inputs, there is no index {index}")
+    session.hub.retained.watch(
+        session, int(message["id"]), call, index, wait=bool(message["wait"])
+    )
+
+
+def _find_call(session: Session, message: dict[str, Any]) -> Call:
+    call_id = str(message["call"]).removeprefix("fc-")
+    call = session.hub.calls.get(call_id)
+    if call is None:
+        from volant.wire.faults import decode_fault
+
+        error = decode_fault(session.hub.retained.missing(call_id))
+        raise error
+    if not call.retain:
+        raise InvalidError(f"the results of fc-{call_id} are not kept: it was not spawned")
+    return call
+
+
+def call_inputs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """How many inputs a call has."""
+    return {"value": _find_call(session, message).inputs}
+
+
+def call_cancel(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Cancel what has not finished of a call."""
+    call = _find_call(session, message)
+    if not call.finished:
+        now = monotonic()
+        commands = session.hub.scheduler.cancel_call(
+            call.call_id, bool(message.get("terminate")), now
+        )
+        session.hub.apply(commands, now)
+    return {}
+
+
+# -- the server
+
+
+def server_status(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """What the daemon is and does."""
+    hub, services = session.hub, session.hub.services
+    return {
+        "pid": os.getpid(), "version": VERSION, "home": services.config.home,
+        "started_at": services.started_at, "uptime_s": time() - services.started_at,
+        "rung": services.rung, "reasons": list(services.reasons), "cgroup": services.cgroup,
+        "apps": len(hub.apps), "containers": len(services.agent.rows()),
+        "zygotes": services.zygotes.count(),
+        "idle_timeout_s": services.config.number("idle_timeout_s"),
+    }  # fmt: skip
+
+
+def server_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """End the daemon; the connection closes when it is gone."""
+    session.hub.services.stop(str(message.get("reason") or "stopped by request"))
+    return {"pid": os.getpid()}
+
+
+HANDLERS: dict[str, Handler] = {
+    handler.__name__: handler
+    for handler in (
+        hello, app_open, app_close, app_list, app_stop, app_timings, app_logs, container_list,
+        container_stop, container_logs, call_get, call_inputs, call_cancel, server_status,
+        server_stop,
+    )
+}  # fmt: skip
+
+
+class BlobCache:
+    """Source files by content hash, in memory, least recently used go first."""
+
+    BYTES_MAX = 512 << 20
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+        self._pieces: dict[str, bytearray] = {}
+        self._bytes = 0
+
+    def missing(self, digests: Iterable[str]) -> set[str]:
+        """Those of `digests` that have to be uploaded."""
+        lacking = set()
+        for digest in digests:
+            content = self._contents.pop(digest, None)
+            if content is None:
+                lacking.add(digest)
+            else:
+                self._contents[digest] = content  # now the most recently used
+        return lacking
+
+    def get(self, digest: str) -> bytes:
+        """The content of a file that is here."""
+        return self._contents[digest]
+
+    def add_piece(self, digest: str, offset: int, size: int, data: bytes) -> bool:
+        """Take one piece; True when the file is whole and what its hash says.
+
+        Raises:
+            ValueError: when the whole is not what was announced.
+        """
+        if size > self.BYTES_MAX or offset + len(data) > size:
+            raise ValueError(f"a piece of {len(data)} bytes at {offset} in a file of {size}")
+        pieces = self._pieces.setdefault(digest, bytearray())
+        if len(pieces) != offset:
+            raise ValueError(f"a piece at {offset} after {len(pieces)} bytes")
+        pieces += data
+        if len(pieces) < size:
+            return False
+        content = bytes(self._pieces.pop(digest))
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError("an uploaded file is not what its hash says")
+        self._contents[digest] = content
+        self._bytes += len(content)
+        while self._bytes > self.BYTES_MAX and len(self._contents) > 1:
+            oldest = next(iter(self._contents))
+            self._bytes -= len(self._contents.pop(oldest))
+        return True

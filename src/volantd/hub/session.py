@@ -1,0 +1,190 @@
+"""One connection of a client, or of user code in a container: calls and requests.
+
+Hot frames go straight to the core. Requests are answered by the functions of `requests.py`,
+one for each operation. When the connection ends, everything that only this session wanted is
+cancelled, and its apps are closed unless they are detached.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from volant import ids
+from volant.errors import Error
+from volant.wire import frames, values
+from volant.wire.faults import platform_fault
+from volant.wire.frames import HOT
+from volantd.hub import requests
+from volantd.hub.records import App, Call, Function, InputItems
+
+if TYPE_CHECKING:
+    from volantd.hub.hub import Hub
+    from volantd.hub.peer import Peer
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """State of one connection."""
+
+    def __init__(self, hub: Hub, peer: Peer, *, app: App | None = None) -> None:
+        """Serve a connection.
+
+        Args:
+            app: the app that a container belongs to; its session may do what the app may.
+                None for a client of the machine's user.
+        """
+        self.hub = hub
+        self.peer = peer
+        self.container_app = app
+        self.session_id = ids.new_session()
+        self.client_pid = 0
+        self.apps: dict[str, App] = {}
+        self.functions: dict[int, Function] = {}
+        self.calls: dict[int, Call] = {}
+        hub.sessions.add(self)
+        if app is not None:
+            self.functions = dict(enumerate(app.functions.values()))
+        peer.serve(self)
+
+    # -- frames
+
+    def on_frame(self, kind: int, flags: int, body: bytes) -> None:
+        """Take one frame of the client."""
+        if kind == frames.SUBMIT:
+            self._on_submit(flags, body)
+        elif kind == frames.REQUEST:
+            self._on_request(values.decode_map(body))
+        elif kind == frames.EVENT:
+            self._on_event(values.decode_map(body))
+        else:
+            raise ValueError(f"a client sent a frame of type {kind}")
+
+    def _on_submit(self, flags: int, body: bytes) -> None:
+        number, first, count, function_number = HOT.unpack_from(body)
+        fd = self.peer.stream.take_fd() if flags & frames.HAS_FD else None
+        now = monotonic()
+        hub = self.hub
+        call = self.calls.get(number)
+        if call is None:
+            if not flags & frames.OPEN:
+                if fd is not None:
+                    os.close(fd)
+                return  # inputs of a call that was cancelled meanwhile
+            call = self._open_call(number, function_number, flags, now)
+            if call is None:
+                if fd is not None:
+                    os.close(fd)
+                return
+        if count:
+            call.inputs += count
+            items = InputItems(body[HOT.size :], count, fd)
+            hub.apply(hub.scheduler.submit(call.call_id, first, count, items, now), now)
+        if flags & frames.LAST:
+            call.closed = True
+            if call.retain:
+                self.reply(number, {})
+            total = first + count
+            if hub.scheduler.has_call(call.call_id):
+                hub.apply(hub.scheduler.close_call(call.call_id, total, now), now)
+
+    def _open_call(self, number: int, function_number: int, flags: int, now: float) -> Call | None:
+        function = self.functions.get(function_number)
+        if function is None or function.function_id not in self.hub.functions:
+            self.refuse(number, platform_fault(
+                "ExecutionError", "the app of this function does not run any more"
+            ))  # fmt: skip
+            return None
+        call = Call(
+            ids.call_id(self.session_id, number), number, function, self,
+            retain=bool(flags & frames.RETAIN), stream=bool(flags & frames.STREAM),
+        )  # fmt: skip
+        self.calls[number] = call
+        self.hub.calls[call.call_id] = call
+        function.app.calls[call.call_id] = call
+        function.app.call_count += 1
+        self.hub.apply(
+            self.hub.scheduler.open_call(call.call_id, function.function_id, now), now
+        )
+        return call
+
+    # -- requests and events
+
+    def _on_request(self, message: dict[str, Any]) -> None:
+        number = int(message["id"])
+        handler = requests.HANDLERS.get(str(message["op"]))
+        if handler is None:
+            self.refuse(number, platform_fault(
+                "InvalidError", f"the hub knows no request {message['op']!r}"
+            ))  # fmt: skip
+            return
+        try:
+            reply = handler(self, message)
+        except Error as error:
+            self.refuse(number, platform_fault(type(error).__name__, error.message, error.hint))
+            return
+        if reply is not None:
+            self.reply(number, reply)
+
+    def reply(self, number: int, fields: dict[str, Any]) -> None:
+        """Answer a request."""
+        self.peer.write(frames.control(frames.REPLY, values.encode({"id": number, **fields})))
+
+    def refuse(self, number: int, fault: bytes) -> None:
+        """Answer a request or a call with an error."""
+        self.reply(number, {"fault": fault})
+
+    def event(self, op: str, **fields: object) -> None:
+        """Send an event."""
+        self.peer.write(frames.control(frames.EVENT, values.encode({"op": op, **fields})))
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        op = event["op"]
+        if op == "cancel":
+            self._cancel(int(event["call"]))
+        elif op == "poke":
+            self.reply(int(event["call"]), {})
+        elif op == "credit":
+            self._credit(int(event["call"]), int(event["count"]))
+        elif op == "upload":
+            requests.upload(self, event)
+
+    def _cancel(self, number: int) -> None:
+        call = self.calls.get(number)
+        if call is not None and not call.finished:
+            now = monotonic()
+            call.session = None  # nobody waits for what is still to come
+            self.hub.apply(self.hub.scheduler.cancel_call(call.call_id, False, now), now)
+
+    def _credit(self, number: int, count: int) -> None:
+        call = self.calls.get(number)
+        if call is None:
+            return
+        for link in self.hub.links.values():
+            for key, sent in link.batches.items():
+                if sent.call is call:
+                    link.tell("credit", batch=key, count=count)
+
+    # -- the end
+
+    def on_closed(self) -> None:
+        """The client is gone: so is what only it wanted."""
+        hub = self.hub
+        hub.sessions.discard(self)
+        now = monotonic()
+        for call in list(self.calls.values()):
+            call.session = None
+            lasting = call.retain and call.function.app.detach
+            if not call.finished and not lasting and hub.scheduler.has_call(call.call_id):
+                hub.apply(hub.scheduler.cancel_call(call.call_id, False, now), now)
+        for app in list(self.apps.values()):
+            app.session = None
+            if not app.detach or not app.calls:
+                hub.close_app(app, "its client is gone")
+            else:
+                app.state = "detached"
+        self.calls.clear()
+        self.apps.clear()

@@ -1,0 +1,243 @@
+"""Composition root of the daemon: parses settings, connects the parts, listens, stops.
+
+    lock the home ─► clean what dead runs left ─► listen ─► ready byte ─► launcher and probe
+                                                                 └─► serve until stopped or idle
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from time import monotonic, time
+from typing import TYPE_CHECKING
+
+from volant import config as settings
+from volant.channel.daemon import SOCKET_NAME
+from volantd.agent.agent import Agent
+from volantd.agent.logs import LogStore
+from volantd.agent.tasks import Tasks
+from volantd.agent.zygotes import ZygoteStore
+from volantd.hub.hub import Hub
+from volantd.hub.peer import Peer
+from volantd.hub.requests import BlobCache
+from volantd.hub.session import Session
+from volantd.runtime import cgroup as cgroups_module, leftovers
+from volantd.runtime.client import Launcher
+
+if TYPE_CHECKING:
+    from volant.config import Config
+
+log = logging.getLogger("volantd")
+
+#: Connections that wait to be accepted.
+BACKLOG = 1024
+#: Containers of this machine, whatever their memory.
+CONTAINERS_MAX = 1000
+MEMORY_SHARE = 0.9
+_LOCK_NAME = "daemon.lock"
+
+
+class Services:
+    """The parts of a running daemon, connected."""
+
+    def __init__(self, config: Config, loop: asyncio.AbstractEventLoop, tasks: Tasks) -> None:
+        self.config = config
+        self.started_at = time()
+        self.rung = "starting"
+        self.reasons: list[str] = []
+        self.cgroup = "starting"
+        self.stopping = asyncio.Event()
+        self.stop_reason = ""
+        self.hub = Hub(loop)
+        self.hub.services = self
+        self.tasks = tasks
+        self.blobs = BlobCache()
+        self.chosen_rung: asyncio.Future[str] = loop.create_future()
+        self.logs = LogStore(config.home, int(config.number("log_bytes_max")))
+        self.zygotes = ZygoteStore(config, self.blobs, tasks, self.chosen_rung)
+        self.agent = Agent(self.hub, self.zygotes, self.logs, tasks, self.chosen_rung)
+        self.hub.containers = self.agent
+
+    def stop(self, reason: str) -> None:
+        """Begin to end the daemon."""
+        self.stop_reason = reason
+        self.stopping.set()
+
+    # -- the machine
+
+    async def start_runtime(self, runs_dir: str, run_id: str) -> None:
+        """Start the launcher, and choose the rung of the isolation ladder."""
+        launcher = await Launcher.start(runs_dir, run_id)
+        probe = launcher.probe
+        self.zygotes.launcher = launcher
+        wanted = self.config.text("isolation")
+        rung = probe.rung if wanted == "auto" else wanted
+        self.reasons = list(probe.reasons)
+        if wanted == "container" and probe.rung != "container":
+            self.stop("isolation `container` was asked for: " + "; ".join(probe.reasons))
+            return
+        try:
+            self.zygotes.cgroups = cgroups_module.Cgroups.open(run_id)
+            self.cgroup = f"v{self.zygotes.cgroups.version}"
+        except cgroups_module.CgroupUnavailableError as error:
+            self.cgroup = "none"
+            self.reasons.append(str(error))
+        self._set_capacity()
+        self.rung = rung
+        self.chosen_rung.set_result(rung)
+        log.info("runtime_ready", extra={"fields": {"rung": rung, "reasons": self.reasons}})
+
+    def _set_capacity(self) -> None:
+        mib = self.config.number("memory_limit_mib")
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory_bytes = int(mib) << 20 if mib else int(total * MEMORY_SHARE)
+        self.zygotes.default_memory_bytes = memory_bytes
+        now = monotonic()
+        self.hub.apply(
+            self.hub.scheduler.set_capacity(memory_bytes, CONTAINERS_MAX, now), now
+        )
+
+    # -- listening
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take the connections that wait."""
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                return
+            if not _may_connect(sock):
+                sock.close()
+                continue
+            peer = Peer(sock, self.hub.loop, self.hub.outgoing, self._after_events)
+            Session(self.hub, peer)
+
+    def _after_events(self) -> None:
+        self.hub.after_events()
+
+    def watch_idle(self) -> None:
+        """Stop when nothing has run for a while."""
+        idle_s = self.config.number("idle_timeout_s")
+        state = {"since": monotonic()}
+
+        def look() -> None:
+            now = monotonic()
+            if self.hub.apps or self.hub.sessions:
+                state["since"] = now
+            if now - state["since"] >= idle_s:
+                self.stop(f"idle for {idle_s:g} s")
+                return
+            self.hub.loop.call_later(max(0.05, state["since"] + idle_s - now), look)
+
+        look()
+
+
+def _may_connect(sock: socket.socket) -> bool:
+    """The socket is 0600; this says the same once more, by what the kernel knows of the peer."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    uid = int.from_bytes(raw[4:8], sys.byteorder)
+    return uid in (0, os.geteuid())
+
+
+def _listen(home: str) -> socket.socket:
+    path = os.path.join(home, SOCKET_NAME)
+    if os.path.lexists(path):
+        os.unlink(path)  # we hold the lock, so whoever made it is gone
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    directory = os.open(home, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    before = os.umask(0o177)
+    try:
+        listener.bind(f"/proc/self/fd/{directory}/{SOCKET_NAME}")
+    finally:
+        os.umask(before)
+        os.close(directory)
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(config: Config, ready_fd: int | None) -> None:
+    """Run the daemon until it is stopped."""
+    home, loop = config.home, asyncio.get_running_loop()
+    runs_dir = os.path.join(home, "run")
+    os.makedirs(runs_dir, mode=0o700, exist_ok=True)
+    run_id = f"{os.getpid()}-{int(time() * 1000):x}"
+    async with asyncio.TaskGroup() as group:
+        services: Services
+        tasks = Tasks(group, lambda: services.hub.after_events())
+        services = Services(config, loop, tasks)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, services.stop, f"signal {number}")
+        listener = _listen(home)
+        loop.add_reader(listener, services.accept, listener)
+        if ready_fd is not None:
+            os.write(ready_fd, b"1")
+            os.close(ready_fd)
+        cleaned = await loop.run_in_executor(None, leftovers.clean_dead_runs, runs_dir)
+        if cleaned:
+            log.info("leftovers_removed", extra={"fields": {"runs": cleaned}})
+        await services.start_runtime(runs_dir, run_id)
+        services.watch_idle()
+        await services.stopping.wait()
+        await _shut_down(services, listener, runs_dir, run_id)
+
+
+async def _shut_down(
+    services: Services, listener: socket.socket, runs_dir: str, run_id: str
+) -> None:
+    log.info("stopping", extra={"fields": {"reason": services.stop_reason}})
+    services.hub.loop.remove_reader(listener)
+    listener.close()
+    for app in list(services.hub.apps.values()):
+        services.hub.close_app(app, services.stop_reason)
+    services.hub.after_events()
+    await services.zygotes.launcher.close()
+    lock = os.path.join(runs_dir, f"{run_id}.lock")
+    for path in (lock, os.path.join(services.config.home, SOCKET_NAME)):
+        if os.path.lexists(path):
+            os.unlink(path)
+    for session in list(services.hub.sessions):
+        session.peer.close()
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: a constant event name and its fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": record.created, "level": record.levelname.lower(),
+            "event": record.getMessage(), **getattr(record, "fields", {}),
+        }  # fmt: skip
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+def main() -> None:
+    """Run a daemon in the foreground."""
+    parser = argparse.ArgumentParser(prog="volantd", description=__doc__.splitlines()[0])
+    parser.add_argument("--ready-fd", type=int, help="descriptor that gets a byte when listening")
+    arguments = parser.parse_args()
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    config = settings.load()
+    os.makedirs(config.home, mode=0o700, exist_ok=True)
+    lock = os.open(os.path.join(config.home, _LOCK_NAME), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit(f"a daemon runs in {config.home} already") from None
+    if arguments.ready_fd is not None:
+        os.setsid()
+        os.chdir("/")
+    import uvloop
+
+    uvloop.run(serve(config, arguments.ready_fd))
