@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 #: Where the parts of ours lie inside a template and its containers.
 OWN_DIR = "/.volant"
 BASE_DIR = OWN_DIR + "/base"
+LOWER_DIR = OWN_DIR + "/lower"
 SDK_DIR = OWN_DIR + "/sdk"
 SCRATCH_DIR = OWN_DIR + "/scratch"
 NEW_ROOT = OWN_DIR + "/new"
@@ -95,18 +96,46 @@ def enter_template(plan: Plan) -> None:
         os.close(own[0])
 
 
-def enter_container(plan: Plan, name: str, hostname: str, limits: dict[str, Any]) -> None:
+class Root:
+    """A root directory made ready for one container: a mount that is attached nowhere yet."""
+
+    def __init__(self, plan: Plan, name: str) -> None:
+        """Make the overlays; all that is written in them goes below the scratch of `name`."""
+        self.name = name
+        scratch = f"{SCRATCH_DIR}/{name}"
+        _mount_overlays(plan, scratch)
+        try:
+            for directory in ("/sys/devices/system", "/dev"):
+                linux.mount(directory, NEW_ROOT + directory, "", linux.MS_BIND | linux.MS_REC)
+            mount_devices(NEW_ROOT)
+            self.fd = linux.open_tree(NEW_ROOT, recursive=True)
+        finally:
+            linux.umount(NEW_ROOT, linux.MNT_DETACH)
+
+    def close(self) -> None:
+        """Let go of it (the container keeps its own hold)."""
+        os.close(self.fd)
+
+
+def enter_container(plan: Plan, root: Root, hostname: str, limits: dict[str, Any]) -> None:
     """Container rung: new namespaces, a root of its own, then the common confinement."""
-    os.setsid()
+    # A group of its own, or a signal to "my group" would reach the other containers. Not a
+    # session: the kernel then makes a scheduling group too, which costs milliseconds.
+    os.setpgid(0, 0)
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)
     flags = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
     linux.unshare(flags | (linux.CLONE_NEWNET if plan.own_network else 0))
-    _mount_root(plan, f"{SCRATCH_DIR}/{name}", hostname)
-    enter_root(NEW_ROOT)
+    linux.move_mount(root.fd, NEW_ROOT)
+    os.fchdir(root.fd)
+    root.close()
+    mount_proc(".")
+    enter_root(".")
     os.chdir(WORK_DIR)
     if plan.own_network:
         raise_loopback()
     _socket.sethostname(hostname)
+    with open("/etc/hosts", "ab", buffering=0) as hosts:
+        hosts.write(f"127.0.0.1\t{hostname}\n".encode())
     _confine(plan, limits, TEMPLATE_CAPABILITIES)
     if plan.landlock_abi >= 6:
         # The network may be shared with the host, and abstract sockets belong to it.
@@ -117,7 +146,7 @@ def enter_container(plan: Plan, name: str, hostname: str, limits: dict[str, Any]
 
 def enter_process(plan: Plan, name: str, limits: dict[str, Any]) -> None:
     """Process rung: a private directory and the common confinement; this is no container."""
-    os.setsid()
+    os.setpgid(0, 0)
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     own = os.path.join(plan.state_dir, "scratch", name)
@@ -161,36 +190,34 @@ def raise_loopback() -> None:
         probe.close()
 
 
-def _mount_root(plan: Plan, scratch: str, hostname: str) -> None:
-    """Overlay the template's root and trees at NEW_ROOT; all writes go below `scratch`."""
+def _mount_overlays(plan: Plan, scratch: str) -> None:
+    """Overlay the template's root and trees at NEW_ROOT."""
     os.mkdir(scratch, 0o700)
     upper = _overlay_dirs(scratch, "root")
     os.mkdir(upper + "/etc", 0o755)
-    with open("/etc/hosts", "rb") as source:
-        hosts = source.read()
-    with open(upper + "/etc/hosts", "wb") as target:
-        target.write(hosts + f"127.0.0.1\t{hostname}\n".encode())
-    _mount_overlay(f"/:{BASE_DIR}", scratch, "root", NEW_ROOT)
+    with open("/etc/hosts", "rb") as source, open(upper + "/etc/hosts", "wb") as target:
+        target.write(source.read())
+    _mount_overlay(f"{LOWER_DIR}:{BASE_DIR}", scratch, "root", NEW_ROOT)
     for index, (mark, path) in enumerate(plan.trees):
         if mark == BIND:
             linux.mount(path, NEW_ROOT + path, "", linux.MS_BIND | linux.MS_REC)
             continue
         _overlay_dirs(scratch, str(index))
         _mount_overlay(path, scratch, str(index), NEW_ROOT + path)
-    for directory in (SDK_DIR, "/sys", "/dev"):
-        linux.mount(directory, NEW_ROOT + directory, "", linux.MS_BIND | linux.MS_REC)
-    mount_kernel_views(NEW_ROOT)
 
 
-def mount_kernel_views(root: str) -> None:
-    """Mount proc, shared memory and terminals of the calling process's own namespaces."""
+def mount_devices(root: str) -> None:
+    """Mount shared memory and terminals of one's own."""
+    safe = linux.MS_NOSUID | linux.MS_NOEXEC
+    linux.mount("shm", root + "/dev/shm", "tmpfs", safe | linux.MS_NODEV, "mode=1777")
+    options = "newinstance,ptmxmode=0666,mode=0620"
+    linux.mount("devpts", root + "/dev/pts", "devpts", safe, options)
+
+
+def mount_proc(root: str) -> None:
+    """Mount the processes of the caller's own pid namespace."""
     safe = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
     linux.mount("proc", root + "/proc", "proc", safe)
-    linux.mount("shm", root + "/dev/shm", "tmpfs", safe, "mode=1777")
-    linux.mount(
-        "devpts", root + "/dev/pts", "devpts", linux.MS_NOSUID | linux.MS_NOEXEC,
-        "newinstance,ptmxmode=0666,mode=0620",
-    )  # fmt: skip
 
 
 def _overlay_dirs(scratch: str, name: str) -> str:

@@ -66,7 +66,9 @@ ABSENT: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 
 #: The calls that a template still needs before it forks; a container gets none of them.
-TEMPLATE_NEEDS = ("mount", "umount2", "pivot_root", "setns", "sethostname")
+TEMPLATE_NEEDS = (
+    "mount", "umount2", "pivot_root", "setns", "sethostname", "open_tree", "move_mount",
+)  # fmt: skip
 
 _CLONE = (56, 220)
 _UNSHARE = (272, 97)
@@ -85,6 +87,8 @@ _AUDIT_ARCH = (0xC000003E, 0xC00000B7)
 _LOAD, _JUMP_EQUAL, _JUMP_ABOVE, _JUMP_ANY_BIT = 0x20, 0x15, 0x25, 0x45
 _JUMP, _RETURN = 0x05, 0x06
 _AT_NUMBER, _AT_ARCHITECTURE, _AT_ARGUMENTS = 0, 4, 16
+#: Numbers that are compared one after the other at the end of the search.
+_CHAIN_MAX = 4
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 
 
@@ -149,22 +153,14 @@ def build(
     out.jump(_JUMP_EQUAL, _AUDIT_ARCH[column], "", "absent")
     out.load(_AT_NUMBER)
     out.jump(_JUMP_ABOVE, CEILING, "absent")
-    for judged, numbers in (
-        ("socket", _SOCKET), ("ioctl", _IOCTL), ("personality", _PERSONALITY),
-    ):  # fmt: skip
-        out.jump(_JUMP_EQUAL, numbers[column], judged)
-    if not template:
-        out.jump(_JUMP_EQUAL, _CLONE[column], "clone")
-        out.jump(_JUMP_EQUAL, _UNSHARE[column], "unshare")
-    else:
-        out.jump(_JUMP_EQUAL, _CLONE[column], "nested")
-        out.jump(_JUMP_EQUAL, _UNSHARE[column], "nested")
-    for number in _numbers(ABSENT, column):
-        out.jump(_JUMP_EQUAL, number, "absent")
+    judged = {_SOCKET[column]: "socket", _IOCTL[column]: "ioctl"}
+    judged[_PERSONALITY[column]] = "personality"
+    judged[_CLONE[column]] = "nested" if template else "clone"
+    judged[_UNSHARE[column]] = "nested" if template else "unshare"
+    judged.update(dict.fromkeys(_numbers(ABSENT, column), "absent"))
     kept = TEMPLATE_NEEDS if template else ()
-    for number in _numbers(REFUSED, column, kept):
-        out.jump(_JUMP_EQUAL, number, "refused")
-    out.goto("allowed")
+    judged.update(dict.fromkeys(_numbers(REFUSED, column, kept), "refused"))
+    _search(out, sorted(judged.items()), "search")
     _judge_arguments(out, template=template, sockets_of_inet=sockets_of_inet)
     out.end("allowed", _ALLOW)
     out.end("refused", _ERRNO | EPERM)
@@ -179,6 +175,25 @@ def _numbers(
     skipped = set(leave_out)
     found = (row[column] for name, row in table.items() if name not in skipped)
     return sorted(number for number in found if number is not None)
+
+
+def _search(out: _Assembler, rows: list[tuple[int, str]], label: str) -> None:
+    """Go to the label of the number just loaded, by halves.
+
+    The kernel runs the program once for every system call when it is installed, to find
+    those that are always allowed; halves make that, and so each fork, four times cheaper.
+    """
+    out.label(label)
+    if len(rows) > _CHAIN_MAX:
+        middle = len(rows) // 2
+        # Beyond the last of the lower half means the upper half.
+        out.jump(_JUMP_ABOVE, rows[middle - 1][0], label + "+")
+        _search(out, rows[:middle], label + "-")
+        _search(out, rows[middle:], label + "+")
+        return
+    for number, verdict in rows:
+        out.jump(_JUMP_EQUAL, number, verdict)
+    out.goto("allowed")
 
 
 def _judge_arguments(out: _Assembler, *, template: bool, sockets_of_inet: bool) -> None:

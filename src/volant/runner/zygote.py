@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SINGLE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 #: Exit status of a child that could not be isolated.
 EXIT_NOT_ISOLATED = 70
+#: Quiet time before a spare root is made: a container that just started needs the processor more.
+SPARE_DELAY_MS = 20
 
 _OUR_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -70,6 +72,9 @@ class Zygote:
         self.user_sigchld: Any = _signal.SIG_DFL
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.pid_namespace = -1
+        self.spare: isolate.Root | None = None
+        self.root_count = 0
+        self.is_ready = False
         if plan.is_container:
             self.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -80,7 +85,11 @@ class Zygote:
         poll.register(self.connection.fileno(), select.POLLIN)
         poll.register(self.wake_read, select.POLLIN)
         while True:
-            for fd, _ in poll.poll():
+            wants_spare = self.spare is None and self.is_ready and self.plan.is_container
+            events = poll.poll(SPARE_DELAY_MS if wants_spare else None)
+            if not events:
+                self._make_spare()
+            for fd, _ in events:
                 if fd == self.wake_read:
                     self._reap()
                 elif not self._receive():
@@ -116,6 +125,7 @@ class Zygote:
         self._leave_if_forked()
         self._listen_for_children()
         gc.freeze()
+        self.is_ready = True
         took_us = (perf_counter_ns() - begun) // 1000
         answer = {"import_us": took_us, "threads": thread_names()}
         self.connection.send(control.READY, answer)
@@ -140,6 +150,7 @@ class Zygote:
 
     def _fork(self, fields: dict[str, Any], fds: list[int]) -> None:
         name = fields["id"]
+        root = None
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()  # what the import printed must not come out of each child again
@@ -151,26 +162,44 @@ class Zygote:
                 # made died with its first process.
                 linux.setns(self.pid_namespace, linux.CLONE_NEWPID)
                 linux.unshare(linux.CLONE_NEWPID)
+                root = self._take_root()
             pid = os.fork()
         except OSError as error:
             self.connection.send(control.FORK_FAILED, {"id": name, "reason": str(error)})
             pid = -1
         if pid == 0:
-            self._become_container(fields, fds)
+            self._become_container(fields, fds, root)
         for fd in fds:
             os.close(fd)
+        if root is not None:
+            root.close()
         if pid > 0:
             self.containers[pid] = name
-            self.connection.send(control.FORKED, {"id": name})
+            scratch = root.name if root is not None else name
+            self.connection.send(control.FORKED, {"id": name, "scratch": scratch})
 
-    def _become_container(self, fields: dict[str, Any], fds: list[int]) -> NoReturn:
+    def _take_root(self) -> isolate.Root:
+        root, self.spare = self.spare, None
+        if root is None:
+            self.root_count += 1
+            root = isolate.Root(self.plan, f"s{self.root_count}")
+        return root
+
+    def _make_spare(self) -> None:
+        """Make what the next container needs while nobody waits for it."""
+        try:
+            self.spare = self._take_root()
+        except OSError:
+            self.is_ready = False  # the next fork will say why
+
+    def _become_container(
+        self, fields: dict[str, Any], fds: list[int], root: isolate.Root | None
+    ) -> NoReturn:
         channel_fd, sdk_fd, stdout_fd, stderr_fd = fds
         try:
             self._shed()
-            if self.plan.is_container:
-                isolate.enter_container(
-                    self.plan, fields["id"], fields["hostname"], fields["limits"]
-                )
+            if root is not None:
+                isolate.enter_container(self.plan, root, fields["hostname"], fields["limits"])
             else:
                 isolate.enter_process(self.plan, fields["id"], fields["limits"])
             os.dup2(stdout_fd, 1)

@@ -104,6 +104,7 @@ class ForkedContainer:
         self.stderr_fd = ends.stderr_fd
         self.exited = exited
         self._pidfd = -1
+        self._scratch = ""
 
     def kill(self, signal_number: int = signal.SIGKILL) -> None:
         """Send a signal; nothing happens when it has exited."""
@@ -326,6 +327,8 @@ class Zygote:
                 self._prepared.set_result(answer)
             else:
                 self._prepared.set_exception(PrepareFailedError(bytes(fields["fault"])))
+        elif kind == control.FORKED:
+            self._note_scratch(fields["id"], fields["scratch"])
         elif kind == control.FORK_FAILED:
             self._fail_fork(fields["id"], str(fields["reason"])[:COMPLAINT_BYTES_MAX])
             self._containers.pop(fields["id"], None)
@@ -358,6 +361,13 @@ class Zygote:
         error = RuntimeFailedError(f"container {container.container_id}: {text}")
         started.set_exception(error)
 
+    def _note_scratch(self, container_id: str, scratch: str) -> None:
+        if "/" in scratch or scratch in {"", ".", ".."}:
+            raise ValueError(scratch)
+        container = self._containers.get(container_id)
+        if container is not None:
+            container._scratch = scratch
+
     def _fail_fork(self, container_id: str, reason: str) -> None:
         started = self._forking.get(container_id)
         if started is not None and not started.done():
@@ -373,7 +383,8 @@ class Zygote:
             self._on_hello(container, started)  # its last words may still wait there
         self._fail_fork(container_id, f"it ended while starting (wait status {status})")
         self._end_container(container, status)
-        self._launcher.remove(os.path.join(self.state_dir, "scratch", container_id))
+        if container._scratch:
+            self._launcher.remove(os.path.join(self.state_dir, "scratch", container._scratch))
 
     def _end_container(self, container: ForkedContainer, status: int) -> None:
         container._forget()

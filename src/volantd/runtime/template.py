@@ -78,7 +78,7 @@ def _start_process(request: dict[str, Any], report_fd: int, fds: list[int]) -> N
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)
     readable = [*request["trees"], request["sdk_dir"], request["cloudpickle_dir"], sdk]
     readable += [f"/{name}" for name in tree.MERGED]
-    readable += [f"/etc/{name}" for name in tree.allowed_names()]
+    readable += [f"/etc/{name}" for name in (*tree.allowed_names(), *tree.bound_names())]
     readable += ["/proc", "/sys/devices/system", "/run/systemd/resolve"]
     writable = [f"/dev/{name}" for name in (*tree.DEVICES, "shm", "pts", "ptmx")]
     marked = [f"r:{path}" for path in readable] + [f"w:{path}" for path in writable]
@@ -168,6 +168,9 @@ def _mount_view(
 ) -> list[str]:
     """Mount everything below R; returns the trees as marked for the zygote."""
     _bind(root, root, _NO_DEVICES, recursive=False)
+    # Once more, without anything mounted inside: the kernel takes nothing else as a layer.
+    lower = root + isolate.LOWER_DIR
+    _bind(root, lower, _NO_DEVICES, recursive=False)
     scratch = os.path.join(request["state_dir"], "scratch")
     _bind(scratch, root + isolate.SCRATCH_DIR, _NO_DEVICES, recursive=False)
     _bind(base_dir, root + isolate.BASE_DIR, _READ_ONLY, userns_fd)
@@ -175,9 +178,13 @@ def _mount_view(
     _bind(os.path.join(request["sdk_dir"], "volant"), f"{root}{isolate.SDK_DIR}/volant", _READ_ONLY)
     _bind(request["cloudpickle_dir"], f"{root}{isolate.SDK_DIR}/cloudpickle", _READ_ONLY)
     _bind("/sys/devices/system", root + "/sys/devices/system", _READ_ONLY)
+    for name in tree.bound_names():
+        _bind(f"/etc/{name}", f"{root}/etc/{name}", _READ_ONLY)
     _mount_devices(root + "/dev", own_nodes=userns_fd is not None)
     points = tree.mount_points()
-    marked = []
+    only_read = [f"/etc/{name}" for name in tree.bound_names()]
+    only_read += [f"{isolate.SDK_DIR}/{name}" for name in ("volant", "cloudpickle")]
+    marked = [f"{isolate.BIND}:{path}" for path in only_read]
     for path in trees:
         nested = any(point.startswith(path + "/") for point in points)
         mapped = _bind(path, root + path, _READ_ONLY, None if nested else userns_fd)
@@ -224,6 +231,8 @@ def _mount_devices(target: str, *, own_nodes: bool) -> None:
         else:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
             _bind(f"/dev/{name}", path, linux.MOUNT_ATTR_NOSUID)
+    # Containers share this directory: the nodes in it work, but nothing can be left there.
+    linux.mount_setattr(linux.AT_FDCWD, target, linux.MOUNT_ATTR_RDONLY, recursive=False)
 
 
 def _enter_view(root: str, *, mapped: bool, own_network: bool) -> None:
@@ -238,7 +247,8 @@ def _enter_view(root: str, *, mapped: bool, own_network: bool) -> None:
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
-    isolate.mount_kernel_views(".")
+    isolate.mount_devices(".")
+    isolate.mount_proc(".")
     isolate.enter_root(".")
     if own_network:
         isolate.raise_loopback()

@@ -16,16 +16,19 @@ import stat
 
 #: Files and directories of /etc that programs need to run and that say nothing private.
 ETC_ALLOWED = (
-    "adjtime", "alternatives", "bash.bashrc", "ca-certificates", "ca-certificates.conf",
+    "adjtime", "bash.bashrc", "ca-certificates", "ca-certificates.conf",
     "crypto-policies", "debian_version", "ethertypes", "fonts", "gai.conf", "glvnd", "group",
     "host.conf", "hosts", "inputrc", "issue", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
     "locale.alias", "locale.conf", "localtime", "lsb-release", "magic", "magic.mime", "mailcap",
     "mime.types", "netconfig", "networks", "nsswitch.conf", "OpenCL", "openldap", "os-release",
     "passwd", "perl", "pki/ca-trust/extracted", "pki/tls/cert.pem", "pki/tls/certs",
     "pki/tls/openssl.cnf", "profile", "protocols", "python3", "redhat-release", "resolv.conf",
-    "rpc", "services", "shells", "ssl/cert.pem", "ssl/certs", "ssl/openssl.cnf", "terminfo",
+    "rpc", "services", "shells", "ssl/cert.pem", "ssl/openssl.cnf", "terminfo",
     "timezone", "vulkan", "xattr.conf", "xdg", "xml",
 )  # fmt: skip
+#: Large directories of the same kind: bound instead of copied, with their owners as they are, so
+#: that what is private in them stays so.
+ETC_BOUND = ("alternatives", "ssl/certs")
 #: The same for names that carry a version.
 ETC_PREFIXES = ("java-", "python3.", "R", "ImageMagick-")
 
@@ -49,7 +52,7 @@ SKELETON = (
     ("var/lib", 0o755), ("var/log", 0o755), ("var/cache", 0o755), ("run", 0o755), ("mnt", 0o755),
     ("proc", 0o555), ("sys", 0o555), ("sys/devices", 0o755), ("sys/devices/system", 0o755),
     ("dev", 0o755), ("opt", 0o755), ("srv", 0o755), ("home", 0o755), (".volant", 0o755),
-    (".volant/base", 0o755), (".volant/scratch", 0o700), (".volant/new", 0o755),
+    (".volant/base", 0o755), (".volant/lower", 0o755), (".volant/scratch", 0o700), (".volant/new", 0o755),
     (".volant/sdk", 0o755), (".volant/sdk/volant", 0o755), (".volant/sdk/cloudpickle", 0o755),
 )  # fmt: skip
 
@@ -68,6 +71,8 @@ def build_base(base_dir: str, etc: str = "/etc") -> None:
     """
     target = os.path.join(base_dir, "etc")
     os.makedirs(target, 0o755)
+    for name in ETC_BOUND:
+        os.makedirs(os.path.join(target, name), 0o755)
     for name in allowed_names(etc):
         os.makedirs(os.path.dirname(os.path.join(target, name)), 0o755, exist_ok=True)
         _copy(os.path.join(etc, name), os.path.join(target, name), etc)
@@ -81,6 +86,12 @@ def allowed_names(etc: str = "/etc") -> list[str]:
     """The names below `etc` that are on the allow list and exist."""
     found = [name for name in ETC_ALLOWED if os.path.lexists(os.path.join(etc, name))]
     return found + [name for name in os.listdir(etc) if name.startswith(ETC_PREFIXES)]
+
+
+def bound_names(etc: str = "/etc") -> list[str]:
+    """The large directories below `etc` that exist and are directories themselves."""
+    paths = [(name, os.path.join(etc, name)) for name in ETC_BOUND]
+    return [name for name, path in paths if os.path.isdir(path) and not os.path.islink(path)]
 
 
 def refresh_base(base_dir: str, etc: str = "/etc") -> None:
@@ -103,10 +114,8 @@ def _copy(source: str, target: str, etc: str) -> None:
     try:
         info = os.lstat(source)
         if stat.S_ISLNK(info.st_mode):
-            link = os.readlink(source)
-            reaches = os.path.realpath(source)
-            if reaches.startswith(("/usr/", etc + "/alternatives/")) or _stays_in(source, etc):
-                os.symlink(link, target)
+            if _is_seen_inside(source, etc):
+                os.symlink(os.readlink(source), target)
                 return
             info = os.stat(source)
         if not info.st_mode & stat.S_IROTH:
@@ -121,15 +130,16 @@ def _copy(source: str, target: str, etc: str) -> None:
         return  # gone meanwhile, dangling, or not ours to read
 
 
-def _stays_in(source: str, etc: str) -> bool:
-    """Whether a link points, without leaving it, to another allowed name of /etc."""
-    link = os.readlink(source)
-    lands = os.path.normpath(os.path.join(os.path.dirname(source), link))
+def _is_seen_inside(source: str, etc: str) -> bool:
+    """Whether a link leads to something that containers see too."""
+    lands = os.path.normpath(os.path.join(os.path.dirname(source), os.readlink(source)))
+    if lands.startswith("/usr/"):
+        return True
     if not lands.startswith(etc + "/"):
         return False
-    relative = lands[len(etc) + 1 :]
-    parts = relative.split("/")
-    return any("/".join(parts[: i + 1]) in ETC_ALLOWED for i in range(len(parts)))
+    parts = lands[len(etc) + 1 :].split("/")
+    shown = {*ETC_ALLOWED, *ETC_BOUND}
+    return any("/".join(parts[: count + 1]) in shown for count in range(len(parts)))
 
 
 def _copy_file(source: str, target: str, info: os.stat_result) -> None:
