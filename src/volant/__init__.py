@@ -89,8 +89,12 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'volant' has no attribute {name!r}{_suggestion(name)}")
 
 
+#: `from volant import config` asks here first, and an error that nobody sees should cost nothing.
+_MODULES = frozenset({"channel", "cli", "config", "errors", "ids", "runner", "sdk", "wire"})
+
+
 def _suggestion(name: str) -> str:
-    if name.startswith("_"):
+    if name.startswith("_") or name in _MODULES:
         return ""
     import difflib
 

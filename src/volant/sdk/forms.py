@@ -117,7 +117,7 @@ class Map(_Form, Generic[R]):
         _check_iterables(self._function, "map", iterables)
         _warn_wrap(wrap_returned_exceptions)
         return _start_map(
-            self._function, zip(*iterables, strict=False), _sized(iterables), kwargs,
+            self._function, zip(*iterables, strict=False), _count(iterables), kwargs,
             order_outputs, return_exceptions,
         )  # fmt: skip
 
@@ -159,7 +159,7 @@ class StarMap(_Form, Generic[R]):
         _check_iterables(self._function, "starmap", (inputs,))
         _warn_wrap(wrap_returned_exceptions)
         return _start_map(
-            self._function, (tuple(args) for args in inputs), _sized((inputs,)), kwargs,
+            self._function, (tuple(args) for args in inputs), _count((inputs,)), kwargs,
             order_outputs, return_exceptions,
         )  # fmt: skip
 
@@ -202,7 +202,7 @@ class ForEach(_Form):
         """
         _check_iterables(self._function, "for_each", iterables)
         for _ in _start_map(
-            self._function, zip(*iterables, strict=False), _sized(iterables), kwargs,
+            self._function, zip(*iterables, strict=False), _count(iterables), kwargs,
             False, ignore_exceptions,
         ):  # fmt: skip
             pass
@@ -259,8 +259,11 @@ class SpawnMap(_Form):
         return await loop.run_in_executor(None, lambda: self(*iterables, kwargs=kwargs))
 
 
-def _sized(iterables: tuple[Any, ...]) -> bool:
-    return all(hasattr(iterable, "__len__") for iterable in iterables)
+def _count(iterables: tuple[Any, ...]) -> int | None:
+    """How many inputs there will be, None when that shows only at their end."""
+    if all(hasattr(iterable, "__len__") for iterable in iterables):
+        return min(len(iterable) for iterable in iterables)
+    return None
 
 
 def _check_iterables(
@@ -280,7 +283,7 @@ def _check_iterables(
 def _start_map(
     function: Function[..., Any, Any],
     inputs: Iterator[Any],
-    sized: bool,
+    total: int | None,
     kwargs: dict[str, Any],
     ordered: bool,
     return_exceptions: bool,
@@ -292,8 +295,10 @@ def _start_map(
             f"`{function.name}.map()` would block the running event loop",
             hint=f"use `async for result in {function.name}.map.aio(...)`",
         )
-    options = mapdrive.MapOptions(kwargs, ordered=ordered, return_exceptions=return_exceptions)
-    results = mapdrive.run_map(function._bound(), inputs, options, sized=sized)
+    options = mapdrive.MapOptions(
+        kwargs, ordered=ordered, return_exceptions=return_exceptions, total=total
+    )
+    results = mapdrive.run_map(function._bound(), inputs, options)
     return mapdrive.MapResults(function.name, results)
 
 

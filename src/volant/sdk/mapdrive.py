@@ -10,6 +10,7 @@ from _thread import allocate_lock
 from itertools import islice
 
 from volant.errors import InvalidError
+from volant.sdk import output
 from volant.sdk.mapping import CHUNK, MapState, MapWaiter
 
 TYPE_CHECKING = False
@@ -26,16 +27,23 @@ if TYPE_CHECKING:
 class MapOptions:
     """What a caller asked of a map."""
 
-    __slots__ = ("kwargs", "ordered", "return_exceptions")
+    __slots__ = ("kwargs", "ordered", "return_exceptions", "total")
 
     def __init__(
-        self, kwargs: dict[str, Any], *, ordered: bool = True, return_exceptions: bool = False
+        self,
+        kwargs: dict[str, Any],
+        *,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+        total: int | None = None,
     ) -> None:
         if not isinstance(kwargs, dict):
             raise InvalidError(f"kwargs= must be a dict of keyword arguments, got {kwargs!r}")
         self.kwargs = kwargs
         self.ordered = ordered
         self.return_exceptions = return_exceptions
+        #: Number of inputs, None when only their end will tell.
+        self.total = total
 
 
 class _Map:
@@ -47,6 +55,7 @@ class _Map:
         self.state = MapState(binding, ordered=options.ordered, retain=retain)
         self.waiter = MapWaiter(self.state)
         self.lock = allocate_lock()  # guards the state when a thread pulls
+        self.shown = output.active
         self.binding.channel.register(self.state.number, self.waiter)
 
     def send(self, due: list[tuple[bytes, int | None]]) -> None:
@@ -60,6 +69,8 @@ class _Map:
             BaseException: a user's exception at its turn, unless exceptions are returned.
         """
         state = self.state
+        if self.shown is not None:
+            self._show(self.shown)
         while state.results:
             ok, value = state.results.popleft()
             state.yielded += 1
@@ -69,7 +80,15 @@ class _Map:
                 raise value
             yield value
 
+    def _show(self, shown: output.Output) -> None:
+        state = self.state
+        total = state.pulled if state.exhausted else self.options.total
+        shown.on_map(state.number, self.binding.name, state.sent - state.in_flight, total)
+
     def close(self) -> None:
+        if self.shown is not None:
+            self._show(self.shown)
+            self.shown.on_map_end(self.state.number)
         channel = self.binding.channel
         channel.unregister(self.state.number)
         if not self.state.finished and not channel.closed and self.waiter.error is None:
@@ -78,16 +97,15 @@ class _Map:
         self.state.release()
 
 
-def run_map(
-    binding: Binding, inputs: Iterator[Any], options: MapOptions, *, sized: bool
-) -> Iterator[Any]:
+def run_map(binding: Binding, inputs: Iterator[Any], options: MapOptions) -> Iterator[Any]:
     """Yield the results of a map.
 
     Args:
         inputs: one tuple of arguments each.
-        sized: they come from a list, a range or the like, so that pulling one never blocks.
+        options: a known `total` also says that pulling an input never blocks, because they
+            come from a list, a range or the like.
     """
-    pull = _pull_inline if sized else _pull_in_thread
+    pull = _pull_in_thread if options.total is None else _pull_inline
     return pull(binding, inputs, options)
 
 

@@ -8,7 +8,10 @@ a log line is shown even while the program computes or sleeps.
 from __future__ import annotations
 
 import os
+import select
 import sys
+
+from _thread import allocate_lock, start_new_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,8 +40,18 @@ class Output:
         else:  # replaced by something that takes text, as in a notebook
             target.write(data.decode("utf-8", "replace"))
 
-    def on_map(self, name: str, done: int, total: int | None) -> None:
-        """Hear how far a map is."""
+    def on_map(self, call: int, name: str, done: int, total: int | None) -> None:
+        """Hear how far a map is.
+
+        Args:
+            call: number of the map, to tell several of one function apart.
+            name: its function.
+            done: inputs whose results are here.
+            total: inputs in all, None while that is not known.
+        """
+
+    def on_map_end(self, call: int) -> None:
+        """Hear that a map is over: finished, failed or given up."""
 
 
 active: Output | None = None
@@ -74,35 +87,46 @@ def enable_output() -> EnabledOutput:
 
 
 class LogPump:
-    """Reads a channel while no other thread does."""
+    """Reads a channel while no other thread does.
 
+    A bare thread: importing `threading` would cost more than all else that a short run does.
+    """
+
+    #: A program that is over sooner needs no pump.
+    DELAY_S = 0.05
     #: How long a frame may lie unread by the thread that waits for it.
     PATIENCE_S = 0.01
 
     def __init__(self, channel: Channel) -> None:
-        import threading
-
         self._channel = channel
-        self._stop = threading.Event()
         self._wake, self._wake_end = os.pipe()
-        self._thread = threading.Thread(target=self._run, name="volant-logs", daemon=True)
-        self._thread.start()
+        self._ended = allocate_lock()
+        self._ended.acquire()
+        start_new_thread(self._run, ())
 
     def _run(self) -> None:
-        import select
-
-        while not self._stop.is_set() and not self._channel.closed:
-            poll = select.poll()
-            poll.register(self._channel.fileno(), select.POLLIN)
-            poll.register(self._wake, select.POLLIN)
-            poll.poll()
-            if not self._stop.wait(self.PATIENCE_S):
+        try:
+            if self._stopped_within(self.DELAY_S):
+                return
+            while not self._channel.closed:
+                poll = select.poll()
+                poll.register(self._channel.fileno(), select.POLLIN)
+                poll.register(self._wake, select.POLLIN)
+                poll.poll()
+                if self._stopped_within(self.PATIENCE_S):
+                    return
                 self._channel.pump()
+        finally:
+            self._ended.release()
+
+    def _stopped_within(self, delay_s: float) -> bool:
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        return bool(poll.poll(delay_s * 1000))
 
     def stop(self) -> None:
         """End the thread."""
-        self._stop.set()
         os.write(self._wake_end, b"x")
-        self._thread.join()
+        self._ended.acquire()
         os.close(self._wake)
         os.close(self._wake_end)
