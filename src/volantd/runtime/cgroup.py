@@ -123,7 +123,23 @@ class Cgroup:
         return int(_read(f"{self.directories['memory']}/memory.max_usage_in_bytes") or 0)
 
     def remove(self) -> bool:
-        """Remove the empty group; False while something is still in it."""
+        """End what is still in here and remove the group; may take a while, so not on a loop.
+
+        Returns:
+            False when something in it does not end; the end of the run removes it then.
+        """
+        for attempt in range(REMOVE_ATTEMPTS):
+            if self._remove_empty():
+                return True
+            if attempt:
+                time.sleep(REMOVE_PAUSE_S)
+            try:
+                self.kill()
+            except OSError:
+                continue  # gone while we looked
+        return False
+
+    def _remove_empty(self) -> bool:
         gone = True
         for path in self.directories.values():
             try:
@@ -275,7 +291,7 @@ def remove_run(run_id: str, *, sysfs: str = SYSFS) -> None:
 
 
 def _own_paths(path: str) -> dict[str, str]:
-    """controller -> own path in its hierarchy ("" is version 2)."""
+    """Controller -> own path in its hierarchy ("" is version 2)."""
     found = {}
     for line in _read(path).splitlines():
         _, controllers, own = line.split(":", 2)

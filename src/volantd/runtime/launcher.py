@@ -21,9 +21,9 @@ if __name__ == "__main__":
 
 import _signal
 import _socket
+import contextlib
 import json
 import select
-
 from array import array
 
 from volant.runner import linux
@@ -250,10 +250,8 @@ class Launcher:
     def _end_everything(self, wake_read: int) -> None:
         for _ in range(LAST_WAIT_ROUNDS):
             for pid in {*self.zygotes, *self.helpers, *linux_children()} - set(self.removing):
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, _signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             try:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
@@ -279,10 +277,8 @@ def linux_children() -> list[int]:
 
 
 def _drain(fd: int) -> None:
-    try:
+    with contextlib.suppress(BlockingIOError):
         os.read(fd, 4096)
-    except BlockingIOError:
-        pass
 
 
 def _become_ordinary() -> None:

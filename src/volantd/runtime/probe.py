@@ -14,7 +14,6 @@ import os
 import sys
 import tempfile
 import time
-
 from dataclasses import asdict, dataclass
 
 from volant.runner import linux, seccomp
@@ -142,8 +141,7 @@ def _try_container(state_dir: str) -> str:
     with tempfile.TemporaryDirectory(dir=state_dir, prefix="probe-") as root:
         for name in ("lower", "upper", "work", "merged", "proc"):
             os.mkdir(os.path.join(root, name))
-        inner = _in_child(_try_mounts, root)
-    return inner
+        return _in_child(_try_mounts, root)
 
 
 def _try_mounts(root: str) -> str:

@@ -227,7 +227,7 @@ def _mount_devices(target: str, *, own_nodes: bool) -> None:
         path = f"{target}/{name}"
         if own_nodes:
             os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
-            os.chmod(path, 0o666)
+            os.chmod(path, 0o666)  # noqa: S103  # as on any host: these nodes are for all
         else:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
             _bind(f"/dev/{name}", path, linux.MOUNT_ATTR_NOSUID)
@@ -275,4 +275,6 @@ def _execute(
         os.execve(python, arguments, env)
     except OSError as error:
         where = "in its container" if request["rung"] == "container" else "here"
-        raise OSError(error.errno, f"cannot start Python {where}: {error.strerror}", python) from None
+        raise OSError(
+            error.errno, f"cannot start Python {where}: {error.strerror}", python
+        ) from None

@@ -32,8 +32,14 @@ ETC_BOUND = ("alternatives", "ssl/certs")
 #: The same for names that carry a version.
 ETC_PREFIXES = ("java-", "python3.", "R", "ImageMagick-")
 
-PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-GROUP = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"
+#: The only users and groups there are.
+USERS = """root:x:0:0:root:/root:/bin/sh
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+"""
+GROUPS = """root:x:0:
+tty:x:5:
+nogroup:x:65534:
+"""
 
 #: Where programs look for programs; links on a merged host, else trees of their own.
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -50,9 +56,10 @@ DEVICE_LINKS = {
 SKELETON = (
     ("etc", 0o755), ("root", 0o755), ("tmp", 0o1777), ("var", 0o755), ("var/tmp", 0o1777),
     ("var/lib", 0o755), ("var/log", 0o755), ("var/cache", 0o755), ("run", 0o755), ("mnt", 0o755),
-    ("proc", 0o555), ("sys", 0o555), ("sys/devices", 0o755), ("sys/devices/system", 0o755),
+    ("proc", 0o555), ("sys", 0o755), ("sys/devices", 0o755), ("sys/devices/system", 0o755),
     ("dev", 0o755), ("opt", 0o755), ("srv", 0o755), ("home", 0o755), (".volant", 0o755),
-    (".volant/base", 0o755), (".volant/lower", 0o755), (".volant/scratch", 0o700), (".volant/new", 0o755),
+    (".volant/base", 0o755), (".volant/lower", 0o755), (".volant/scratch", 0o700),
+    (".volant/new", 0o755),
     (".volant/sdk", 0o755), (".volant/sdk/volant", 0o755), (".volant/sdk/cloudpickle", 0o755),
 )  # fmt: skip
 
@@ -76,8 +83,8 @@ def build_base(base_dir: str, etc: str = "/etc") -> None:
     for name in allowed_names(etc):
         os.makedirs(os.path.dirname(os.path.join(target, name)), 0o755, exist_ok=True)
         _copy(os.path.join(etc, name), os.path.join(target, name), etc)
-    _write(os.path.join(target, "passwd"), PASSWD.encode())
-    _write(os.path.join(target, "group"), GROUP.encode())
+    _write(os.path.join(target, "passwd"), USERS.encode())
+    _write(os.path.join(target, "group"), GROUPS.encode())
     if not os.path.exists(os.path.join(target, "hosts")):
         _write(os.path.join(target, "hosts"), b"127.0.0.1\tlocalhost\n")
 
@@ -108,8 +115,9 @@ def refresh_base(base_dir: str, etc: str = "/etc") -> None:
 
 
 def _copy(source: str, target: str, etc: str) -> None:
-    """Copy a file, a link or a directory; links out of /etc that containers cannot follow
-    (into /run, say) become what they point to.
+    """Copy a file, a link or a directory.
+
+    Links that containers could not follow (into /run, say) become what they point to.
     """
     try:
         info = os.lstat(source)

@@ -1,0 +1,437 @@
+"""Zygotes and containers as the agent sees them: asyncio objects over raw sockets.
+
+    Zygote.prepare(...) -> imports done        Zygote.fork(...) -> ForkedContainer
+
+Owns the agent's ends of a zygote's control connection, and of a container's sockets and pipes
+until `fork` hands them over. It uses `add_reader` and `add_writer` only, so any event loop will
+do, and nothing in it blocks. Both rungs look the same from here. What zygotes and containers
+send is hostile: malformed input ends that zygote, never the agent.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from volant.runner import control
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from volantd.runtime.cgroup import Cgroup
+    from volantd.runtime.client import Launcher
+
+#: Largest read from a zygote at once.
+READ_BYTES = 1 << 16
+#: Bytes of a child's complaint that are kept.
+COMPLAINT_BYTES_MAX = 4096
+#: Names of threads that are kept of an import that left some.
+THREAD_NAMES_MAX = 100
+#: Fork to "isolated"; a machine that is far too busy is given this long.
+FORK_TIMEOUT_S = 30.0
+
+Value = TypeVar("Value")
+
+
+class RuntimeFailedError(Exception):
+    """The launcher, a zygote or a container could not be started, or died on the way."""
+
+
+class PrepareFailedError(Exception):
+    """The user's import raised; `fault` is the encoded exception (see `volant.wire.faults`)."""
+
+    def __init__(self, fault: bytes) -> None:
+        super().__init__("importing the user's module failed")
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZygoteSpec:
+    """What a zygote is made of; nothing in it belongs to one app.
+
+    Attributes:
+        rung: "container" or "process".
+        python: the interpreter, by a path that lies in one of `trees`.
+        trees: directories shown to containers, read-only as far as the host is concerned.
+        sdk_dir: the directory that contains the package `volant`.
+        cloudpickle_dir: the package directory of cloudpickle.
+        env: the whole environment of the interpreter.
+        block_network: no network but its own loopback.
+        cgroup: where the zygote itself goes, or None.
+    """
+
+    rung: str
+    python: str
+    trees: tuple[str, ...]
+    sdk_dir: str
+    cloudpickle_dir: str
+    env: dict[str, str] = field(default_factory=dict)
+    block_network: bool = False
+    cgroup: Cgroup | None = None
+
+
+def _checked(value: Any, kind: type[Value]) -> Value:
+    """What a zygote sent, if it is of the type that the protocol says."""
+    if not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+class ForkedContainer:
+    """A fully isolated process that waits for START on its channel.
+
+    Attributes:
+        container_id: as given.
+        pid: its pid on the host.
+        channel: our end of the channel (non-blocking stream socket); the caller's to close.
+        sdk: our end of the SDK channel (non-blocking); the caller's to close.
+        stdout_fd, stderr_fd: read ends (non-blocking); the caller's to close.
+        exited: the wait status, once it has exited.
+    """
+
+    def __init__(self, container_id: str, ends: _Ends, exited: asyncio.Future[int]) -> None:
+        self.container_id = container_id
+        self.pid = 0
+        self.channel = ends.channel
+        self.sdk = ends.sdk
+        self.stdout_fd = ends.stdout_fd
+        self.stderr_fd = ends.stderr_fd
+        self.exited = exited
+        self._pidfd = -1
+        self._scratch = ""
+
+    def kill(self, signal_number: int = signal.SIGKILL) -> None:
+        """Send a signal; nothing happens when it has exited."""
+        if self.exited.done() or self._pidfd < 0:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal_number)
+
+    def _identify(self, pid: int) -> None:
+        self.pid = pid
+        with contextlib.suppress(OSError):
+            self._pidfd = os.pidfd_open(pid)
+
+    def _forget(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+class _Ends:
+    """The sockets and pipes of one container: ours to keep, the child's to send."""
+
+    def __init__(self) -> None:
+        self.channel, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sdk, sdk = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.stdout_fd, stdout = os.pipe2(os.O_CLOEXEC)
+        self.stderr_fd, stderr = os.pipe2(os.O_CLOEXEC)
+        self.channel.setblocking(False)
+        self.sdk.setblocking(False)
+        os.set_blocking(self.stdout_fd, False)
+        os.set_blocking(self.stderr_fd, False)
+        self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.child_fds = [channel.detach(), sdk.detach(), stdout, stderr]
+
+    def close_ours(self) -> None:
+        self.channel.close()
+        self.sdk.close()
+        os.close(self.stdout_fd)
+        os.close(self.stderr_fd)
+
+
+def _explained(container_id: str, error: OSError) -> RuntimeFailedError:
+    if isinstance(error, TimeoutError):
+        text = f"container {container_id} was not ready within {FORK_TIMEOUT_S:g} s"
+        return RuntimeFailedError(text)
+    return RuntimeFailedError(f"container {container_id}: {error}")
+
+
+class Zygote:
+    """One zygote. Made by `Launcher.spawn_zygote`.
+
+    Attributes:
+        pid: on the host.
+        log_fd: read end of what the zygote itself prints (import output); the caller's to close.
+        exited: its wait status, once it has exited. All its containers are dead then.
+        source_root: where its sources lie, as its containers see it.
+    """
+
+    def __init__(
+        self, launcher: Launcher, zygote_id: str, spec: ZygoteSpec, sock: socket.socket, log_fd: int
+    ) -> None:
+        self.zygote_id = zygote_id
+        self.spec = spec
+        self.pid = 0
+        self.log_fd = log_fd
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.state_dir = launcher.state_dir(zygote_id)
+        is_container = spec.rung == "container"
+        self.source_root = "/root" if is_container else os.path.join(self.state_dir, "root")
+        self._launcher = launcher
+        self._socket = sock
+        self._loop = asyncio.get_running_loop()
+        self._parser = control.Parser()
+        self._outgoing: deque[tuple[memoryview, list[int]]] = deque()
+        self._prepared: asyncio.Future[dict[str, Any]] | None = None
+        self._forking: dict[str, asyncio.Future[int]] = {}
+        self._containers: dict[str, ForkedContainer] = {}
+        self._closed = False
+        self._loop.add_reader(sock, self._on_readable)
+
+    # -- verbs
+
+    async def prepare(
+        self,
+        files: Sequence[tuple[str, int, bytes]],
+        entry: dict[str, Any] | None,
+        env: dict[str, str],
+        *,
+        timeout_s: float,
+    ) -> dict[str, Any]:
+        """Write sources, set the environment, import the user's module.
+
+        Returns:
+            `import_us` and `threads` (names of threads that the import left; none is good).
+
+        Raises:
+            PrepareFailedError: the import raised.
+            RuntimeFailedError: the zygote died or `timeout_s` passed (it is killed then).
+        """
+        assert self._prepared is None, "one prepare at a time"
+        self._check_alive()
+        self._prepared = self._loop.create_future()
+        fields = {"files": [list(file) for file in files], "entry": entry, "env": env}
+        self._send(control.pack(control.PREPARE, fields), [])
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._prepared
+        except TimeoutError:
+            self.kill()
+            text = f"importing the user's module took longer than {timeout_s:g} s"
+            raise RuntimeFailedError(text) from None
+        finally:
+            self._prepared = None
+
+    async def fork(
+        self,
+        container_id: str,
+        *,
+        hostname: str,
+        limits: dict[str, int] | None = None,
+        cgroup: Cgroup | None = None,
+    ) -> ForkedContainer:
+        """Start a container; returns when it is isolated and in its cgroup.
+
+        Args:
+            container_id: a file name; unique within this zygote.
+            hostname: at most 64 bytes.
+            limits: any of `files`, `file_size_bytes`, `memory_bytes` (address space),
+                `processes`.
+            cgroup: limited already; the caller removes it after the exit.
+
+        Raises:
+            RuntimeFailedError: with what the child said.
+        """
+        self._check_alive()
+        assert container_id not in self._containers, f"{container_id} is already there"
+        ends = _Ends()
+        container = ForkedContainer(container_id, ends, self._loop.create_future())
+        self._containers[container_id] = container
+        started: asyncio.Future[int] = self._loop.create_future()
+        self._forking[container_id] = started
+        fields = {"id": container_id, "hostname": hostname, "limits": limits or {}}
+        self._send(control.pack(control.FORK, fields, control.FORK_FDS), ends.child_fds)
+        self._loop.add_reader(ends.channel, self._on_hello, container, started)
+        try:
+            async with asyncio.timeout(FORK_TIMEOUT_S):
+                container._identify(await started)
+            if cgroup is not None:
+                cgroup.add(container.pid)
+        except BaseException as error:
+            self._loop.remove_reader(ends.channel)
+            container.kill()
+            ends.close_ours()
+            if isinstance(error, OSError):  # TimeoutError is one too
+                raise _explained(container_id, error) from error
+            raise
+        finally:
+            self._forking.pop(container_id, None)
+        return container
+
+    def kill(self) -> None:
+        """Kill the zygote and with it all its containers; `exited` tells when that is done."""
+        self._launcher._request({"op": "kill", "id": self.zygote_id})
+
+    # -- outgoing
+
+    def _send(self, data: bytes, fds: list[int]) -> None:
+        self._outgoing.append((memoryview(data), fds))
+        if len(self._outgoing) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._outgoing:
+            view, fds = self._outgoing[0]
+            try:
+                if fds:
+                    rights = array.array("i", fds)
+                    done = self._socket.sendmsg(
+                        [view], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+                    )
+                else:
+                    done = self._socket.send(view)
+            except BlockingIOError:
+                self._loop.add_writer(self._socket, self._flush)
+                return
+            except OSError:
+                self._lose()
+                return
+            for fd in fds:
+                os.close(fd)
+            self._outgoing.popleft()
+            if done < len(view):
+                self._outgoing.appendleft((view[done:], []))
+        self._loop.remove_writer(self._socket)
+
+    # -- incoming
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._socket.recv(READ_BYTES)
+            messages = self._parser.feed(data)
+        except BlockingIOError:
+            return
+        except (OSError, control.ControlError):
+            self._lose()
+            return
+        if not data:
+            self._lose()
+            return
+        for kind, fields in messages:
+            try:
+                self._on_message(kind, fields)
+            except (KeyError, TypeError, ValueError):
+                self._lose()  # well formed, but not what this protocol says
+                return
+
+    def _on_message(self, kind: int, fields: dict[str, Any]) -> None:
+        if kind in {control.READY, control.PREPARE_FAILED}:
+            if self._prepared is not None and not self._prepared.done():
+                self._on_prepared(self._prepared, kind, fields)
+        elif kind == control.FORKED:
+            self._note_scratch(fields["id"], fields["scratch"])
+        elif kind == control.FORK_FAILED:
+            self._fail_fork(fields["id"], str(fields["reason"])[:COMPLAINT_BYTES_MAX])
+            container = self._containers.pop(fields["id"], None)
+            if container is not None:
+                self._end_container(container, signal.SIGKILL)
+        elif kind == control.EXITED:
+            self._on_exited(fields["id"], _checked(fields["status"], int) & 0xFFFF)
+
+    def _on_prepared(
+        self, prepared: asyncio.Future[dict[str, Any]], kind: int, fields: dict[str, Any]
+    ) -> None:
+        if kind == control.PREPARE_FAILED:
+            prepared.set_exception(PrepareFailedError(_checked(fields["fault"], bytes)))
+            return
+        names = [str(name)[:100] for name in _checked(fields["threads"], list)[:THREAD_NAMES_MAX]]
+        import_us = _checked(fields["import_us"], int)
+        prepared.set_result({"import_us": import_us, "threads": names})
+
+    def _on_hello(self, container: ForkedContainer, started: asyncio.Future[int]) -> None:
+        """First word of a child: H (with its pid, from the kernel) or E and a text."""
+        try:
+            space = socket.CMSG_SPACE(12)
+            data, ancillary, _, _ = container.channel.recvmsg(1, space)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, ancillary = b"", []
+        self._loop.remove_reader(container.channel)
+        if started.done():
+            return
+        if data == b"H":
+            for level, kind, raw in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                    container.channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+                    started.set_result(int.from_bytes(raw[:4], sys.byteorder))
+                    return
+        text = "it died before it was isolated"
+        if data == b"E":
+            with contextlib.suppress(OSError):
+                raw_text = container.channel.recv(COMPLAINT_BYTES_MAX)
+                text = raw_text.decode("utf-8", "replace")
+        error = RuntimeFailedError(f"container {container.container_id}: {text}")
+        started.set_exception(error)
+
+    def _note_scratch(self, container_id: str, scratch: str) -> None:
+        if "/" in _checked(scratch, str) or scratch in {"", ".", ".."}:
+            raise ValueError(scratch)
+        container = self._containers.get(container_id)
+        if container is not None:
+            container._scratch = scratch
+
+    def _fail_fork(self, container_id: str, reason: str) -> None:
+        started = self._forking.get(container_id)
+        if started is not None and not started.done():
+            error = RuntimeFailedError(f"container {container_id}: {reason}")
+            started.set_exception(error)
+
+    def _on_exited(self, container_id: str, status: int) -> None:
+        container = self._containers.pop(container_id, None)
+        if container is None:
+            return
+        started = self._forking.get(container_id)
+        if started is not None and not started.done():
+            self._on_hello(container, started)  # its last words may still wait there
+        self._fail_fork(container_id, f"it ended while starting (wait status {status})")
+        self._end_container(container, status)
+        if container._scratch:
+            self._launcher.remove(os.path.join(self.state_dir, "scratch", container._scratch))
+
+    def _end_container(self, container: ForkedContainer, status: int) -> None:
+        container._forget()
+        if not container.exited.done():
+            container.exited.set_result(status)
+
+    # -- the end
+
+    def _check_alive(self) -> None:
+        if self._closed:
+            raise RuntimeFailedError(f"zygote {self.zygote_id} is dead")
+
+    def _lose(self) -> None:
+        """The connection is of no further use: so is the zygote."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        for _, fds in self._outgoing:
+            for fd in fds:
+                os.close(fd)
+        self._outgoing.clear()
+        self.kill()
+
+    def _on_dead(self, status: int) -> None:
+        self._lose()
+        text = f"zygote {self.zygote_id} died (wait status {status})"
+        if self._prepared is not None and not self._prepared.done():
+            self._prepared.set_exception(RuntimeFailedError(text))
+        for container_id in list(self._forking):
+            self._fail_fork(container_id, text)
+        for container in list(self._containers.values()):
+            self._end_container(container, signal.SIGKILL)
+        self._containers.clear()
+        if not self.exited.done():
+            self.exited.set_result(status)
