@@ -89,13 +89,13 @@ def _has_room(state: State, pool: Pool, container: Container) -> bool:
 
 def _prefetch(state: State, pool: Pool, now: float, out: list[Command]) -> None:
     """Gives queued inputs to busy containers that are about to run dry."""
-    if pool.config.single_use or not pool.roomy or should_yield(state, pool, now):
+    if pool.config.single_use:
         return
     roomy = pool.roomy
     while pool.ring and roomy:
         container_id, container = next(iter(roomy.items()))
         del roomy[container_id]
-        if _has_room(state, pool, container):
+        if _has_room(state, pool, container) and not should_yield(state, container, now):
             send(state, pool, container, now, out)
 
 
@@ -113,7 +113,7 @@ def refill(state: State, container: Container, now: float, out: list[Command]) -
         state.arm(container, busy_deadline(state, container))
     if not pool.ring:
         pool.roomy[container.container_id] = container
-    elif not pool.config.single_use and not should_yield(state, pool, now):
+    elif not pool.config.single_use and not should_yield(state, container, now):
         while pool.ring and _has_room(state, pool, container):
             send(state, pool, container, now, out)
     watch(state, pool, now)
@@ -123,7 +123,7 @@ def place(state: State, container: Container, now: float, out: list[Command]) ->
     """Gives a free container work, lets it go for another pool, or leaves it idle."""
     pool = container.pool
     clear_stall(container)
-    if state.waiting and should_yield(state, pool, now):
+    if state.waiting and should_yield(state, container, now):
         stop(state, container, False, "another function needs the room", now, out)
         return
     if pool.ring:

@@ -329,6 +329,7 @@ class Pool:
         "estimate_s",
         "failed_at",
         "idle",
+        "passed",
         "pool_id",
         "queued_inputs",
         "ready",
@@ -366,6 +367,8 @@ class Pool:
         self.start_failures = 0
         self.failed_at = -INFINITY
         self.start_not_before = -INFINITY
+        #: Since when the pool waited that this one passed in the queue for room.
+        self.passed = -INFINITY
         #: Starts are hopeless until somebody submits again.
         self.broken = False
         self.timer_due = INFINITY

@@ -95,13 +95,15 @@ def serve_waiting(state: State, now: float, out: list[Command]) -> None:
     served = True
     while served and waiting:
         served = False
-        blocked = False
-        for pool in list(waiting):
+        head_since: float | None = None
+        for pool, since in list(waiting.items()):
             if starts_wanted(state, pool, now) <= 0:
                 del waiting[pool]
-            elif blocked and (pool.live or pool.config.single_use):
+            elif head_since is not None and (pool.live or pool.passed == head_since):
                 continue
             elif state.ledger.fits(pool.config.memory_bytes):
+                if head_since is not None:
+                    pool.passed = head_since
                 del waiting[pool]
                 _start(state, pool, now, out)
                 if starts_wanted(state, pool, now) > 0:
@@ -112,8 +114,8 @@ def serve_waiting(state: State, now: float, out: list[Command]) -> None:
                 del waiting[pool]
                 if not pool.live:
                     _fail_oversized(state, pool, out)
-            elif not blocked:
-                blocked = True
+            elif head_since is None:
+                head_since = since
                 _make_room(state, pool, now, out)
 
 
@@ -168,15 +170,16 @@ def _idle_since(container: Container) -> float:
     return container.idle_since
 
 
-def should_yield(state: State, pool: Pool, now: float) -> bool:
-    """Whether a container of the pool that is free now shall leave for the longest waiting pool."""
+def should_yield(state: State, container: Container, now: float) -> bool:
+    """Whether a container shall leave, once it is free, for the pool that waits longest."""
     if not state.waiting:
         return False
+    pool = container.pool
     head = next(iter(state.waiting))
     if head is pool:
         return False
     short_bytes, short_count = state.ledger.shortage(head.config.memory_bytes)
-    if short_bytes <= 0 and short_count <= 0:
+    if short_count <= 0 and (short_bytes <= 0 or not container.memory_bytes):
         return False
     if _is_starved(state, head, now):
         return True

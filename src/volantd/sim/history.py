@@ -1,0 +1,199 @@
+"""One history: draws a scenario from a seed, plays it to its end, and checks what is left.
+
+Disasters happen for a while; then times are calm, and everything that is alive must come to its
+end: clients have all outcomes, queues are empty, pools are at their minimum, nothing waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import count
+from random import Random
+from typing import TYPE_CHECKING
+
+from volantd.sim.clients import SimClient
+from volantd.sim.hub import SimHub
+from volantd.sim.scenario import PoolPlan, Scenario, draw, draw_config
+from volantd.sim.world import World, line_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: More events than any history needs: one that takes more never ends.
+STEPS_MAX = 200_000
+REPORT_LINES = 30
+
+
+class HistoryError(AssertionError):
+    """A history broke a rule; the message has the seed and the last events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a history was like."""
+
+    seed: int
+    steps: int
+    virtual_s: float
+    dispatches: int
+    starts: int
+    reclaims: int
+    outcomes: dict[str, int]
+    ends: dict[str, int]
+
+
+def run(seed: int, *, verbose: bool = False) -> Summary:
+    """Plays the history of a seed.
+
+    Raises:
+        HistoryError: something that must hold did not.
+    """
+    rng = Random(seed)
+    world = World(rng, verbose=verbose)
+    history = History(world, draw(rng))
+    try:
+        history.play()
+        return history.summary(seed)
+    except Exception as error:
+        lines = [line_of(*entry) for entry in list(world.trace)[-REPORT_LINES:]]
+        raise HistoryError(
+            f"seed {seed} failed after {world.steps} events: {str(error) or type(error).__name__}\n"
+            + "\n".join(lines)
+        ) from error
+
+
+class History:
+    """Hub, clients and disasters of one scenario."""
+
+    def __init__(self, world: World, scenario: Scenario) -> None:
+        self.world = world
+        self.scenario = scenario
+        numbers = count(1)
+        self._new_container_id = lambda: f"c{next(numbers)}"
+        self.hubs: list[SimHub] = []
+        self.hub = self._new_hub()
+        self.clients: list[SimClient] = []
+
+    def _new_hub(self) -> SimHub:
+        hub = SimHub(self.world, self.scenario, self._new_container_id)
+        self.hubs.append(hub)
+        return hub
+
+    def play(self) -> None:
+        """Plays the scenario until nothing happens any more, and checks the end."""
+        for number in range(self.scenario.calls):
+            self._plan_client(f"k{number}")
+        for _ in range(self.scenario.hub_crashes):
+            self._sometime(self._crash_hub)
+        for _ in range(self.scenario.reconfigures):
+            self._sometime(self._reconfigure)
+        self.world.after(self.scenario.chaos_s, self._calm_down)
+        while self.world.step():
+            assert self.world.steps < STEPS_MAX, "the history does not end"
+        self._check_end()
+
+    def _sometime(self, action: Callable[[], None]) -> None:
+        self.world.after(self.world.rng.random() * self.scenario.chaos_s, action)
+
+    def _plan_client(self, call_id: str) -> None:
+        rng = self.world.rng
+        plan = rng.choice(self.scenario.pools)
+        total = rng.choice((1, 1, rng.randint(1, self.scenario.inputs_max)))
+        client = SimClient(self, plan, call_id, total)
+        self.clients.append(client)
+        self._sometime(client.connect)
+        draw = rng.random()
+        if draw < 0.12:
+            self._sometime(client.cancel)
+        elif draw < 0.2:
+            self._sometime(client.vanish)
+        elif draw < 0.35:
+            self._sometime(lambda: self._reconnect(client))
+
+    def _reconnect(self, client: SimClient) -> None:
+        client.disconnect()
+        self.world.after(self.world.rng.random() * 0.2, client.connect)
+
+    # Disasters
+
+    def _crash_hub(self) -> None:
+        if not self.hub.alive:
+            return
+        self.hub.crash()
+        for client in self.clients:
+            if client.connected:
+                self._reconnect(client)
+        self.world.after(self.world.rng.random() * 0.1, self._start_hub)
+
+    def _start_hub(self) -> None:
+        self.hub = self._new_hub()
+
+    def _reconfigure(self) -> None:
+        rng = self.world.rng
+        plan = rng.choice(self.scenario.pools)
+        if not self.hub.alive:
+            return
+        draw_ = rng.random()
+        if draw_ < 0.4:
+            plan.config = replace(
+                draw_config(rng),
+                single_use=plan.config.single_use,
+                retries=plan.config.retries,
+                max_platform_retries=plan.config.max_platform_retries,
+            )
+            self.hub.update_pool(plan)
+        elif draw_ < 0.7:
+            self.hub.set_capacity(
+                rng.choice((300.0, 1000.0, 3000.0, float("inf"))),
+                rng.choice((1, 3, 10, float("inf"))),
+            )
+        elif self.hub.scheduler.has_pool(plan.pool_id):
+            self.hub.remove_pool(plan)
+            self.world.after(rng.random() * 0.3, lambda: self._add_pool(plan))
+
+    def _add_pool(self, plan: PoolPlan) -> None:
+        if self.hub.alive and not self.hub.scheduler.has_pool(plan.pool_id):
+            self.hub.add_pool(plan)
+
+    def _calm_down(self) -> None:
+        self.world.calm = True
+        self.world.log("calm")
+
+    # The end
+
+    def _check_end(self) -> None:
+        scheduler = self.hub.scheduler
+        scheduler.check_invariants()
+        for client in self.clients:
+            assert client.end is not None, f"{client.call_id} waits for {sorted(client.needed)}"
+        assert not scheduler.call_statistics(), "calls are left"
+        assert scheduler.next_wake() is None, "something waits for time"
+        for pool in scheduler.statistics():
+            config = scheduler.state.pools[pool.pool_id].config
+            left = pool.queued_inputs + pool.running_inputs + pool.delayed_inputs
+            assert not left, f"{pool} has inputs"
+            assert not pool.starting and not pool.stopping, f"{pool} is not at rest"
+            assert pool.idle == pool.ready <= config.min_containers, f"{pool} has too many"
+            excused = scheduler.state.pools[pool.pool_id].broken or pool.waits_for_room
+            oversized = config.memory_bytes > self.hub.judge.memory_bytes
+            if not excused and not oversized:
+                assert pool.idle == config.min_containers, f"{pool} has too few"
+
+    def summary(self, seed: int) -> Summary:
+        """Counts what happened."""
+        outcomes: dict[str, int] = {}
+        ends: dict[str, int] = {}
+        for client in self.clients:
+            ends[str(client.end)] = ends.get(str(client.end), 0) + 1
+            for outcome in client.outcomes.values():
+                outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        return Summary(
+            seed=seed,
+            steps=self.world.steps,
+            virtual_s=self.world.now,
+            dispatches=sum(hub.dispatches for hub in self.hubs),
+            starts=sum(hub.starts for hub in self.hubs),
+            reclaims=sum(hub.reclaims for hub in self.hubs),
+            outcomes=outcomes,
+            ends=ends,
+        )

@@ -1,0 +1,197 @@
+"""Watches a history from outside the core and asserts what must hold whatever happens.
+
+Keeps its own books from the commands and events that it sees: who holds which input, who was
+blamed for which death, what the machine has booked. Its rules are written down twice on purpose,
+here and in the core, and in different words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from volantd.core import Dispatch, ExitCause, FailInput, Fault, Loss
+
+if TYPE_CHECKING:
+    from volantd.core import PoolConfig
+    from volantd.sim.containers import Item
+    from volantd.sim.scenario import Scenario
+    from volantd.sim.world import World
+
+PREFETCH_BATCHES_MAX = 2
+STARTS_MAX = 8
+
+
+class Holding:
+    """What the hub must believe about one container."""
+
+    def __init__(self, pool_id: str, config: PoolConfig) -> None:
+        self.pool_id = pool_id
+        self.config = config
+        self.ready = False
+        self.stopped = False
+        self.served = 0
+        #: Inputs it was given and has not reported, in order, by batch.
+        self.batches: dict[int, list[Item]] = {}
+
+    def head(self) -> Item | None:
+        """The input that it runs, as far as the hub can know."""
+        for items in self.batches.values():
+            if items:
+                return items[0]
+        return None
+
+
+class Judge:
+    """Asserts the rules of one life of a hub, and counts what happened for the summary."""
+
+    def __init__(self, world: World, scenario: Scenario) -> None:
+        self.world = world
+        self.scenario = scenario
+        self.holdings: dict[str, Holding] = {}
+        self.holder: dict[Item, str] = {}
+        self.blamed: dict[Item, int] = {}
+        self.raised: dict[Item, int] = {}
+        self.settled: set[Item] = set()
+        #: The next index of a call that was never dispatched before.
+        self.fresh: dict[str, int] = {}
+        self.cancelled: set[str] = set()
+        #: Pools of which some container did not come up.
+        self.troubled: set[str] = set()
+        self._seen: dict[str, set[Item]] = {}
+        self.memory_bytes = scenario.memory_bytes
+        self.max_containers = scenario.max_containers
+
+    # Containers
+
+    def on_start(self, pool_id: str, config: PoolConfig, container_id: str) -> None:
+        """A start was commanded."""
+        assert container_id not in self.holdings, "a container's id was used twice"
+        self.holdings[container_id] = Holding(pool_id, config)
+        booked = sum(holding.config.memory_bytes for holding in self.holdings.values())
+        assert booked <= self.memory_bytes, "the machine's memory is over-committed"
+        assert len(self.holdings) <= self.max_containers, "the machine has too many containers"
+        peers = [
+            holding
+            for holding in self.holdings.values()
+            if holding.pool_id == pool_id and not holding.stopped
+        ]
+        assert len(peers) <= config.max_containers, "the pool has too many containers"
+        starting = sum(not holding.ready for holding in peers)
+        assert starting <= STARTS_MAX, "too many containers start at once"
+
+    def on_stop(self, container_id: str) -> None:
+        """A stop was commanded: what the container holds is no longer its own."""
+        holding = self.holdings.get(container_id)
+        if holding is not None:
+            holding.stopped = True
+            self._release(holding)
+
+    def on_gone(self, container_id: str, cause: ExitCause | None) -> None:
+        """The hub is about to learn that a container is gone."""
+        holding = self.holdings.pop(container_id, None)
+        if holding is None:
+            return
+        head = holding.head()
+        if head is not None and cause not in {None, ExitCause.STOPPED}:
+            self.blamed[head] = self.blamed.get(head, 0) + 1
+        self._release(holding)
+
+    def _release(self, holding: Holding) -> None:
+        for items in holding.batches.values():
+            for item in items:
+                del self.holder[item]
+        holding.batches = {}
+
+    # Inputs
+
+    def on_dispatch(self, command: Dispatch, items: list[Item]) -> None:
+        """A batch goes to a container."""
+        batch = command.batch
+        holding = self.holdings[command.container_id]
+        assert holding.ready and not holding.stopped, "dispatched to a container that is not ready"
+        assert batch.call_id not in self.cancelled, "dispatched an input of a cancelled call"
+        assert items == [(batch.call_id, batch.first_index + n) for n in range(batch.count)]
+        holding.served += batch.count
+        assert not holding.config.single_use or holding.served == 1, "single use, used twice"
+        assert len([b for b in holding.batches.values() if b]) <= PREFETCH_BATCHES_MAX
+        for item in items:
+            assert item not in self.holder, f"{item} runs twice at once"
+            assert item not in self.settled, f"{item} runs again after its outcome"
+            self.holder[item] = command.container_id
+            self._check_attempts(item, batch.attempt, batch.platform_attempt, len(items))
+        holding.batches[batch.batch_id] = list(items)
+
+    def _check_attempts(self, item: Item, attempt: int, deaths: int, count: int) -> None:
+        assert deaths == self.blamed.get(item, 0), f"{item} is blamed for {deaths} deaths"
+        assert attempt == self.raised.get(item, 0), f"{item} has failed {attempt} times"
+        if deaths or attempt:
+            assert count == 1, "an input that failed before takes neighbours along"
+        call_id, index = item
+        seen = self._seen.setdefault(call_id, set())
+        if index > self.fresh.get(call_id, -1):
+            self.fresh[call_id] = index
+        else:
+            assert item in seen, f"{item} starts after later inputs of its call"
+        seen.add(item)
+
+    def on_success(self, container_id: str, batch_id: int, count: int) -> list[Item]:
+        """Results arrive; returns whose they are, empty when they come late."""
+        items = self._batch(container_id, batch_id)
+        taken = items[:count]
+        del items[:count]
+        for item in taken:
+            del self.holder[item]
+        return taken
+
+    def on_failure(self, container_id: str, batch_id: int) -> Item | None:
+        """A user's exception arrives; returns whose it is, None when it comes late."""
+        taken = self.on_success(container_id, batch_id, 1)
+        return taken[0] if taken else None
+
+    def on_returned(self, container_id: str, batch_id: int, count: int) -> None:
+        """Unstarted inputs come back."""
+        items = self._batch(container_id, batch_id)
+        for item in items[len(items) - count :]:
+            del self.holder[item]
+        del items[len(items) - count :]
+
+    def _batch(self, container_id: str, batch_id: int) -> list[Item]:
+        holding = self.holdings.get(container_id)
+        return [] if holding is None else holding.batches.get(batch_id, [])
+
+    def on_verdict(self, item: Item, verdict: str, max_retries: int) -> None:
+        """The core said what to do about a user's exception."""
+        failures = self.raised[item] = self.raised.get(item, 0) + 1
+        wanted = "retry" if failures <= max_retries else "deliver"
+        assert verdict == wanted, f"the verdict about {item} is {verdict}, not {wanted}"
+        if verdict == "deliver":
+            self.settle(item)
+
+    def on_timeout_of(self, container_id: str) -> None:
+        """The container is stopped because its input takes too long."""
+        item = self.holdings[container_id].head()
+        assert item is not None, "an idle container timed out"
+        assert self.scenario.inputs[item].hung, f"{item} timed out and never hung"
+        self.raised[item] = self.raised.get(item, 0) + 1
+
+    def on_fail_input(self, command: FailInput, pool_id: str, config: PoolConfig) -> None:
+        """The core fails inputs by itself."""
+        assert command.call_id not in self.cancelled, "an input of a cancelled call fails"
+        oversized = config.memory_bytes > self.memory_bytes or self.max_containers < 1
+        for index in range(command.first_index, command.first_index + command.count):
+            item = (command.call_id, index)
+            if command.fault is Fault.LOST:
+                assert isinstance(command.detail, Loss)
+                assert command.detail.deaths == config.max_platform_retries + 1
+                assert self.blamed.get(item, 0) == command.detail.deaths, f"{item} is not lost"
+            elif command.fault is Fault.TIMEOUT:
+                assert self.raised.get(item, 0) == config.retries.max_retries, f"{item} has retries"
+            elif command.fault is Fault.START_FAILED:
+                trouble = oversized or pool_id in self.troubled
+                assert trouble, f"{item} failed for want of a container"
+            self.settle(item)
+
+    def settle(self, item: Item) -> None:
+        """The input has its outcome: the only one in this life of the hub."""
+        assert item not in self.settled, f"{item} has two outcomes"
+        self.settled.add(item)
