@@ -13,7 +13,6 @@ malformed with `ControlError`. Descriptors only ever travel from the agent to th
 from __future__ import annotations
 
 import _socket
-
 from _struct import Struct
 from array import array
 

@@ -20,7 +20,6 @@ import fcntl
 import os
 import resource
 import sys
-
 from _struct import pack
 
 from volant.runner import linux, seccomp

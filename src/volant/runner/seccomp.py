@@ -17,7 +17,6 @@ Source: https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
 from __future__ import annotations
 
 import os
-
 from _struct import pack
 
 TYPE_CHECKING = False

@@ -18,7 +18,6 @@ import gc
 import os
 import select
 import sys
-
 from time import perf_counter_ns
 
 from volant.runner import control, isolate, linux

@@ -27,10 +27,17 @@ _ANCILLARY_BYTES = CMSG_SPACE(FDS_PER_READ_MAX * 4)
 class FrameStream:
     """Frames over a connected socket, which it owns."""
 
-    __slots__ = ("fds", "reader", "sock")
+    __slots__ = ("_buffer", "fds", "reader", "sock")
 
-    def __init__(self, sock: _socket.socket) -> None:
+    def __init__(self, sock: _socket.socket, buffer: bytearray | None = None) -> None:
+        """Take over a socket.
+
+        Args:
+            buffer: what reads go through; streams of one thread may share it. A fresh block of
+                this size for every read would cost more than the read itself.
+        """
         self.sock = sock
+        self._buffer = memoryview(buffer if buffer is not None else bytearray(READ_BYTES))
         self.reader = FrameReader()
         self.fds: deque[int] = deque()
 
@@ -41,16 +48,16 @@ class FrameStream:
             BlockingIOError: with `MSG_DONTWAIT` when nothing is there.
             ValueError: when the peer breaks the framing.
         """
-        data, ancillary, _, _ = self.sock.recvmsg(READ_BYTES, _ANCILLARY_BYTES, flags)
+        size, ancillary, _, _ = self.sock.recvmsg_into([self._buffer], _ANCILLARY_BYTES, flags)
         if ancillary:
             for level, kind, raw in ancillary:
                 if level == SOL_SOCKET and kind == SCM_RIGHTS:
                     received = array("i")
                     received.frombytes(raw[: len(raw) - len(raw) % received.itemsize])
                     self.fds.extend(received)
-        if not data:
+        if not size:
             return None
-        return self.reader.feed(data)
+        return self.reader.feed(bytes(self._buffer[:size]))
 
     def receive_nowait(self) -> list[tuple[int, int, bytes]] | None:
         """`receive` that returns an empty list when nothing is there."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from _socket import SCM_RIGHTS, SOL_SOCKET
 
+from volant.wire.frames import READ_BYTES
 from volant.wire.stream import FrameStream
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Outgoing:
 
     def __init__(self) -> None:
         self._dirty: list[Peer] = []
+        #: What all peers read through: one at a time, on the hub's one thread.
+        self.buffer = bytearray(READ_BYTES)
 
     def mark(self, peer: Peer) -> None:
         """Note that a peer has something to send."""
@@ -71,7 +74,7 @@ class Peer:
         after_events: Callable[[], None],
     ) -> None:
         sock.setblocking(False)
-        self.stream = FrameStream(sock)
+        self.stream = FrameStream(sock, outgoing.buffer)
         self.fd = sock.fileno()
         self.closed = False
         self._loop = loop

@@ -1,0 +1,146 @@
+"""Picks a target by its name, and says what there is when nothing or too much fits."""
+
+from __future__ import annotations
+
+import os
+
+from volant.cli.failures import Refused, did_you_mean
+from volant.cli.target import Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from volant.sdk.app import App
+
+#: Candidates that a message lists.
+SHOWN_MAX = 20
+
+
+def pick(module: ModuleType, apps: list[App], label: str, name: str) -> Target:
+    """The target that `name` means in a module.
+
+    Args:
+        name: `function`, `app.function`, `app`, `Class.method`, or "" when it has to be guessed.
+
+    Raises:
+        Refused: with the candidates, and exit code 1.
+    """
+    if not apps:
+        raise Refused(
+            f"`{label}` has no app",
+            hint='a program has a `volant.App` at its top level: `app = volant.App("name")`',
+            exit_code=1,
+        )
+    found = _named(module, apps, label, name) if name else None
+    if found is not None:
+        return found
+    known = _names(module, apps)
+    if not known:
+        raise Refused(
+            f"`{label}` has no function to run",
+            hint="decorate one with `@app.function()` or `@app.local_entrypoint()`",
+            exit_code=1,
+        )
+    if name:
+        _refuse_classes(module, name)
+        guess = did_you_mean(name, known)
+        message = f"there is no function `{name}` in `{label}`"
+    else:
+        guess = ""
+        message = f"`{label}` has several functions and no single local entrypoint"
+    lines = [f"    volant run {label}::{one}" for one in known[:SHOWN_MAX]]
+    listed = "name one of them:\n" + "\n".join(lines)
+    raise Refused(message, hints=[guess, listed], exit_code=1)
+
+
+def _named(module: ModuleType, apps: list[App], label: str, name: str) -> Target | None:
+    from volant.sdk.app import App, LocalEntrypoint
+    from volant.sdk.function import Function
+
+    head, _, tail = name.partition(".")
+    value = getattr(module, head, None)
+    if isinstance(value, App):
+        if not tail:
+            return pick(module, [value], label, "")
+        apps, name = [value], tail
+    elif isinstance(value, LocalEntrypoint) and not tail:
+        return Target(value.app, label, value, None)
+    elif isinstance(value, Function) and not tail:
+        return Target(_app_with(value, apps), label, None, value)
+    for app in apps:
+        if name in app._entrypoints:
+            return Target(app, label, app._entrypoints[name], None)
+        if name in app._functions:
+            return Target(app, label, None, app._functions[name])
+    return None
+
+
+def _app_with(function: object, apps: list[App]) -> App:
+    for app in apps:
+        if any(one is function for one in app._functions.values()):
+            return app
+    raise Refused(
+        "the function's app is not in its module",
+        hint="import the app beside the function, or include it in one of the module's apps",
+        exit_code=1,
+    )
+
+
+def _names(module: ModuleType, apps: list[App]) -> list[str]:
+    """How each entrypoint and function can be named, entrypoints first."""
+    variables = {id(value): key for key, value in vars(module).items()}
+    names = []
+    for kind in ("_entrypoints", "_functions"):
+        for app in apps:
+            prefix = f"{variables[id(app)]}." if len(apps) > 1 else ""
+            names += [prefix + name for name in getattr(app, kind)]
+    return list(dict.fromkeys(names))
+
+
+def _refuse_classes(module: ModuleType, name: str) -> None:
+    if isinstance(getattr(module, name.partition(".")[0], None), type):
+        from volant.sdk.planned import unimplemented
+
+        raise unimplemented(f"`volant run` of a class (`{name}`)")
+
+
+def no_such_file(path: str) -> Refused:
+    """The error for a reference that is no file, which may well be a module."""
+    as_file = path.replace(".", os.sep) + ".py"
+    as_package = os.path.join(path.replace(".", os.sep), "__init__.py")
+    if os.path.isfile(as_file) or os.path.isfile(as_package) or _looks_like_module(path):
+        return Refused(
+            f"`{path}` is a module path, not a file", hint=f"`volant run -m {path}` runs a module"
+        )
+    if os.path.isdir(path):
+        return Refused(f"`{path}` is a directory", hint="name a Python file in it")
+    if os.path.isfile(path):
+        return Refused(f"`{path}` is not a Python source file", hint="its name must end in `.py`")
+    directory = os.path.dirname(path)
+    try:
+        near = [name for name in os.listdir(directory or ".") if name.endswith(".py")]
+    except OSError:
+        return Refused(f"there is no directory `{directory}`")
+    return Refused(
+        f"there is no file `{path}`",
+        hint=did_you_mean(path, [os.path.join(directory, name) for name in near]),
+    )
+
+
+def _looks_like_module(path: str) -> bool:
+    return (
+        "." in path
+        and not path.endswith(".py")
+        and not os.path.exists(path)
+        and all(part.isidentifier() for part in path.split("."))
+    )
+
+
+def no_such_module(name: str, missing: str) -> Refused:
+    """The error for `-m NAME` when `missing`, a part of it, is not found."""
+    path = name.replace(".", os.sep) + ".py"
+    return Refused(
+        f"there is no module `{missing}`",
+        hint=f"it is looked for in the working directory first, as in `{path}`",
+    )

@@ -1,0 +1,213 @@
+"""`volant run`: loads a program, picks what to run in it, runs it under its app.
+
+    words ─► options ─► load the file ─► pick the target ─► its arguments ─► app.run() ─► call it
+
+On the way of a plain run nothing is imported that it does not need: the parser is plain Python,
+and help, errors, options of entrypoints and the live region live in modules of their own.
+The user's code runs on the main thread.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from volant.cli.progress import Progress
+    from volant.cli.target import Target
+
+#: Option -> the attribute that it switches on.
+SWITCHES = {
+    "-q": "quiet", "--quiet": "quiet",
+    "-d": "detach", "--detach": "detach",
+    "-m": "module", "--module": "module",
+    "-i": "interactive", "--interactive": "interactive",
+    "--timings": "timings",
+    "-h": "help", "--help": "help",
+}  # fmt: skip
+#: Option -> the attribute that it gives a value.
+VALUES = {
+    "-n": "name", "--name": "name",
+    "-w": "write_result", "--write-result": "write_result",
+    "-e": "environment", "--env": "environment",
+}  # fmt: skip
+
+
+class RunOptions:
+    """The words of `volant run`: its own options, what to run, and the rest for that."""
+
+    def __init__(self) -> None:
+        self.quiet = self.detach = self.module = self.interactive = False
+        self.timings = self.help = False
+        self.name: str | None = None
+        self.write_result: str | None = None
+        self.environment: str | None = None
+        self.reference: str | None = None
+        self.rest: list[str] = []
+
+
+def parse(words: list[str]) -> RunOptions:
+    """Read the words behind `volant run`; those behind the reference are left alone.
+
+    Raises:
+        Refused: for an unknown option, or one without its value.
+    """
+    options = RunOptions()
+    waiting = list(reversed(words))
+    while waiting:
+        word = waiting.pop()
+        if word == "--" and waiting:
+            word = waiting.pop()
+        elif word.startswith("-") and word != "-":
+            _take_option(options, word, waiting)
+            continue
+        options.reference = word
+        options.rest = waiting[::-1]
+        break
+    return options
+
+
+def _take_option(options: RunOptions, word: str, waiting: list[str]) -> None:
+    name, equals, value = word.partition("=")
+    if not word.startswith("--") and len(word) > 2:  # -qd, -nNAME
+        name, value = word[:2], word[2:]
+        if name in SWITCHES:
+            waiting.append("-" + value)
+            value = ""
+        equals = value
+    if name in SWITCHES and not equals:
+        setattr(options, SWITCHES[name], True)
+    elif name in VALUES and (equals or waiting):
+        setattr(options, VALUES[name], value if equals else waiting.pop())
+    else:
+        from volant.cli.failures import refused_option
+
+        raise refused_option(name, known=[*SWITCHES, *VALUES], takes_value=name in VALUES)
+
+
+def run_command(words: list[str]) -> int:
+    """Serve `volant run`; returns the exit code."""
+    try:
+        return _run(parse(words))
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001  # what user code raises is shown here
+        from volant.cli.failures import report
+
+        return report(error)
+
+
+def _run(options: RunOptions) -> int:
+    if options.reference is None or options.interactive or options.environment is not None:
+        from volant.cli.run_help import without_target
+
+        return without_target(options)
+    from volant.cli import target
+
+    chosen = target.find(options.reference, as_module=options.module)
+    given = _arguments(chosen, options)
+    if given is None:
+        return 0
+    result = _call_under_app(chosen, options, *given)
+    if options.write_result is not None:
+        _write(options.write_result, result)
+    elif chosen.function is not None and result is not None:
+        print(result)
+    return 0
+
+
+def _arguments(
+    chosen: Target, options: RunOptions
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """The arguments of the call, or None when help was asked for and given."""
+    words = options.rest
+    sys.argv[:] = [chosen.label, *words]
+    if options.help:
+        words = ["--help", *words]
+    if not words and chosen.needs_no_arguments:
+        return (), {}
+    from volant.cli import parameters
+
+    parsed = parameters.parse(chosen, words)
+    if parsed is None:
+        from volant.cli.run_help import print_target
+
+        print_target(chosen)
+    return parsed
+
+
+def _call_under_app(
+    chosen: Target, options: RunOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    from volant.sdk import output
+
+    progress: Progress | None = None
+    if options.quiet or not sys.stderr.isatty():
+        output.active = output.Output()
+    else:
+        from volant.cli.progress import Progress
+
+        output.active = progress = Progress(chosen.app.name or chosen.label)
+    try:
+        with chosen.app.run(name=options.name, detach=options.detach) as app:
+            app_id = app.app_id
+            if progress is not None:
+                progress.app_runs()
+            try:
+                result = _call(chosen, args, kwargs)
+            finally:
+                if options.timings:
+                    from volant.cli.timings import print_timings
+
+                    print_timings(app_id)
+    finally:
+        if progress is not None:
+            progress.stop()
+    if options.detach and not options.quiet:
+        print(f"app {app_id} was left to finish: `volant app logs {app_id}`", file=sys.stderr)
+    return result
+
+
+def _call(chosen: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    function = chosen.function
+    if function is None:
+        returned = chosen.raw(*args, **kwargs)
+        return _awaited(returned) if hasattr(returned, "__await__") else returned
+    if not function.is_generator:
+        return function.remote(*args, **kwargs)
+    for value in function.remote_gen(*args, **kwargs):
+        print(value, flush=True)
+    return None
+
+
+def _awaited(awaitable: Any) -> Any:
+    import asyncio
+
+    async def wait() -> Any:
+        return await awaitable
+
+    return asyncio.run(wait())
+
+
+def _write(path: str, result: object) -> None:
+    """Write a result to a file, text as UTF-8.
+
+    Raises:
+        Refused: for anything but str and bytes, or a file that cannot be written.
+    """
+    from volant.cli.failures import Refused
+
+    if not isinstance(result, (str, bytes)):
+        raise Refused(
+            f"the result is of type {type(result).__name__}, and `--write-result` writes "
+            "str or bytes only",
+            hint="return text or bytes, such as `json.dumps(result)`",
+            exit_code=1,
+        )
+    try:
+        with open(path, "wb") as file:
+            file.write(result.encode() if isinstance(result, str) else result)
+    except OSError as error:
+        raise Refused(f"cannot write the result to {path}: {error.strerror}") from error

@@ -1,0 +1,147 @@
+"""What `volant run REF` runs: loads the file or module of a reference and picks from its apps.
+
+    file.py          the single local entrypoint, else the single function
+    file.py::name    that function or entrypoint; also file.py::app.name, file.py::Class.method
+    -m pkg.mod       the same, imported by name; `-` is a script from standard input
+
+A file is loaded under its stem as module name, which is also its name in a container, so that
+pickles of its classes mean the same on both sides.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from volant.runner.loading import import_module, load_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+    from volant.sdk.app import App, LocalEntrypoint
+    from volant.sdk.function import Function
+
+#: Bits of code.co_flags.
+_VARARGS, _KEYWORDS = 0x04, 0x08
+
+
+class Target:
+    """What to run: a local entrypoint, or a function of an app."""
+
+    def __init__(
+        self, app: App, label: str, entrypoint: LocalEntrypoint | None,
+        function: Function[..., Any, Any] | None,
+    ) -> None:  # fmt: skip
+        self.app = app
+        #: the reference without `::name`, as the user wrote it
+        self.label = label
+        self.entrypoint = entrypoint
+        self.function = function
+
+    @property
+    def name(self) -> str:
+        """Its name in the app."""
+        found = self.entrypoint or self.function
+        assert found is not None
+        return found.name
+
+    @property
+    def raw(self) -> Callable[..., Any]:
+        """The plain Python function."""
+        found = self.entrypoint.raw if self.entrypoint else self.function and self.function._raw
+        assert found is not None
+        return found
+
+    @property
+    def needs_no_arguments(self) -> bool:
+        """True when it can be called with nothing; found without the price of `inspect`."""
+        code = getattr(self.raw, "__code__", None)
+        if code is None or code.co_flags & _KEYWORDS or hasattr(self.raw, "__wrapped__"):
+            return False
+        positional = code.co_argcount == len(getattr(self.raw, "__defaults__", None) or ())
+        keywords = getattr(self.raw, "__kwdefaults__", None) or ()
+        return positional and code.co_kwonlyargcount == len(keywords)
+
+
+def find(reference: str, *, as_module: bool) -> Target:
+    """Load what a reference names and pick the target.
+
+    Raises:
+        Refused: when nothing can be loaded or nothing, or too much, fits.
+        BaseException: whatever loading the user's code raises.
+    """
+    label, _, name = reference.partition("::")
+    if as_module:
+        module = _load_module(label)
+    elif label == "-":
+        from volant.cli.stdin_script import load_stdin
+
+        module = load_stdin()
+    else:
+        module = _load_path(label)
+    if as_module:
+        label = f"-m {label}"
+    apps = _apps_of(module)
+    only = None if name else _only_one(apps, label)
+    if only is not None:
+        return only
+    from volant.cli.candidates import pick
+
+    return pick(module, apps, label, name)
+
+
+def _load_module(name: str) -> ModuleType:
+    if name.endswith(".py") or "/" in name:
+        from volant.cli.failures import Refused
+
+        raise Refused(f"`{name}` is a file, `-m` takes a module", hint=f"`volant run {name}`")
+    sys.path.insert(0, os.getcwd())
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # an import inside the user's code
+        from volant.cli.candidates import no_such_module
+
+        raise no_such_module(name, error.name) from None
+
+
+def _load_path(path: str) -> ModuleType:
+    if not path.endswith(".py") or not os.path.isfile(path):
+        from volant.cli.candidates import no_such_file
+
+        raise no_such_file(path)
+    path = os.path.abspath(path)
+    sys.path.insert(0, os.path.dirname(path))
+    return load_file(module_name_of(path), path)
+
+
+def module_name_of(path: str) -> str:
+    """The name under which a script is loaded: its stem, unless that means another module."""
+    stem = os.path.basename(path)[:-3].replace(".", "_")
+    if stem in sys.modules or stem in sys.stdlib_module_names:
+        return f"volant_script_{stem}"
+    return stem
+
+
+def _apps_of(module: ModuleType) -> list[App]:
+    from volant.sdk.app import App
+
+    found = [value for value in vars(module).values() if isinstance(value, App)]
+    return list(dict.fromkeys(found))
+
+
+def _only_one(apps: list[App], label: str) -> Target | None:
+    """The single entrypoint, else the single function, of these apps."""
+    entrypoints = [(app, one) for app in apps for one in app._entrypoints.values()]
+    if len(entrypoints) == 1:
+        [(app, entrypoint)] = entrypoints
+        return Target(app, label, entrypoint, None)
+    functions = {id(one): (app, one) for app in apps for one in app._functions.values()}
+    if not entrypoints and len(functions) == 1:
+        [(app, function)] = functions.values()
+        return Target(app, label, None, function)
+    return None

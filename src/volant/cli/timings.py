@@ -1,0 +1,54 @@
+"""`volant run --timings`: where the time of an app's calls went, as a small table."""
+
+from __future__ import annotations
+
+import sys
+
+from volant.channel import current
+
+#: Stamp -> what a person calls the phase that ends with it. In the order of an input's life.
+PHASES = {
+    "accepted_ns": "accepted",
+    "queued_ns": "queued",
+    "wanted_ns": "container wanted",
+    "forked_ns": "forked",
+    "imported_ns": "imported",
+    "first_line_ns": "first line",
+    "finished_ns": "finished",
+    "delivered_ns": "delivered",
+}
+
+
+def print_timings(app_id: str | None) -> None:
+    """Ask the hub for the phases of an app's inputs and show them on standard error."""
+    calls = current.channel().request("app_timings", app_id=app_id)["calls"]
+    for line in lines(calls):
+        print(line, file=sys.stderr)
+
+
+def lines(calls: list[dict[str, int]]) -> list[str]:
+    """The table: for every phase how many inputs had it, and its median and longest time.
+
+    A phase lasts from the stamp before it to its own; those that did not happen have stamp 0.
+    """
+    if not calls:
+        return ["no calls were made"]
+    durations: dict[str, list[int]] = {name: [] for name in PHASES.values()}
+    totals = []
+    for call in calls:
+        stamps = sorted((call[key], name) for key, name in PHASES.items() if call[key])
+        for (before, _), (stamp, name) in zip(stamps, stamps[1:], strict=False):
+            durations[name].append(stamp - before)
+        totals.append(stamps[-1][0] - stamps[0][0])
+    rows = [_row(name, taken) for name, taken in durations.items() if taken]
+    header = f"{'phase':<18}{'inputs':>8}{'median ms':>12}{'longest ms':>12}"
+    return [header, *rows, "-" * len(header), _row("total", totals)]
+
+
+def _row(name: str, taken: list[int]) -> str:
+    median = sorted(taken)[len(taken) // 2]
+    return f"{name:<18}{len(taken):>8,}{_ms(median):>12}{_ms(max(taken)):>12}"
+
+
+def _ms(duration_ns: int) -> str:
+    return f"{duration_ns / 1e6:,.3f}"
