@@ -119,6 +119,11 @@ class Channel:
         self._followers: dict[Waiter, LockType] = {}
         self._pid = os.getpid()
 
+    @property
+    def waiting_count(self) -> int:
+        """Calls and requests whose answer is not here yet."""
+        return len(self._waiters)
+
     # -- sending
 
     def next_number(self) -> int:

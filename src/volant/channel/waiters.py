@@ -38,7 +38,7 @@ def decode_item(
     if kind == frames.FAULT:
         from volant.wire.faults import decode_fault
 
-        return False, decode_fault(payload, where="container", local_path=local_path)
+        return False, decode_fault(payload, local_path=local_path)
     try:
         return True, loads(kind, payload, fd)
     except Exception as error:  # noqa: BLE001  # unpickling runs user code

@@ -71,7 +71,11 @@ class Execute:
         if isinstance(exc, SystemExit):
             import traceback
 
-            traceback.print_exception(type(exc), exc, exc.__traceback__, file=sys.stderr)
+            # Our own frames (this one and `_call`) are no news to the user.
+            tb = exc.__traceback__
+            while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
+                tb = tb.tb_next
+            traceback.print_exception(type(exc), exc, tb, file=sys.stderr)
         out.add_fault(exc)
 
 

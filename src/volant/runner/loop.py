@@ -151,7 +151,7 @@ class Runner:
 
     def fault(self, exc: BaseException) -> bytes:
         """Encode an exception of user code, without our own frames."""
-        return encode_fault(exc, skip_under=_OUR_FILES)
+        return encode_fault(exc, skip_under=_OUR_FILES, where=self.container_id)
 
     # -- what the hub says in between
 

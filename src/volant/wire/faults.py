@@ -33,14 +33,17 @@ def platform_fault(error: str, message: str, hint: str | None = None) -> bytes:
     return values.encode({"error": error, "message": message, "hint": hint})
 
 
-def encode_fault(exc: BaseException, *, skip_under: str | None = None) -> bytes:
+def encode_fault(
+    exc: BaseException, *, skip_under: str | None = None, where: str | None = None
+) -> bytes:
     """Encode an exception with its chain and frames.
 
     Args:
         exc: as caught, with its traceback.
         skip_under: frames of files below this directory (our own) are left out.
+        where: id of the container, shown as the first remote frame.
     """
-    return values.encode(_describe(exc, skip_under, CHAIN_MAX))
+    return values.encode({**_describe(exc, skip_under, CHAIN_MAX), "where": where})
 
 
 def _describe(exc: BaseException, skip_under: str | None, depth: int) -> dict[str, object]:
@@ -72,12 +75,35 @@ def _pickle_or_none(exc: BaseException) -> bytes | None:
     """The pickle of an exception, or None when it cannot make the round trip."""
     from volant.wire.payloads import dumps_by_value, loads_plain
 
-    try:
-        data = dumps_by_value(exc)
-        again = loads_plain(data)
-    except Exception:  # pickling runs user code (__reduce__, __init__)
-        return None
-    return data if type(again) is type(exc) else None
+    # The second form is for classes whose __init__ does not take what `args` holds.
+    for form in (exc, _Bare(exc)):
+        try:
+            data = dumps_by_value(form)
+            again = loads_plain(data)
+        except Exception:  # pickling runs user code (__reduce__, __init__)
+            continue
+        if type(again) is type(exc):
+            return data
+    return None
+
+
+class _Bare:
+    """Pickles an exception by its parts, without calling its `__init__`."""
+
+    def __init__(self, exc: BaseException) -> None:
+        self.exc = exc
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _from_parts, (type(self.exc), self.exc.args, self.exc.__dict__)
+
+
+def _from_parts(
+    kind: type[BaseException], args: tuple[object, ...], attributes: dict[str, object]
+) -> BaseException:
+    exc = kind.__new__(kind, *args)
+    exc.args = args
+    exc.__dict__.update(attributes)
+    return exc
 
 
 def _frames(tb: TracebackType | None, skip_under: str | None) -> list[list[object]]:
@@ -106,13 +132,12 @@ def _format(exc: BaseException, skip_under: str | None) -> str:
 
 
 def decode_fault(
-    data: bytes, *, where: str = "", local_path: Callable[[str], str | None] | None = None
+    data: bytes, *, local_path: Callable[[str], str | None] | None = None
 ) -> BaseException:
     """Rebuild the exception of a fault, its traceback made of the remote frames.
 
     Args:
         data: what `encode_fault` or `platform_fault` made.
-        where: the container's id, shown as the first remote frame.
         local_path: maps a path in the container to the same file here, or None.
 
     Returns:
@@ -120,6 +145,7 @@ def decode_fault(
     """
     try:
         fields = values.decode_map(data)
+        where = str(fields.get("where") or "")
         return _rebuild(fields, where, local_path, CHAIN_MAX)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         from volant import errors
