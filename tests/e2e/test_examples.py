@@ -91,7 +91,7 @@ def test_token_statistics_measures_real_files(volant_home: Path) -> None:
     assert files == FILES_COUNT
     assert tokens > lines > files
     assert re.search(r"^NAME +[\d,]+ +\d+\.\d%$", run.stdout, re.MULTILINE)
-    assert re.search(r"s in containers: [\d,]+ files/s$", run.stdout, re.MULTILINE)
+    assert re.search(r"s of work in containers: [\d,]+ files/s$", run.stdout, re.MULTILINE)
 
 
 @pytest.mark.slow
