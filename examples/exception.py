@@ -9,7 +9,7 @@
       ...
       File "examples/exception.py", line 30, in parse
         raise BadRow(f"row {number}: {text!r} is no number") from error
-    BadRow: row 2: 'thirty' is no number
+    exception.BadRow: row 2: 'thirty' is no number
 
 and the exit code is 1.
 """
