@@ -51,17 +51,16 @@ def starts_wanted(state: State, pool: Pool, now: float) -> int:
 
 def scale(state: State, pool: Pool, now: float, out: list[Command]) -> None:
     """Starts the containers that the pool wants now, as far as there is room."""
+    if state.waiting:
+        if starts_wanted(state, pool, now) > 0:
+            state.waiting.setdefault(pool, now)
+        serve_waiting(state, now, out)
+        return
     config = pool.config
     live = pool.starting + pool.ready
     if not pool.ring and live >= config.min_containers and not config.buffer_containers:
         return
     wanted = starts_wanted(state, pool, now)
-    if wanted <= 0:
-        return
-    if state.waiting:
-        state.waiting.setdefault(pool, now)
-        serve_waiting(state, now, out)
-        return
     memory_bytes = pool.config.memory_bytes
     for _ in range(wanted):
         if not state.ledger.fits(memory_bytes):
@@ -88,15 +87,16 @@ def _start(state: State, pool: Pool, now: float, out: list[Command]) -> None:
 def serve_waiting(state: State, now: float, out: list[Command]) -> None:
     """Gives free room to the waiting pools, one container each in turn, longest waiting first.
 
-    A pool that has no container may pass those before it, which lack room, once; so a large request
-    at the head does not keep the others from working.
+    Pools with inputs come before those that fill up their minimum, and among them those without a
+    container. Such a pool may pass those before it, which lack room, once; so a large request at
+    the head does not keep the others from working.
     """
     waiting = state.waiting
     served = True
     while served and waiting:
         served = False
         head_since: float | None = None
-        for pool, since in list(waiting.items()):
+        for pool, since in sorted(waiting.items(), key=_urgency):
             if starts_wanted(state, pool, now) <= 0:
                 del waiting[pool]
             elif head_since is not None and (pool.live or pool.passed == head_since):
@@ -166,6 +166,14 @@ def _make_room(state: State, head: Pool, now: float, out: list[Command]) -> None
             stop(state, container, False, "another function needs the room", now, out)
 
 
+def _urgency(waiting: tuple[Pool, float]) -> int:
+    """Sorts waiting pools: inputs and no container; inputs; just below the minimum."""
+    pool, _ = waiting
+    if not pool.queued_inputs:
+        return 2
+    return 1 if pool.live else 0
+
+
 def _idle_since(container: Container) -> float:
     return container.idle_since
 
@@ -175,8 +183,8 @@ def should_yield(state: State, container: Container, now: float) -> bool:
     if not state.waiting:
         return False
     pool = container.pool
-    head = next(iter(state.waiting))
-    if head is pool:
+    head, _ = min(state.waiting.items(), key=_urgency)
+    if head is pool or not head.queued_inputs:
         return False
     short_bytes, short_count = state.ledger.shortage(head.config.memory_bytes)
     if short_count <= 0 and (short_bytes <= 0 or not container.memory_bytes):

@@ -128,6 +128,7 @@ class Scheduler:
                 take_back(state, container, out)
                 stop(state, container, True, "its app was stopped", now, out)
         fail_waiting(state, pool, Fault.STOPPED, None, out)
+        serve_waiting(state, now, out)
         return out
 
     # Calls

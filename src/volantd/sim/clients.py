@@ -51,9 +51,9 @@ class SimClient:
         self.connected = True
         self.to_hub = Link(self.world)
         self.to_client = Link(self.world)
-        self.history.hub.clients[self.call_id] = self
         hub = self.history.hub
-        self._send(lambda: hub.on_open(self, self.call_id, self.plan.pool_id))
+        link = self.to_client
+        self._send(lambda: hub.on_open(self, link, self.call_id, self.plan.pool_id))
         needed = sorted(self.needed)
         while needed:
             size = self.world.rng.randint(1, self.chunk_max)

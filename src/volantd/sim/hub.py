@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from volantd.sim.clients import SimClient
     from volantd.sim.scenario import PoolPlan, Scenario
-    from volantd.sim.world import World
+    from volantd.sim.world import Link, World
 
 
 class SimHub:
@@ -47,7 +47,10 @@ class SimHub:
         self.scheduler = Scheduler(new_container_id)
         self.plans: dict[str, PoolPlan] = {}
         self.containers: dict[str, SimContainer] = {}
-        self.clients: dict[str, SimClient] = {}
+        #: Who called, and the connection that it opened the call on.
+        self.clients: dict[str, tuple[SimClient, Link]] = {}
+        #: What was sent on the present connection of a call.
+        self.told: dict[str, set[int]] = {}
         self.outcomes: dict[str, dict[int, str]] = {}
         self.dispatches = 0
         self.starts = 0
@@ -96,13 +99,14 @@ class SimHub:
 
     # Clients
 
-    def on_open(self, client: SimClient, call_id: str, pool_id: str) -> None:
+    def on_open(self, client: SimClient, link: Link, call_id: str, pool_id: str) -> None:
         """A client begins a call, or comes back to it."""
-        self.clients[call_id] = client
+        self.clients[call_id] = client, link
+        self.told[call_id] = set()
         try:
             self._do(self.scheduler.open_call(call_id, pool_id, self.world.now))
         except UnknownIdError:
-            client.to_client.send(client.on_refused)
+            link.send(client.on_refused)
             return
         self.outcomes.setdefault(call_id, {})
 
@@ -125,8 +129,8 @@ class SimHub:
     def on_cancel(self, call_id: str, terminate: bool) -> None:
         """The client wants no more of the call; one that asks again missed the answer."""
         if call_id in self.judge.cancelled:
-            client = self.clients[call_id]
-            client.to_client.send(client.on_cancelled)
+            client, link = self.clients[call_id]
+            link.send(client.on_cancelled)
         elif call_id in self.outcomes:
             self._do(self.scheduler.cancel_call(call_id, terminate, self.world.now))
 
@@ -138,8 +142,10 @@ class SimHub:
         self._do(self.scheduler.forget_call(call_id, self.world.now))
 
     def _tell(self, call_id: str, index: int, outcome: str) -> None:
-        client = self.clients[call_id]
-        client.to_client.send(lambda: client.on_outcome(index, outcome))
+        client, link = self.clients[call_id]
+        if index not in self.told[call_id]:
+            self.told[call_id].add(index)
+            link.send(lambda: client.on_outcome(index, outcome))
 
     def _settle(self, item: Item, outcome: str) -> None:
         call_id, index = item
@@ -252,8 +258,8 @@ class SimHub:
             case CallCancelled(call_id):
                 self.world.log("cancelled", call_id)
                 self.judge.cancelled.add(call_id)
-                client = self.clients[call_id]
-                client.to_client.send(client.on_cancelled)
+                client, link = self.clients[call_id]
+                link.send(client.on_cancelled)
             case CallFinished(call_id):
                 self.world.log("finished", call_id)
 
