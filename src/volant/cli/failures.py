@@ -1,9 +1,9 @@
 """How the command tells what went wrong, and which exit code that is.
 
-    Refused               error: ... / hint: ...            2, or its own
-    Ctrl-C                Interrupted                       130
-    the service failed    error: ... / hint: ...            3
-    the user's exception  its traceback without our frames  1
+Refused               error: ... / hint: ...            2, or its own
+Ctrl-C                Interrupted                       130
+the service failed    error: ... / hint: ...            3
+the user's exception  its traceback without our frames  1
 """
 
 from __future__ import annotations
@@ -198,4 +198,4 @@ def _explain_relative_import(error: BaseException) -> None:
     notes = getattr(error, "__notes__", [])
     hint = "hint: a file that is part of a package runs by its module path: `volant run -m pkg.mod`"
     if hint not in notes:
-        error.__notes__ = [*notes, hint]  # type: ignore[attr-defined]  # Python 3.11 has it
+        vars(error)["__notes__"] = [*notes, hint]

@@ -106,10 +106,7 @@ def _option(parameter: inspect.Parameter) -> Option:
     annotation = parameter.annotation
     if annotation is _MISSING:
         default = parameter.default
-        if default is _MISSING or default is None:
-            annotation = str
-        else:
-            annotation = type(default)
+        annotation = str if default is _MISSING or default is None else type(default)
     made = _converter(_without_none(annotation))
     if made is None:
         text = inspect.formatannotation(annotation)
@@ -221,9 +218,7 @@ def _unknown(name: str, options: Options) -> Refused:
     from volant.cli.run import SWITCHES, VALUES
 
     known = [*options.by_flag, *options.by_no_flag, "--help"]
-    moved = (
-        f"`{name}` of `volant run` goes before the file" if name in {*SWITCHES, *VALUES} else ""
-    )
+    moved = f"`{name}` of `volant run` goes before the file" if name in {*SWITCHES, *VALUES} else ""
     return Refused(
         f"there is no option `{name}`",
         hints=[did_you_mean(name, known), moved or f"it has {', '.join(known)}"],

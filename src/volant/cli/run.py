@@ -9,6 +9,7 @@ The user's code runs on the main thread.
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -106,10 +107,15 @@ def _run(options: RunOptions) -> int:
         return without_target(options)
     from volant.cli import target
 
+    sys.argv[:] = [options.reference.partition("::")[0], *options.rest]
     chosen = target.find(options.reference, as_module=options.module)
     given = _arguments(chosen, options)
     if given is None:
         return 0
+    if options.write_result is not None and chosen.function and chosen.function.is_generator:
+        from volant.cli.failures import Refused
+
+        raise Refused(f"`{chosen.name}` yields many values, and `--write-result` writes one")
     result = _call_under_app(chosen, options, *given)
     if options.write_result is not None:
         _write(options.write_result, result)
@@ -122,10 +128,7 @@ def _arguments(
     chosen: Target, options: RunOptions
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """The arguments of the call, or None when help was asked for and given."""
-    words = options.rest
-    sys.argv[:] = [chosen.label, *words]
-    if options.help:
-        words = ["--help", *words]
+    words = ["--help"] if options.help else options.rest
     if not words and chosen.needs_no_arguments:
         return (), {}
     from volant.cli import parameters
@@ -144,12 +147,12 @@ def _call_under_app(
     from volant.sdk import output
 
     progress: Progress | None = None
-    if options.quiet or not sys.stderr.isatty():
-        output.active = output.Output()
-    else:
+    if not options.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from volant.cli.progress import Progress
 
         output.active = progress = Progress(chosen.app.name or chosen.label)
+    else:
+        output.active = output.Output()
     try:
         with chosen.app.run(name=options.name, detach=options.detach) as app:
             app_id = app.app_id
@@ -166,7 +169,7 @@ def _call_under_app(
         if progress is not None:
             progress.stop()
     if options.detach and not options.quiet:
-        print(f"app {app_id} was left to finish: `volant app logs {app_id}`", file=sys.stderr)
+        print(f"detached app {app_id}; `volant app logs {app_id}` shows it", file=sys.stderr)
     return result
 
 

@@ -61,9 +61,11 @@ class Target:
         code = getattr(self.raw, "__code__", None)
         if code is None or code.co_flags & _KEYWORDS or hasattr(self.raw, "__wrapped__"):
             return False
-        positional = code.co_argcount == len(getattr(self.raw, "__defaults__", None) or ())
-        keywords = getattr(self.raw, "__kwdefaults__", None) or ()
-        return positional and code.co_kwonlyargcount == len(keywords)
+        defaults_count = len(getattr(self.raw, "__defaults__", None) or ())
+        keyword_defaults_count = len(getattr(self.raw, "__kwdefaults__", None) or ())
+        return bool(
+            code.co_argcount == defaults_count and code.co_kwonlyargcount == keyword_defaults_count
+        )
 
 
 def find(reference: str, *, as_module: bool) -> Target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 from volant.channel import current
 
@@ -29,15 +30,17 @@ def print_timings(app_id: str | None) -> None:
 def lines(calls: list[dict[str, int]]) -> list[str]:
     """The table: for every phase how many inputs had it, and its median and longest time.
 
-    A phase lasts from the stamp before it to its own; those that did not happen have stamp 0.
+    A phase lasts from the stamp before it to its own. Those that did not happen have stamp 0, and
+    those of a container that was there already lie before the input was accepted.
     """
     if not calls:
         return ["no calls were made"]
     durations: dict[str, list[int]] = {name: [] for name in PHASES.values()}
     totals = []
     for call in calls:
-        stamps = sorted((call[key], name) for key, name in PHASES.items() if call[key])
-        for (before, _), (stamp, name) in zip(stamps, stamps[1:], strict=False):
+        accepted = call["accepted_ns"]
+        stamps = sorted((call[key], name) for key, name in PHASES.items() if call[key] >= accepted)
+        for (before, _), (stamp, name) in pairwise(stamps):
             durations[name].append(stamp - before)
         totals.append(stamps[-1][0] - stamps[0][0])
     rows = [_row(name, taken) for name, taken in durations.items() if taken]

@@ -1,0 +1,63 @@
+"""`volant container`: the containers of this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from volant.cli.commands import hub, show
+from volant.cli.commands.logs import log_options, print_logs
+from volant.cli.commands.root import Group
+from volant.cli.failures import Refused
+
+if TYPE_CHECKING:
+    from volant.channel.channel import Channel
+
+
+@click.group(cls=Group)
+def group() -> None:
+    """Containers that run on this machine."""
+
+
+@group.command("list", epilog="\b\nExample:\n  volant container list --json")
+@show.json_option
+def list_containers(as_json: bool) -> None:
+    """List containers, the newest last."""
+    reply = hub.ask("container_list")
+    found = reply["containers"] if reply else []
+    found.sort(key=lambda container: float(container["started_at"]))
+    if as_json:
+        show.print_json(found)
+        return
+    rows = [
+        {**one, "memory": show.memory(one["memory_bytes"]), "started": show.age(one["started_at"])}
+        for one in found
+    ]
+    columns = ("container_id", "app_id", "function", "state", "rung", "pid", "memory",
+               "inputs_done", "started")  # fmt: skip
+    empty = "no containers" if reply else "no containers: the server is not running"
+    show.print_table(rows, columns, empty)
+
+
+@group.command("stop", epilog="\b\nExample:\n  volant container stop ta-01h2xcejqtf2nbrexx3vqjhp41")
+@click.argument("container")
+def stop_container(container: str) -> None:
+    """Stop CONTAINER; the inputs it works on run again elsewhere."""
+    reply = hub.ask("container_stop", container=container)
+    if reply is None:
+        raise Refused(f"there is no container `{container}`: the server is not running")
+    click.echo(f"stopped {reply['container_id']}")
+
+
+@group.command("logs", epilog="\b\nExample:\n  volant container logs ta-01h2… --follow")
+@click.argument("container")
+@log_options
+def container_logs(container: str, tail: int, follow: bool, as_json: bool) -> None:
+    """Show what CONTAINER printed."""
+    print_logs("container", container, tail=tail, follow=follow, as_json=as_json, goes_on=_runs)
+
+
+def _runs(channel: Channel, container_id: str) -> bool:
+    rows = channel.request("container_list")["containers"]
+    return any(row["container_id"] == container_id for row in rows)

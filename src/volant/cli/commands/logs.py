@@ -1,0 +1,69 @@
+"""What containers printed, for `app logs` and `container logs`: as bytes, or as JSON lines."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from volant.cli.commands import hub, show
+from volant.cli.failures import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Entries shown when nobody says how many.
+TAIL_DEFAULT = 100
+
+_KEYS = ("time", "app_id", "container_id", "function", "stream")
+
+
+def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of every command that shows logs."""
+    for option in (
+        show.json_option,
+        click.option(
+            "-n", "--tail", type=click.IntRange(min=0), default=TAIL_DEFAULT, show_default=True,
+            metavar="N", help="Show the last N entries.",
+        ),
+        click.option("-f", "--follow", is_flag=True, help="Go on as more comes, until Ctrl-C."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def print_logs(
+    noun: str, wanted: str, *, tail: int, follow: bool, as_json: bool, goes_on: Callable[..., bool]
+) -> None:
+    """Show the logs of one app or container.
+
+    Args:
+        noun: `app` or `container`.
+        goes_on: called with the channel and the reply's id, says whether more may come.
+    """
+    channel = hub.open_channel()
+    if channel is None:
+        raise Refused(f"there is no {noun} `{wanted}`: the server is not running")
+    fields: dict[str, object] = {noun: wanted, "tail": tail, "follow": follow}
+    reply = channel.request(f"{noun}_logs", **fields)
+    for entry in reply["entries"]:
+        _print_entry(entry, as_json=as_json)
+    if follow:
+        try:
+            for event in hub.events(channel, "log", lambda: goes_on(channel, reply[f"{noun}_id"])):
+                _print_entry(event, as_json=as_json)
+        except KeyboardInterrupt:
+            pass  # how one stops following
+    channel.close()
+
+
+def _print_entry(entry: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        fields = {key: entry[key] for key in _KEYS if key in entry}
+        show.print_json_line({**fields, "text": entry["data"]})
+        return
+    target = sys.stderr if entry["stream"] == "stderr" else sys.stdout
+    target.flush()
+    target.buffer.write(entry["data"])
+    target.flush()

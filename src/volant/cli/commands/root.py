@@ -1,0 +1,131 @@
+"""`volant` itself: its commands by name, what is close to a misspelt one, and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from volant.cli import failures
+from volant.errors import Error
+from volant.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Command -> its line in the list. Each noun is `volant.cli.commands.<noun>`, imported on use.
+COMMANDS = {
+    "run": "Run a program's entrypoint or one of its functions.",
+    "app": "Apps: list, stop, logs.",
+    "container": "Containers: list, logs, stop.",
+    "server": "The daemon of this machine: start, stop, status, logs.",
+    "config": "Settings, and where each comes from.",
+}
+
+
+class Group(click.Group):
+    """A group that names what is close to an unknown command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            known = self.list_commands(ctx)
+            raise failures.Refused(
+                f"there is no command `{ctx.command_path} {name}`",
+                hint=failures.did_you_mean(name, known) or f"it has {', '.join(known)}",
+            )
+        return super().resolve_command(ctx, args)
+
+
+class Root(Group):
+    """The top group, whose commands are modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        if cmd_name == "run":
+            return _run
+        module = importlib.import_module(f"volant.cli.commands.{cmd_name}")
+        command: click.Command = module.group
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+EXAMPLES = """\b
+Examples:
+  volant run hello.py
+  volant app list
+  volant server status --json
+"""
+
+
+@click.group(
+    cls=Root,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXAMPLES,
+    invoke_without_command=True,
+)
+@click.version_option(VERSION, message="volant %(version)s")
+@click.pass_context
+def root(ctx: click.Context) -> None:
+    """Run Python functions in isolated containers on machines you own."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@click.command("run", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def _run(words: tuple[str, ...]) -> int:
+    """Run a program's entrypoint or one of its functions."""
+    from volant.cli.run import run_command
+
+    return run_command(list(words))
+
+
+def dispatch(words: Sequence[str]) -> int:
+    """Serve a command line other than `volant run`; returns the exit code."""
+    try:
+        code = root.main(list(words), prog_name="volant", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        hints = _hints(error)
+        failures.print_error(_message(error), hints)
+        return failures.USAGE
+    except failures.Refused as error:
+        failures.print_error(str(error), error.hints)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return failures.report(KeyboardInterrupt())
+    except BrokenPipeError:
+        failures.silence_stdout()
+        return failures.BROKEN_PIPE
+    except Error as error:
+        return failures.report_error(error)
+    return int(code or 0)
+
+
+def _message(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption):
+        return f"there is no option `{error.option_name}`"
+    text = error.format_message().rstrip(".").replace("'", "`")
+    return text[:1].lower() + text[1:]
+
+
+def _hints(error: click.ClickException) -> list[str]:
+    ctx = getattr(error, "ctx", None)
+    hints = []
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        hints.append(failures.did_you_mean(error.option_name, error.possibilities))
+    if ctx is not None:
+        hints.append(f"`{ctx.command_path} --help` shows how it is used")
+    return [hint for hint in hints if hint]

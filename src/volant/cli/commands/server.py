@@ -1,0 +1,158 @@
+"""`volant server`: the daemon of this machine, which other commands start on first use."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from volant import config
+from volant.channel import daemon
+from volant.cli import failures
+from volant.cli.commands import hub, show
+from volant.cli.commands.root import Group
+from volant.errors import ConnectionError, TimeoutError
+from volant.wire import frames, values
+from volant.wire.stream import FrameStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+#: How long a daemon may take to end its containers and itself.
+STOP_WITHIN_S = 60.0
+TAIL_DEFAULT = 100
+#: Between two looks at a log that is followed.
+FOLLOW_PERIOD_S = 0.2
+
+
+@click.group(cls=Group)
+def group() -> None:
+    """The daemon of this machine; other commands start it on first use."""
+
+
+@group.command("start", epilog="\b\nExample:\n  volant server start")
+def start() -> None:
+    """Start the daemon unless it runs, and wait until it listens."""
+    home = config.load().home
+    pid = hub.pid_of_daemon(home)
+    if pid is not None:
+        click.echo(f"already running, pid {pid}")
+        return
+    daemon.connect_or_start(home).close()
+    click.echo(f"started, pid {hub.pid_of_daemon(home)}")
+
+
+@group.command("stop", epilog="\b\nExample:\n  volant server stop")
+def stop() -> None:
+    """Stop the daemon with all apps and containers, and wait until it is gone."""
+    home = config.load().home
+    pid = hub.pid_of_daemon(home)
+    sock = None if pid is None else daemon.connect(home)
+    if pid is None or sock is None:
+        click.echo("not running")
+        return
+    stream = FrameStream(sock)
+    # Without a greeting: a daemon of any version understands this.
+    request = values.encode({"id": 1, "op": "server_stop", "reason": "volant server stop"})
+    stream.send(frames.control(frames.REQUEST, request))
+    gone = hub.wait_until_gone(pid, STOP_WITHIN_S)
+    stream.close()
+    if not gone:
+        raise TimeoutError(
+            f"the daemon, pid {pid}, has not ended within {STOP_WITHIN_S:g} s",
+            hint=f"`kill -9 {pid}` ends it; what it leaves behind is removed at the next start",
+        )
+    click.echo(f"stopped, pid {pid}")
+
+
+@group.command("status", epilog="\b\nExample:\n  volant server status --json")
+@show.json_option
+def status(as_json: bool) -> int:
+    """Show what the daemon is and does; exit code 3 when it is not running."""
+    found = hub.ask("server_status")
+    if as_json:
+        show.print_json({"running": found is not None, **_without_id(found or {})})
+    elif found is None:
+        click.echo("not running")
+    else:
+        show.print_fields({
+            "running": f"pid {found['pid']}, version {found['version']}",
+            "home": found["home"],
+            "up": show.duration(found["uptime_s"]),
+            "isolation": found["rung"],
+            "cgroups": found["cgroup"],
+            "apps": found["apps"],
+            "containers": found["containers"],
+            "zygotes": found["zygotes"],
+            "stops when idle for": show.duration(found["idle_timeout_s"]),
+        })  # fmt: skip
+        for reason in found["reasons"]:
+            click.echo(f"note: {reason}")
+    return 0 if found is not None else failures.SERVICE
+
+
+def _without_id(reply: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in reply.items() if key != "id"}
+
+
+@group.command("logs", epilog="\b\nExample:\n  volant server logs --tail 20 --follow")
+@click.option("-f", "--follow", is_flag=True, help="Go on as more comes, until Ctrl-C.")
+@click.option(
+    "-n", "--tail", type=click.IntRange(min=0), default=TAIL_DEFAULT, show_default=True,
+    metavar="N", help="Show the last N lines.",
+)  # fmt: skip
+@show.json_option
+def logs(follow: bool, tail: int, as_json: bool) -> None:
+    """Show the daemon's own log, also of one that no longer runs."""
+    path = os.path.join(config.load().home, daemon.LOG_NAME)
+    try:
+        file = open(path, "rb")  # noqa: SIM115  # closed below
+    except FileNotFoundError:
+        print("no log: the server has not run yet", file=sys.stderr)
+        return
+    except OSError as error:
+        raise ConnectionError(f"cannot read {path}: {error.strerror}") from error
+    with file:
+        lines = file.read().splitlines(keepends=True)
+        for line in lines[len(lines) - min(tail, len(lines)) :]:
+            _print_line(line, as_json=as_json)
+        if follow:
+            try:
+                for line in _follow(file):
+                    _print_line(line, as_json=as_json)
+            except KeyboardInterrupt:
+                pass  # how one stops following
+
+
+def _follow(file: BinaryIO) -> Iterator[bytes]:
+    pause = threading.Event()
+    partial = b""
+    while True:
+        partial += file.readline()
+        if partial.endswith(b"\n"):
+            yield partial
+            partial = b""
+        else:
+            pause.wait(FOLLOW_PERIOD_S)
+
+
+def _print_line(line: bytes, *, as_json: bool) -> None:
+    text = line.decode("utf-8", "replace").rstrip("\n")
+    try:
+        entry = json.loads(text)
+        moment = show.moment_text(entry.pop("time"))
+    except (ValueError, AttributeError, KeyError, TypeError):
+        entry = None  # not one of ours: what Python itself printed when it fell
+    if as_json:
+        show.print_json_line(json.loads(text) if entry is not None else {"text": text})
+    elif entry is None:
+        print(text, flush=True)
+    else:
+        level, event = entry.pop("level", ""), entry.pop("event", "")
+        fields = " ".join(f"{key}={value}" for key, value in entry.items())
+        print(f"{moment} {level:<7} {event} {fields}".rstrip(), flush=True)

@@ -1,0 +1,202 @@
+"""What a person at a terminal sees beside the program's own output: a region below it.
+
+    output of the program and of its containers, byte for byte
+    ─────────────────────────────────────────────────────────────
+    hello                                   the region: drawn on standard error while calls are
+    └── square  1 starting, 40 waiting      open, erased around every write, gone at the end
+
+A run that is over within `DELAY_S` never draws. rich is imported by the drawing thread, after
+that time, so that quick runs do not pay for it. The region is only drawn while the cursor is at
+the start of a line, and while the program waits for an answer: prompts stay as they are.
+"""
+
+from __future__ import annotations
+
+import sys
+from _thread import RLock, allocate_lock, start_new_thread
+from time import monotonic
+
+from volant.channel import current
+from volant.sdk.output import Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
+    from volant.channel.channel import Channel
+
+#: A run that is over sooner shows no progress.
+DELAY_S = 0.15
+#: Between two pictures.
+PERIOD_S = 0.1
+#: Between two drawings when output comes fast.
+REDRAW_S = 0.02
+
+
+class MapProgress:
+    """How far one map is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.done = 0
+        self.total: int | None = None
+        self.started = monotonic()
+        self.over = False
+
+
+class Progress(Output):
+    """Writes what containers print, and keeps a region with the state of the app below it."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        #: What the command itself waits for, "" once the app runs.
+        self.phase = "starting"
+        #: function -> its latest status event
+        self.statuses: dict[str, dict[str, Any]] = {}
+        self.maps: dict[int, MapProgress] = {}
+        self._channel: Channel | None = None
+        self._terminal: TextIO = sys.stderr
+        self._lock = RLock()
+        self._lines_drawn = 0
+        self._drawn_at = 0.0
+        self._at_line_start = True
+        self._picture: list[str] = []
+        self._stopped = False
+        self._stopping = allocate_lock()
+        self._stopping.acquire()
+        self._stdout, self._stderr = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = (
+            Above(self, stream) if stream.isatty() else stream
+            for stream in (self._stdout, self._stderr)
+        )
+        start_new_thread(self._run, ())
+
+    # -- what happens
+
+    def app_runs(self) -> None:
+        """The app is open: from now on calls are what is waited for."""
+        self._channel = current.channel()
+        self.phase = ""
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        if event["op"] == "status":
+            self.statuses[event["function"]] = event
+        else:
+            super().on_event(event)
+
+    def on_map(self, call: int, name: str, done: int, total: int | None) -> None:
+        shown = self.maps.get(call)
+        if shown is None:
+            shown = self.maps[call] = MapProgress(name)
+        shown.done, shown.total = done, total
+
+    def on_map_end(self, call: int) -> None:
+        shown = self.maps.get(call)
+        if shown is not None:
+            shown.over = True
+
+    def is_waiting(self) -> bool:
+        """True while there is something to wait for, and so something to show."""
+        if self._channel is None:
+            return bool(self.phase)
+        return not self._channel.closed and self._channel.waiting_count > 0
+
+    # -- writing
+
+    def write(self, stream: str, data: bytes) -> None:
+        target = self._stderr if stream == "stderr" else self._stdout
+        if not target.isatty():
+            super().write(stream, data)
+            return
+        with self._lock:
+            self._erase()
+            super().write(stream, data)
+            self._at_line_start = data.endswith((b"\n", b"\r"))
+            self._draw_again()
+
+    def write_text(self, stream: TextIO, text: str) -> int:
+        """Write what the program itself prints on the terminal."""
+        with self._lock:
+            self._erase()
+            written = stream.write(text)
+            if text:
+                self._at_line_start = text.endswith(("\n", "\r"))
+            if self._at_line_start and self._picture:
+                stream.flush()
+            self._draw_again()
+        return written
+
+    def say(self, line: str) -> None:
+        """Leave a line of our own above the region."""
+        self.write_text(self._terminal, line + "\n")
+
+    # -- the region
+
+    def _run(self) -> None:
+        if self._stopping.acquire(True, DELAY_S):
+            return
+        from volant.cli.progress_view import View
+
+        view = View(self, self._terminal)
+        while not self._stopped:
+            picture = view.lines() if self.is_waiting() else []
+            for line in view.finished_maps():
+                self.say(line)
+            with self._lock:
+                if not self._stopped:
+                    self._erase()
+                    self._picture = picture
+                    self._draw()
+            if self._stopping.acquire(True, PERIOD_S):
+                return
+
+    def _erase(self) -> None:
+        if self._lines_drawn:
+            up = f"\x1b[{self._lines_drawn - 1}A" if self._lines_drawn > 1 else ""
+            self._terminal.write(f"\r{up}\x1b[J")
+            self._terminal.flush()
+            self._lines_drawn = 0
+
+    def _draw(self) -> None:
+        if self._picture and self._at_line_start and not self._stopped:
+            self._terminal.write("\n".join(self._picture))
+            self._terminal.flush()
+            self._lines_drawn = len(self._picture)
+            self._drawn_at = monotonic()
+
+    def _draw_again(self) -> None:
+        """Put the picture back after a write, unless the next tick will do or nothing is open."""
+        if self._picture and monotonic() - self._drawn_at > REDRAW_S and self.is_waiting():
+            self._draw()
+
+    def stop(self) -> None:
+        """Take the region away for good. Does not wait for the drawing thread."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+            self._erase()
+        self._stopping.release()
+        if isinstance(sys.stdout, Above):
+            sys.stdout = self._stdout
+        if isinstance(sys.stderr, Above):
+            sys.stderr = self._stderr
+
+
+class Above:
+    """Stands in for a terminal's text file: what is written to it lands above the region."""
+
+    def __init__(self, progress: Progress, stream: TextIO) -> None:
+        self._progress = progress
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write above the region."""
+        return self._progress.write_text(self._stream, text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write all lines above the region."""
+        self.write("".join(lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
