@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import compileall
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -18,6 +20,7 @@ import sys
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
+import volant
 from volant import config as settings
 from volant.channel.daemon import SOCKET_NAME
 from volantd.agent.agent import Agent
@@ -41,6 +44,7 @@ BACKLOG = 1024
 #: Containers of this machine, whatever their memory.
 CONTAINERS_MAX = 1000
 MEMORY_SHARE = 0.9
+PROCESS_NOTICE = "functions run as plain processes (rung `process`), which are not containers"
 _LOCK_NAME = "daemon.lock"
 
 
@@ -64,6 +68,13 @@ class Services:
         self.zygotes = ZygoteStore(config, self.blobs, tasks, self.chosen_rung)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks, self.chosen_rung)
         self.hub.containers = self.agent
+
+    def tell_rung(self, session: Session) -> None:
+        """Tell a client when its containers are none; never pass over that in silence."""
+        if not self.chosen_rung.done():
+            self.chosen_rung.add_done_callback(lambda _: self.tell_rung(session))
+        elif self.rung == "process" and not session.peer.closed:
+            session.event("notice", text="; ".join([*self.reasons, PROCESS_NOTICE]))
 
     def stop(self, reason: str) -> None:
         """Begin to end the daemon."""
@@ -183,10 +194,19 @@ async def serve(config: Config, ready_fd: int | None) -> None:
         cleaned = await loop.run_in_executor(None, leftovers.clean_dead_runs, runs_dir)
         if cleaned:
             log.info("leftovers_removed", extra={"fields": {"runs": cleaned}})
+        tasks.start(_compile_sdk(), "compile-sdk")
         await services.start_runtime(runs_dir, run_id)
         services.watch_idle()
         await services.stopping.wait()
         await _shut_down(services, listener, runs_dir, run_id)
+
+
+async def _compile_sdk() -> None:
+    """See to the byte code of what zygotes run: they see it read-only and cannot keep theirs."""
+    package = os.path.dirname(os.path.abspath(volant.__file__))
+    if os.access(package, os.W_OK):
+        compile_tree = functools.partial(compileall.compile_dir, package, quiet=2)
+        await asyncio.get_running_loop().run_in_executor(None, compile_tree)
 
 
 async def _shut_down(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 
 from _thread import allocate_lock
 from itertools import count
@@ -106,7 +107,7 @@ class Channel:
         self.home = home
         self.session = ids.new_session()
         self.hub: dict[str, Any] = {}
-        self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
+        self.on_event: Callable[[dict[str, Any]], None] = show_notice
         #: Called after a reconnect, before the waiters resubmit (opens the apps again).
         self.on_reconnect: list[Callable[[], None]] = []
         self.closed = False
@@ -325,6 +326,7 @@ class Channel:
             self._stream.send(frames.control(frames.REQUEST, values.encode(hello)))
         self.hub = self._read_reply(0)
         raise_reply_error(self.hub)
+        self.session = self.hub["session"]
         if self.hub["version"] != VERSION:
             raise VersionError(
                 f"the daemon is version {self.hub['version']}, this client is {VERSION}",
@@ -358,6 +360,12 @@ class Channel:
         """Close the connection; waiters fail."""
         self.closed = True
         self._stream.close()
+
+
+def show_notice(event: dict[str, Any]) -> None:
+    """Print what must not pass silently, such as isolation that is weaker than asked for."""
+    if event["op"] == "notice":
+        print(f"volant: {event['text']}", file=sys.stderr)  # noqa: T201  # meant for a person
 
 
 def raise_reply_error(reply: dict[str, Any]) -> None:

@@ -84,20 +84,17 @@ class CallWaiter(Waiter):
     def resubmit(self) -> list[tuple[bytes, int | None]]:
         return [] if self.ready else [(self.frame, self.fd)]
 
-    def value(self, local_path: Callable[[str], str | None] | None) -> Any:
-        """The result, unpickled here.
+    def outcome(self, local_path: Callable[[str], str | None] | None) -> tuple[bool, Any]:
+        """The result, unpickled here: (True, value) or (False, the user's own exception).
 
-        Raises:
-            BaseException: the user's own exception when the call failed.
+        The caller raises the exception, so that its traceback holds one frame of ours and not
+        a stack of them.
         """
         section = self.section
         head = int.from_bytes(section[:4], "little")
         payload = section[4 : 4 + (head & HEAD_LENGTH_MASK)]
         fd, self.result_fd = self.result_fd, None
-        ok, value = decode_item(head >> 28, payload, fd, local_path)
-        if ok:
-            return value
-        raise value
+        return decode_item(head >> 28, payload, fd, local_path)
 
     def release(self) -> None:
         """Close what the call kept for resubmission."""

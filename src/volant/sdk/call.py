@@ -140,7 +140,10 @@ class Get(Generic[R]):
     def _outcome(self, waiter: OutcomeWaiter) -> R:
         if waiter.pending and not waiter.section:
             raise TimeoutError(f"{self._call.object_id} has not finished")
-        result: R = waiter.value(self._call._local_path)
+        ok, value = waiter.outcome(self._call._local_path)
+        if not ok:
+            raise value
+        result: R = value
         return result
 
 

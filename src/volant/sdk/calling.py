@@ -88,12 +88,10 @@ def submit_frame(
     return frames.hot(SUBMIT, flags, number, 0, 1, binding.number, section), fd
 
 
-def call(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call and wait for the result.
-
-    Raises:
-        BaseException: the user's own exception.
-    """
+def call(
+    binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[bool, Any]:
+    """Call and wait: (True, result) or (False, the user's own exception)."""
     channel = binding.channel
     number = channel.next_number()
     waiter = CallWaiter(*submit_frame(binding, number, 0, args, kwargs))
@@ -106,10 +104,12 @@ def call(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         waiter.release()
         if not waiter.ready:
             channel.tell("cancel", call=number)
-    return waiter.value(binding.local_path)
+    return waiter.outcome(binding.local_path)
 
 
-async def call_async(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+async def call_async(
+    binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[bool, Any]:
     """`call` for asyncio; cancelling the task cancels the call."""
     from volant.channel import aio
 
@@ -125,7 +125,7 @@ async def call_async(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, 
         waiter.release()
         if not waiter.ready:
             channel.tell("cancel", call=number)
-    return waiter.value(binding.local_path)
+    return waiter.outcome(binding.local_path)
 
 
 class Stream:

@@ -38,13 +38,19 @@ class Remote(_Form, Generic[P, R]):
             function._refuse_generator("remote")
         if calling.in_event_loop():
             _warn_blocking(function.name, "remote")
-        result: R = calling.call(binding, args, kwargs)
+        ok, value = calling.call(binding, args, kwargs)
+        if not ok:
+            raise value
+        result: R = value
         return result
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call and await the result; cancelling the task cancels the call."""
         self._function._refuse_generator("remote")
-        result: R = await calling.call_async(self._function._bound(), args, kwargs)
+        ok, value = await calling.call_async(self._function._bound(), args, kwargs)
+        if not ok:
+            raise value
+        result: R = value
         return result
 
 

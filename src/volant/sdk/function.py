@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from volant import _context
 from volant.errors import ExecutionError, InvalidError
-
 from volant.sdk.calling import Binding
 from volant.sdk.generics import Generic, O, P, R
 
@@ -202,6 +201,22 @@ class Function(Generic[P, R, O]):
         return data
 
 
+def _planned(name: str) -> object:
+    def method(*args: object, **kwargs: object) -> NoReturn:
+        from volant.sdk.planned import unimplemented
+
+        raise unimplemented(f"`Function.{name}`")
+
+    return staticmethod(method)
+
+
+for _name in (
+    "from_name", "from_id", "with_options", "with_concurrency", "with_batching",
+    "update_autoscaler", "get_current_stats", "stats", "info", "get_web_url",
+):  # fmt: skip
+    setattr(Function, _name, _planned(_name))
+
+
 #: Largest pickled function of `serialized=True`.
 SERIALIZED_BYTES_MAX = 16 << 20
 
@@ -228,5 +243,3 @@ def _find(module: str, qualname: str, name: str) -> object:
 def bind(function: Function[..., Any, Any], binding: Binding | None) -> None:
     """Give a function the place its calls go to, or take it away."""
     function._binding = binding
-
-

@@ -13,6 +13,8 @@ import sys
 
 from _thread import allocate_lock, start_new_thread
 
+from volant.channel.channel import show_notice
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,6 +30,8 @@ class Output:
         """Take one event of the hub."""
         if event["op"] == "log":
             self.write(event["stream"], event["data"])
+        else:
+            show_notice(event)
 
     def write(self, stream: str, data: bytes) -> None:
         """Write what a container printed; `stream` is `stdout` or `stderr`."""

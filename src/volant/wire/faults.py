@@ -17,7 +17,7 @@ from volant.wire import values
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
+    from types import CodeType, TracebackType
     from typing import Any
 
 #: Longest chain of causes that travels; the rest is cut.
@@ -114,9 +114,23 @@ def _frames(tb: TracebackType | None, skip_under: str | None) -> list[list[objec
         code = tb.tb_frame.f_code
         if skip_under is None or not code.co_filename.startswith(skip_under):
             line = linecache.getline(code.co_filename, tb.tb_lineno, tb.tb_frame.f_globals)
-            frames.append([code.co_filename, tb.tb_lineno, code.co_name, line.rstrip("\n")])
+            position = _position(code, tb.tb_lasti)
+            frames.append(
+                [code.co_filename, tb.tb_lineno, code.co_name, line.rstrip("\n"), *position]
+            )
         tb = tb.tb_next
     return frames[-FRAMES_MAX:]
+
+
+def _position(code: CodeType, instruction: int) -> list[int]:
+    """End line, first and last column of the failing expression; empty before Python 3.11."""
+    if not hasattr(code, "co_positions"):
+        return []
+    from itertools import islice
+
+    position = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)
+    known = [number for number in position[1:] if number is not None]
+    return known if len(known) == 3 else []
 
 
 def _format(exc: BaseException, skip_under: str | None) -> str:
@@ -204,14 +218,14 @@ def _traceback(
 ) -> TracebackType | None:
     """Build a traceback that shows `frames` (file, line, name, source line), outermost first."""
     if where and frames:
-        frames = [[f"<remote call in {where}>", 1, "run", ""], *frames]
+        frames = [[f"<remote call in {where}>", 1, "run", "", 1, 0, 0], *frames]
     tb: TracebackType | None = None
-    for filename, line, name, source in reversed(frames):
+    for filename, line, name, source, *position in reversed(frames):
         shown = local_path(filename) if local_path is not None else None
         if shown is None:
             shown = filename
             _remember_source(shown, line, source)
-        tb = _traceback_entry(tb, shown, max(1, int(line)), str(name))
+        tb = _traceback_entry(tb, shown, max(1, int(line)), str(name), position)
     return tb
 
 
@@ -229,17 +243,26 @@ def _remember_source(filename: str, line: int, source: str) -> None:
 
 
 def _traceback_entry(
-    following: TracebackType | None, filename: str, line: int, name: str
+    following: TracebackType | None, filename: str, line: int, name: str, position: list[int]
 ) -> TracebackType:
-    # A frame object can only be had by running code: compile one that raises on that line.
-    code = compile("raise StopIteration", filename, "exec").replace(
-        co_name=name, co_firstlineno=line
-    )
+    """One entry: a frame can only be had by running code, so run a `raise` that lies there."""
+    import _ast
+
+    end_line, column, end_column = position if len(position) == 3 else (line, 0, 0)
+    where = {
+        "lineno": line, "end_lineno": max(line, end_line),
+        "col_offset": column, "end_col_offset": end_column,
+    }  # fmt: skip
+    stop = _ast.Name(id="StopIteration", ctx=_ast.Load(), **where)
+    tree = _ast.Module(body=[_ast.Raise(exc=stop, cause=None, **where)], type_ignores=[])
+    code = compile(tree, filename, "exec").replace(co_name=name)
+    if hasattr(code, "co_qualname"):
+        code = code.replace(co_qualname=name)
     try:
-        exec(code, {"__name__": name})  # noqa: S102  # our own constant source, see above
+        exec(code, {"__name__": name})  # noqa: S102  # our own constant tree, see above
     except StopIteration:
         made = sys.exc_info()[2]
         assert made is not None and made.tb_next is not None
         entry = made.tb_next
         return type(entry)(following, entry.tb_frame, entry.tb_lasti, line)
-    raise AssertionError("the constant source above always raises")
+    raise AssertionError("the constant tree above always raises")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import signal
 from collections import deque
 from time import monotonic, monotonic_ns, time
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from volantd.agent.zygotes import Child, Prepared, ZygoteStore
     from volantd.hub.hub import Hub
     from volantd.hub.records import App, Function
+    from volantd.runtime.client import ForkedContainer
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +54,21 @@ class Running:
         self.link: ContainerLink | None = None
         self.session: Session | None = None
         self.readers: list[PipeReader] = []
+        self._printed = select.poll()
+
+    def read_pipes(self, forked: ForkedContainer) -> None:
+        """Begin to take what it prints."""
+        for fd, stream in ((forked.stdout_fd, "stdout"), (forked.stderr_fd, "stderr")):
+            self.readers.append(PipeReader(fd, stream, self))
+            self._printed.register(fd, select.POLLIN)
 
     def on_output(self, stream: str, data: bytes) -> None:
         """Take what it printed."""
         self.agent.logs.append(self.function, self.container_id, stream, data)
+
+    def on_pipe_closed(self, fd: int) -> None:
+        """Watch a pipe no more."""
+        self._printed.unregister(fd)
 
     def after_events(self) -> None:
         """End an event."""
@@ -63,8 +76,9 @@ class Running:
 
     def drain_logs(self) -> None:
         """Take everything it has printed so far."""
-        for reader in self.readers:
-            reader.drain()
+        if self._printed.poll(0):
+            for reader in self.readers:
+                reader.drain()
 
 
 class Agent:
@@ -125,10 +139,7 @@ class Agent:
         """Attach a forked child to the hub and tell it which function it is."""
         forked, hub = child.forked, self.hub
         self._limit(running, child)
-        running.readers = [
-            PipeReader(forked.stdout_fd, "stdout", running),
-            PipeReader(forked.stderr_fd, "stderr", running),
-        ]
+        running.read_pipes(forked)
         forked.exited.add_done_callback(lambda _: self._on_exited(running))
         peer = Peer(forked.channel, hub.loop, hub.outgoing, hub.after_events)
         link = ContainerLink(

@@ -224,5 +224,6 @@ class PipeReader:
         """Stop reading."""
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
+            self._sink.on_pipe_closed(self._fd)
             os.close(self._fd)
             self._fd = -1

@@ -31,7 +31,7 @@ from volantd.core import (
     StopContainer,
 )
 from volantd.hub.peer import Outgoing
-from volantd.hub.records import App, Call, Function, Timing
+from volantd.hub.records import App, Call, Function
 from volantd.hub.retained import Retained
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Containers of one function that names no maximum.
-CONTAINERS_PER_FUNCTION = 100
+#: Containers for each core of this machine, of a function that names no maximum: what fits when
+#: each asks for the eighth of a core that is asked for by default.
+CONTAINERS_PER_CORE = 8
 
 
 class Containers(Protocol):
@@ -199,13 +200,11 @@ class Hub:
         first_line_ns = max(sent.sent_ns, now_ns - exec_us * 1000)
         timings = call.function.app.timings
         fresh = link.imported_ns > call.accepted_ns
+        starting = (link.wanted_ns, link.forked_ns, link.imported_ns) if fresh else (0, 0, 0)
         for index in (first, first + count - 1) if count > 1 else (first,):
-            timings.append(Timing(
-                call_id=call.call_id, index=index, accepted_ns=call.accepted_ns,
-                queued_ns=sent.sent_ns, wanted_ns=link.wanted_ns if fresh else 0,
-                forked_ns=link.forked_ns if fresh else 0,
-                imported_ns=link.imported_ns if fresh else 0,
-                first_line_ns=first_line_ns, finished_ns=now_ns, delivered_ns=monotonic_ns(),
+            timings.append((
+                call.call_id, index, call.accepted_ns, sent.sent_ns, *starting,
+                first_line_ns, now_ns, monotonic_ns(),
             ))  # fmt: skip
 
     # -- apps
@@ -242,7 +241,7 @@ def pool_config(options: dict[str, Any]) -> PoolConfig:
     low = options["min_containers"]
     return PoolConfig(
         min_containers=low,
-        max_containers=options["max_containers"] or max(low, CONTAINERS_PER_FUNCTION),
+        max_containers=options["max_containers"] or max(1, low, _containers_max()),
         buffer_containers=options["buffer_containers"],
         scaledown_window_s=options["scaledown_window_s"],
         timeout_s=options["timeout_s"],
@@ -256,6 +255,10 @@ def pool_config(options: dict[str, Any]) -> PoolConfig:
         single_use=options["single_use"],
         memory_bytes=int(options["memory_mib"]) << 20,
     )
+
+
+def _containers_max() -> int:
+    return CONTAINERS_PER_CORE * len(os.sched_getaffinity(0))
 
 
 def fault_payload(function: Function, fault: Fault, detail: object) -> bytes:

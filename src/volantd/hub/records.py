@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from struct import unpack_from
 from time import monotonic_ns, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from volant.wire import values
 
@@ -145,21 +145,10 @@ class Call:
         self.watchers: dict[int, list[tuple[Session, int]]] = {}
 
 
-@dataclass(slots=True, kw_only=True)
-class Timing:
-    """When one input went through each phase, in nanoseconds of CLOCK_MONOTONIC; 0: it did not."""
-
-    call_id: str
-    index: int
-    accepted_ns: int
-    queued_ns: int
-    wanted_ns: int
-    forked_ns: int
-    imported_ns: int
-    first_line_ns: int
-    finished_ns: int
-    delivered_ns: int
-
-    def to_wire(self) -> dict[str, object]:
-        """The record as a reply carries it."""
-        return {name: getattr(self, name) for name in self.__slots__}
+#: When one input went through each phase, in nanoseconds of CLOCK_MONOTONIC; 0: it did not.
+TIMING_FIELDS = (
+    "call_id", "index", "accepted_ns", "queued_ns", "wanted_ns", "forked_ns", "imported_ns",
+    "first_line_ns", "finished_ns", "delivered_ns",
+)  # fmt: skip
+#: A tuple, not a record: one is made for every call.
+Timing: TypeAlias = tuple[str, int, int, int, int, int, int, int, int, int]

@@ -12,10 +12,10 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import InvalidError, NotFoundError
+from volant.errors import InvalidError, NotFoundError, PermissionDeniedError
 from volant.version import VERSION
 from volant.wire import frames
-from volantd.hub.records import App, Call, Function, Version
+from volantd.hub.records import TIMING_FIELDS, App, Call, Function, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,9 +33,10 @@ def hello(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     wanted = str(message["session"])
     if len(wanted) != ids.SESSION_CHARS or not wanted.isalnum() or not wanted.isascii():
         raise InvalidError(f"{wanted!r} is not the id of a session")
-    if message["protocol"] != frames.PROTOCOL:
-        return {"version": VERSION, "pid": os.getpid()}
-    if not any(other.session_id == wanted for other in session.hub.sessions):
+    taken = any(other.session_id == wanted for other in session.hub.sessions)
+    # A client may go on under the id it had before; a container takes what it is given, so
+    # that it cannot speak in another session's name.
+    if not taken and session.container_app is None:
         session.session_id = wanted
     return {"version": VERSION, "pid": os.getpid(), "session": session.session_id}
 
@@ -51,6 +52,9 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
             f"{len(description['functions'])} functions in one app, at most {FUNCTIONS_MAX}"
         )
     services = session.hub.services
+    if session.container_app is not None:
+        # User code may run further apps, but sees no more of this machine than it does already.
+        description["image"] = _own_image(session.container_app)
     app = App(
         app_id=ids.new_id("ap"),
         name=str(description["name"] or "app"),
@@ -71,7 +75,12 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     session.apps[app.app_id] = app
     session.hub.open_app(app)
     services.zygotes.warm(app)
+    services.tell_rung(session)
     return {"app_id": app.app_id, "need": sorted(app.missing)}
+
+
+def _own_image(app: App) -> dict[str, Any]:
+    return next(iter(app.functions.values())).version.image
 
 
 _RUNNER_FIELDS = ("name", "module", "qualname", "serialized", "is_async", "is_generator")
@@ -96,7 +105,7 @@ def upload(session: Session, event: dict[str, Any]) -> None:
 def app_close(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Stop an app of this user, after every log line of it was sent."""
     app = session.hub.apps.get(str(message["app_id"]))
-    if app is None:
+    if app is None or (session.container_app is not None and app.app_id not in session.apps):
         return {}
     session.hub.services.agent.drain_logs(app)
     if app.detach and app.calls:
@@ -155,7 +164,7 @@ def _not_found(what: str, wanted: str, known: Iterable[str]) -> NotFoundError:
 def app_timings(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """The phases of an app's latest inputs."""
     app = _find_app(session, str(message["app_id"]))
-    return {"calls": [timing.to_wire() for timing in app.timings]}
+    return {"calls": [dict(zip(TIMING_FIELDS, timing, strict=True)) for timing in app.timings]}
 
 
 def app_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
@@ -229,6 +238,8 @@ def _find_call(session: Session, message: dict[str, Any]) -> Call:
         raise error
     if not call.retain:
         raise InvalidError(f"the results of fc-{call_id} are not kept: it was not spawned")
+    if session.container_app not in (None, call.function.app):
+        raise PermissionDeniedError(f"fc-{call_id} belongs to another app")
     return call
 
 
@@ -279,6 +290,12 @@ HANDLERS: dict[str, Handler] = {
         server_stop,
     )
 }  # fmt: skip
+
+#: What user code in a container may ask for; the rest belongs to the machine's user.
+CONTAINER_HANDLERS: dict[str, Handler] = {
+    handler.__name__: handler
+    for handler in (hello, app_open, app_close, call_get, call_inputs, call_cancel)
+}
 
 
 class BlobCache:

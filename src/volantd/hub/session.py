@@ -98,8 +98,14 @@ class Session:
                 "ExecutionError", "the app of this function does not run any more"
             ))  # fmt: skip
             return None
+        call_id = ids.call_id(self.session_id, number)
+        before = self.hub.calls.get(call_id)
+        if before is not None:  # spawned over a connection that was lost since: the same call
+            self.calls[number] = before
+            before.session = self
+            return before
         call = Call(
-            ids.call_id(self.session_id, number), number, function, self,
+            call_id, number, function, self,
             retain=bool(flags & frames.RETAIN), stream=bool(flags & frames.STREAM),
         )  # fmt: skip
         self.calls[number] = call
@@ -115,7 +121,8 @@ class Session:
 
     def _on_request(self, message: dict[str, Any]) -> None:
         number = int(message["id"])
-        handler = requests.HANDLERS.get(str(message["op"]))
+        known = requests.HANDLERS if self.container_app is None else requests.CONTAINER_HANDLERS
+        handler = known.get(str(message["op"]))
         if handler is None:
             self.refuse(number, platform_fault(
                 "InvalidError", f"the hub knows no request {message['op']!r}"
