@@ -1,0 +1,58 @@
+"""The daemon of this folder: one for the whole session, used from this very process.
+
+Tests that kill daemons, or need a second client, run a program of `apps` in a process of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.behaviours.programs import Program
+from tests.support import stop_daemon
+from volant.channel import current
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from _pytest.tmpdir import TempPathFactory
+
+    StartProgram = Callable[..., Program]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _daemon(volant_home: Path) -> Iterator[None]:
+    """Every call that a test makes goes to the daemon of this session."""
+    assert volant_home.is_dir()
+    yield
+    current.forget()
+
+
+@pytest.fixture
+def own_home(tmp_path_factory: TempPathFactory) -> Iterator[Path]:
+    """A home whose daemon a test may harm."""
+    home = tmp_path_factory.mktemp("own-home")
+    home.chmod(0o700)
+    try:
+        yield home
+    finally:
+        stop_daemon(home)
+
+
+@pytest.fixture
+def start(volant_home: Path) -> Iterator[StartProgram]:
+    """Starts programs, which end with the test."""
+    started: list[Program] = []
+
+    def start_program(*words: object, home: Path = volant_home) -> Program:
+        program = Program(*words, home=home)
+        started.append(program)
+        return program
+
+    try:
+        yield start_program
+    finally:
+        for program in started:
+            program.kill()
