@@ -22,15 +22,15 @@ from volant.version import VERSION as __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from volant.errors import Error as Error
-    from volant.sdk.app import App as App
-    from volant.sdk.call import FunctionCall as FunctionCall
-    from volant.sdk.function import Function as Function
-    from volant.sdk.image import Image as Image
     from volant.sdk.ambient import (
         current_function_call_id as current_function_call_id,
         current_input_id as current_input_id,
         is_local as is_local,
     )
+    from volant.sdk.app import App as App
+    from volant.sdk.calls.call import FunctionCall as FunctionCall
+    from volant.sdk.function import Function as Function
+    from volant.sdk.image import Image as Image
     from volant.sdk.output import enable_output as enable_output
     from volant.sdk.retries import Retries as Retries
 
@@ -39,7 +39,7 @@ _HOME = {
     "App": "volant.sdk.app",
     "Error": "volant.errors",
     "Function": "volant.sdk.function",
-    "FunctionCall": "volant.sdk.call",
+    "FunctionCall": "volant.sdk.calls.call",
     "Image": "volant.sdk.image",
     "Retries": "volant.sdk.retries",
     "current_function_call_id": "volant.sdk.ambient",

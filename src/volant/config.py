@@ -7,6 +7,7 @@ The file is `config.toml` in the home directory of Volant; environment variables
 from __future__ import annotations
 
 import os
+import sys
 
 from volant.errors import InvalidError
 
@@ -92,11 +93,14 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
 def _from_file(path: str) -> dict[str, object]:
     if not os.path.exists(path):
         return {}
+    if sys.version_info < (3, 11):
+        raise InvalidError(f"{path} is read by Python 3.11 and later")
     import tomllib
 
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
+            settings: dict[str, object] = tomllib.load(file)
+            return settings
     except tomllib.TOMLDecodeError as error:
         raise InvalidError(f"{path} is not valid TOML: {error}") from error
 

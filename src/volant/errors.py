@@ -73,68 +73,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from volant._late_errors import (
         DataLossError as DataLossError,
-    )
-    from volant._late_errors import (
         ExecTimeoutError as ExecTimeoutError,
-    )
-    from volant._late_errors import (
         ImageBuildError as ImageBuildError,
-    )
-    from volant._late_errors import (
         InteractiveTimeoutError as InteractiveTimeoutError,
-    )
-    from volant._late_errors import (
         InternalAPIWarning as InternalAPIWarning,
-    )
-    from volant._late_errors import (
         LogsFetchError as LogsFetchError,
-    )
-    from volant._late_errors import (
         ModuleNotMountable as ModuleNotMountable,
-    )
-    from volant._late_errors import (
         MountUploadTimeoutError as MountUploadTimeoutError,
-    )
-    from volant._late_errors import (
         RequestSizeError as RequestSizeError,
-    )
-    from volant._late_errors import (
         SandboxFilesystemDirectoryNotEmptyError as SandboxFilesystemDirectoryNotEmptyError,
-    )
-    from volant._late_errors import (
         SandboxFilesystemError as SandboxFilesystemError,
-    )
-    from volant._late_errors import (
         SandboxFilesystemFileTooLargeError as SandboxFilesystemFileTooLargeError,
-    )
-    from volant._late_errors import (
         SandboxFilesystemIsADirectoryError as SandboxFilesystemIsADirectoryError,
-    )
-    from volant._late_errors import (
         SandboxFilesystemNotADirectoryError as SandboxFilesystemNotADirectoryError,
-    )
-    from volant._late_errors import (
         SandboxFilesystemNotFoundError as SandboxFilesystemNotFoundError,
-    )
-    from volant._late_errors import (
         SandboxFilesystemPathAlreadyExistsError as SandboxFilesystemPathAlreadyExistsError,
-    )
-    from volant._late_errors import (
         SandboxFilesystemPermissionError as SandboxFilesystemPermissionError,
-    )
-    from volant._late_errors import (
         SandboxTerminatedError as SandboxTerminatedError,
-    )
-    from volant._late_errors import (
         SandboxTimeoutError as SandboxTimeoutError,
-    )
-    from volant._late_errors import (
         SnapshotCreationError as SnapshotCreationError,
-    )
-    from volant._late_errors import (
         VolumeUploadTimeoutError as VolumeUploadTimeoutError,
-    )
-    from volant._late_errors import (
         WorkspaceManagementError as WorkspaceManagementError,
     )
 

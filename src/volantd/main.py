@@ -1,7 +1,7 @@
 """Composition root of the daemon: parses settings, connects the parts, listens, stops.
 
-    lock the home ─► clean what dead runs left ─► listen ─► ready byte ─► launcher and probe
-                                                                 └─► serve until stopped or idle
+lock the home ─► clean what dead runs left ─► listen ─► ready byte ─► launcher and probe
+                                                             └─► serve until stopped or idle
 """
 
 from __future__ import annotations
@@ -111,9 +111,7 @@ class Services:
         memory_bytes = int(mib) << 20 if mib else int(total * MEMORY_SHARE)
         self.zygotes.default_memory_bytes = memory_bytes
         now = monotonic()
-        self.hub.apply(
-            self.hub.scheduler.set_capacity(memory_bytes, CONTAINERS_MAX, now), now
-        )
+        self.hub.apply(self.hub.scheduler.set_capacity(memory_bytes, CONTAINERS_MAX, now), now)
 
     # -- listening
 
@@ -182,7 +180,7 @@ async def serve(config: Config, ready_fd: int | None) -> None:
     run_id = f"{os.getpid()}-{int(time() * 1000):x}"
     async with asyncio.TaskGroup() as group:
         services: Services
-        tasks = Tasks(group, lambda: services.hub.after_events())
+        tasks = Tasks(group, lambda: services.hub.after_events())  # noqa: PLW0108  # made below
         services = Services(config, loop, tasks)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, services.stop, f"signal {number}")

@@ -7,7 +7,6 @@ thread that leads, completes the future of the waiter it belongs to.
 from __future__ import annotations
 
 import asyncio
-
 from _thread import get_ident
 
 TYPE_CHECKING = False

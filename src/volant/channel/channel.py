@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import select
 import sys
-
 from _thread import allocate_lock
 from itertools import count
 from time import monotonic
@@ -28,11 +27,10 @@ from volant.wire.stream import FrameStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from _thread import LockType
     from collections.abc import Callable
     from typing import Any
-
-    import _socket
 
 #: Times that a lost connection is made again before every waiter fails.
 RECONNECT_ATTEMPTS_MAX = 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _socket
 import os
-
 from _thread import allocate_lock
 
 from volant import _context, config

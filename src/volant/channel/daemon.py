@@ -14,7 +14,6 @@ import errno
 import fcntl
 import os
 import sys
-
 from _socket import AF_UNIX, SOCK_STREAM, socket
 
 from volant.errors import ConnectionError

@@ -7,7 +7,6 @@ results apart only in the thread that waits for them.
 from __future__ import annotations
 
 import os
-
 from collections import deque
 
 from volant.channel.channel import Waiter
@@ -188,4 +187,3 @@ class StreamWaiter(Waiter):
         if self.taken % CREDIT_EVERY == 0:
             self.channel.tell("credit", call=self.number, count=CREDIT_EVERY)
         return True, value
-

@@ -7,7 +7,6 @@ the outbox. Whatever user code raises, BaseException included, becomes the input
 from __future__ import annotations
 
 import sys
-
 from time import perf_counter_ns
 
 from volant.errors import InputCancellation, SerializationError
@@ -17,7 +16,6 @@ from volant.wire.payloads import dumps, loads
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-
     from collections.abc import Callable
     from typing import Any
 
@@ -34,12 +32,12 @@ class Execute:
         self.raw = raw
         self.runner = runner
 
-    def run(self, item: tuple[int, bytes] | tuple[int, bytes, int], out: Outbox) -> None:
-        """Run one input and add its result to `out`."""
+    def run(self, item: tuple[int, bytes], fd: int | None, out: Outbox) -> None:
+        """Run one input and add its result to `out`; takes ownership of `fd`."""
         runner = self.runner
         begun = perf_counter_ns()
         try:
-            args, kwargs = loads(item[0], item[1], item[2] if len(item) == 3 else None)
+            args, kwargs = loads(item[0], item[1], fd)
             runner.in_user_code = True
             value = self._call(args, kwargs, out)
             runner.in_user_code = False
@@ -188,9 +186,7 @@ class ValueStream:
         runner.in_user_code = was_in_user_code
 
 
-def for_function(
-    raw: Callable[..., Any], function: dict[str, Any], runner: Runner
-) -> Execute:
+def for_function(raw: Callable[..., Any], function: dict[str, Any], runner: Runner) -> Execute:
     """The form that fits a function of the app."""
     forms: dict[tuple[bool, bool], type[Execute]] = {
         (False, False): Execute,

@@ -15,7 +15,6 @@ import _socket
 import os
 import signal
 import sys
-
 from _signal import SIGUSR1
 from time import perf_counter_ns
 
@@ -43,7 +42,7 @@ _OUR_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.se
 class Batch:
     """Inputs to run in order. `count` shrinks when the hub takes the tail back."""
 
-    __slots__ = ("call_id", "cancelled", "count", "first", "items", "key")
+    __slots__ = ("call_id", "cancelled", "count", "fd", "first", "items", "key")
 
     def __init__(self, body: bytes) -> None:
         self.key, self.first, self.count, _ = HOT.unpack_from(body, 0)
@@ -51,6 +50,13 @@ class Batch:
         self.call_id = body[HOT.size : at].decode("ascii")
         self.items = frames.split_items(body[at:], self.count)
         self.cancelled = False
+        #: the mapped file of the first item, until it is unpickled
+        self.fd: int | None = None
+
+    def take_fd(self) -> int | None:
+        """The descriptor that belongs to the first item; comes once."""
+        fd, self.fd = self.fd, None
+        return fd
 
 
 class Runner:
@@ -86,7 +92,7 @@ class Runner:
             if kind == frames.INPUT:
                 batch = Batch(body)
                 if flags & frames.HAS_FD:
-                    batch.items[0] = (*batch.items[0], self.stream.take_fd())  # type: ignore[assignment]
+                    batch.fd = self.stream.take_fd()
                 self.queue.append(batch)
             elif kind == frames.EVENT:
                 self._on_event(values.decode_map(body))
@@ -143,7 +149,7 @@ class Runner:
                 out.add_fault(InputCancellation("the call was cancelled"))
             else:
                 _context.current_input.set((batch.call_id, batch.first + index))
-                self.execute.run(batch.items[index], out)
+                self.execute.run(batch.items[index], batch.take_fd(), out)
             self.position = index + 1
             out.settle(last=self.position >= batch.count)
         self.current = None

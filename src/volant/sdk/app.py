@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from typing import Any, NoReturn, overload
 
-    from volant.sdk.generics import O, P, R, Y
+    from volant.sdk.generics import P, R, Y
     from volant.sdk.image import Image
     from volant.sdk.retries import Retries
     from volant.sdk.running import RunContext

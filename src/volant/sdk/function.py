@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from volant import _context
 from volant.errors import ExecutionError, InvalidError
-from volant.sdk.calling import Binding
-from volant.sdk.generics import Generic, O, P, R
+from volant.sdk.calls.calling import Binding
+from volant.sdk.generics import Generic, P, R, Raw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from volant.sdk.app import App
-    from volant.sdk.forms import ForEach, Map, Remote, RemoteGen, Spawn, SpawnMap, StarMap
+    from volant.sdk.calls.forms import ForEach, Map, Remote, RemoteGen, Spawn, SpawnMap, StarMap
     from volant.sdk.image import Image
 
 
-class Function(Generic[P, R, O]):
+class Function(Generic[P, R, Raw]):
     """A function of an app; made by `@app.function`.
 
-    `P` are its parameters, `R` what `.remote` returns, `O` what the plain function returns
+    `P` are its parameters, `R` what `.remote` returns, `Raw` what the plain function returns
     (they differ for async functions, whose `.local` returns an awaitable).
     """
 
     def __init__(
         self,
-        raw: Callable[P, O],
+        raw: Callable[P, Raw],
         *,
         app: App,
         name: str,
@@ -124,44 +124,52 @@ class Function(Generic[P, R, O]):
             FunctionTimeoutError: when it ran longer than its `timeout`.
             BaseException: whatever the function raised, as its own type.
         """
-        return _forms().Remote(self)
+        form: Remote[P, R] = _forms().Remote(self)
+        return form
 
     @property
     def remote_gen(self) -> RemoteGen[P, R]:
         """Iterate over a generator function's values as they are produced."""
-        return _forms().RemoteGen(self)
+        form: RemoteGen[P, R] = _forms().RemoteGen(self)
+        return form
 
     @property
     def spawn(self) -> Spawn[P, R]:
         """Start it and return a `FunctionCall` at once."""
-        return _forms().Spawn(self)
+        form: Spawn[P, R] = _forms().Spawn(self)
+        return form
 
     @property
     def map(self) -> Map[R]:
         """Run it for every input in parallel: `f.map(*iterables, kwargs={}, ...)`."""
-        return _forms().Map(self)
+        form: Map[R] = _forms().Map(self)
+        return form
 
     @property
     def starmap(self) -> StarMap[R]:
         """`map` over one iterable of argument tuples."""
-        return _forms().StarMap(self)
+        form: StarMap[R] = _forms().StarMap(self)
+        return form
 
     @property
     def for_each(self) -> ForEach:
         """`map` for side effects: waits for all, returns None."""
-        return _forms().ForEach(self)
+        form: ForEach = _forms().ForEach(self)
+        return form
 
     @property
     def spawn_map(self) -> SpawnMap:
         """Start it for every input and return without waiting for results."""
-        return _forms().SpawnMap(self, handle=False)
+        form: SpawnMap = _forms().SpawnMap(self, handle=False)
+        return form
 
     @property
     def experimental_spawn_map(self) -> SpawnMap:
         """`spawn_map` that returns a `FunctionCall` over all its inputs."""
-        return _forms().SpawnMap(self, handle=True)
+        form: SpawnMap = _forms().SpawnMap(self, handle=True)
+        return form
 
-    def local(self, *args: P.args, **kwargs: P.kwargs) -> O:
+    def local(self, *args: P.args, **kwargs: P.kwargs) -> Raw:
         """Run the plain Python function here, in this process."""
         return self._raw(*args, **kwargs)
 
@@ -222,7 +230,7 @@ SERIALIZED_BYTES_MAX = 16 << 20
 
 
 def _forms() -> Any:
-    from volant.sdk import forms
+    from volant.sdk.calls import forms
 
     return forms
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
     R_co = TypeVar("R_co", covariant=True)
-    O = TypeVar("O")  # noqa: E741  # the original's return type
+    Raw = TypeVar("Raw")
     T = TypeVar("T")
     Y = TypeVar("Y")
 else:
@@ -24,4 +24,4 @@ else:
         def __class_getitem__(cls, _: object) -> type:
             return cls
 
-    P = R = R_co = O = T = Y = None
+    P = R = R_co = Raw = T = Y = None

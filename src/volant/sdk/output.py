@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import select
 import sys
-
 from _thread import allocate_lock, start_new_thread
 
 from volant.channel.channel import show_notice

@@ -15,7 +15,7 @@ from volant import _context
 from volant.channel import current
 from volant.errors import ConnectionError, InvalidError
 from volant.sdk import output
-from volant.sdk.calling import Binding
+from volant.sdk.calls.calling import Binding
 from volant.sdk.function import bind
 from volant.sdk.image import Image
 from volant.sdk.sources import Entry, Sources, collect, entry_of

@@ -67,7 +67,7 @@ def _describe(exc: BaseException, skip_under: str | None, depth: int) -> dict[st
 def _safe_text(exc: BaseException) -> str:
     try:
         return str(exc)
-    except Exception:  # a user's __str__ may do anything
+    except Exception:  # noqa: BLE001  # a user's __str__ may do anything
         return f"<{type(exc).__name__} whose text cannot be shown>"
 
 
@@ -80,7 +80,7 @@ def _pickle_or_none(exc: BaseException) -> bytes | None:
         try:
             data = dumps_by_value(form)
             again = loads_plain(data)
-        except Exception:  # pickling runs user code (__reduce__, __init__)
+        except Exception:  # noqa: BLE001, S112  # pickling runs user code
             continue
         if type(again) is type(exc):
             return data
@@ -141,7 +141,7 @@ def _format(exc: BaseException, skip_under: str | None) -> str:
         tb = tb.tb_next
     try:
         return "".join(traceback.format_exception(type(exc), exc, tb))
-    except Exception:  # a user's __str__ or __repr__ may do anything
+    except Exception:  # noqa: BLE001  # a user's __str__ or __repr__ may do anything
         return f"{type(exc).__name__}: {_safe_text(exc)}\n"
 
 
@@ -183,7 +183,7 @@ def _rebuild(
             setattr(exc, f"__{link}__", rebuilt)
     exc.__suppress_context__ = bool(fields.get("suppress", False)) or "cause" in fields
     if fields.get("notes") and not getattr(exc, "__notes__", None):
-        exc.__notes__ = list(fields["notes"])  # type: ignore[attr-defined]  # Python 3.11 has it
+        setattr(exc, "__notes__", list(fields["notes"]))  # noqa: B010  # 3.10 types lack it
     return exc
 
 
@@ -199,7 +199,7 @@ def _exception_of(fields: dict[str, Any]) -> BaseException:
 
         try:
             exc = loads_plain(fields["pickle"])
-        except Exception as error:  # unpickling runs user code and imports user modules
+        except Exception as error:  # noqa: BLE001  # unpickling runs user code
             reason = f"{type(error).__name__}: {error}"
         else:
             if isinstance(exc, BaseException):

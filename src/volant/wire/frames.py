@@ -148,7 +148,7 @@ class FrameReader:
         return self._cut(data)
 
     def _cut(self, data: bytes) -> list[tuple[int, int, bytes]]:
-        frames = []
+        frames: list[tuple[int, int, bytes]] = []
         at, size = 0, len(data)
         while size - at >= 6:
             length, kind, flags = HEADER.unpack_from(data, at)

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-
 from _pickle import PicklingError, dumps as _c_dumps, loads as _c_loads
-from _struct import Struct, error as StructError
+from struct import Struct, error as StructError
 
 from volant.wire.frames import INLINE_BYTES_MAX, MAPPED, PICKLE
 

@@ -8,7 +8,6 @@ that one thread reads and one writes.
 from __future__ import annotations
 
 import os
-
 from _socket import CMSG_SPACE, MSG_DONTWAIT, SCM_RIGHTS, SOL_SOCKET
 from array import array
 from collections import deque

@@ -10,15 +10,13 @@ Source: https://github.com/msgpack/msgpack/blob/master/spec.md
 
 from __future__ import annotations
 
-from _struct import Struct, error as StructError
+from struct import Struct, error as StructError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias, Union
 
-    Value: TypeAlias = Union[
-        None, bool, int, float, str, bytes, "list[Value]", "dict[str, Value]"
-    ]
+    Value: TypeAlias = Union[None, bool, int, float, str, bytes, "list[Value]", "dict[str, Value]"]
 
 #: Nesting that a message may have; deeper ones are refused, not recursed into.
 DEPTH_MAX = 32

@@ -1,7 +1,7 @@
 """Containers of this machine: started for the hub, watched, and their ends put into words.
 
-    start: zygote of the version ─► forked child ─► limits ─► START ─► ready
-    end:   wait status + cgroup counters ─► cause (clean, crashed, killed, out of memory)
+start: zygote of the version ─► forked child ─► limits ─► START ─► ready
+end:   wait status + cgroup counters ─► cause (clean, crashed, killed, out of memory)
 """
 
 from __future__ import annotations
@@ -85,7 +85,12 @@ class Agent:
     """The containers of this machine."""
 
     def __init__(
-        self, hub: Hub, zygotes: ZygoteStore, logs: LogStore, tasks: Tasks, rung: asyncio.Future[str]
+        self,
+        hub: Hub,
+        zygotes: ZygoteStore,
+        logs: LogStore,
+        tasks: Tasks,
+        rung: asyncio.Future[str],
     ) -> None:
         self.hub = hub
         self.zygotes = zygotes
@@ -129,9 +134,7 @@ class Agent:
             running.prepared.in_use -= 1
         now = monotonic()
         self.hub.apply(
-            self.hub.scheduler.container_start_failed(
-                running.container_id, reason, retryable, now
-            ),
+            self.hub.scheduler.container_start_failed(running.container_id, reason, retryable, now),
             now,
         )
 
@@ -192,9 +195,7 @@ class Agent:
             running.state = "failed"
             fault = bytes(reply["fault"])
             self.hub.apply(
-                self.hub.scheduler.container_start_failed(
-                    running.container_id, fault, False, now
-                ),
+                self.hub.scheduler.container_start_failed(running.container_id, fault, False, now),
                 now,
             )
             return
@@ -207,9 +208,7 @@ class Agent:
         app = running.function.app
         if app.output and app.session is not None:
             counts = self.counts_of(app)
-            app.session.event(
-                "status", app_id=app.app_id, function=running.function.name, **counts
-            )
+            app.session.event("status", app_id=app.app_id, function=running.function.name, **counts)
 
     def stop(self, container_id: str, *, kill: bool, reason: str) -> None:
         """Stop a container; its exit is reported as usual."""
@@ -272,9 +271,9 @@ class Agent:
             return ExitCause.STOPPED, running.stop_reason
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
-            if number == signal.SIGKILL and child.cgroup is not None:
-                if child.cgroup.oom_kill_count():
-                    return ExitCause.OOM, self._memory_text(running, child)
+            starved = child.cgroup is not None and child.cgroup.oom_kill_count()
+            if number == signal.SIGKILL and starved:
+                return ExitCause.OOM, self._memory_text(running, child)
             try:
                 name = signal.Signals(number).name
             except ValueError:

@@ -330,7 +330,7 @@ def zygote_spec(version: Version, rung: str) -> ZygoteSpec:
     return ZygoteSpec(
         rung=rung,
         python=str(image["python"]),
-        trees=tuple([*trees, *map(str, image["trees"])]),
+        trees=(*trees, *map(str, image["trees"])),
         sdk_dir=os.path.dirname(os.path.dirname(os.path.abspath(volant.__file__))),
         cloudpickle_dir=str(next(iter(cloudpickle.submodule_search_locations))),
         env=_base_environment(image),

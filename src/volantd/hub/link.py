@@ -97,9 +97,7 @@ class ContainerLink:
             if event["op"] == "returned":
                 key, count = int(event["batch"]), int(event["count"])  # type: ignore[arg-type]
                 now = monotonic()
-                self.hub.apply(
-                    self.hub.scheduler.returned(self.container_id, key, count, now), now
-                )
+                self.hub.apply(self.hub.scheduler.returned(self.container_id, key, count, now), now)
         else:
             raise ValueError(f"a container sent a frame of type {kind}")
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+from _socket import SCM_RIGHTS, SOL_SOCKET
 from array import array
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
-
-from _socket import SCM_RIGHTS, SOL_SOCKET
 
 from volant.wire.frames import READ_BYTES
 from volant.wire.stream import FrameStream

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from volant import ids
 from volant.errors import InvalidError, NotFoundError, PermissionDeniedError
 from volant.version import VERSION
-from volant.wire import frames
 from volantd.hub.records import TIMING_FIELDS, App, Call, Function, Version
 
 if TYPE_CHECKING:
@@ -223,9 +222,7 @@ def call_get(session: Session, message: dict[str, Any]) -> None:
     index = int(message["index"])
     if call.closed and not 0 <= index < call.inputs:
         raise InvalidError(f"the call has {call.inputs} inputs, there is no index {index}")
-    session.hub.retained.watch(
-        session, int(message["id"]), call, index, wait=bool(message["wait"])
-    )
+    session.hub.retained.watch(session, int(message["id"]), call, index, wait=bool(message["wait"]))
 
 
 def _find_call(session: Session, message: dict[str, Any]) -> Call:

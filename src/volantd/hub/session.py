@@ -112,9 +112,7 @@ class Session:
         self.hub.calls[call.call_id] = call
         function.app.calls[call.call_id] = call
         function.app.call_count += 1
-        self.hub.apply(
-            self.hub.scheduler.open_call(call.call_id, function.function_id, now), now
-        )
+        self.hub.apply(self.hub.scheduler.open_call(call.call_id, function.function_id, now), now)
         return call
 
     # -- requests and events

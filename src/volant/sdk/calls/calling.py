@@ -88,9 +88,7 @@ def submit_frame(
     return frames.hot(SUBMIT, flags, number, 0, 1, binding.number, section), fd
 
 
-def call(
-    binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[bool, Any]:
+def call(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, Any]:
     """Call and wait: (True, result) or (False, the user's own exception)."""
     channel = binding.channel
     number = channel.next_number()

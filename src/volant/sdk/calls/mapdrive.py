@@ -11,17 +11,16 @@ from itertools import islice
 
 from volant.errors import InvalidError
 from volant.sdk import output
-from volant.sdk.mapping import CHUNK, MapState, MapWaiter
+from volant.sdk.calls.mapping import CHUNK, MapState, MapWaiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     import threading
-
     from collections.abc import AsyncIterator, Iterable, Iterator
     from typing import Any
 
-    from volant.sdk.calling import Binding
+    from volant.sdk.calls.calling import Binding
 
 
 class MapOptions:
@@ -74,9 +73,7 @@ class _Map:
         while state.results:
             ok, value = state.results.popleft()
             state.yielded += 1
-            if not ok and not (
-                self.options.return_exceptions and isinstance(value, Exception)
-            ):
+            if not ok and not (self.options.return_exceptions and isinstance(value, Exception)):
                 raise value
             yield value
 
@@ -109,9 +106,7 @@ def run_map(binding: Binding, inputs: Iterator[Any], options: MapOptions) -> Ite
     return pull(binding, inputs, options)
 
 
-def _pull_inline(
-    binding: Binding, inputs: Iterator[Any], options: MapOptions
-) -> Iterator[Any]:
+def _pull_inline(binding: Binding, inputs: Iterator[Any], options: MapOptions) -> Iterator[Any]:
     mapped = _Map(binding, options)
     state, waiter, kwargs = mapped.state, mapped.waiter, mapped.options.kwargs
     try:
@@ -178,9 +173,7 @@ class _Puller:
         self.mapped.binding.channel.tell("poke", call=self.mapped.state.number)
 
 
-def _pull_in_thread(
-    binding: Binding, inputs: Iterator[Any], options: MapOptions
-) -> Iterator[Any]:
+def _pull_in_thread(binding: Binding, inputs: Iterator[Any], options: MapOptions) -> Iterator[Any]:
     mapped = _Map(binding, options)
     puller = _Puller(mapped, inputs)
     state, waiter = mapped.state, mapped.waiter

@@ -13,12 +13,11 @@ that a lost connection resubmits exactly what is missing.
 from __future__ import annotations
 
 import os
-
 from collections import deque
 
 from volant.channel.channel import Waiter
 from volant.channel.waiters import decode_item
-from volant.sdk.calling import dump_arguments
+from volant.sdk.calls.calling import dump_arguments
 from volant.wire import frames
 from volant.wire.frames import HAS_FD, LAST, OPEN, RETAIN, SUBMIT
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from volant.sdk.calling import Binding
+    from volant.sdk.calls.calling import Binding
 
 #: Inputs between the oldest result not yet yielded and the newest input sent.
 WINDOW = 8192

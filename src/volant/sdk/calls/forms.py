@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from volant import ids
 from volant.errors import InvalidError
-from volant.sdk import calling
+from volant.sdk.calls import calling
 from volant.sdk.generics import Generic, P, R
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
     from typing import Any
 
-    from volant.sdk.call import FunctionCall
+    from volant.sdk.calls.call import FunctionCall
     from volant.sdk.function import Function
 
 
@@ -83,7 +83,7 @@ class Spawn(_Form, Generic[P, R]):
     __slots__ = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
-        from volant.sdk.call import FunctionCall
+        from volant.sdk.calls.call import FunctionCall
 
         self._function._refuse_generator("spawn")
         binding = self._function._bound()
@@ -91,7 +91,7 @@ class Spawn(_Form, Generic[P, R]):
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
         """Start the call without blocking the event loop."""
-        from volant.sdk.call import FunctionCall
+        from volant.sdk.calls.call import FunctionCall
 
         self._function._refuse_generator("spawn")
         binding = self._function._bound()
@@ -136,7 +136,7 @@ class Map(_Form, Generic[R]):
         wrap_returned_exceptions: bool | None = None,
     ) -> AsyncIterator[R]:
         """`map` for `async for`; async iterables are welcome as inputs."""
-        from volant.sdk import mapdrive
+        from volant.sdk.calls import mapdrive
 
         _check_iterables(self._function, "map", iterables)
         _warn_wrap(wrap_returned_exceptions)
@@ -179,7 +179,7 @@ class StarMap(_Form, Generic[R]):
         wrap_returned_exceptions: bool | None = None,
     ) -> AsyncIterator[R]:
         """`starmap` for `async for`."""
-        from volant.sdk import mapdrive
+        from volant.sdk.calls import mapdrive
 
         _check_iterables(self._function, "starmap", (inputs,))
         _warn_wrap(wrap_returned_exceptions)
@@ -242,8 +242,8 @@ class SpawnMap(_Form):
         kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
     ) -> Any:
         """Start every input; returns when the hub has them all."""
-        from volant.sdk import mapdrive
-        from volant.sdk.call import FunctionCall
+        from volant.sdk.calls import mapdrive
+        from volant.sdk.calls.call import FunctionCall
 
         _check_iterables(self._function, "spawn_map", iterables)
         binding = self._function._bound()
@@ -294,7 +294,7 @@ def _start_map(
     ordered: bool,
     return_exceptions: bool,
 ) -> Iterator[Any]:
-    from volant.sdk import mapdrive
+    from volant.sdk.calls import mapdrive
 
     if calling.in_event_loop():
         raise InvalidError(
@@ -314,8 +314,7 @@ def _warn_blocking(name: str, form: str) -> None:
     from volant.errors import AsyncUsageWarning
 
     warnings.warn(
-        f"`{name}.{form}(...)` blocks the running event loop; "
-        f"use `await {name}.{form}.aio(...)`",
+        f"`{name}.{form}(...)` blocks the running event loop; use `await {name}.{form}.aio(...)`",
         AsyncUsageWarning,
         stacklevel=3,
     )
