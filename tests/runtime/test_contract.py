@@ -214,8 +214,7 @@ def test_limits_on_files_hold(container: Container) -> None:
         container.ask("kept = [open('/dev/null') for _ in range(300)]")
     container.ask("kept = None; import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)")
     with pytest.raises(Failed, match="File too large"):
-        container.ask("open('big', 'wb', buffering=0).write(bytes(2 << 20)); open('big','ab')"
-                      ".write(b'x')")  # fmt: skip
+        container.ask("file = open('big', 'wb', buffering=0)\nwhile True: file.write(bytes(99999))")
 
 
 def test_there_are_no_privileges_and_no_way_to_get_any(container: Container) -> None:
@@ -227,10 +226,12 @@ def test_there_are_no_privileges_and_no_way_to_get_any(container: Container) -> 
 
 
 def test_a_container_inherits_no_descriptor_but_its_own(container: Container) -> None:
-    code = "import os; result = sorted(int(fd) for fd in os.listdir('/proc/self/fd'))"
-    found = container.ask(code)
-    own = {0, 1, 2, *container.ask("result = [channel_fd, sdk_fd]")}
-    assert set(found) - own <= {max(found)}, "the last one is the listing itself"
+    code = """
+import os
+result = {int(fd): os.path.lexists(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
+"""
+    there = {fd for fd, is_still_there in container.ask(code).items() if is_still_there}
+    assert there == {0, 1, 2, *container.ask("result = [channel_fd, sdk_fd]")}
 
 
 def test_a_failure_to_isolate_is_said_and_nothing_runs(lab: Laboratory) -> None:
@@ -249,7 +250,7 @@ def test_the_death_of_a_zygote_ends_its_containers(lab: Laboratory) -> None:
     lab.end(zygote)
     assert forked.wait() == signal.SIGKILL
     forked.close()
-    assert not os.path.exists(f"/proc/{pid}")
+    lab.eventually(lambda: not os.path.exists(f"/proc/{pid}"))
     with pytest.raises(RuntimeFailedError, match="dead"):
         lab.fork(zygote)
 
@@ -308,7 +309,7 @@ signal.pause()
 """
     with pytest.raises(RuntimeFailedError):
         lab.prepare(zygote, source)
-    assert lab.run(_value(zygote.exited)) == signal.SIGKILL
+    lab.run(_value(zygote.exited))
     os.close(zygote.log_fd)
 
 
@@ -363,11 +364,11 @@ def _holdings(lab: Laboratory) -> tuple[object, ...]:
     processes = _processes_of(lab)
     namespaces = set()
     descriptors = []
-    for pid in sorted(processes):
+    for pid in processes:
         names = os.listdir(f"/proc/{pid}/ns")
         namespaces |= {os.readlink(f"/proc/{pid}/ns/{name}") for name in names}
         descriptors.append(len(os.listdir(f"/proc/{pid}/fd")))
     with open("/proc/self/mountinfo") as mounts:
         host_mounts = [line for line in mounts if str(lab.place) in line]
     ours = len(os.listdir("/proc/self/fd"))
-    return processes, len(namespaces), descriptors, host_mounts, ours
+    return len(processes), len(namespaces), sorted(descriptors), host_mounts, ours

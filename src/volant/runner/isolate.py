@@ -1,15 +1,15 @@
 """From a fresh fork of the zygote to a fully isolated container (child side).
 
-    container rung                                   process rung
-    unshare mnt ipc uts cgroup [net]                 own session, own work directory
-    overlays of the root and of each tree            (reads the zygote's directory)
-    proc, dev, shm, pts, sys, sdk
-    pivot_root, hostname, lo
+    container rung                                         process rung
+    ahead, in a cell's init: mnt ipc uts [net] namespaces  own work directory
+      overlays of the root and of each tree, proc, dev,
+      shm, pts, sys, sdk, pivot_root, lo
+    in the container: enter the cell, hostname
     ------------------------ both: rlimits, no capabilities, no_new_privs, Landlock, seccomp
 
-Owns the order of these steps. It runs in the child only (`enter_template` in the zygote), makes
-no decision about what a container may see (the launcher built that), and raises `OSError` at
-the first step that fails: a half isolated child must never go on.
+Owns the order of these steps. It makes no decision about what a container may see (the
+launcher built that), and raises `OSError` at the first step that fails: a half isolated
+child must never go on.
 Invariant: nothing of the host can be written once `enter_*` has returned.
 """
 
@@ -38,11 +38,11 @@ NEW_ROOT = OWN_DIR + "/new"
 #: Sources and working directory of a container.
 WORK_DIR = "/root"
 
-#: What a template needs in its own user namespace to isolate its children.
-TEMPLATE_CAPABILITIES = (
-    linux.CAP_CHOWN, linux.CAP_DAC_OVERRIDE, linux.CAP_FOWNER, linux.CAP_KILL, linux.CAP_SETGID,
-    linux.CAP_SETUID, linux.CAP_SETPCAP, linux.CAP_NET_ADMIN, linux.CAP_SYS_ADMIN,
-)  # fmt: skip
+#: What a zygote keeps while it runs user code, in its own user namespace: enough for its
+#: children to enter their cells.
+ZYGOTE_CAPABILITIES = (linux.CAP_SETPCAP, linux.CAP_SYS_CHROOT, linux.CAP_SYS_ADMIN)
+#: What its nursery needs besides, to make cells.
+TEMPLATE_CAPABILITIES = (*ZYGOTE_CAPABILITIES, linux.CAP_DAC_OVERRIDE, linux.CAP_NET_ADMIN)
 
 #: Trees that a container may change on top of (an overlay), or that it only reads (a bind).
 OVERLAY, BIND = "o", "b"
@@ -78,9 +78,11 @@ class Plan:
 
 
 def enter_template(plan: Plan) -> None:
-    """Confine the zygote itself, before it imports anything of the user's."""
+    """Confine the zygote itself, after its nursery is there and before it imports user code."""
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     if plan.is_container:
+        linux.drop_bounding_set(ZYGOTE_CAPABILITIES)
+        linux.capset(ZYGOTE_CAPABILITIES)
         linux.install_seccomp(seccomp.build(template=True))
         return
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # what a dead container left is ours to end
@@ -95,47 +97,41 @@ def enter_template(plan: Plan) -> None:
         os.close(own[0])
 
 
-class Root:
-    """A root directory made ready for one container: a mount that is attached nowhere yet."""
+def make_cell(plan: Plan, name: str) -> None:
+    """In the init of a cell: make everything that a container needs and that can be made ahead."""
+    linux.prctl(linux.PR_SET_PDEATHSIG, 9)
+    flags = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+    linux.unshare(flags | (linux.CLONE_NEWNET if plan.own_network else 0))
+    _mount_overlays(plan, f"{SCRATCH_DIR}/{name}")
+    for directory in ("/sys/devices/system", "/dev"):
+        linux.mount(directory, NEW_ROOT + directory, "", linux.MS_BIND | linux.MS_REC)
+    mount_devices(NEW_ROOT)
+    mount_proc(NEW_ROOT)
+    enter_root(NEW_ROOT)
+    if plan.own_network:
+        raise_loopback()
+    linux.drop_bounding_set()
+    linux.capset()
+    # The container sees this process, and may be able to write its memory: as little to gain.
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    linux.install_seccomp(plan.program)
 
-    def __init__(self, plan: Plan, name: str) -> None:
-        """Make the overlays; all that is written in them goes below the scratch of `name`."""
-        self.name = name
-        scratch = f"{SCRATCH_DIR}/{name}"
-        _mount_overlays(plan, scratch)
-        try:
-            for directory in ("/sys/devices/system", "/dev"):
-                linux.mount(directory, NEW_ROOT + directory, "", linux.MS_BIND | linux.MS_REC)
-            mount_devices(NEW_ROOT)
-            self.fd = linux.open_tree(NEW_ROOT, recursive=True)
-        finally:
-            linux.umount(NEW_ROOT, linux.MNT_DETACH)
 
-    def close(self) -> None:
-        """Let go of it (the container keeps its own hold)."""
-        os.close(self.fd)
-
-
-def enter_container(plan: Plan, root: Root, hostname: str, limits: dict[str, Any]) -> None:
-    """Container rung: new namespaces, a root of its own, then the common confinement."""
+def enter_container(plan: Plan, cell_fd: int, hostname: str, limits: dict[str, Any]) -> None:
+    """Container rung: enter a cell (`cell_fd` is its init), then the common confinement."""
     # A group of its own, or a signal to "my group" would reach the other containers. Not a
     # session: the kernel then makes a scheduling group too, which costs milliseconds.
     os.setpgid(0, 0)
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)
-    flags = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
-    linux.unshare(flags | (linux.CLONE_NEWNET if plan.own_network else 0))
-    linux.move_mount(root.fd, NEW_ROOT)
-    os.fchdir(root.fd)
-    root.close()
-    mount_proc(".")
-    enter_root(".")
+    flags = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+    linux.setns(cell_fd, flags | (linux.CLONE_NEWNET if plan.own_network else 0))
+    os.close(cell_fd)
+    linux.unshare(linux.CLONE_NEWCGROUP)
     os.chdir(WORK_DIR)
-    if plan.own_network:
-        raise_loopback()
     _socket.sethostname(hostname)
     with open("/etc/hosts", "ab", buffering=0) as hosts:
         hosts.write(f"127.0.0.1\t{hostname}\n".encode())
-    _confine(plan, limits, TEMPLATE_CAPABILITIES)
+    _confine(plan, limits, ZYGOTE_CAPABILITIES)
     if plan.landlock_abi >= 6:
         # The network may be shared with the host, and abstract sockets belong to it.
         scoped = linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | linux.LANDLOCK_SCOPE_SIGNAL

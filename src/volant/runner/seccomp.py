@@ -64,10 +64,8 @@ ABSENT: dict[str, tuple[int | None, int | None]] = {
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
 }  # fmt: skip
 
-#: The calls that a template still needs before it forks; a container gets none of them.
-TEMPLATE_NEEDS = (
-    "mount", "umount2", "pivot_root", "setns", "sethostname", "open_tree", "move_mount",
-)  # fmt: skip
+#: What a zygote still needs, to send its children into their cells; containers get none of it.
+TEMPLATE_NEEDS = ("setns", "sethostname")
 
 _CLONE = (56, 220)
 _UNSHARE = (272, 97)
@@ -76,6 +74,7 @@ _IOCTL = (16, 29)
 _PERSONALITY = (135, 92)
 #: NEWTIME | NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
 _NEW_NAMESPACES = 0x80 | 0x7E020000
+_NEW_CGROUP = 0x2000000
 #: In `clone` the low byte is the exit signal, so NEWTIME (0x80) cannot be asked for there.
 _NEW_BY_CLONE = 0x7E020000
 _TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
@@ -134,7 +133,7 @@ def build(
 
     Args:
         machine: "x86_64" or "aarch64"; the running machine's by default.
-        template: for a zygote, which must still make namespaces and mounts for its children.
+        template: for a zygote, whose children must still enter their cells.
         sockets_of_inet: False refuses IPv4 and IPv6 sockets altogether.
 
     Returns:
@@ -217,7 +216,7 @@ def _judge_arguments(out: _Assembler, *, template: bool, sockets_of_inet: bool) 
     if template:
         out.label("nested")
         out.load(_AT_ARGUMENTS)
-        out.jump(_JUMP_ANY_BIT, 0x10000000, "refused", "allowed")
+        out.jump(_JUMP_ANY_BIT, _NEW_BY_CLONE & ~_NEW_CGROUP, "refused", "allowed")
         return
     out.label("clone")
     out.load(_AT_ARGUMENTS)

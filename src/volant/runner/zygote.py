@@ -1,13 +1,13 @@
 """The zygote: one interpreter with an app version imported, forked to start containers.
 
     agent --PREPARE--> write sources, import the user's module, freeze the heap --READY-->
-    agent --FORK--> fork --child: isolate, say "H" on its channel--> runner.loop.serve
+    agent --FORK--> fork --child: enter a cell, say "H" on its channel--> runner.loop.serve
                       '--parent: FORKED, later EXITED
 
 Started by the launcher with the image's own Python, already inside its template (or, on the
 process rung, in its state directory). Owns the control connection and the children. It has one
-thread and waits for two things: the agent and SIGCHLD. It holds no privilege of the host and
-runs the user's imports, so nothing here is trusted by the agent.
+thread and waits for three things: the agent, SIGCHLD and its nursery, which makes the cells.
+It holds no privilege of the host and runs the user's imports, so the agent trusts nothing here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import select
 import sys
 from time import perf_counter_ns
 
-from volant.runner import control, isolate, linux
+from volant.runner import control, isolate, linux, nursery
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 SINGLE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 #: Exit status of a child that could not be isolated.
 EXIT_NOT_ISOLATED = 70
-#: Quiet time before a spare root is made: a container that just started needs the processor more.
+#: Quiet time before a spare cell is made: a container that just started needs the processor more.
 SPARE_DELAY_MS = 20
+#: Cells that are made at the same time.
+CELLS_AT_ONCE = 4
 
 _OUR_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -41,10 +43,11 @@ def main() -> NoReturn:
     arguments = sys.argv[1:]
     sys.argv[:] = [""]
     plan = isolate.Plan(arguments[1:])
+    control_fd = int(arguments[0])
+    cells = nursery.Nursery(plan, (control_fd,)) if plan.is_container else None
     isolate.enter_template(plan)
-    connection = control.Connection(int(arguments[0]))
     _settle_imports(plan)
-    Zygote(plan, connection).run()
+    Zygote(plan, control.Connection(control_fd), cells).run()
     os._exit(0)
 
 
@@ -59,21 +62,50 @@ def _settle_imports(plan: isolate.Plan) -> None:
     os.chdir(plan.work_dir)
 
 
+class Container:
+    """A child of the zygote, and the cell it lives in (none on the process rung)."""
+
+    def __init__(self, name: str, cell: Cell | None) -> None:
+        self.name = name
+        self.cell = cell
+        self.status = -1
+
+
+class Cell:
+    """Namespaces that wait for a container; `fd` is the pidfd of their init."""
+
+    def __init__(self, name: str, fd: int) -> None:
+        self.name = name
+        self.fd = fd
+        self.container: Container | None = None
+
+
 class Zygote:
     """State of one zygote."""
 
-    def __init__(self, plan: isolate.Plan, connection: control.Connection) -> None:
+    def __init__(
+        self,
+        plan: isolate.Plan,
+        connection: control.Connection,
+        cells: nursery.Nursery | None,
+    ) -> None:
         self.plan = plan
         self.connection = connection
+        self.nursery = cells
         self.pid = os.getpid()
-        self.containers: dict[int, str] = {}
+        self.containers: dict[int, Container] = {}
+        #: forks that wait for a cell, cells that wait for a fork, cells in use: by their names
+        self.waiting: list[tuple[dict[str, Any], list[int]]] = []
+        self.ready_cells: list[Cell] = []
+        self.cells: dict[str, Cell] = {}
+        self.ordered_count = 0
+        self.cell_count = 0
+        self.imported_pids: set[int] = set()
         self.single_thread_names: list[str] = []
         self.user_sigchld: Any = _signal.SIG_DFL
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.pid_namespace = -1
-        self.spare: isolate.Root | None = None
-        self.root_count = 0
-        self.is_ready = False
+        self.wants_spare = False
         if plan.is_container:
             self.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -81,18 +113,24 @@ class Zygote:
         """Serve until the agent closes the connection."""
         self._listen_for_children()
         poll = select.poll()
-        poll.register(self.connection.fileno(), select.POLLIN)
-        poll.register(self.wake_read, select.POLLIN)
+        for fd in (self.connection.fileno(), self.wake_read):
+            poll.register(fd, select.POLLIN)
+        if self.nursery is not None:
+            poll.register(self.nursery.fileno(), select.POLLIN)
         while True:
-            wants_spare = self.spare is None and self.is_ready and self.plan.is_container
-            events = poll.poll(SPARE_DELAY_MS if wants_spare else None)
+            events = poll.poll(SPARE_DELAY_MS if self.wants_spare else None)
             if not events:
-                self._make_spare()
+                self.wants_spare = False
+                if not self.ready_cells and not self.ordered_count:
+                    self._order_cell()
             for fd, _ in events:
                 if fd == self.wake_read:
                     self._reap()
-                elif not self._receive():
-                    return
+                elif fd == self.connection.fileno():
+                    if not self._receive():
+                        return
+                else:
+                    self._hear_nursery()
 
     def _receive(self) -> bool:
         received = self.connection.receive()
@@ -102,7 +140,8 @@ class Zygote:
         if kind == control.PREPARE:
             self._prepare(fields)
         elif kind == control.FORK:
-            self._fork(fields, fds)
+            self.waiting.append((fields, fds))
+            self._serve_waiting()
         else:
             raise control.ControlError(f"unexpected message of kind {kind}")
         return True
@@ -113,6 +152,8 @@ class Zygote:
         begun = perf_counter_ns()
         try:
             write_files(self.plan.work_dir, fields["files"])
+            if not self.ready_cells and not self.ordered_count:
+                self._order_cell()  # made while we import
             self._set_environment(fields["env"])
             if fields["entry"] is not None:
                 fields["entry"]["root"] = self.plan.work_dir
@@ -124,7 +165,7 @@ class Zygote:
         self._leave_if_forked()
         self._listen_for_children()
         gc.freeze()
-        self.is_ready = True
+        self.imported_pids = set(_children())
         took_us = (perf_counter_ns() - begun) // 1000
         answer = {"import_us": took_us, "threads": thread_names()}
         self.connection.send(control.READY, answer)
@@ -145,60 +186,107 @@ class Zygote:
         if os.getpid() != self.pid:
             os._exit(0)  # a fork made by the user's import came back here: it is no zygote
 
+    # -- cells
+
+    def _order_cell(self) -> None:
+        if self.nursery is None:
+            return
+        self.cell_count += 1
+        self.ordered_count += 1
+        try:
+            self.nursery.order(f"s{self.cell_count}")
+        except OSError as error:
+            self.ordered_count -= 1
+            self._refuse_waiting(f"no cell can be made: {error}")
+
+    def _serve_waiting(self) -> None:
+        """Fork for whom there is a cell, and have more made for the others."""
+        while self.waiting and (self.ready_cells or self.nursery is None):
+            fields, fds = self.waiting.pop(0)
+            cell = self.ready_cells.pop(0) if self.nursery is not None else None
+            self._fork(fields, fds, cell)
+            self.wants_spare = self.nursery is not None
+        while len(self.waiting) > self.ordered_count and self.ordered_count < CELLS_AT_ONCE:
+            self._order_cell()
+
+    def _hear_nursery(self) -> None:
+        assert self.nursery is not None
+        word, name, reason, pid = self.nursery.receive()
+        if word == "ready":
+            self.ordered_count -= 1
+            cell = Cell(name, os.pidfd_open(pid))
+            self.cells[name] = cell
+            self.ready_cells.append(cell)
+            self._serve_waiting()
+        elif word == "failed":
+            self.ordered_count -= 1
+            self._refuse_waiting(reason)
+        elif word == "gone" and name in self.cells:
+            self._on_cell_gone(self.cells.pop(name))
+
+    def _refuse_waiting(self, reason: str) -> None:
+        for fields, fds in self.waiting:
+            for fd in fds:
+                os.close(fd)
+            self.connection.send(control.FORK_FAILED, {"id": fields["id"], "reason": reason})
+        self.waiting.clear()
+
+    def _on_cell_gone(self, cell: Cell) -> None:
+        """Nothing in it lives any more: now its container has ended too."""
+        os.close(cell.fd)
+        if cell in self.ready_cells:
+            self.ready_cells.remove(cell)
+        container = cell.container
+        if container is not None:
+            container.cell = None
+            self._tell_exit(container)
+
     # -- fork
 
-    def _fork(self, fields: dict[str, Any], fds: list[int]) -> None:
+    def _fork(self, fields: dict[str, Any], fds: list[int], cell: Cell | None) -> None:
         name = fields["id"]
-        root = None
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()  # what the import printed must not come out of each child again
             except (OSError, ValueError, AttributeError):
                 pass  # the user's import closed or replaced it
         try:
-            if self.pid_namespace >= 0:
-                # Without the setns a second unshare fails: the namespace that the first one
-                # made died with its first process.
-                linux.setns(self.pid_namespace, linux.CLONE_NEWPID)
-                linux.unshare(linux.CLONE_NEWPID)
-                root = self._take_root()
+            if cell is not None:
+                linux.setns(cell.fd, linux.CLONE_NEWPID)
             pid = os.fork()
         except OSError as error:
             self.connection.send(control.FORK_FAILED, {"id": name, "reason": str(error)})
             pid = -1
         if pid == 0:
-            self._become_container(fields, fds, root)
+            self._become_container(fields, fds, cell)
         for fd in fds:
             os.close(fd)
-        if root is not None:
-            root.close()
-        if pid > 0:
-            self.containers[pid] = name
-            scratch = root.name if root is not None else name
-            self.connection.send(control.FORKED, {"id": name, "scratch": scratch})
+        if cell is not None:
+            linux.setns(self.pid_namespace, linux.CLONE_NEWPID)
+        if pid < 0:
+            self._end_cell(cell)
+            return
+        container = self.containers[pid] = Container(name, cell)
+        if cell is not None:
+            cell.container = container
+        scratch = cell.name if cell is not None else name
+        self.connection.send(control.FORKED, {"id": name, "scratch": scratch})
 
-    def _take_root(self) -> isolate.Root:
-        root, self.spare = self.spare, None
-        if root is None:
-            self.root_count += 1
-            root = isolate.Root(self.plan, f"s{self.root_count}")
-        return root
-
-    def _make_spare(self) -> None:
-        """Make what the next container needs while nobody waits for it."""
-        try:
-            self.spare = self._take_root()
-        except OSError:
-            self.is_ready = False  # the next fork will say why
+    def _end_cell(self, cell: Cell | None) -> None:
+        if cell is not None:
+            try:
+                _signal.pidfd_send_signal(cell.fd, _signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # already gone; the nursery says so next
 
     def _become_container(
-        self, fields: dict[str, Any], fds: list[int], root: isolate.Root | None
+        self, fields: dict[str, Any], fds: list[int], cell: Cell | None
     ) -> NoReturn:
         channel_fd, sdk_fd, stdout_fd, stderr_fd = fds
         try:
-            self._shed()
-            if root is not None:
-                isolate.enter_container(self.plan, root, fields["hostname"], fields["limits"])
+            self._shed(cell)
+            if cell is not None:
+                isolate.enter_container(self.plan, cell.fd, fields["hostname"], fields["limits"])
             else:
                 isolate.enter_process(self.plan, fields["id"], fields["limits"])
             os.dup2(stdout_fd, 1)
@@ -214,15 +302,22 @@ class Zygote:
 
         loop.serve(channel_fd, sdk_fd, fields["id"])
 
-    def _shed(self) -> None:
+    def _shed(self, own_cell: Cell | None) -> None:
         """Let go of what belongs to the zygote."""
         _signal.set_wakeup_fd(-1)
         _signal.signal(_signal.SIGCHLD, self.user_sigchld)
         self.connection.close()
         os.close(self.wake_read)
         os.close(self.wake_write)
-        if self.pid_namespace >= 0:
+        if self.nursery is not None:
+            self.nursery.close()
             os.close(self.pid_namespace)
+        for cell in self.cells.values():
+            if cell is not own_cell:
+                os.close(cell.fd)
+        for _, fds in self.waiting:
+            for fd in fds:
+                os.close(fd)
         for name in self.single_thread_names:
             os.environ.pop(name, None)  # only the zygote has to be single threaded
 
@@ -247,16 +342,28 @@ class Zygote:
                 return
             if pid == 0:
                 return
-            name = self.containers.pop(pid, None)
-            if name is not None:
-                self.connection.send(control.EXITED, {"id": name, "status": status})
+            container = self.containers.pop(pid, None)
+            if container is not None:
+                container.status = status
+                self._tell_exit(container)
+            elif self.nursery is not None and pid == self.nursery.pid:
+                os._exit(1)  # no cell can be made any more, and those that are there are dead
             if not self.plan.is_container:
                 self._end_orphans()
+
+    def _tell_exit(self, container: Container) -> None:
+        """Say that a container has ended, once it and everything in its cell is dead."""
+        if container.status < 0:
+            return  # its cell was killed under it; it is reaped next
+        if container.cell is not None:
+            self._end_cell(container.cell)
+            return
+        self.connection.send(control.EXITED, {"id": container.name, "status": container.status})
 
     def _end_orphans(self) -> None:
         """Kill what dead containers left: their descendants are now children of ours."""
         for pid in _children():
-            if pid not in self.containers:
+            if pid not in self.containers and pid not in self.imported_pids:
                 try:
                     os.kill(pid, 9)
                 except ProcessLookupError:

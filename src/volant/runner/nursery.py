@@ -1,0 +1,165 @@
+"""Makes cells: namespaces with a root, a network and an init, ready for one container each.
+
+    zygote --"s1"--> nursery --fork--> init of cell s1: namespaces, mounts, then reaps orphans
+       <--"ready s1" (with its pid, from the kernel) | "failed s1 REASON"--
+       <--"gone s1" once everything in that cell is dead--
+
+Forked from the zygote before any user code is imported, so it is small, trusted and may hold the
+capabilities that mounting needs, which the zygote itself then gives up. It works while the
+zygote imports, and ahead of need. A container is no child of its init, but shares its
+namespaces; it is therefore an ordinary process, which signals end as anywhere.
+Invariant: a cell without its zygote dies, and everything in it.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import os
+import select
+import sys
+
+from volant.runner import isolate, linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+MESSAGE_BYTES_MAX = 4096
+
+
+class Nursery:
+    """The zygote's end."""
+
+    def __init__(self, plan: isolate.Plan, foreign_fds: tuple[int, ...]) -> None:
+        """Fork it; `foreign_fds` are the zygote's own, which it must not hold."""
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                ours.close()
+                for fd in foreign_fds:
+                    os.close(fd)
+                linux.prctl(linux.PR_SET_PDEATHSIG, 9)
+                _Nursery(plan, theirs).run()
+            finally:
+                os._exit(1)
+        theirs.close()
+        ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
+        self._socket = ours
+
+    def fileno(self) -> int:
+        """The descriptor, to wait on."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
+
+    def order(self, name: str) -> None:
+        """Ask for a cell."""
+        self._socket.send(name.encode())
+
+    def receive(self) -> tuple[str, str, str, int]:
+        """The next answer: word, name of the cell, reason, pid of who said it.
+
+        Raises:
+            EOFError: the nursery is dead.
+        """
+        space = _socket.CMSG_SPACE(12)
+        data, ancillary, _, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, space)
+        if not data:
+            raise EOFError("the nursery is dead")
+        pid = 0
+        for level, kind, raw in ancillary:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_CREDENTIALS:
+                pid = int.from_bytes(raw[:4], sys.byteorder)
+        word, name, reason = (data.decode("utf-8", "replace") + "  ").split(" ", 2)
+        return word, name, reason.strip(), pid
+
+
+class _Nursery:
+    """The nursery's own end."""
+
+    def __init__(self, plan: isolate.Plan, sock: _socket.socket) -> None:
+        self.plan = plan
+        self.socket = sock
+        self.names: dict[int, str] = {}
+        self.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> None:
+        _signal.signal(_signal.SIGCHLD, _on_sigchld)
+        _signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self.socket.fileno(), select.POLLIN)
+        poll.register(self.wake_read, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self.wake_read:
+                    self._reap()
+                    continue
+                name = self.socket.recv(MESSAGE_BYTES_MAX)
+                if not name:
+                    return
+                self._make(name.decode())
+
+    def _make(self, name: str) -> None:
+        try:
+            # Without the setns a second unshare fails: the namespace that the first one made
+            # may have died with its first process.
+            linux.setns(self.pid_namespace, linux.CLONE_NEWPID)
+            linux.unshare(linux.CLONE_NEWPID)
+            pid = os.fork()
+        except OSError as error:
+            self.socket.send(f"failed {name} {error}".encode())
+            return
+        if pid == 0:
+            self._become_init(name)
+        self.names[pid] = name
+
+    def _reap(self) -> None:
+        try:
+            os.read(self.wake_read, 4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            name = self.names.pop(pid, None)
+            if name is not None:
+                self.socket.send(f"gone {name}".encode())
+
+    def _become_init(self, name: str) -> NoReturn:
+        try:
+            _signal.set_wakeup_fd(-1)
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCHLD})
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            for fd in (self.wake_read, self.wake_write, self.pid_namespace):
+                os.close(fd)
+            isolate.make_cell(self.plan, name)
+            self.socket.send(f"ready {name}".encode())
+            self.socket.close()
+        except BaseException as exc:  # noqa: BLE001  # must be told, whatever it is
+            text = f"failed {name} {type(exc).__name__}: {exc}"
+            self.socket.send(text.encode("utf-8", "replace")[:MESSAGE_BYTES_MAX])
+            os._exit(1)
+        while True:
+            _reap_all()
+            _signal.sigwait([_signal.SIGCHLD])
+
+
+def _reap_all() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _on_sigchld(_signum: int, _frame: object) -> None:
+    """Only there so that the wakeup descriptor is written."""
