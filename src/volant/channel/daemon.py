@@ -97,7 +97,8 @@ def start(home: str) -> None:
     os.set_inheritable(ready_end, True)
     environ = {key: value for key, value in os.environ.items() if key != "VOLANT_HOME"}
     environ["VOLANT_HOME"] = home
-    argv = [sys.executable, "-m", "volantd", "--ready-fd", str(ready_end)]
+    # -P: whatever lies in the working directory must not pass for a module of ours.
+    argv = [sys.executable, "-P", "-m", "volantd", "--ready-fd", str(ready_end)]
     try:
         os.posix_spawn(
             sys.executable, argv, environ,
