@@ -136,8 +136,8 @@ def test_inputs_and_outputs_of_any_size_work(size: int) -> None:
 def test_handles_arrive_as_the_public_type() -> None:
     """Behaviour 11: functions and calls as arguments."""
     call = calling.place.spawn(1)
-    assert calling.describe.remote(calling.place) == "volant.sdk.function.Function"
-    assert calling.describe.remote(call) == "volant.sdk.call.FunctionCall"
+    assert calling.name_public_type.remote(calling.place) == "Function"
+    assert calling.name_public_type.remote(call) == "FunctionCall"
 
 
 def test_handles_that_travel_are_usable() -> None:

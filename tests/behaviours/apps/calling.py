@@ -98,8 +98,10 @@ def returns_generator(stop: int) -> Iterator[int]:
 
 
 @app.function()
-def describe(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+def name_public_type(value: object) -> str:
+    """Which of the public classes an argument is of."""
+    kinds = (volant.Function, volant.FunctionCall)
+    return next(kind.__name__ for kind in kinds if isinstance(value, kind))
 
 
 @app.function()

@@ -7,6 +7,7 @@ iterators may block, so a thread pulls them and the results that are ready are n
 from __future__ import annotations
 
 from _thread import allocate_lock
+from _warnings import warn
 from itertools import islice
 
 from volant.errors import InvalidError
@@ -318,9 +319,7 @@ class MapResults:
 
     def __del__(self) -> None:
         if not self._asked:
-            import warnings
-
-            warnings.warn(
+            warn(  # the built-in one: the interpreter may be past importing anything
                 f"`{self._name}.map(...)` was never iterated, so nothing ran: use a for-loop, "
                 f"list(...), or `{self._name}.for_each(...)`",
                 stacklevel=2,

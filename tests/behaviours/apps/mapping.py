@@ -1,0 +1,90 @@
+"""Functions that are mapped and spawned."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import volant
+
+app = volant.App("mapping")
+
+
+class Odd(Exception):
+    pass
+
+
+@app.function(max_containers=4)
+def double(value: int, offset: int = 0) -> int:
+    return 2 * value + offset
+
+
+@app.function(max_containers=4)
+async def double_async(value: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * value
+
+
+@app.function()
+def add(first: int, second: int) -> int:
+    return first + second
+
+
+@app.function()
+def constant() -> str:
+    return "called"
+
+
+@app.function()
+def nothing(value: object) -> None:
+    assert value is not None
+
+
+@app.function(max_containers=4)
+def double_even(value: int) -> int:
+    if value % 2:
+        raise Odd(f"{value} is odd")
+    return 2 * value
+
+
+@app.function(max_containers=2, min_containers=2)
+def wait(duration_s: float) -> float:
+    time.sleep(duration_s)
+    return duration_s
+
+
+@app.function()
+async def wait_async(duration_s: float) -> float:
+    await asyncio.sleep(duration_s)
+    return duration_s
+
+
+@app.function(max_containers=1)
+def notice_cancellation(duration_s: float) -> str:
+    """Sleeps; what interrupts it is known to the next input in this container."""
+    if not duration_s:
+        return ", ".join(interruptions)
+    try:
+        time.sleep(duration_s)
+    except BaseException as error:
+        interruptions.append(type(error).__name__)
+        raise
+    return "slept"
+
+
+@app.function(max_containers=1)
+def ignore_cancellation(duration_s: float) -> None:
+    """Goes on until its time is over, whatever happens."""
+    end = time.monotonic() + duration_s
+    while time.monotonic() < end:
+        with contextlib.suppress(BaseException):
+            time.sleep(0.01)
+
+
+@app.function()
+def current_ids(_value: int) -> tuple[str | None, str | None]:
+    return volant.current_function_call_id(), volant.current_input_id()
+
+
+interruptions: list[str] = []
