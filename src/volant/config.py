@@ -95,7 +95,7 @@ def _from_file(path: str) -> dict[str, object]:
         return {}
     if sys.version_info < (3, 11):
         raise InvalidError(f"{path} is read by Python 3.11 and later")
-    import tomllib
+    import tomllib  # type: ignore[import-not-found,unused-ignore]  # not in 3.10
 
     try:
         with open(path, "rb") as file:

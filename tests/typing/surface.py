@@ -1,0 +1,75 @@
+"""What type checkers must see of the public surface. Never imported: only checked.
+
+A wrong type here is a bug of the stubs a user's editor lives by, so every line is an assertion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, assert_type
+
+import volant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+app = volant.App("types")
+
+
+@app.function(timeout=10)
+def add(x: int, y: int = 0) -> str:
+    return str(x + y)
+
+
+@app.function()
+async def add_async(x: int) -> float:
+    return float(x)
+
+
+@app.function()
+def count(upto: int) -> Generator[int, None, None]:
+    yield from range(upto)
+
+
+@app.function()
+def count_plainly(upto: int) -> Iterator[bytes]:
+    yield bytes(upto)
+
+
+@app.function()
+async def count_async(upto: int) -> AsyncGenerator[str, None]:
+    yield str(upto)
+
+
+@app.local_entrypoint()
+def main(name: str) -> None:
+    print(name)
+
+
+def calls() -> None:
+    assert_type(add.remote(1, y=2), str)
+    assert_type(add.local(1), str)
+    assert_type(add.spawn(1), volant.FunctionCall[str])
+    assert_type(add.spawn(1).get(timeout=3), str)
+    assert_type(add.map([1, 2]), Iterator[str])
+    assert_type(add.starmap([(1, 2)]), Iterator[str])
+    assert_type(add_async.remote(1), float)
+    assert_type(count.remote_gen(3), Iterator[int])
+    assert_type(count_plainly.remote_gen(3), Iterator[bytes])
+    assert_type(count_async.remote_gen(3), Iterator[str])
+    add.remote("1")  # type: ignore[arg-type]
+    add.remote(1, z=2)  # type: ignore[call-arg]
+    add.remote()  # type: ignore[call-arg]
+    add.spawn(x="a")  # type: ignore[arg-type]
+    app.function(timeut=3)  # type: ignore[call-arg]
+
+
+async def calls_async() -> None:
+    assert_type(await add.remote.aio(1), str)
+    assert_type(await add.spawn.aio(1), volant.FunctionCall[str])
+    coroutine = add_async.local(1)
+    assert_type(await coroutine, float)
+    assert_type(add.map.aio([1]), AsyncIterator[str])
+    assert_type(count.remote_gen.aio(3), AsyncIterator[int])
+    assert_type(await add.spawn(1).get.aio(), str)
+    await add.remote.aio("1")  # type: ignore[arg-type]
