@@ -64,19 +64,21 @@ def portion(
     count: int,
     estimate_s: float | None,
     takers: int,
+    share_above_s: float,
     batch_s_max: float,
 ) -> int:
     """How many of a batch's ``count`` inputs the next container gets, at least 1.
 
     Nothing is known: one, so that slow inputs spread over the containers. Known to be short: all of
-    them. Longer than ``batch_s_max``: no more than that much work, and a fair share when ``takers``
-    containers could work on it.
+    them. Longer than ``share_above_s``: a fair share when ``takers`` containers could work on it.
+    Never more than ``batch_s_max`` of work, so that others of the pool get their turn.
     """
     if estimate_s is None:
         return 1
-    if count * estimate_s <= batch_s_max:
-        return count
-    size = max(1, int(batch_s_max / estimate_s))
-    if takers > 1:
-        size = min(size, ceil(count / takers))
-    return min(size, count)
+    work_s = count * estimate_s
+    if takers > 1 and work_s > share_above_s:
+        count = ceil(count / takers)
+        work_s = count * estimate_s
+    if work_s > batch_s_max:
+        count = max(1, int(batch_s_max / estimate_s))
+    return count

@@ -71,6 +71,7 @@ def _portion(state: State, pool: Pool, count: int) -> int:
         count=count,
         estimate_s=pool.estimate_s,
         takers=len(pool.idle) + 1 - others,
+        share_above_s=state.limits.share_above_s,
         batch_s_max=state.limits.batch_s_max,
     )
 

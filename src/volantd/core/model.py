@@ -153,6 +153,8 @@ class Limits:
     prefetch_below_s: float = 0.004
     #: Batches a container holds behind the one that it runs.
     prefetch_batches_max: int = 2
+    #: A batch of more estimated work is shared between idle containers.
+    share_above_s: float = 0.005
     #: No more estimated work than this goes to a container in one batch of several inputs.
     batch_s_max: float = 0.02
     #: A container without progress for so long gives back what it did not start.

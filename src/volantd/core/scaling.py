@@ -221,7 +221,7 @@ def start_failed(
     works, starting is possible, so nothing is failed.
     """
     limits = state.limits
-    if started_at >= pool.failed_at:
+    if started_at > pool.failed_at:
         pool.start_failures += 1
         doublings = min(pool.start_failures - 1, 30)
         delay_s = min(limits.start_backoff_s * 2.0**doublings, limits.start_backoff_s_max)
