@@ -365,9 +365,12 @@ def _holdings(lab: Laboratory) -> tuple[object, ...]:
     namespaces = set()
     descriptors = []
     for pid in processes:
-        names = os.listdir(f"/proc/{pid}/ns")
-        namespaces |= {os.readlink(f"/proc/{pid}/ns/{name}") for name in names}
-        descriptors.append(len(os.listdir(f"/proc/{pid}/fd")))
+        try:
+            names = os.listdir(f"/proc/{pid}/ns")
+            namespaces |= {os.readlink(f"/proc/{pid}/ns/{name}") for name in names}
+            descriptors.append(len(os.listdir(f"/proc/{pid}/fd")))
+        except OSError:
+            return ("one is just ending",)
     with open("/proc/self/mountinfo") as mounts:
         host_mounts = [line for line in mounts if str(lab.place) in line]
     ours = len(os.listdir("/proc/self/fd"))
