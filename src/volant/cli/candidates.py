@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from volant.cli.failures import Refused, did_you_mean
-from volant.cli.target import Target
+from volant.cli.failures import Refused, ask_whether, closest, did_you_mean
+from volant.cli.target import Target, only_one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def pick(module: ModuleType, apps: list[App], label: str, name: str) -> Target:
             hint='a program has a `volant.App` at its top level: `app = volant.App("name")`',
             exit_code=1,
         )
-    found = _named(module, apps, label, name) if name else None
+    found = _named(module, apps, label, name) if name else only_one(apps, label)
     if found is not None:
         return found
     known = _names(module, apps)
@@ -44,7 +44,7 @@ def pick(module: ModuleType, apps: list[App], label: str, name: str) -> Target:
         )
     if name:
         _refuse_classes(module, name)
-        guess = did_you_mean(name, known)
+        guess = _guess(name, known)
         message = f"there is no function `{name}` in `{label}`"
     else:
         guess = ""
@@ -52,6 +52,13 @@ def pick(module: ModuleType, apps: list[App], label: str, name: str) -> Target:
     lines = [f"    volant run {label}::{one}" for one in known[:SHOWN_MAX]]
     listed = "name one of them:\n" + "\n".join(lines)
     raise Refused(message, hints=[guess, listed], exit_code=1)
+
+
+def _guess(name: str, known: list[str]) -> str:
+    """A hint that names what is close to `name`, with or without its app."""
+    by_name = {one.rpartition(".")[2]: one for one in known}
+    near = closest(name, [*known, *by_name])
+    return ask_whether([by_name.get(one, one) for one in near])
 
 
 def _named(module: ModuleType, apps: list[App], label: str, name: str) -> Target | None:

@@ -61,10 +61,20 @@ def refused_option(name: str, *, known: Iterable[str], takes_value: bool) -> Ref
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint that names what is close to `word`, or ""."""
+    return ask_whether(closest(word, known))
+
+
+def closest(word: str, known: Iterable[str]) -> list[str]:
+    """At most two of `known` that look like `word`, the closest first."""
     import difflib
 
-    near = difflib.get_close_matches(word, list(known), n=3)
-    return f"did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else ""
+    return difflib.get_close_matches(word, list(known), n=2, cutoff=0.65)
+
+
+def ask_whether(words: Sequence[str]) -> str:
+    """A hint that asks whether one of `words` was meant, or ""."""
+    names = " or ".join(f"`{word}`" for word in dict.fromkeys(words))
+    return f"did you mean {names}?" if names else ""
 
 
 def report(error: BaseException) -> int:

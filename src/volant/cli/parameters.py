@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from volant.cli.target import Target
 
 _MISSING = inspect.Parameter.empty
+_WANTED = {
+    "int": "an integer",
+    "float": "a number",
+    "datetime": "a date and time such as 2024-05-01T12:30",
+}
 _SUPPORTED = "str, int, float, bool, datetime, Literal[...] and Optional of one of these"
 
 
@@ -206,12 +211,12 @@ def _value(option: Option, value: str | None, waiting: list[str]) -> Any:
     try:
         return option.convert(value)
     except (ValueError, KeyError):
-        choice = "|" in option.kind or option.kind not in ("int", "float", "datetime")
-        wanted = f"one of {option.kind.split('|')}" if choice else f"a valid {option.kind}"
-        raise Refused(
-            f"`{value}` is not {wanted}, as option `{option.flag}` wants",
-            hint=did_you_mean(value, option.kind.split("|")) if choice else "",
-        ) from None
+        wanted, hint = _WANTED.get(option.kind, ""), ""
+        if not wanted:
+            choices = option.kind.split("|")
+            wanted = "one of " + ", ".join(f"`{choice}`" for choice in choices)
+            hint = did_you_mean(value, choices)
+        raise Refused(f"option `{option.flag}` takes {wanted}, not `{value}`", hint=hint) from None
 
 
 def _unknown(name: str, options: Options) -> Refused:
@@ -221,7 +226,10 @@ def _unknown(name: str, options: Options) -> Refused:
     moved = f"`{name}` of `volant run` goes before the file" if name in {*SWITCHES, *VALUES} else ""
     return Refused(
         f"there is no option `{name}`",
-        hints=[did_you_mean(name, known), moved or f"it has {', '.join(known)}"],
+        hints=[
+            did_you_mean(name, known),
+            moved or f"it has {', '.join(f'`{one}`' for one in known)}",
+        ],
     )
 
 

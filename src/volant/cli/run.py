@@ -107,6 +107,9 @@ def _run(options: RunOptions) -> int:
         return without_target(options)
     from volant.cli import target
 
+    if options.rest or options.help:
+        # Before the program's directory is on sys.path, where a file may be called inspect.py.
+        from volant.cli import parameters  # noqa: F401
     sys.argv[:] = [options.reference.partition("::")[0], *options.rest]
     chosen = target.find(options.reference, as_module=options.module)
     given = _arguments(chosen, options)
@@ -160,6 +163,9 @@ def _call_under_app(
                 progress.app_runs()
             try:
                 result = _call(chosen, args, kwargs)
+            except KeyboardInterrupt:
+                options.timings = False  # the connection may be in the middle of a frame
+                raise
             finally:
                 if options.timings:
                     from volant.cli.timings import print_timings

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from volant.sdk.app import App, LocalEntrypoint
     from volant.sdk.function import Function
 
+#: Begins the module name of a script that is called like another module.
+_RENAMED = "volant_script_"
+#: Modules of the standard library that do something when they are imported.
+_TALKATIVE = ("antigravity", "this")
 #: Bits of code.co_flags.
 _VARARGS, _KEYWORDS = 0x04, 0x08
 
@@ -87,7 +91,7 @@ def find(reference: str, *, as_module: bool) -> Target:
     if as_module:
         label = f"-m {label}"
     apps = _apps_of(module)
-    only = None if name else _only_one(apps, label)
+    only = None if name else only_one(apps, label)
     if only is not None:
         return only
     from volant.cli.candidates import pick
@@ -117,15 +121,27 @@ def _load_path(path: str) -> ModuleType:
 
         raise no_such_file(path)
     path = os.path.abspath(path)
+    name = module_name_of(path)
+    if name.startswith(_RENAMED):
+        _import_namesake(name[len(_RENAMED) :])
     sys.path.insert(0, os.path.dirname(path))
-    return load_file(module_name_of(path), path)
+    return load_file(name, path)
+
+
+def _import_namesake(name: str) -> None:
+    """Import what a script is called like, before the script's directory hides it."""
+    if name not in _TALKATIVE:
+        try:
+            import_module(name)
+        except ImportError:
+            pass  # not on this platform
 
 
 def module_name_of(path: str) -> str:
     """The name under which a script is loaded: its stem, unless that means another module."""
     stem = os.path.basename(path)[:-3].replace(".", "_")
     if stem in sys.modules or stem in sys.stdlib_module_names:
-        return f"volant_script_{stem}"
+        return _RENAMED + stem
     return stem
 
 
@@ -136,7 +152,7 @@ def _apps_of(module: ModuleType) -> list[App]:
     return list(dict.fromkeys(found))
 
 
-def _only_one(apps: list[App], label: str) -> Target | None:
+def only_one(apps: list[App], label: str) -> Target | None:
     """The single entrypoint, else the single function, of these apps."""
     entrypoints = [(app, one) for app in apps for one in app._entrypoints.values()]
     if len(entrypoints) == 1:
