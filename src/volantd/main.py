@@ -24,6 +24,7 @@ import volant
 from volant import config as settings
 from volant.channel.daemon import SOCKET_NAME
 from volantd.agent.agent import Agent
+from volantd.agent.disk import DiskGuard
 from volantd.agent.logs import LogStore
 from volantd.agent.tasks import Tasks
 from volantd.agent.zygotes import ZygoteStore
@@ -68,6 +69,8 @@ class Services:
         self.zygotes = ZygoteStore(config, self.blobs, tasks, self.chosen_rung)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks, self.chosen_rung)
         self.hub.containers = self.agent
+        reserve_bytes = int(config.number("disk_reserve_mib")) << 20
+        self.disk = DiskGuard(self.agent, tasks, config.home, reserve_bytes)
 
     def tell_rung(self, session: Session) -> None:
         """Tell a client when its containers are none; never pass over that in silence."""
@@ -195,6 +198,7 @@ async def serve(config: Config, ready_fd: int | None) -> None:
         tasks.start(_compile_sdk(), "compile-sdk")
         await services.start_runtime(runs_dir, run_id)
         services.watch_idle()
+        services.disk.watch()
         await services.stopping.wait()
         await _shut_down(services, listener, runs_dir, run_id)
 

@@ -49,6 +49,8 @@ class Running:
         self.wanted_ns = monotonic_ns()
         self.state = "starting"
         self.stop_reason: str | None = None
+        #: Why this daemon killed it without having been asked to stop it.
+        self.kill_reason: str | None = None
         self.prepared: Prepared | None = None
         self.child: Child | None = None
         self.link: ContainerLink | None = None
@@ -231,11 +233,16 @@ class Agent:
         if running is not None and running.child is not None:
             running.child.forked.kill(signal.SIGUSR1)
 
-    def kill(self, container_id: str) -> None:
+    def kill(self, container_id: str, reason: str) -> None:
         """Kill a container as somebody from outside would: its inputs run again elsewhere."""
         running = self._running[container_id]
         if running.child is not None:
+            running.kill_reason = reason
             running.child.forked.kill()
+
+    def running(self) -> list[Running]:
+        """Containers that have a process."""
+        return [running for running in self._running.values() if running.child is not None]
 
     # -- the end of a container
 
@@ -269,6 +276,8 @@ class Agent:
     def _cause(self, running: Running, child: Child, status: int) -> tuple[ExitCause, str]:
         if running.stop_reason is not None:
             return ExitCause.STOPPED, running.stop_reason
+        if running.kill_reason is not None:
+            return ExitCause.KILLED, running.kill_reason
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             starved = child.cgroup is not None and child.cgroup.oom_kill_count()

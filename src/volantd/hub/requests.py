@@ -196,7 +196,7 @@ def container_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     agent = session.hub.services.agent
     if not agent.has(wanted):
         raise _not_found("container", wanted, [row["container_id"] for row in agent.rows()])
-    agent.kill(wanted)
+    agent.kill(wanted, "it was stopped by `volant container stop`")
     return {"container_id": wanted}
 
 

@@ -95,6 +95,7 @@ class ForkedContainer:
         sdk: our end of the SDK channel (non-blocking); the caller's to close.
         stdout_fd, stderr_fd: read ends (non-blocking); the caller's to close.
         exited: the wait status, once it has exited.
+        scratch_path: where on the host lies what it writes.
     """
 
     def __init__(self, container_id: str, ends: _Ends, exited: asyncio.Future[int]) -> None:
@@ -106,7 +107,7 @@ class ForkedContainer:
         self.stderr_fd = ends.stderr_fd
         self.exited = exited
         self._pidfd = -1
-        self._scratch = ""
+        self.scratch_path = ""
 
     def kill(self, signal_number: int = signal.SIGKILL) -> None:
         """Send a signal; nothing happens when it has exited."""
@@ -378,7 +379,7 @@ class Zygote:
             raise ValueError(scratch)
         container = self._containers.get(container_id)
         if container is not None:
-            container._scratch = scratch
+            container.scratch_path = os.path.join(self.state_dir, "scratch", scratch)
 
     def _fail_fork(self, container_id: str, reason: str) -> None:
         started = self._forking.get(container_id)
@@ -395,8 +396,8 @@ class Zygote:
             self._on_hello(container, started)  # its last words may still wait there
         self._fail_fork(container_id, f"it ended while starting (wait status {status})")
         self._end_container(container, status)
-        if container._scratch:
-            self._launcher.remove(os.path.join(self.state_dir, "scratch", container._scratch))
+        if container.scratch_path:
+            self._launcher.remove(container.scratch_path)
 
     def _end_container(self, container: ForkedContainer, status: int) -> None:
         container._forget()
