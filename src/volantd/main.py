@@ -113,6 +113,8 @@ class Services:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         memory_bytes = int(mib) << 20 if mib else int(total * MEMORY_SHARE)
         self.zygotes.default_memory_bytes = memory_bytes
+        if self.zygotes.cgroups is not None:
+            self.zygotes.cgroups.limit_all(cgroups_module.Limits(memory_bytes=memory_bytes))
         now = monotonic()
         self.hub.apply(self.hub.scheduler.set_capacity(memory_bytes, CONTAINERS_MAX, now), now)
 

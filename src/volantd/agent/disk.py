@@ -50,9 +50,10 @@ class DiskGuard:
                 path = running.child.forked.scratch_path
                 size = await self._agent.hub.loop.run_in_executor(None, bytes_below, path)
                 sizes.append((size, running))
-            written, running = max(sizes, key=lambda pair: pair[0], default=(0, None))
-            if running is None or written < GUILTY_BYTES_MIN:
+            sizes.sort(key=lambda pair: pair[0])
+            if not sizes or sizes[-1][0] < GUILTY_BYTES_MIN:
                 return  # it is not our containers that fill it
+            written, running = sizes[-1]
             log.warning("disk_nearly_full", extra={"fields": {
                 "container_id": running.container_id, "bytes": written,
             }})  # fmt: skip

@@ -222,6 +222,10 @@ class Cgroups:
     def _leaf(self, directories: dict[str, str]) -> Cgroup:
         return UnifiedCgroup(directories) if self.version == 2 else Cgroup(directories)
 
+    def limit_all(self, limits: Limits) -> None:
+        """Set what all groups of this run may use together."""
+        self._leaf(self.parents).limit(limits)
+
     def fill_pool(self, count: int) -> None:
         """Make leaves ahead of need until `count` are waiting."""
         while len(self._pool) < count:
