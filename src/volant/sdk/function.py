@@ -76,8 +76,9 @@ class Function(Generic[P, R, Raw]):
         return f"<volant.Function {self.name!r} of {self._app.name or 'an app without a name'!r}>"
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Travels as a reference: the other side has the same module.
-        return _find, (self.__module__, self.__qualname__, self.name)
+        # Travels as a reference: the other side has the same module, or the same app.
+        form = (self.is_async, self.is_generator)
+        return _find, (self.__module__, self.__qualname__, self.name, *form)
 
     def _bound(self) -> Binding:
         """Where calls go.
@@ -189,10 +190,8 @@ class Function(Generic[P, R, Raw]):
         }
 
     def _pickled(self) -> bytes:
-        import cloudpickle
-
         try:
-            data: bytes = cloudpickle.dumps(self._raw, 5)
+            data = _dumps_by_value(self._raw)
         except Exception as error:
             from volant.errors import SerializationError
 
@@ -225,6 +224,28 @@ for _name in (
     setattr(Function, _name, _planned(_name))
 
 
+def _dumps_by_value(raw: Callable[..., Any]) -> bytes:
+    """Pickle a function with what it uses of its own module, which is not sent beside it."""
+    import sys
+
+    import cloudpickle
+
+    from volant.sdk.sources import is_local
+
+    module = sys.modules.get(raw.__module__)
+    path = getattr(module, "__file__", None)
+    asked_for = cloudpickle.list_registry_pickle_by_value()
+    if module is None or path is None or not is_local(path) or module.__name__ in asked_for:
+        data: bytes = cloudpickle.dumps(raw, 5)
+        return data
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        data = cloudpickle.dumps(raw, 5)
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+    return data
+
+
 #: Largest pickled function of `serialized=True`.
 SERIALIZED_BYTES_MAX = 16 << 20
 
@@ -235,17 +256,47 @@ def _forms() -> Any:
     return forms
 
 
-def _find(module: str, qualname: str, name: str) -> object:
+def _find(module: str, qualname: str, name: str, is_async: bool, is_generator: bool) -> object:
     """Find a function again on the side where its pickle is opened."""
+    try:
+        found = _import(module, qualname)
+    except (ImportError, AttributeError):  # its source did not travel, only its pickle
+        if name not in _context.function_numbers:
+            raise
+        return _handle(name, is_async, is_generator)
+    if isinstance(found, Function) and found.name == name:
+        return found
+    for other in vars(_import(module, "")).values():  # the plain function has kept its name
+        if isinstance(other, Function) and other.name == name:
+            return other
+    return found
+
+
+def _import(module: str, qualname: str) -> Any:
     import sys
 
-    found: Any = sys.modules.get(module)
-    if found is None:
+    if module not in sys.modules:
         __import__(module)
-        found = sys.modules[module]
-    for part in qualname.split("."):
+    found: Any = sys.modules[module]
+    for part in qualname.split(".") if qualname else ():
         found = getattr(found, part)
     return found
+
+
+def _handle(name: str, is_async: bool, is_generator: bool) -> Function[..., Any, Any]:
+    """A function of the app that runs here, of which only the name is known."""
+    from volant.sdk.app import App
+
+    def absent(*args: object, **kwargs: object) -> NoReturn:
+        raise ExecutionError(
+            f"the source of `{name}` is not here, so it cannot be called with .local()",
+            hint=f"use `{name}.remote(...)`",
+        )
+
+    return Function(
+        absent, app=App(), name=name, options={}, image=None, serialized=True,
+        is_async=is_async, is_generator=is_generator, include_source=False,
+    )  # fmt: skip
 
 
 def bind(function: Function[..., Any, Any], binding: Binding | None) -> None:

@@ -1,0 +1,274 @@
+"""Defining functions: what the decorators take, and what they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+import volant
+from tests.behaviours.apps import defining
+from volant.errors import (
+    DeprecationError,
+    ExecutionError,
+    InvalidError,
+    SerializationError,
+    UnimplementedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def _running() -> Iterator[None]:
+    with defining.app.run():
+        yield
+
+
+idle_app = volant.App("idle")
+
+
+@idle_app.function()
+def never_called(value: int) -> int:
+    return value
+
+
+@pytest.mark.parametrize("form", ["remote", "spawn", "map", "starmap", "for_each", "spawn_map"])
+def test_calls_before_the_app_runs_are_refused(form: str) -> None:
+    """Behaviour 4: with "hydrated" in the text, in every form."""
+    with pytest.raises(ExecutionError, match="hydrated"):
+        getattr(never_called, form)([1])
+
+
+def test_calls_before_the_app_runs_are_refused_in_async_code() -> None:
+    """Behaviour 4: in `.aio` form."""
+    with pytest.raises(ExecutionError, match="hydrated"):
+        asyncio.run(never_called.remote.aio(1))
+
+
+def test_local_needs_no_running_app() -> None:
+    """Behaviour 2: it runs the plain function."""
+    assert never_called.local(5) == 5
+
+
+def test_a_function_that_is_not_in_global_scope_is_refused() -> None:
+    """Behaviour 37: what to do is said."""
+    app = volant.App()
+
+    def inner() -> None:
+        pass
+
+    with pytest.raises(InvalidError, match="not in global scope") as caught:
+        app.function()(inner)
+    assert "serialized=True" in str(caught.value.hint)
+    with pytest.raises(InvalidError, match="not in global scope"):
+        app.function()(lambda: 1)
+
+
+def test_closures_are_captured_when_serialized() -> None:
+    """Behaviour 37: with `serialized=True` they travel with the function."""
+    app = volant.App("serialized")
+    captured = {"offset": 40}
+
+    @app.function(serialized=True)
+    def add_captured(value: int) -> int:
+        return value + captured["offset"]
+
+    @app.function(serialized=True)
+    def yield_captured(stop: int) -> Iterator[int]:
+        for number in range(stop):
+            yield number + captured["offset"]
+
+    with app.run():
+        assert add_captured.remote(2) == 42
+        assert list(add_captured.map([1, 2])) == [41, 42]
+        assert list(yield_captured.remote_gen(2)) == [40, 41]
+
+
+def test_what_cannot_be_captured_is_refused() -> None:
+    """Behaviour 37: when the app starts, naming the function."""
+    app = volant.App("unpicklable")
+    lock = threading.Lock()
+
+    @app.function(serialized=True)
+    def locked() -> bool:
+        return lock.locked()
+
+    with pytest.raises(SerializationError, match="`locked` cannot be pickled"):
+        app.run().__enter__()
+
+
+@pytest.mark.usefixtures("_running")
+def test_a_function_of_a_module_may_be_serialized() -> None:
+    """Behaviour 37: it brings the globals that it uses."""
+    assert defining.pickled.remote(5) == 15
+
+
+def test_an_app_may_consist_of_serialized_functions() -> None:
+    """Behaviour 37: then no source is sent at all, and those of modules are pickled whole."""
+    app = volant.App("only-serialized")
+    function = app.function(serialized=True)(defining.not_decorated_at_once)
+
+    @app.function(serialized=True)
+    def calls_the_other(value: int) -> int:
+        return function.remote(value)
+
+    @app.function(serialized=True)
+    def calls_the_other_locally(value: int) -> int:
+        return function.local(value)
+
+    with app.run():
+        assert function.remote(1) == 3
+        assert calls_the_other.remote(2) == 4
+        with pytest.raises(ExecutionError, match=r"not here.*\.local\(\)"):
+            calls_the_other_locally.remote(1)
+
+
+@pytest.mark.usefixtures("_running")
+def test_a_function_may_have_another_name() -> None:
+    """Behaviour 38: `name=` is the one that the app knows."""
+    assert "another-name" in defining.app.registered_functions
+    assert defining.plain_name.remote(1) == 2
+    assert defining.app.registered_functions["another-name"].local(1) == 2
+
+
+@pytest.mark.usefixtures("_running")
+def test_a_function_may_be_decorated_away_from_its_definition() -> None:
+    """Behaviour 37: the plain function stays under its own name, and that is found remotely."""
+    assert defining.decorated_later.remote(1) == 3
+
+
+@pytest.mark.usefixtures("_running")
+def test_options_may_come_from_a_dictionary() -> None:
+    """Behaviour 150: `@app.function(**config)`."""
+    assert defining.from_dictionary.remote(1) == -1
+
+
+def test_two_functions_of_one_name_warn() -> None:
+    """Behaviour 38: naming both modules."""
+    app = volant.App("twice")
+    app.function(name="same")(never_called._raw)
+    with pytest.warns(UserWarning, match=rf"{__name__}.*{defining.__name__}"):
+        app.function(name="same")(defining.plain_name._raw)
+
+
+def test_decorators_without_parentheses_show_the_right_form() -> None:
+    """Behaviour 39: for functions and entrypoints."""
+    app = volant.App()
+    with pytest.raises(InvalidError) as caught:
+        app.function(never_called._raw)  # type: ignore[arg-type]  # that is the test
+    assert "@app.function()" in str(caught.value.hint)
+    with pytest.raises(InvalidError) as caught:
+        app.local_entrypoint(never_called._raw)  # type: ignore[arg-type]  # that is the test
+    assert "@app.local_entrypoint()" in str(caught.value.hint)
+
+
+def test_a_positional_image_is_refused() -> None:
+    """Behaviour 40: and suggests the keyword."""
+    with pytest.raises(InvalidError) as caught:
+        volant.App().function(volant.Image.host())  # type: ignore[arg-type]  # that is the test
+    assert "function(image=image)" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("keep_warm", "min_containers"),
+        ("concurrency_limit", "max_containers"),
+        ("container_idle_timeout", "scaledown_window"),
+        ("allow_concurrent_inputs", "concurrent"),
+    ],
+)
+def test_old_keywords_name_their_successor(old: str, new: str) -> None:
+    """Behaviour 41: four keywords that have another name now."""
+    with pytest.raises(DeprecationError, match=new):
+        volant.App().function(**{old: 1})  # type: ignore[arg-type]  # that is the test
+
+
+def test_resources_are_a_number_or_request_and_limit() -> None:
+    """Behaviour 42: a limit below its request raises."""
+    app = volant.App()
+    for given in (1, 0.5, (0.5, 2)):
+        app.function(cpu=given)
+    app.function(memory=(128, 256))
+    with pytest.raises(InvalidError, match="cpu limit 1 is below its request 2"):
+        app.function(cpu=(2, 1))
+    with pytest.raises(InvalidError, match="memory limit"):
+        app.function(memory=(512, 256))
+
+
+def test_numbers_that_make_no_sense_are_refused() -> None:
+    """Behaviour 43: naming the option."""
+    app = volant.App()
+    with pytest.raises(InvalidError, match="scaledown_window"):
+        app.function(scaledown_window=0)
+    with pytest.raises(InvalidError, match="max_retries"):
+        app.function(retries=-1)
+    with pytest.raises(InvalidError, match="backoff_coefficient"):
+        volant.Retries(max_retries=1, backoff_coefficient=0.0)
+    with pytest.raises(TypeError, match="max_retries"):
+        volant.Retries()  # type: ignore[call-arg]  # that is the test
+
+
+def test_classes_and_methods_are_refused_as_functions() -> None:
+    """Behaviour 44: a class is a TypeError, a method names @app.cls."""
+    app = volant.App()
+
+    class Counter:
+        def count(self) -> None:
+            pass
+
+    with pytest.raises(TypeError, match=r"@app\.cls"):
+        app.function()(Counter)
+    Counter.count.__qualname__ = "Counter.count"  # as at global scope
+    with pytest.raises(InvalidError) as caught:
+        app.function()(Counter.count)
+    assert "@app.cls" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "given", [{"gpu": "h100"}, {"schedule": object()}, {"volumes": {"/data": object()}}]
+)
+def test_what_is_not_there_yet_is_named(given: dict[str, object]) -> None:
+    """No keyword of the model is silently ignored: each that has no feature yet says so."""
+    with pytest.raises(UnimplementedError, match=next(iter(given))):
+        volant.App().function(**given)  # type: ignore[arg-type]  # that is the test
+
+
+@pytest.mark.parametrize("name", ["", "two words", "what!", "x" * 65])
+def test_names_that_cannot_be_looked_up_are_refused(name: str) -> None:
+    """Behaviour 71: of apps; letters, digits and `-._` up to 64."""
+    with pytest.raises(InvalidError, match="cannot be the name"):
+        volant.App(name)
+
+
+def test_handles_lose_their_app_when_it_ends() -> None:
+    """Behaviour 69: calls are refused again, and the id vanishes."""
+    with idle_app.run():
+        assert str(idle_app.app_id).startswith("ap-")
+        assert never_called.remote(4) == 4
+    assert idle_app.app_id is None
+    with pytest.raises(ExecutionError, match="hydrated"):
+        never_called.remote(4)
+
+
+def test_an_app_may_run_again_but_not_twice_at_once() -> None:
+    """Behaviour 69: each run has its own id."""
+    with idle_app.run() as running:
+        first = running.app_id
+        with pytest.raises(InvalidError, match="runs already"):
+            idle_app.run().__enter__()
+    with idle_app.run() as running:
+        assert running.app_id != first
+
+
+def test_include_merges_the_functions_of_another_app() -> None:
+    """Behaviour 72: they run under the app that includes them."""
+    whole = volant.App("whole")
+    assert whole.include(idle_app) is whole
+    with whole.run():
+        assert never_called.remote(3) == 3
+    assert set(whole.registered_functions) == {"never_called"}
