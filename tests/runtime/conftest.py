@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.runtime.laboratory import Container, Laboratory
+from tests.runtime.laboratory import Laboratory
 from volantd.runtime import probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.runtime.laboratory import Container
     from volantd.runtime.client import Zygote
-
-#: As what another test runs this tier again; then that user's powers are what is tested.
-AS_PLAIN_USER = "VOLANT_TEST_AS_PLAIN_USER"
 
 
 @pytest.fixture(scope="session")

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import volant
 from tests.support import eventually
-from volantd.runtime.client import ForkedContainer, Launcher, Zygote, ZygoteSpec
+from volantd.runtime.client import Launcher, ZygoteSpec
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from volantd.runtime.cgroup import Cgroup
+    from volantd.runtime.client import ForkedContainer, Zygote
 
 HERE = Path(__file__).parent
 IMPORT_WITHIN_S = 30.0

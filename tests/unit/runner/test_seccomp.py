@@ -1,0 +1,178 @@
+"""The filter's verdicts, by a small interpreter of the programs that the assembler makes."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from volant.runner import seccomp
+
+MACHINES = ["x86_64", "aarch64"]
+ALLOW, EPERM, ENOSYS, EAFNOSUPPORT = "allow", 1, 38, 97
+MASK = 0xFFFFFFFF
+
+
+def verdict(program: bytes, machine: str, number: int, *arguments: int) -> str | int:
+    """Run a program over one system call, as the kernel does."""
+    arch = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}.get(machine, 0x40000003)
+    padded = [*arguments, *[0] * (6 - len(arguments))]
+    data = struct.pack("<IIQ6Q", number & MASK, arch, 0, *padded)
+    rows = [struct.unpack_from("<HBBI", program, at) for at in range(0, len(program), 8)]
+    at, accumulator = 0, 0
+    while True:
+        code, if_true, if_false, value = rows[at]
+        at += 1
+        if code == 0x20:
+            (accumulator,) = struct.unpack_from("<I", data, value)
+        elif code == 0x05:
+            at += value
+        elif code == 0x06:
+            return ALLOW if value == 0x7FFF0000 else value & 0xFFFF
+        else:
+            holds = {
+                0x15: accumulator == value,
+                0x25: accumulator > value,
+                0x45: bool(accumulator & value),
+            }[code]
+            at += if_true if holds else if_false
+
+
+def number_of(name: str, machine: str) -> int | None:
+    table = {**seccomp.REFUSED, **seccomp.ABSENT}
+    return table[name][MACHINES.index(machine)]
+
+
+@pytest.fixture(params=MACHINES)
+def machine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def program(machine: str) -> bytes:
+    return seccomp.build(machine)
+
+
+def test_every_listed_call_gets_its_verdict_and_every_other_one_passes(
+    machine: str, program: bytes
+) -> None:
+    column = MACHINES.index(machine)
+    refused = {row[column] for row in seccomp.REFUSED.values()}
+    absent = {row[column] for row in seccomp.ABSENT.values()}
+    judged = {row[column] for row in (seccomp._SOCKET, seccomp._PERSONALITY)}
+    for number in range(seccomp.CEILING + 1):
+        expected: str | int = ALLOW
+        if number in refused:
+            expected = EPERM
+        elif number in absent:
+            expected = ENOSYS
+        elif number in judged:
+            continue
+        assert verdict(program, machine, number) == expected, number
+
+
+def test_calls_beyond_the_ceiling_do_not_exist(machine: str, program: bytes) -> None:
+    for number in (seccomp.CEILING + 1, 600, 0x40000000, 0x40000000 + 59, MASK):
+        assert verdict(program, machine, number) == ENOSYS
+
+
+def test_calls_of_another_architecture_do_not_exist(program: bytes) -> None:
+    assert verdict(program, "i386", 1) == ENOSYS
+
+
+def test_no_table_has_a_number_twice() -> None:
+    for column in (0, 1):
+        rows = [*seccomp.REFUSED.values(), *seccomp.ABSENT.values()]
+        numbers = [row[column] for row in rows if row[column] is not None]
+        assert len(numbers) == len(set(numbers))
+        assert max(n for n in numbers if n is not None) <= seccomp.CEILING
+
+
+@pytest.mark.parametrize(
+    "flag", [0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000]
+)
+def test_new_namespaces_are_refused_whatever_comes_with_them(
+    machine: str, program: bytes, flag: int
+) -> None:
+    column = MACHINES.index(machine)
+    clone, unshare = seccomp._CLONE[column], seccomp._UNSHARE[column]
+    assert verdict(program, machine, clone, flag | 17) == EPERM
+    assert verdict(program, machine, clone, flag | 0x3D0F00) == EPERM
+    assert verdict(program, machine, unshare, flag) == EPERM
+
+
+def test_threads_and_forks_are_allowed(machine: str, program: bytes) -> None:
+    clone = seccomp._CLONE[MACHINES.index(machine)]
+    assert verdict(program, machine, clone, 0x3D0F00) == ALLOW  # pthread_create
+    assert verdict(program, machine, clone, 0x1200011) == ALLOW  # fork of glibc
+
+
+def test_time_namespaces_are_refused_by_unshare(machine: str, program: bytes) -> None:
+    unshare = seccomp._UNSHARE[MACHINES.index(machine)]
+    assert verdict(program, machine, unshare, 0x80) == EPERM
+    assert verdict(program, machine, unshare, 0x200) == ALLOW  # CLONE_FS
+
+
+@pytest.mark.parametrize(
+    ("family", "protocol", "expected"),
+    [(1, 0, ALLOW), (2, 6, ALLOW), (10, 0, ALLOW), (16, 0, ALLOW), (16, 9, EAFNOSUPPORT),
+     (17, 0, EAFNOSUPPORT), (38, 0, EAFNOSUPPORT), (40, 0, EAFNOSUPPORT)],
+)  # fmt: skip
+def test_sockets_are_judged_by_family(
+    machine: str, program: bytes, family: int, protocol: int, expected: str | int
+) -> None:
+    number = seccomp._SOCKET[MACHINES.index(machine)]
+    assert verdict(program, machine, number, family, 1, protocol) == expected
+
+
+def test_the_internet_can_be_refused_altogether(machine: str) -> None:
+    program = seccomp.build(machine, sockets_of_inet=False)
+    number = seccomp._SOCKET[MACHINES.index(machine)]
+    assert verdict(program, machine, number, 2, 1, 0) == EAFNOSUPPORT
+    assert verdict(program, machine, number, 10, 1, 0) == EAFNOSUPPORT
+    assert verdict(program, machine, number, 1, 1, 0) == ALLOW
+
+
+@pytest.mark.parametrize("request_number", [0x5412, 0x541C])
+def test_terminal_injection_is_refused_also_with_high_bits_set(
+    machine: str, program: bytes, request_number: int
+) -> None:
+    """The kernel looks at 32 bits of the request only, so the filter must too."""
+    number = seccomp._IOCTL[MACHINES.index(machine)]
+    assert verdict(program, machine, number, 0, request_number) == EPERM
+    assert verdict(program, machine, number, 0, request_number | 1 << 32) == EPERM
+    assert verdict(program, machine, number, 0, 0x5401) == ALLOW
+
+
+def test_odd_personalities_are_refused(machine: str, program: bytes) -> None:
+    number = seccomp._PERSONALITY[MACHINES.index(machine)]
+    assert verdict(program, machine, number, 0xFFFFFFFF) == ALLOW
+    assert verdict(program, machine, number, 0) == ALLOW
+    assert verdict(program, machine, number, 0x40000) == EPERM
+
+
+def test_a_zygote_keeps_only_what_its_children_need(machine: str) -> None:
+    program = seccomp.build(machine, template=True)
+    clone = seccomp._CLONE[MACHINES.index(machine)]
+    unshare = seccomp._UNSHARE[MACHINES.index(machine)]
+    for name in seccomp.TEMPLATE_NEEDS:
+        number = number_of(name, machine)
+        assert number is not None
+        assert verdict(program, machine, number) == ALLOW
+    mount = number_of("mount", machine)
+    assert mount is not None
+    assert verdict(program, machine, mount) == EPERM
+    for flag in (0x20000, 0x10000000, 0x20000000, 0x40000000):
+        assert verdict(program, machine, unshare, flag) == EPERM
+        assert verdict(program, machine, clone, flag) == EPERM
+    assert verdict(program, machine, unshare, 0x2000000) == ALLOW  # its cgroup namespace
+
+
+def test_a_machine_without_a_table_is_an_error() -> None:
+    with pytest.raises(LookupError, match="riscv64"):
+        seccomp.build("riscv64")
+
+
+def test_the_program_is_short_enough_for_every_kernel(program: bytes) -> None:
+    assert len(program) % 8 == 0
+    assert len(program) // 8 < 256

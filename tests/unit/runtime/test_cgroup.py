@@ -1,0 +1,147 @@
+"""Both drivers on a tree of plain files that looks like sysfs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from volantd.runtime import cgroup
+from volantd.runtime.cgroup import Cgroups, Limits
+
+OWN_V1 = "7:memory:/daemon\n6:pids:/\n5:cpu,cpuacct:/daemon\n4:freezer:/\n0::/\n"
+OWN_V2 = "0::/user.slice/volant.scope\n"
+
+
+@pytest.fixture
+def hybrid(tmp_path: Path) -> tuple[str, str]:
+    for name in ("memory/daemon", "pids", "cpu/daemon", "freezer", "unified"):
+        (tmp_path / "sys" / name).mkdir(parents=True)
+    (tmp_path / "sys/unified/cgroup.procs").touch()
+    (tmp_path / "own").write_text(OWN_V1)
+    return str(tmp_path / "sys"), str(tmp_path / "own")
+
+
+@pytest.fixture
+def unified(tmp_path: Path) -> tuple[str, str]:
+    own = tmp_path / "sys/user.slice/volant.scope"
+    own.mkdir(parents=True)
+    (tmp_path / "sys/cgroup.controllers").write_text("cpu memory pids io")
+    for name in ("cgroup.controllers", "cgroup.subtree_control", "cgroup.procs", "cgroup.type"):
+        (own / name).write_text("cpu memory pids" if name == "cgroup.controllers" else "domain")
+    (own / "cgroup.procs").write_text("")
+    (tmp_path / "own").write_text(OWN_V2)
+    return str(tmp_path / "sys"), str(tmp_path / "own")
+
+
+def touch(group: cgroup.Cgroup, *names: str) -> None:
+    """Give a leaf the files that the kernel would have put there."""
+    for path in group.directories.values():
+        for name in names:
+            with open(f"{path}/{name}", "a"):
+                pass
+
+
+def test_own_groups_are_found_in_each_hierarchy(hybrid: tuple[str, str]) -> None:
+    sysfs, own = hybrid
+    assert cgroup.find_parents(sysfs, own) == (1, {
+        "memory": f"{sysfs}/memory/daemon", "pids": f"{sysfs}/pids", "cpu": f"{sysfs}/cpu/daemon",
+        "freezer": f"{sysfs}/freezer", "unified": f"{sysfs}/unified",
+    })  # fmt: skip
+
+
+def test_leaves_lie_below_the_run_below_the_daemon(hybrid: tuple[str, str]) -> None:
+    groups = Cgroups.open("r1", sysfs=hybrid[0], own_path_file=hybrid[1])
+    leaf = groups.create("c1")
+    assert leaf.directories["memory"] == f"{hybrid[0]}/memory/daemon/volant-r1/c1"
+    assert leaf.directories["unified"] == f"{hybrid[0]}/unified/volant-r1/c1"
+
+
+def test_limits_of_version_1_go_to_their_files(hybrid: tuple[str, str]) -> None:
+    groups = Cgroups.open("r1", sysfs=hybrid[0], own_path_file=hybrid[1])
+    leaf = groups.create()
+    touch(leaf, "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "pids.max",
+          "cpu.cfs_quota_us")  # fmt: skip
+    leaf.limit(Limits(memory_bytes=1 << 20, cpu_count=0.5, process_count=7))
+    memory, pids, cpu = (leaf.directories[name] for name in ("memory", "pids", "cpu"))
+    assert Path(f"{memory}/memory.limit_in_bytes").read_text() == "1048576"
+    assert Path(f"{memory}/memory.memsw.limit_in_bytes").read_text() == "1048576"
+    assert Path(f"{pids}/pids.max").read_text() == "7"
+    assert Path(f"{cpu}/cpu.cfs_quota_us").read_text() == "50000"
+
+
+def test_counters_of_version_1_are_read(hybrid: tuple[str, str]) -> None:
+    groups = Cgroups.open("r1", sysfs=hybrid[0], own_path_file=hybrid[1])
+    leaf = groups.create()
+    memory = leaf.directories["memory"]
+    with open(f"{memory}/memory.oom_control", "w") as file:
+        file.write("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+    with open(f"{memory}/memory.max_usage_in_bytes", "w") as file:
+        file.write("4096\n")
+    assert leaf.oom_kill_count() == 3
+    assert leaf.peak_memory_bytes() == 4096
+
+
+def test_controllers_of_version_2_are_handed_down(unified: tuple[str, str]) -> None:
+    sysfs, own = unified
+    # The kernel makes this file with the directory; here it must be there before.
+    run = f"{sysfs}/user.slice/volant.scope"
+    with pytest.raises(cgroup.CgroupUnavailableError):
+        Cgroups.open("r1", sysfs=sysfs, own_path_file=own)
+    assert Path(f"{run}/cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+
+
+def test_limits_of_version_2_go_to_their_files(unified: tuple[str, str]) -> None:
+    sysfs, _ = unified
+    groups = Cgroups(version=2, parents={"unified": sysfs}, run_id="r1")
+    (leaf_path,) = groups.parents.values()
+    os.mkdir(leaf_path)
+    leaf = groups.create()
+    touch(leaf, "memory.max", "memory.swap.max", "pids.max", "cpu.max")
+    leaf.limit(Limits(memory_bytes=4096, cpu_count=2, process_count=5))
+    path = leaf.directories["unified"]
+    names = ("memory.max", "memory.swap.max", "pids.max", "cpu.max")
+    written = [Path(f"{path}/{name}").read_text() for name in names]
+    assert written == ["4096", "0", "5", "200000 100000"]
+    with open(f"{path}/memory.events", "w") as file:
+        file.write("low 0\noom 2\noom_kill 1\noom_group_kill 0\n")
+    assert leaf.oom_kill_count() == 1
+    assert leaf.peak_memory_bytes() == 0
+
+
+def test_a_pool_is_used_before_new_groups_are_made(hybrid: tuple[str, str]) -> None:
+    groups = Cgroups.open("r1", sysfs=hybrid[0], own_path_file=hybrid[1])
+    groups.fill_pool(2)
+    taken = [groups.take(Limits()) for _ in range(3)]
+    assert len({leaf.directories["pids"] for leaf in taken}) == 3
+    assert taken[2].directories["pids"].endswith("/c3")
+
+
+def test_missing_hierarchies_are_explained(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("")
+    with pytest.raises(cgroup.CgroupUnavailableError, match="no memory and pids"):
+        Cgroups.open("r1", sysfs=str(tmp_path), own_path_file=str(tmp_path / "own"))
+
+
+def test_missing_delegation_is_explained(unified: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "sys/user.slice/volant.scope/cgroup.controllers").write_text("cpu")
+    with pytest.raises(cgroup.CgroupUnavailableError, match="memory and pids not delegated"):
+        Cgroups.open("r1", sysfs=unified[0], own_path_file=unified[1])
+
+
+def test_a_run_is_removed_wherever_it_lies(hybrid: tuple[str, str]) -> None:
+    groups = Cgroups.open("r1", sysfs=hybrid[0], own_path_file=hybrid[1])
+    groups.create()
+    other = Cgroups.open("r2", sysfs=hybrid[0], own_path_file=hybrid[1])
+    kept = other.create()
+    cgroup.remove_run("r1", sysfs=hybrid[0])
+    assert not any(os.path.exists(path) for path in groups.parents.values())
+    assert all(os.path.isdir(path) for path in kept.directories.values())
+
+
+def test_a_removed_group_stays_removed(hybrid: tuple[str, str]) -> None:
+    groups = Cgroups.open("r1", sysfs=hybrid[0], own_path_file=hybrid[1])
+    leaf = groups.create()
+    assert leaf.remove()
+    assert leaf.remove()
