@@ -14,6 +14,7 @@ import functools
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -24,13 +25,14 @@ import volant
 from volant import config as settings
 from volant.channel.daemon import SOCKET_NAME
 from volantd.agent.agent import Agent
+from volantd.agent.bare import Machine
 from volantd.agent.disk import DiskGuard
 from volantd.agent.logs import LogStore
 from volantd.agent.tasks import Tasks
 from volantd.agent.zygotes import ZygoteStore
+from volantd.hub.blobs import BlobCache
 from volantd.hub.hub import Hub
 from volantd.hub.peer import Peer
-from volantd.hub.requests import BlobCache
 from volantd.hub.session import Session
 from volantd.runtime import cgroup as cgroups_module, leftovers
 from volantd.runtime.client import Launcher
@@ -64,18 +66,18 @@ class Services:
         self.hub.services = self
         self.tasks = tasks
         self.blobs = BlobCache()
-        self.chosen_rung: asyncio.Future[str] = loop.create_future()
+        self.machine = Machine()
         self.logs = LogStore(config.home, int(config.number("log_bytes_max")))
-        self.zygotes = ZygoteStore(config, self.blobs, tasks, self.chosen_rung)
-        self.agent = Agent(self.hub, self.zygotes, self.logs, tasks, self.chosen_rung)
+        self.zygotes = ZygoteStore(config, self.machine, self.blobs, tasks)
+        self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent
         reserve_bytes = int(config.number("disk_reserve_mib")) << 20
         self.disk = DiskGuard(self.agent, tasks, config.home, reserve_bytes)
 
     def tell_rung(self, session: Session) -> None:
         """Tell a client when its containers are none; never pass over that in silence."""
-        if not self.chosen_rung.done():
-            self.chosen_rung.add_done_callback(lambda _: self.tell_rung(session))
+        if not self.machine.rung.done():
+            self.machine.rung.add_done_callback(lambda _: self.tell_rung(session))
         elif self.rung == "process" and not session.peer.closed:
             session.event("notice", text="; ".join([*self.reasons, PROCESS_NOTICE]))
 
@@ -90,7 +92,7 @@ class Services:
         """Start the launcher, and choose the rung of the isolation ladder."""
         launcher = await Launcher.start(runs_dir, run_id)
         probe = launcher.probe
-        self.zygotes.launcher = launcher
+        self.machine.launcher = launcher
         wanted = self.config.text("isolation")
         rung = probe.rung if wanted == "auto" else wanted
         self.reasons = list(probe.reasons)
@@ -98,23 +100,23 @@ class Services:
             self.stop("isolation `container` was asked for: " + "; ".join(probe.reasons))
             return
         try:
-            self.zygotes.cgroups = cgroups_module.Cgroups.open(run_id)
-            self.cgroup = f"v{self.zygotes.cgroups.version}"
+            self.machine.cgroups = cgroups_module.Cgroups.open(run_id)
+            self.cgroup = f"v{self.machine.cgroups.version}"
         except cgroups_module.CgroupUnavailableError as error:
             self.cgroup = "none"
             self.reasons.append(str(error))
         self._set_capacity()
         self.rung = rung
-        self.chosen_rung.set_result(rung)
+        self.machine.rung.set_result(rung)
         log.info("runtime_ready", extra={"fields": {"rung": rung, "reasons": self.reasons}})
 
     def _set_capacity(self) -> None:
         mib = self.config.number("memory_limit_mib")
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         memory_bytes = int(mib) << 20 if mib else int(total * MEMORY_SHARE)
-        self.zygotes.default_memory_bytes = memory_bytes
-        if self.zygotes.cgroups is not None:
-            self.zygotes.cgroups.limit_all(cgroups_module.Limits(memory_bytes=memory_bytes))
+        self.machine.memory_bytes = memory_bytes
+        if self.machine.cgroups is not None:
+            self.machine.cgroups.limit_all(cgroups_module.Limits(memory_bytes=memory_bytes))
         now = monotonic()
         self.hub.apply(self.hub.scheduler.set_capacity(memory_bytes, CONTAINERS_MAX, now), now)
 
@@ -222,7 +224,7 @@ async def _shut_down(
     for app in list(services.hub.apps.values()):
         services.hub.close_app(app, services.stop_reason)
     services.hub.after_events()
-    await services.zygotes.launcher.close()
+    await services.machine.launcher.close()
     lock = os.path.join(runs_dir, f"{run_id}.lock")
     for path in (lock, os.path.join(services.config.home, SOCKET_NAME)):
         if os.path.lexists(path):
@@ -244,6 +246,12 @@ class JsonLines(logging.Formatter):
         return json.dumps(fields)
 
 
+def _allow_many_files() -> None:
+    """A container takes five descriptors here; the usual soft limit of 1024 is soon reached."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> None:
     """Run a daemon in the foreground."""
     parser = argparse.ArgumentParser(prog="volantd", description=__doc__.splitlines()[0])
@@ -254,6 +262,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     config = settings.load()
     os.makedirs(config.home, mode=0o700, exist_ok=True)
+    _allow_many_files()
     lock = os.open(os.path.join(config.home, _LOCK_NAME), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,6 @@ end:   wait status + cgroup counters ─► cause (clean, crashed, killed, out o
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import select
@@ -92,13 +91,13 @@ class Agent:
         zygotes: ZygoteStore,
         logs: LogStore,
         tasks: Tasks,
-        rung: asyncio.Future[str],
     ) -> None:
         self.hub = hub
         self.zygotes = zygotes
         self.logs = logs
         self._tasks = tasks
-        self._rung = rung
+        self._machine = zygotes.machine
+        zygotes.on_output = self._on_import_output
         self._running: dict[str, Running] = {}
         self._ended: deque[dict[str, Any]] = deque(maxlen=ENDED_MAX)
 
@@ -114,7 +113,7 @@ class Agent:
     async def _start(self, running: Running) -> None:
         function = running.function
         try:
-            running.prepared = await self.zygotes.get(function.version, function.app)
+            running.prepared = await self.zygotes.get(function.version)
             if running.stop_reason is not None:
                 self._never_started(running, running.stop_reason, retryable=True)
                 return
@@ -162,7 +161,7 @@ class Agent:
         memory_mib, cpu_limit = options["memory_limit_mib"], options["cpu_limit"]
         if child.cgroup is None or (memory_mib is None and cpu_limit is None):
             return
-        memory_bytes = self.zygotes.default_memory_bytes
+        memory_bytes = self._machine.memory_bytes
         if memory_mib is not None:
             memory_bytes = min(memory_bytes, int(memory_mib * (1 << 20)))
         child.cgroup.limit(cgroups_module.Limits(memory_bytes=memory_bytes, cpu_count=cpu_limit))
@@ -211,6 +210,15 @@ class Agent:
         if app.output and app.session is not None:
             counts = self.counts_of(app)
             app.session.event("status", app_id=app.app_id, function=running.function.name, **counts)
+
+    def _on_import_output(self, key: str, data: bytes) -> None:
+        """Show what importing a program printed to the apps that are made of it."""
+        for app in list(self.hub.apps.values()):
+            for function in app.functions.values():
+                if function.version.key == key:
+                    self.logs.append(function, "import", "stdout", data)
+                    break
+        self.hub.after_events()
 
     def stop(self, container_id: str, *, kill: bool, reason: str) -> None:
         """Stop a container; its exit is reported as usual."""
@@ -261,8 +269,7 @@ class Agent:
         if running.session is not None:
             running.session.peer.close()
         running.prepared.in_use -= 1
-        if child.cgroup is not None:
-            self.hub.loop.run_in_executor(None, child.cgroup.remove)
+        self._machine.remove_cgroup(child.cgroup)
         log.info("container_exited", extra={"fields": {
             "container_id": running.container_id, "cause": cause.name, "text": text,
         }})  # fmt: skip
@@ -298,7 +305,7 @@ class Agent:
         assert child.cgroup is not None
         peak_mib = child.cgroup.peak_memory_bytes() >> 20
         limit = running.function.options["memory_limit_mib"]
-        limit_mib = int(limit) if limit else self.zygotes.default_memory_bytes >> 20
+        limit_mib = int(limit) if limit else self._machine.memory_bytes >> 20
         return f"it ran out of memory (limit {limit_mib} MiB, peak {peak_mib} MiB)"
 
     # -- what is shown
@@ -312,7 +319,7 @@ class Agent:
         return [self._row(running) for running in self._running.values()]
 
     def _row(self, running: Running) -> dict[str, Any]:
-        rung = self._rung.result() if self._rung.done() else "unknown"
+        rung = self._machine.rung.result() if self._machine.rung.done() else "unknown"
         busy = running.link is not None and bool(running.link.batches)
         state = running.state
         if state == "running":

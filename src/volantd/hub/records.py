@@ -110,8 +110,6 @@ class App:
     functions: dict[str, Function] = field(default_factory=dict)
     #: number on the owner's connection -> function
     numbers: dict[int, Function] = field(default_factory=dict)
-    #: content hashes that have to arrive before anything can start
-    missing: set[str] = field(default_factory=set)
     calls: dict[str, Call] = field(default_factory=dict)
     call_count: int = 0
     timings: deque[Timing] = field(default_factory=lambda: deque(maxlen=TIMINGS_MAX))

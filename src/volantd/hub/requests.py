@@ -6,7 +6,6 @@ A function returns None when it answers later, and raises an error of `volant.er
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -70,12 +69,13 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         app.functions[function.name] = function
         app.numbers[number] = function
         session.functions[number] = function
-    app.missing = services.blobs.missing(str(entry[2]) for entry in description["files"])
+    services.zygotes.check(app)
+    missing = services.blobs.missing(str(entry[2]) for entry in description["files"])
     session.apps[app.app_id] = app
     session.hub.open_app(app)
     services.zygotes.warm(app)
     services.tell_rung(session)
-    return {"app_id": app.app_id, "need": sorted(app.missing)}
+    return {"app_id": app.app_id, "need": sorted(missing)}
 
 
 def _own_image(app: App) -> dict[str, Any]:
@@ -87,18 +87,12 @@ _RUNNER_FIELDS = ("name", "module", "qualname", "serialized", "is_async", "is_ge
 
 def upload(session: Session, event: dict[str, Any]) -> None:
     """Take one piece of a source file."""
-    services = session.hub.services
     digest = str(event["sha256"])
-    whole = services.blobs.add_piece(
+    content = session.uploads.add(
         digest, int(event["offset"]), int(event["size"]), bytes(event["data"])
     )
-    if not whole:
-        return
-    for app in session.hub.apps.values():
-        if digest in app.missing:
-            app.missing.discard(digest)
-            if not app.missing:
-                services.zygotes.sources_arrived(app)
+    if content is not None:
+        session.hub.services.blobs.add(digest, content)
 
 
 def app_close(session: Session, message: dict[str, Any]) -> dict[str, Any]:
@@ -293,53 +287,3 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (hello, app_open, app_close, call_get, call_inputs, call_cancel)
 }
-
-
-class BlobCache:
-    """Source files by content hash, in memory, least recently used go first."""
-
-    BYTES_MAX = 512 << 20
-
-    def __init__(self) -> None:
-        self._contents: dict[str, bytes] = {}
-        self._pieces: dict[str, bytearray] = {}
-        self._bytes = 0
-
-    def missing(self, digests: Iterable[str]) -> set[str]:
-        """Those of `digests` that have to be uploaded."""
-        lacking = set()
-        for digest in digests:
-            content = self._contents.pop(digest, None)
-            if content is None:
-                lacking.add(digest)
-            else:
-                self._contents[digest] = content  # now the most recently used
-        return lacking
-
-    def get(self, digest: str) -> bytes:
-        """The content of a file that is here."""
-        return self._contents[digest]
-
-    def add_piece(self, digest: str, offset: int, size: int, data: bytes) -> bool:
-        """Take one piece; True when the file is whole and what its hash says.
-
-        Raises:
-            ValueError: when the whole is not what was announced.
-        """
-        if size > self.BYTES_MAX or offset + len(data) > size:
-            raise ValueError(f"a piece of {len(data)} bytes at {offset} in a file of {size}")
-        pieces = self._pieces.setdefault(digest, bytearray())
-        if len(pieces) != offset:
-            raise ValueError(f"a piece at {offset} after {len(pieces)} bytes")
-        pieces += data
-        if len(pieces) < size:
-            return False
-        content = bytes(self._pieces.pop(digest))
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise ValueError("an uploaded file is not what its hash says")
-        self._contents[digest] = content
-        self._bytes += len(content)
-        while self._bytes > self.BYTES_MAX and len(self._contents) > 1:
-            oldest = next(iter(self._contents))
-            self._bytes -= len(self._contents.pop(oldest))
-        return True

@@ -18,6 +18,7 @@ from volant.wire import frames, values
 from volant.wire.faults import platform_fault
 from volant.wire.frames import HOT
 from volantd.hub import requests
+from volantd.hub.blobs import Upload
 from volantd.hub.records import App, Call, Function, InputItems
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Session:
         self.apps: dict[str, App] = {}
         self.functions: dict[int, Function] = {}
         self.calls: dict[int, Call] = {}
+        self.uploads = Upload()
         hub.sessions.add(self)
         if app is not None:
             self.functions = dict(enumerate(app.functions.values()))

@@ -30,8 +30,14 @@ if TYPE_CHECKING:
 
 #: Inputs between the oldest result not yet yielded and the newest input sent.
 WINDOW = 8192
+#: The window of a map whose results nobody has seen yet; it grows with every result.
+WINDOW_FIRST = 256
+#: Bytes that the results in the window may be expected to have.
+WINDOW_RESULT_BYTES = 64 << 20
 #: Bytes of inputs kept for resubmission beyond which no more are pulled.
 WINDOW_BYTES = 32 << 20
+#: Mapped files of inputs kept at the same time.
+WINDOW_FILES = 16
 #: Inputs of one frame while they come fast.
 CHUNK = 256
 #: Bytes of inputs that close a chunk early.
@@ -92,6 +98,8 @@ class MapState:
         self._unsent_bytes = 0
         self._chunks: dict[int, Chunk] = {}
         self._kept_bytes = 0
+        self._kept_files = 0
+        self._window = WINDOW_FIRST
         #: Inputs sent whose results are not here.
         self.in_flight = 0
         self._early: dict[int, tuple[int, bytes, int | None]] = {}
@@ -108,8 +116,9 @@ class MapState:
         """True while another input fits into the window."""
         return (
             not self.exhausted
-            and self.pulled - self.yielded < WINDOW
+            and self.pulled - self.yielded < self._window
             and self._kept_bytes < WINDOW_BYTES
+            and self._kept_files < WINDOW_FILES
         )
 
     def add(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[bytes, int | None]]:
@@ -133,6 +142,7 @@ class MapState:
         chunk = Chunk(self.sent, self._unsent, fd)
         self._chunks[chunk.first] = chunk
         self._kept_bytes += chunk.bytes
+        self._kept_files += fd is not None
         self.in_flight += chunk.count
         self.sent += chunk.count
         self._unsent, self._unsent_bytes = [], 0
@@ -175,6 +185,9 @@ class MapState:
             if fd is not None:
                 os.close(fd)
             return
+        size = len(section) if fd is None else os.fstat(fd).st_size
+        fitting = WINDOW_RESULT_BYTES * count // size
+        self._window = max(1, min(self._window + count, WINDOW, fitting))
         if not self.ordered:
             self._decode(section, count, fd)
         elif first == self._next:
@@ -201,6 +214,7 @@ class MapState:
             self._kept_bytes -= chunk.bytes
             if chunk.fd is not None:
                 os.close(chunk.fd)
+                self._kept_files -= 1
         return True
 
     def _chunk_of(self, first: int, count: int) -> Chunk | None:

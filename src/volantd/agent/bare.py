@@ -1,0 +1,168 @@
+"""Bare zygotes: interpreters booted for an image that know no app yet.
+
+One is kept ahead for each image in use, so that the first call of a changed script does not
+wait for an interpreter to start. Each has a cgroup of its own: what a module does while it is
+imported is limited like everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import importlib.util
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import volant
+from volant import ids
+from volant.errors import InvalidError
+from volantd.runtime import cgroup as cgroups_module
+from volantd.runtime.client import RuntimeFailedError, ZygoteSpec
+
+if TYPE_CHECKING:
+    from volantd.agent.tasks import Tasks
+    from volantd.hub.records import Version
+    from volantd.runtime.cgroup import Cgroup, Cgroups
+    from volantd.runtime.client import Launcher, Zygote
+
+#: Quiet time after which one is booted ahead: not while somebody waits for a call.
+BOOT_DELAY_S = 0.3
+#: Images for which one is kept ahead.
+IMAGES_MAX = 2
+#: Processes and threads of one container or zygote.
+PROCESSES_MAX = 4096
+_SYSTEM_TREES = ("/usr",)
+
+
+class Machine:
+    """What this machine gives to containers; known once the launcher is up."""
+
+    def __init__(self) -> None:
+        self.launcher: Launcher
+        self.cgroups: Cgroups | None = None
+        self.memory_bytes = 0
+        #: Rung of the isolation ladder.
+        self.rung: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def take_cgroup(self) -> Cgroup | None:
+        """A fresh cgroup with the limits that everything has."""
+        if self.cgroups is None:
+            return None
+        limits = cgroups_module.Limits(memory_bytes=self.memory_bytes, process_count=PROCESSES_MAX)
+        return self.cgroups.take(limits)
+
+    @staticmethod
+    def remove_cgroup(cgroup: Cgroup | None) -> None:
+        """Remove a cgroup whose processes are gone, off the event loop."""
+        if cgroup is not None:
+            asyncio.get_running_loop().run_in_executor(None, cgroup.remove)
+
+
+class BareZygotes:
+    """Boots zygotes, and keeps one ahead for each image in use."""
+
+    def __init__(self, machine: Machine, tasks: Tasks) -> None:
+        self._machine = machine
+        self._tasks = tasks
+        self._ahead: OrderedDict[str, asyncio.Future[Zygote]] = OrderedDict()
+
+    async def take(self, version: Version) -> Zygote:
+        """A zygote for the image of a version.
+
+        Raises:
+            RuntimeFailedError: when none can be booted.
+        """
+        spec = zygote_spec(version, await asyncio.shield(self._machine.rung))
+        key = repr(spec)
+        ahead = self._ahead.pop(key, None)
+        zygote = None
+        if ahead is not None:
+            zygote = await ahead
+        if zygote is None or zygote.exited.done():
+            zygote = await self._boot(spec)
+        asyncio.get_running_loop().call_later(BOOT_DELAY_S, self._boot_ahead, key, spec)
+        return zygote
+
+    def _boot_ahead(self, key: str, spec: ZygoteSpec) -> None:
+        if key in self._ahead:
+            return
+        future: asyncio.Future[Zygote] = asyncio.get_running_loop().create_future()
+        self._ahead[key] = future
+        self._tasks.start(self._fill(key, spec, future), "boot-zygote")
+        while len(self._ahead) > IMAGES_MAX:
+            _, oldest = self._ahead.popitem(last=False)
+            oldest.add_done_callback(_kill_booted)
+
+    async def _fill(self, key: str, spec: ZygoteSpec, future: asyncio.Future[Zygote]) -> None:
+        try:
+            future.set_result(await self._boot(spec))
+        except RuntimeFailedError as error:
+            self._ahead.pop(key, None)
+            future.set_exception(error)
+            future.exception()  # whoever waits gets it; if nobody does, it is no news
+
+    async def _boot(self, spec: ZygoteSpec) -> Zygote:
+        cgroup = self._machine.take_cgroup()
+        try:
+            zygote = await self._machine.launcher.spawn_zygote(
+                dataclasses.replace(spec, cgroup=cgroup), ids.new_id("zy")
+            )
+        except RuntimeFailedError:
+            self._machine.remove_cgroup(cgroup)
+            raise
+        zygote.exited.add_done_callback(lambda _: self._machine.remove_cgroup(cgroup))
+        return zygote
+
+
+def _kill_booted(future: asyncio.Future[Zygote]) -> None:
+    if future.exception() is None:
+        future.result().kill()
+
+
+def zygote_spec(version: Version, rung: str) -> ZygoteSpec:
+    """What the runtime needs to know of a version's image."""
+    image = version.image
+    cloudpickle = importlib.util.find_spec("cloudpickle")
+    assert cloudpickle is not None and cloudpickle.submodule_search_locations is not None
+    trees = [tree for tree in _SYSTEM_TREES if os.path.isdir(tree)]
+    return ZygoteSpec(
+        rung=rung,
+        python=str(image["python"]),
+        trees=(*trees, *map(str, image["trees"])),
+        sdk_dir=os.path.dirname(os.path.dirname(os.path.abspath(volant.__file__))),
+        cloudpickle_dir=str(next(iter(cloudpickle.submodule_search_locations))),
+        env=_base_environment(image),
+        block_network=version.block_network,
+    )
+
+
+def _base_environment(image: dict[str, Any]) -> dict[str, str]:
+    prefix, base = str(image["prefix"]), str(image["base_prefix"])
+    directories = [f"{prefix}/bin", f"{base}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
+    env = {
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        "PATH": ":".join(dict.fromkeys(directories)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "VOLANT_IS_REMOTE": "1",
+    }
+    if prefix != base:
+        env["VIRTUAL_ENV"] = prefix
+    return env
+
+
+def check_trees(trees: list[str], home: str) -> None:
+    """Refuse directories that would show a container what it must not see.
+
+    Raises:
+        InvalidError: for `/`, a home directory, or a directory that holds Volant's own.
+    """
+    forbidden = {"/", "/home", "/root", os.path.expanduser("~"), "/etc", "/var", "/run", "/proc"}
+    for tree in trees:
+        path = os.path.normpath(str(tree))
+        if path in forbidden or home == path or home.startswith(path + "/"):
+            raise InvalidError(
+                f"a container cannot be shown {path}: it holds private files",
+                hint="use a virtual environment below a directory of its own",
+            )
