@@ -1,0 +1,1 @@
+"""Benchmarks: every bar of the design, ours and the peer in turns. Run by scripts/bench."""

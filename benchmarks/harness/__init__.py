@@ -1,0 +1,1 @@
+"""What every group of benchmarks shares; it knows no single benchmark."""
