@@ -1,0 +1,91 @@
+"""Ends from outside: Ctrl-C, clients that are killed, daemons and launchers that are."""
+
+from __future__ import annotations
+
+import os
+import signal
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from tests.behaviours.programs import apps, containers, is_alive
+from tests.support import daemon_pid, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.behaviours.programs import Program
+
+
+def fair_s(limit_s: float) -> float:
+    """A limit that means an idle machine, for one that many processes share."""
+    return limit_s * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def pids_of_busy(home: Path, app_id: str) -> list[int]:
+    rows = [row for row in containers(home) if row["app_id"] == app_id]
+    return [row["pid"] for row in rows if row["state"] == "busy"]
+
+
+def app_of(home: Path, name: str) -> str:
+    def find() -> str | None:
+        return next((row["app_id"] for row in apps(home) if row["name"] == name), None)
+
+    found = eventually(find)
+    assert found is not None
+    return found
+
+
+def test_ctrl_c_stops_remote_work_within_a_second(
+    start: Callable[..., Program], volant_home: Path
+) -> None:
+    """Behaviour 70: the program ends by KeyboardInterrupt, and no container of it survives."""
+    program = start("long_map.py", 4, 60)
+    assert program.line() == "running"
+    app_id = app_of(volant_home, "long-map")
+    pids = eventually(lambda: pids_of_busy(volant_home, app_id))
+    begun = monotonic()
+    program.interrupt()
+    code, _, complaint = program.end()
+    took_s = monotonic() - begun
+    eventually(lambda: not any(map(is_alive, pids)), within_s=fair_s(1.0))
+    assert took_s < fair_s(1.0)
+    assert code == -signal.SIGINT, complaint
+    assert complaint.rstrip().endswith("KeyboardInterrupt")
+    assert app_id not in [row["app_id"] for row in apps(volant_home)]
+
+
+def test_an_app_ends_with_a_client_that_is_killed(
+    start: Callable[..., Program], volant_home: Path
+) -> None:
+    """Issue 2, 7: kill -9 of the client leaves nothing of its app."""
+    program = start("long_map.py", 4, 60)
+    assert program.line() == "running"
+    app_id = app_of(volant_home, "long-map")
+    pids = eventually(lambda: pids_of_busy(volant_home, app_id))
+    program.kill()
+    eventually(lambda: not any(map(is_alive, pids)), within_s=fair_s(1.0))
+    eventually(lambda: app_id not in [row["app_id"] for row in apps(volant_home)])
+
+
+def test_a_map_survives_the_death_of_its_daemon_twice(
+    start: Callable[..., Program], own_home: Path
+) -> None:
+    """Issue 2, 7: the client finds the restarted daemon; each result once, and in order."""
+    count = 300
+    program = start("long_map.py", count, 0.005, home=own_home)
+    assert program.line() == "running"
+    seen = []
+    for line in program.lines():
+        seen.append(int(line))
+        if len(seen) in (count // 4, count // 2):
+            os.kill(daemon_of(own_home), signal.SIGKILL)
+    code, _, complaint = program.end()
+    assert code == 0, complaint
+    assert seen == [2 * value for value in range(count)]
+
+
+def daemon_of(home: Path) -> int:
+    pid = eventually(lambda: daemon_pid(home))
+    assert pid is not None
+    return pid
