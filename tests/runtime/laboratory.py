@@ -110,7 +110,8 @@ class Laboratory:
         self._copy_sdk()
         self.runs_dir = self.place / "runs"
         self.runs_dir.mkdir()
-        self.launcher = self.run(Launcher.start(self.runs_dir, "run-1"))
+        self.run_id = self.place.name
+        self.launcher = self.run(Launcher.start(self.runs_dir, self.run_id))
 
     def _copy_sdk(self) -> None:
         source = Path(volant.__file__).parent

@@ -21,8 +21,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from volantd.runtime import launcher as launcher_module
-from volantd.runtime import leftovers
+from volantd.runtime import launcher as launcher_module, leftovers
 from volantd.runtime.probe import Probe
 from volantd.runtime.zygotes import (
     ForkedContainer,

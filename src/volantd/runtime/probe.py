@@ -124,7 +124,8 @@ def _in_child(attempt: Any, *arguments: str) -> str:
             os.close(here)
             text = attempt(*arguments)
         except OSError as error:
-            text = f"{error.strerror} ({error.filename})"
+            text = error.strerror or str(error)
+            text += f" ({error.filename})" if error.filename else ""
         except BaseException as error:  # noqa: BLE001  # a fork must end here
             text = f"{type(error).__name__}: {error}"
         os.write(there, text[:4000].encode())

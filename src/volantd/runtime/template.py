@@ -12,6 +12,7 @@ root. Invariant: B has left everything of the host behind before the image's Pyt
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -144,7 +145,7 @@ def make_user_namespace(first_id: int, count: int) -> int:
             os.write(there, b"+")
             os.read(hold, 1)
         except OSError as error:
-            os.write(there, str(error).encode())
+            os.write(there, (error.strerror or str(error)).encode())
         finally:
             os._exit(0)
     os.close(hold)
@@ -152,7 +153,8 @@ def make_user_namespace(first_id: int, count: int) -> int:
     try:
         answer = os.read(here, 1024)
         if answer != b"+":
-            raise OSError(answer.decode() or "user namespace helper died")
+            text = answer.decode() or "its first process died"
+            raise OSError(errno.EPERM, f"no user namespace can be made: {text}")
         for name in ("uid_map", "gid_map"):
             with open(f"/proc/{pid}/{name}", "wb", buffering=0) as target:
                 target.write(f"0 {first_id} {count}".encode())
