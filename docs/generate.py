@@ -9,7 +9,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import click
+
 from volant import _late_errors, config, errors
+from volant.cli.commands.root import root
+from volant.cli.run_help import USAGE
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTICE = "<!-- made by docs/generate.py: change the code instead, then run scripts/docs -->\n\n"
@@ -96,7 +100,41 @@ def config_page() -> str:
     )
 
 
-PAGES = {"errors.md": errors_page, "config.md": config_page}
+def help_texts() -> dict[str, str]:
+    """Command -> what its `--help` says, in a terminal of 80 columns."""
+    texts: dict[str, str] = {}
+
+    def walk(command: click.Command, path: str, parent: click.Context | None) -> None:
+        context = click.Context(command, info_name=path.rsplit(maxsplit=1)[-1], parent=parent,
+                                terminal_width=80, **command.context_settings)  # fmt: skip
+        texts[path] = USAGE.rstrip() if path == "volant run" else context.get_help()
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                child = command.get_command(context, name)
+                assert child is not None
+                walk(child, f"{path} {name}", context)
+
+    walk(root, "volant", None)
+    return texts
+
+
+def cli_page() -> str:
+    """What every command says about itself."""
+    parts = [
+        "# Command",
+        "",
+        f"{NOTICE}Exit codes: 0 well, 1 the program failed (its own `SystemExit` code is kept), 2",
+        "wrong usage, 3 the service failed, 130 interrupted. Commands that read take `--json` and",
+        "never start a daemon. Without `--json`, what is data goes to standard output, and what is",
+        "said about it to standard error.",
+        "",
+    ]
+    for path, text in help_texts().items():
+        parts += [f"## {path}", "", "```text", text, "```", ""]
+    return "\n".join(parts)
+
+
+PAGES = {"errors.md": errors_page, "config.md": config_page, "cli.md": cli_page}
 
 
 def main(arguments: list[str]) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
     from volant.channel.channel import Channel
+    from volant.cli.progress_view import View
 
 #: A run that is over sooner shows no progress.
 DELAY_S = 0.15
@@ -61,6 +62,7 @@ class Progress(Output):
         self._drawn_at = 0.0
         self._at_line_start = True
         self._picture: list[str] = []
+        self._view: View | None = None
         self._stopped = False
         self._stopping = allocate_lock()
         self._stopping.acquire()
@@ -126,10 +128,6 @@ class Progress(Output):
             self._draw_again()
         return written
 
-    def say(self, line: str) -> None:
-        """Leave a line of our own above the region."""
-        self.write_text(self._terminal, line + "\n")
-
     # -- the region
 
     def _run(self) -> None:
@@ -140,15 +138,20 @@ class Progress(Output):
         view = View(self, self._terminal)
         while not self._stopped:
             picture = view.lines() if self.is_waiting() else []
-            for line in view.finished_maps():
-                self.say(line)
             with self._lock:
-                if not self._stopped:
-                    self._erase()
-                    self._picture = picture
-                    self._draw()
+                if self._stopped:
+                    return
+                self._view = view  # from now on there is something to take away
+                self._close_maps(view)
+                self._picture = picture
+                self._draw()
             if self._stopping.acquire(True, PERIOD_S):
                 return
+
+    def _close_maps(self, view: View) -> None:
+        """Leave a line for each map that has ended."""
+        for line in view.finished_maps():
+            self.write_text(self._terminal, line + "\n")
 
     def _erase(self) -> None:
         if self._lines_drawn:
@@ -158,6 +161,7 @@ class Progress(Output):
             self._lines_drawn = 0
 
     def _draw(self) -> None:
+        self._erase()
         if self._picture and self._at_line_start and not self._stopped:
             self._terminal.write("\n".join(self._picture))
             self._terminal.flush()
@@ -174,8 +178,11 @@ class Progress(Output):
         with self._lock:
             if self._stopped:
                 return
-            self._stopped = True
             self._erase()
+            if self._view is not None:
+                self._picture = []
+                self._close_maps(self._view)
+            self._stopped = True
         self._stopping.release()
         if isinstance(sys.stdout, Above):
             sys.stdout = self._stdout

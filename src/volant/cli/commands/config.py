@@ -9,7 +9,7 @@ from volant.cli.commands import show
 from volant.cli.commands.root import Group
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, epilog="\b\nExample:\n  volant config show")
 def group() -> None:
     """Settings: environment variables over the file config.toml over defaults."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from volant.channel.channel import Channel
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, epilog="\b\nExample:\n  volant container list")
 def group() -> None:
     """Containers that run on this machine."""
 

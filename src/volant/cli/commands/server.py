@@ -30,7 +30,7 @@ TAIL_DEFAULT = 100
 FOLLOW_PERIOD_S = 0.2
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, epilog="\b\nExample:\n  volant server status")
 def group() -> None:
     """The daemon of this machine; other commands start it on first use."""
 
@@ -47,7 +47,10 @@ def start() -> None:
     click.echo(f"started, pid {hub.pid_of_daemon(home)}")
 
 
-@group.command("stop", epilog="\b\nExample:\n  volant server stop")
+@group.command(
+    "stop", short_help="Stop the daemon, and wait until it is gone.",
+    epilog="\b\nExample:\n  volant server stop",
+)  # fmt: skip
 def stop() -> None:
     """Stop the daemon with all apps and containers, and wait until it is gone."""
     home = config.load().home
@@ -70,7 +73,10 @@ def stop() -> None:
     click.echo(f"stopped, pid {pid}")
 
 
-@group.command("status", epilog="\b\nExample:\n  volant server status --json")
+@group.command(
+    "status", short_help="Show what the daemon is and does.",
+    epilog="\b\nExample:\n  volant server status --json",
+)  # fmt: skip
 @show.json_option
 def status(as_json: bool) -> int:
     """Show what the daemon is and does; exit code 3 when it is not running."""

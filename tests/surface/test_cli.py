@@ -1,0 +1,151 @@
+"""The command's surface: its help is a document, and `volant run` starts with next to nothing.
+
+`docs/reference/cli.md` holds every help text; `test_errors.py` sees that it is up to date.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import ROOT, run_volant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Commands that read, each with `--json`.
+READING = [
+    "app list", "app logs", "container list", "container logs", "server status", "server logs",
+    "config show",
+]  # fmt: skip
+CHANGING = ["run", "app stop", "container stop", "server start", "server stop"]
+#: Modules of the command itself that a plain run loads.
+RUN_MODULES = {"volant.cli", "volant.cli.main", "volant.cli.run", "volant.cli.target"}
+#: What a plain run must not pay for.
+BANNED = {
+    "asyncio", "click", "dataclasses", "difflib", "inspect", "json", "linecache", "logging", "re",
+    "rich", "socket", "subprocess", "tempfile", "threading", "traceback", "typing",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    text = (ROOT / "docs/reference/cli.md").read_text()
+    return dict(re.findall(r"## volant ?(.*)\n\n```text\n((?:.|\n)*?)\n```", text))
+
+
+def test_every_promised_command_is_there(pages: dict[str, str]) -> None:
+    leaves = {path for path in pages if path and f"{path} " not in " ".join(sorted(pages))}
+    groups = {"", "app", "container", "server", "config"}
+    assert set(pages) == {*READING, *CHANGING, *groups}, leaves
+
+
+def test_every_help_shows_an_example(pages: dict[str, str]) -> None:
+    lacking = [path for path, text in pages.items() if not re.search(r"Examples?:\n +volant", text)]
+    assert lacking == []
+
+
+def test_every_reading_command_has_json(pages: dict[str, str]) -> None:
+    assert [path for path in READING if "--json" not in pages[path]] == []
+    assert [
+        path for path in READING if path.endswith("logs") and "--follow" not in pages[path]
+    ] == []
+    assert [path for path in READING if path.endswith("logs") and "--tail" not in pages[path]] == []
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["server", "stop", "-h"]])
+def test_help_is_what_the_document_says(
+    tmp_path: Path, pages: dict[str, str], words: list[str]
+) -> None:
+    run = run_volant(*words, home=tmp_path, env={"COLUMNS": "82"})
+    assert run.returncode == 0
+    assert run.stdout.rstrip("\n") == pages[" ".join(words[:-1])]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["--version"], 0, "volant 0."),
+        ([], 0, "Usage: volant"),
+        (["ap"], 2, "error: there is no command `volant ap`\nhint: did you mean `app`?"),
+        (["app", "lst"], 2, "did you mean `list`?"),
+        (["app", "list", "--jsn"], 2, "did you mean `--json`?"),
+        (["app", "logs"], 2, "error: missing argument `APP`\n"),
+        (["run"], 2, "error: there is nothing to run"),
+        (["run", "-i", "x.py"], 2, "`volant run --interactive` is not implemented yet"),
+        (["run", "-e", "prod", "x.py"], 2, "`volant run --env` is not implemented yet"),
+    ],
+)
+def test_words_are_answered_with_their_exit_code(
+    tmp_path: Path, words: list[str], code: int, expected: str
+) -> None:
+    run = run_volant(*words, home=tmp_path)
+    assert run.returncode == code
+    assert expected in (run.stderr if code else run.stdout)
+    assert not (run.stdout if code else run.stderr)
+
+
+def test_looking_starts_no_daemon(tmp_path: Path) -> None:
+    """Reading commands answer that nothing runs; only `server status` fails, with 3."""
+    expected = {
+        "app list": (0, "[]"),
+        "container list": (0, "[]"),
+        "server status": (3, '{\n  "running": false\n}'),
+        "server logs": (0, ""),
+    }
+    for words, (code, printed) in expected.items():
+        run = run_volant(*words.split(), "--json", home=tmp_path / "home")
+        assert (run.returncode, run.stdout.strip()) == (code, printed), words
+    assert run_volant("server", "status", home=tmp_path / "home").stdout == "not running\n"
+    assert run_volant("server", "stop", home=tmp_path / "home").stdout == "not running\n"
+    for words in ("app stop x", "app logs x", "container stop x", "container logs x"):
+        run = run_volant(*words.split(), home=tmp_path / "home")
+        assert (run.returncode, run.stderr) == (
+            2,
+            f"error: there is no {words.split()[0]} `x`: the server is not running\n",
+        )
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_unknown_setting_is_a_usage_error(tmp_path: Path) -> None:
+    run = run_volant("config", "show", home=tmp_path, env={"VOLANT_ISOLATON": "process"})
+    assert run.returncode == 2
+    assert "did you mean `isolation`?" in run.stderr
+
+
+def test_settings_tell_their_origin(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("zygote_count_max = 3\n")
+    run = run_volant("config", "show", home=tmp_path, env={"VOLANT_TRACEBACK": "1"})
+    assert re.search(r"^zygote_count_max +3 +.*config\.toml", run.stdout, re.MULTILINE)
+    assert re.search(r"^traceback +True +environment", run.stdout, re.MULTILINE)
+    assert re.search(r"^isolation +auto +default", run.stdout, re.MULTILINE)
+
+
+def test_a_plain_run_loads_few_modules_of_the_command(tmp_path: Path) -> None:
+    """Up to the point where the app starts; the rest of a client's start is the SDK's."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys, volant\n"
+        "from volant.sdk.app import App\n"
+        "def report(self, **options):\n"
+        "    print(*sorted(set(sys.modules)))\n"
+        "    raise SystemExit(0)\n"
+        "App.run = report\n"
+        "app = volant.App('x')\n"
+        "@app.local_entrypoint()\n"
+        "def main(x: int = 7): pass\n"
+    )
+    code = "import sys; from volant.cli.main import main; sys.argv[1:] = sys.argv[2:]; main()"
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", code, "-", "run", program],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    loaded = set(run.stdout.split())
+    assert {name for name in loaded if name.startswith("volant.cli")} == RUN_MODULES, run.stderr
+    assert loaded & BANNED == set()
