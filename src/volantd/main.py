@@ -11,6 +11,7 @@ import asyncio
 import compileall
 import fcntl
 import functools
+import gc
 import json
 import logging
 import os
@@ -47,6 +48,8 @@ BACKLOG = 1024
 #: Containers of this machine, whatever their memory.
 CONTAINERS_MAX = 1000
 MEMORY_SHARE = 0.9
+#: Objects made, beyond those freed, between two runs of the garbage collector.
+GC_ALLOCATIONS = 20_000
 PROCESS_NOTICE = "functions run as plain processes (rung `process`), which are not containers"
 _LOCK_NAME = "daemon.lock"
 
@@ -201,6 +204,10 @@ async def serve(config: Config, ready_fd: int | None) -> None:
             log.info("leftovers_removed", extra={"fields": {"runs": cleaned}})
         tasks.start(_compile_sdk(), "compile-sdk")
         await services.start_runtime(runs_dir, run_id)
+        # What is here now stays: the collector need not look at it again and again. Garbage in
+        # cycles is rare in the hub, so it may look less often.
+        gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS)
         services.watch_idle()
         services.disk.watch()
         await services.stopping.wait()

@@ -81,7 +81,8 @@ class Runner:
         while True:
             if self.queue:
                 self._run_batch(self.queue.pop(0))
-                self._take(self.stream.receive_nowait())
+                if self.queue:  # else the blocking read below sees what came meanwhile
+                    self._take(self.stream.receive_nowait())
             else:
                 self._take(self.stream.receive())
 

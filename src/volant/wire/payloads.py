@@ -44,6 +44,9 @@ _F_GET_SEALS = getattr(fcntl, "F_GET_SEALS", 1034)
 
 loads_plain = _c_loads
 
+#: Types without parts, which need no look for buffers.
+_SMALL = frozenset({type(None), bool, int, float})
+
 #: Set by an interactive session, whose `__main__` does not exist in any container.
 pickles_main_by_value = False
 
@@ -58,6 +61,8 @@ def dumps(obj: object) -> tuple[int, bytes, int | None]:
     Raises:
         Exception: whatever the object's own pickling raises, when cloudpickle cannot either.
     """
+    if type(obj) in _SMALL:
+        return PICKLE, _c_dumps(obj, 5), None
     buffers: list[Any] = []
 
     def keep_in_band(buffer: Any) -> bool:
@@ -88,6 +93,19 @@ def _dumps_any(obj: object, callback: Callable[[Any], bool] | None) -> bytes:
 
     data: bytes = cloudpickle.dumps(obj, 5, buffer_callback=callback)
     return data
+
+
+def dumps_arguments(
+    args: tuple[object, ...], kwargs: dict[str, object]
+) -> tuple[int, bytes, int | None]:
+    """`dumps` of the pair, with a short way for the arguments of most small calls."""
+    if not kwargs:
+        for value in args:
+            if type(value) not in _SMALL:
+                break
+        else:
+            return PICKLE, _c_dumps((args, kwargs), 5), None
+    return dumps((args, kwargs))
 
 
 def dumps_plain(obj: object) -> bytes:

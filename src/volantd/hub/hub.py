@@ -22,6 +22,7 @@ from volantd.core import (
     Dispatch,
     FailInput,
     Fault,
+    Limits,
     Loss,
     PoolConfig,
     Reclaim,
@@ -36,6 +37,7 @@ from volantd.hub.retained import Retained
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from volantd.hub.link import ContainerLink, Sent
     from volantd.hub.session import Session
@@ -67,7 +69,7 @@ class Hub:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.outgoing = Outgoing()
-        self.scheduler = Scheduler(lambda: ids.new_id("ta"))
+        self.scheduler = Scheduler(lambda: ids.new_id("ta"), Limits(events_max=0))
         self.containers: Containers
         self.services: Services
         self.apps: dict[str, App] = {}
@@ -76,6 +78,17 @@ class Hub:
         self.links: dict[str, ContainerLink] = {}
         self.sessions: set[Session] = set()
         self.retained = Retained(self)
+        #: What to do for each command; looked up by its class, for it is on the path of a call.
+        self._carry_out: dict[type[Any], Callable[[Any, float], None]] = {
+            Dispatch: self._dispatch,
+            CallFinished: self._call_finished,
+            StartContainer: self._start,
+            StopContainer: self._stop,
+            FailInput: self._input_failed,
+            CallCancelled: self._call_cancelled,
+            CancelRunning: self._cancel_running,
+            Reclaim: self._reclaim,
+        }
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = float("inf")
 
@@ -102,24 +115,35 @@ class Hub:
     def apply(self, commands: list[Command], now: float) -> None:
         """Carry out what the core decided."""
         for command in commands:
-            match command:
-                case Dispatch(container_id, batch):
-                    link = self.links[container_id]
-                    link.dispatch(batch, self.calls[batch.call_id])
-                case StartContainer(pool_id, container_id):
-                    self.containers.start(container_id, self.functions[pool_id])
-                case StopContainer(container_id, kill, reason):
-                    self.containers.stop(container_id, kill=kill, reason=reason)
-                case FailInput(call_id, first, count, fault, detail):
-                    self._fail(self.calls[call_id], first, count, fault, detail)
-                case CallFinished(call_id):
-                    self._finished(self.calls[call_id], now)
-                case CallCancelled(call_id):
-                    self._cancelled(self.calls[call_id])
-                case CancelRunning(container_id, batch_id):
-                    self._wake(container_id, "cancel", batch_id)
-                case Reclaim(container_id, batch_id):
-                    self._wake(container_id, "reclaim", batch_id)
+            self._carry_out[type(command)](command, now)
+
+    def _dispatch(self, command: Dispatch, now: float) -> None:
+        batch = command.batch
+        self.links[command.container_id].dispatch(batch, self.calls[batch.call_id])
+
+    def _start(self, command: StartContainer, now: float) -> None:
+        self.containers.start(command.container_id, self.functions[command.pool_id])
+
+    def _stop(self, command: StopContainer, now: float) -> None:
+        self.containers.stop(command.container_id, kill=command.kill, reason=command.reason)
+
+    def _call_finished(self, command: CallFinished, now: float) -> None:
+        self._finished(self.calls[command.call_id], now)
+
+    def _call_cancelled(self, command: CallCancelled, now: float) -> None:
+        self._cancelled(self.calls[command.call_id])
+
+    def _input_failed(self, command: FailInput, now: float) -> None:
+        self._fail(
+            self.calls[command.call_id], command.first_index, command.count, command.fault,
+            command.detail,
+        )  # fmt: skip
+
+    def _cancel_running(self, command: CancelRunning, now: float) -> None:
+        self._wake(command.container_id, "cancel", command.batch_id)
+
+    def _reclaim(self, command: Reclaim, now: float) -> None:
+        self._wake(command.container_id, "reclaim", command.batch_id)
 
     def _wake(self, container_id: str, op: str, batch_id: int) -> None:
         link = self.links[container_id]

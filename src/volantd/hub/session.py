@@ -84,14 +84,18 @@ class Session:
         if count:
             call.inputs += count
             items = InputItems(body[HOT.size :], count, fd)
-            hub.apply(hub.scheduler.submit(call.call_id, first, count, items, now), now)
+            commands = hub.scheduler.submit(call.call_id, first, count, items, now)
+            if commands:
+                hub.apply(commands, now)
         if flags & frames.LAST:
             call.closed = True
             if call.retain:
                 self.reply(number, {})
             total = first + count
             if hub.scheduler.has_call(call.call_id):
-                hub.apply(hub.scheduler.close_call(call.call_id, total, now), now)
+                commands = hub.scheduler.close_call(call.call_id, total, now)
+                if commands:
+                    hub.apply(commands, now)
 
     def _open_call(self, number: int, function_number: int, flags: int, now: float) -> Call | None:
         function = self.functions.get(function_number)
@@ -114,7 +118,7 @@ class Session:
         self.hub.calls[call.call_id] = call
         function.app.calls[call.call_id] = call
         function.app.call_count += 1
-        self.hub.apply(self.hub.scheduler.open_call(call.call_id, function.function_id, now), now)
+        self.hub.scheduler.open_call(call.call_id, function.function_id, now)
         return call
 
     # -- requests and events

@@ -13,7 +13,7 @@ from volant.channel.waiters import CallWaiter, SpawnWaiter, StreamWaiter
 from volant.errors import SerializationError
 from volant.wire import frames
 from volant.wire.frames import HAS_FD, LAST, OPEN, RETAIN, STREAM, SUBMIT
-from volant.wire.payloads import dumps
+from volant.wire.payloads import dumps, dumps_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def dump_arguments(
         SerializationError: naming the argument that cannot be pickled.
     """
     try:
-        return dumps((args, kwargs))
+        return dumps_arguments(args, kwargs)
     except Exception as error:
         raise _unpicklable(name, args, kwargs, error) from error
 
