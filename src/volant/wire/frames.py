@@ -71,12 +71,15 @@ def items_section(items: Sequence[tuple[int, bytes]]) -> bytes:
     """Heads and payloads of (kind, payload) pairs.
 
     Raises:
-        ValueError: if there are more than `BATCH_COUNT_MAX` or one is beyond 28 bits.
+        ValueError: if there are more than `BATCH_COUNT_MAX`, or more bytes than a frame holds.
     """
     if len(items) > BATCH_COUNT_MAX:
         raise ValueError(f"{len(items)} items in one frame, at most {BATCH_COUNT_MAX}")
+    payloads = b"".join([payload for _, payload in items])
+    if len(payloads) > FRAME_BYTES_MAX:  # so each length fits the 28 bits of its head
+        raise ValueError(f"items of {len(payloads)} bytes, at most {FRAME_BYTES_MAX}")
     heads = [(kind << 28) | len(payload) for kind, payload in items]
-    return pack(f"<{len(items)}I", *heads) + b"".join([payload for _, payload in items])
+    return pack(f"<{len(items)}I", *heads) + payloads
 
 
 def pickles_section(payloads: Sequence[bytes]) -> bytes:
@@ -111,6 +114,21 @@ def split_items(section: bytes, count: int) -> list[tuple[int, bytes]]:
     if at != len(section):
         raise ValueError("items section does not match its heads")
     return items
+
+
+def check_items(section: bytes, count: int) -> None:
+    """Make sure that `split_items` can cut this section, without cutting it.
+
+    Raises:
+        ValueError: if the heads do not describe exactly this section.
+    """
+    rest = len(section) - 4 * count
+    if rest < 0:
+        raise ValueError("items section is shorter than its heads")
+    heads = unpack_from(f"<{count}I", section)
+    # Nearly always all items are pickles, whose heads are their lengths.
+    if sum(heads) != rest and sum([head & HEAD_LENGTH_MASK for head in heads]) != rest:
+        raise ValueError("items section does not match its heads")
 
 
 def join_items(items: Iterable[tuple[int, bytes]]) -> tuple[bytes, int]:

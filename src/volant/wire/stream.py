@@ -7,8 +7,16 @@ that one thread reads and one writes.
 
 from __future__ import annotations
 
+import errno
 import os
-from _socket import CMSG_SPACE, MSG_DONTWAIT, SCM_RIGHTS, SOL_SOCKET
+from _socket import (
+    CMSG_SPACE,
+    MSG_CMSG_CLOEXEC,
+    MSG_CTRUNC,
+    MSG_DONTWAIT,
+    SCM_RIGHTS,
+    SOL_SOCKET,
+)
 from array import array
 from collections import deque
 
@@ -20,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Descriptors taken in one read; the kernel drops (closes) those beyond.
 FDS_PER_READ_MAX = 32
+#: Descriptors that may wait for their frame: one does at a time, unless the peer means harm.
+FDS_WAITING_MAX = 64
 _ANCILLARY_BYTES = CMSG_SPACE(FDS_PER_READ_MAX * 4)
 
 
@@ -45,15 +55,22 @@ class FrameStream:
 
         Raises:
             BlockingIOError: with `MSG_DONTWAIT` when nothing is there.
+            OSError: when descriptors got lost because this process may open no more.
             ValueError: when the peer breaks the framing.
         """
-        size, ancillary, _, _ = self.sock.recvmsg_into([self._buffer], _ANCILLARY_BYTES, flags)
+        size, ancillary, answer, _ = self.sock.recvmsg_into(
+            [self._buffer], _ANCILLARY_BYTES, flags | MSG_CMSG_CLOEXEC
+        )
         if ancillary:
             for level, kind, raw in ancillary:
                 if level == SOL_SOCKET and kind == SCM_RIGHTS:
                     received = array("i")
                     received.frombytes(raw[: len(raw) - len(raw) % received.itemsize])
                     self.fds.extend(received)
+            if len(self.fds) > FDS_WAITING_MAX:
+                raise ValueError(f"{len(self.fds)} file descriptors that belong to no frame")
+        if answer & MSG_CTRUNC:  # those that follow would be taken for those that are lost
+            raise OSError(errno.EMFILE, "file descriptors of a frame were lost")
         if not size:
             return None
         return self.reader.feed(bytes(self._buffer[:size]))

@@ -2,8 +2,8 @@
 
 Pure Python because it runs in every client and container before anything may be
 imported; the byte format is standard msgpack, so other programs can read it.
-A decoder is fed by strangers: it never recurses deeper than `DEPTH_MAX`, never
-allocates more than the input holds, and answers every malformed input with `ValueError`.
+A decoder is fed by strangers: it never recurses deeper than `DEPTH_MAX`, never makes more
+than `VALUES_MAX` objects, and answers every malformed input with `ValueError`.
 
 Source: https://github.com/msgpack/msgpack/blob/master/spec.md
 """
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Nesting that a message may have; deeper ones are refused, not recursed into.
 DEPTH_MAX = 32
+#: Elements of all lists and maps of a message together; each takes many times its byte in memory.
+VALUES_MAX = 1 << 20
 
 _U8, _U16, _U32, _U64 = (Struct(">" + code) for code in "BHIQ")
 _I8, _I16, _I32, _I64 = (Struct(">" + code) for code in "bhiq")
@@ -30,7 +32,7 @@ def encode(value: object) -> bytes:
     """Encode None, bool, int (64 bit), float, str, bytes, list, tuple or dict.
 
     Raises:
-        TypeError: for any other type.
+        TypeError: for any other type, and for a key that is no string.
         ValueError: for an integer beyond 64 bits, or nesting beyond `DEPTH_MAX`.
     """
     out = bytearray()
@@ -63,6 +65,8 @@ def _encode(value: object, out: bytearray, depth: int) -> None:
     elif isinstance(value, dict):
         _head(out, len(value), 0x80, 15, (None, 0xDE, 0xDF))
         for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"cannot send a {type(key).__name__} as the key of a map")
             _encode(key, out, depth + 1)
             _encode(item, out, depth + 1)
     elif isinstance(value, (list, tuple)):
@@ -121,7 +125,7 @@ def decode(data: bytes | memoryview) -> Value:
     """
     raw = bytes(data)
     try:
-        value, end = _decode(raw, 0, 0)
+        value, end = _decode(raw, 0, 0, [VALUES_MAX])
     except (IndexError, StructError, UnicodeDecodeError) as error:
         raise ValueError("truncated or malformed message") from error
     if end != len(raw):
@@ -155,7 +159,7 @@ _NUMBERS = {
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 
 
-def _decode(raw: bytes, at: int, depth: int) -> tuple[Value, int]:
+def _decode(raw: bytes, at: int, depth: int, room: list[int]) -> tuple[Value, int]:
     if depth > DEPTH_MAX:
         raise ValueError(f"message is nested deeper than {DEPTH_MAX} levels")
     code = raw[at]
@@ -165,11 +169,11 @@ def _decode(raw: bytes, at: int, depth: int) -> tuple[Value, int]:
     if code >= 0xE0:
         return code - 256, at
     if code < 0x90:
-        return _decode_sized(raw, at, "map", code & 15, depth)
+        return _decode_sized(raw, at, "map", code & 15, depth, room)
     if code < 0xA0:
-        return _decode_sized(raw, at, "list", code & 15, depth)
+        return _decode_sized(raw, at, "list", code & 15, depth, room)
     if code < 0xC0:
-        return _decode_sized(raw, at, "str", code & 31, depth)
+        return _decode_sized(raw, at, "str", code & 31, depth, room)
     if code in _CONSTANTS:
         return _CONSTANTS[code], at
     if code in _NUMBERS:
@@ -178,27 +182,32 @@ def _decode(raw: bytes, at: int, depth: int) -> tuple[Value, int]:
     if code in _SIZED:
         length, family = _SIZED[code]
         (size,) = length.unpack_from(raw, at)
-        return _decode_sized(raw, at + length.size, family, size, depth)
+        return _decode_sized(raw, at + length.size, family, size, depth, room)
     raise ValueError(f"byte 0x{code:02x} starts no value of this protocol")
 
 
-def _decode_sized(raw: bytes, at: int, family: str, size: int, depth: int) -> tuple[Value, int]:
+def _decode_sized(
+    raw: bytes, at: int, family: str, size: int, depth: int, room: list[int]
+) -> tuple[Value, int]:
     if size > len(raw) - at:  # every element takes at least one byte: no huge allocation
         raise ValueError(f"{family} of {size} goes beyond the end of the message")
     if family == "str":
         return raw[at : at + size].decode("utf-8", "surrogatepass"), at + size
     if family == "bin":
         return raw[at : at + size], at + size
+    room[0] -= size
+    if room[0] < 0:
+        raise ValueError(f"message of more than {VALUES_MAX} values")
     if family == "list":
         items: list[Value] = []
         for _ in range(size):
-            item, at = _decode(raw, at, depth + 1)
+            item, at = _decode(raw, at, depth + 1, room)
             items.append(item)
         return items, at
     fields: dict[str, Value] = {}
     for _ in range(size):
-        key, at = _decode(raw, at, depth + 1)
+        key, at = _decode(raw, at, depth + 1, room)
         if not isinstance(key, str):
-            raise ValueError(f"map key {key!r} is not a string")
-        fields[key], at = _decode(raw, at, depth + 1)
+            raise ValueError(f"key of a map is a {type(key).__name__}, not a string")
+        fields[key], at = _decode(raw, at, depth + 1, room)
     return fields, at
