@@ -40,6 +40,9 @@ def connect(home: str) -> socket | None:
     except FileNotFoundError:
         sock.close()
         return None
+    except OSError as error:
+        sock.close()
+        raise _unusable(home, error) from error
     try:
         # By way of /proc the path stays short: a socket's address holds 107 bytes.
         sock.connect(f"/proc/self/fd/{directory}/{SOCKET_NAME}")
@@ -56,6 +59,12 @@ def connect(home: str) -> socket | None:
     return sock
 
 
+def _unusable(home: str, error: OSError) -> ConnectionError:
+    return ConnectionError(
+        f"cannot use {home}: {error.strerror}", hint="set VOLANT_HOME to a directory that you own"
+    )
+
+
 def connect_or_start(home: str) -> socket:
     """Connect to the daemon of `home`, starting it first when none runs.
 
@@ -65,8 +74,12 @@ def connect_or_start(home: str) -> socket:
     sock = connect(home)
     if sock is not None:
         return sock
-    os.makedirs(home, mode=0o700, exist_ok=True)
-    lock = os.open(os.path.join(home, _LOCK_NAME), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        os.makedirs(home, mode=0o700, exist_ok=True)
+        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+        lock = os.open(os.path.join(home, _LOCK_NAME), flags, 0o600)
+    except OSError as error:
+        raise _unusable(home, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         sock = connect(home)  # somebody else may have started it while we waited

@@ -47,7 +47,7 @@ def print_logs(
         raise Refused(f"there is no {noun} `{wanted}`: the server is not running")
     fields: dict[str, object] = {noun: wanted, "tail": tail, "follow": follow}
     reply = channel.request(f"{noun}_logs", **fields)
-    for entry in reply["entries"]:
+    for entry in reply["entries"] if tail else []:
         _print_entry(entry, as_json=as_json)
     if follow:
         try:
