@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 CHAIN_MAX = 8
 #: Most frames of one traceback that travel (the innermost ones).
 FRAMES_MAX = 100
-#: Longest text of one exception, in characters.
+#: Longest text of one exception, in characters; a source line or a note is cut far earlier.
 TEXT_CHARS_MAX = 64_000
+LINE_CHARS_MAX = 2_000
+NOTES_MAX = 32
+#: Largest pickle of one exception. Beyond, what it carries is data, and only its text travels.
+PICKLE_BYTES_MAX = 4 << 20
 
 
 def platform_fault(error: str, message: str, hint: str | None = None) -> bytes:
@@ -54,7 +58,7 @@ def _describe(exc: BaseException, skip_under: str | None, depth: int) -> dict[st
         "pickle": _pickle_or_none(exc),
         "frames": _frames(exc.__traceback__, skip_under),
         "suppress": exc.__suppress_context__,
-        "notes": [str(note) for note in getattr(exc, "__notes__", ())],
+        "notes": _notes(exc),
     }
     if depth > 0:
         if exc.__cause__ is not None:
@@ -71,6 +75,13 @@ def _safe_text(exc: BaseException) -> str:
         return f"<{type(exc).__name__} whose text cannot be shown>"
 
 
+def _notes(exc: BaseException) -> list[str]:
+    notes = getattr(exc, "__notes__", None)
+    if not isinstance(notes, (list, tuple)):
+        return []
+    return [note[:TEXT_CHARS_MAX] for note in notes[:NOTES_MAX] if isinstance(note, str)]
+
+
 def _pickle_or_none(exc: BaseException) -> bytes | None:
     """The pickle of an exception, or None when it cannot make the round trip."""
     from volant.wire.payloads import dumps_by_value, loads_plain
@@ -82,7 +93,7 @@ def _pickle_or_none(exc: BaseException) -> bytes | None:
             again = loads_plain(data)
         except Exception:  # noqa: BLE001, S112  # pickling runs user code
             continue
-        if type(again) is type(exc):
+        if type(again) is type(exc) and len(data) <= PICKLE_BYTES_MAX:
             return data
     return None
 
@@ -101,9 +112,14 @@ def _from_parts(
     kind: type[BaseException], args: tuple[object, ...], attributes: dict[str, object]
 ) -> BaseException:
     exc = kind.__new__(kind, *args)
-    exc.args = args
+    _set(exc, "args", args)
     exc.__dict__.update(attributes)
     return exc
+
+
+def _set(exc: BaseException, name: str, value: object) -> None:
+    """Set what Python itself sets, also on an exception that forbids it (a frozen dataclass)."""
+    BaseException.__setattr__(exc, name, value)
 
 
 def _frames(tb: TracebackType | None, skip_under: str | None) -> list[list[object]]:
@@ -114,10 +130,9 @@ def _frames(tb: TracebackType | None, skip_under: str | None) -> list[list[objec
         code = tb.tb_frame.f_code
         if skip_under is None or not code.co_filename.startswith(skip_under):
             line = linecache.getline(code.co_filename, tb.tb_lineno, tb.tb_frame.f_globals)
+            line = line.rstrip("\n")[:LINE_CHARS_MAX]
             position = _position(code, tb.tb_lasti)
-            frames.append(
-                [code.co_filename, tb.tb_lineno, code.co_name, line.rstrip("\n"), *position]
-            )
+            frames.append([code.co_filename, tb.tb_lineno, code.co_name, line, *position])
         tb = tb.tb_next
     return frames[-FRAMES_MAX:]
 
@@ -161,7 +176,8 @@ def decode_fault(
         fields = values.decode_map(data)
         where = str(fields.get("where") or "")
         return _rebuild(fields, where, local_path, CHAIN_MAX)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:
+        # The bytes come from where user code runs: whatever is wrong with them is one error.
         from volant import errors
 
         raise errors.InternalError("a fault could not be read") from error
@@ -175,15 +191,16 @@ def _rebuild(
 ) -> BaseException:
     exc = _exception_of(fields)
     frames = fields.get("frames") or []
-    exc.__traceback__ = _traceback(frames, where, local_path)
+    _set(exc, "__traceback__", _traceback(frames, where, local_path))
     for link in ("cause", "context"):
         chained = fields.get(link)
         if chained is not None and depth > 0:
             rebuilt = _rebuild(chained, "", local_path, depth - 1)
-            setattr(exc, f"__{link}__", rebuilt)
-    exc.__suppress_context__ = bool(fields.get("suppress", False)) or "cause" in fields
+            _set(exc, f"__{link}__", rebuilt)
+    suppress = bool(fields.get("suppress", False)) or "cause" in fields
+    _set(exc, "__suppress_context__", suppress)
     if fields.get("notes") and not getattr(exc, "__notes__", None):
-        setattr(exc, "__notes__", list(fields["notes"]))  # noqa: B010  # 3.10 types lack it
+        _set(exc, "__notes__", [str(note) for note in fields["notes"]])
     return exc
 
 
@@ -192,7 +209,9 @@ def _exception_of(fields: dict[str, Any]) -> BaseException:
 
     if "error" in fields:
         kind = getattr(errors, fields["error"], errors.InternalError)
-        made: BaseException = kind(fields["message"], hint=fields.get("hint"))
+        if not issubclass(kind, (errors.Error, errors.InputCancellation)):
+            raise ValueError(f"{fields['error']!r} is no error of ours")
+        made: BaseException = kind(str(fields["message"]), hint=fields.get("hint"))
         return made
     if fields["pickle"] is not None:
         from volant.wire.payloads import loads_plain

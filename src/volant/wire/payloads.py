@@ -67,28 +67,29 @@ def dumps(obj: object) -> tuple[int, bytes, int | None]:
 
     def keep_in_band(buffer: Any) -> bool:
         raw = buffer.raw()
-        if raw.nbytes < BUFFER_BYTES_MIN:
+        if raw.nbytes < BUFFER_BYTES_MIN or len(buffers) >= BUFFER_COUNT_MAX - 1:
             return True
         buffers.append(raw)
         return False
 
-    data = _dumps_any(obj, keep_in_band)
+    data = _dumps_any(obj, keep_in_band, buffers)
     if not buffers and len(data) <= INLINE_BYTES_MAX:
         return PICKLE, data, None
     if not buffers:
         return _to_mapped([memoryview(data)])
     total = len(data) + sum(raw.nbytes for raw in buffers)
     if total <= INLINE_BYTES_MAX:  # out of band paid off for nothing: once more, in band
-        return PICKLE, _dumps_any(obj, None), None
+        return PICKLE, _dumps_any(obj, None, []), None
     return _to_mapped([memoryview(data), *buffers])
 
 
-def _dumps_any(obj: object, callback: Callable[[Any], bool] | None) -> bytes:
+def _dumps_any(obj: object, callback: Callable[[Any], bool] | None, buffers: list[Any]) -> bytes:
     if not pickles_main_by_value:
         try:
             return _c_dumps(obj, 5, buffer_callback=callback)
         except (PicklingError, AttributeError, TypeError):
-            pass  # a lambda, a closure, a local class: cloudpickle knows these
+            # A lambda, a closure, a local class: cloudpickle knows these.
+            buffers.clear()  # those that came before it come again
     import cloudpickle
 
     data: bytes = cloudpickle.dumps(obj, 5, buffer_callback=callback)
@@ -115,7 +116,7 @@ def dumps_plain(obj: object) -> bytes:
 
 def dumps_by_value(obj: object) -> bytes:
     """Pickle in band, functions and classes that cannot be imported by value."""
-    return _dumps_any(obj, None)
+    return _dumps_any(obj, None, [])
 
 
 def loads(kind: int, payload: bytes, fd: int | None) -> Any:
@@ -125,10 +126,13 @@ def loads(kind: int, payload: bytes, fd: int | None) -> Any:
         ValueError: if a mapped payload's table does not fit its file.
         Exception: whatever unpickling raises.
     """
-    if kind == PICKLE:
+    if kind == PICKLE and fd is None:
         return _c_loads(payload)
     if fd is None:
         raise ValueError("a mapped payload came without its file")
+    if kind != MAPPED:
+        os.close(fd)
+        raise ValueError(f"a payload of kind {kind} came with a file")
     pickle, *buffers = _from_mapped(payload, fd)
     return _c_loads(pickle, buffers=buffers)
 
