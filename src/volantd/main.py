@@ -230,6 +230,8 @@ async def _shut_down(
     listener.close()
     for app in list(services.hub.apps.values()):
         services.hub.close_app(app, services.stop_reason)
+    for session in services.hub.sessions:
+        session.event("closing", reason=f"the daemon was stopped: {services.stop_reason}")
     services.hub.after_events()
     await services.machine.launcher.close()
     lock = os.path.join(runs_dir, f"{run_id}.lock")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from _socket import MSG_DONTWAIT
 from _thread import allocate_lock
 from itertools import count
 from time import monotonic
@@ -109,6 +110,8 @@ class Channel:
         #: Called after a reconnect, before the waiters resubmit (opens the apps again).
         self.on_reconnect: list[Callable[[], None]] = []
         self.closed = False
+        #: Why the hub said that it closes the connection; then it is not made again.
+        self._closing = ""
         self._stream = FrameStream(sock)
         self._numbers = count(1)
         self._waiters: dict[int, Waiter] = {}
@@ -139,6 +142,8 @@ class Channel:
 
     def send(self, frame: bytes, fd: int | None = None) -> None:
         """Send a frame that a registered waiter would resubmit if the connection breaks."""
+        if self.closed:
+            raise ConnectionError(self._closing or "the connection to the hub is closed")
         with self._send_lock:
             try:
                 self._stream.send(frame, fd)
@@ -233,7 +238,7 @@ class Channel:
         """Handle what is there, without blocking, unless another thread reads already."""
         if self._leader.acquire(False):
             try:
-                self._dispatch(self._stream.receive_nowait())
+                self._read_once(MSG_DONTWAIT)
             finally:
                 self._leader.release()
                 self._promote()
@@ -244,9 +249,11 @@ class Channel:
 
     # -- reading (leader only)
 
-    def _read_once(self) -> None:
+    def _read_once(self, flags: int = 0) -> None:
         try:
-            received = self._stream.receive()
+            received = self._stream.receive(flags)
+        except BlockingIOError:
+            return
         except ConnectionResetError:
             received = None
         self._dispatch(received)
@@ -273,7 +280,10 @@ class Channel:
                     waiter.on_reply(reply)
                     self._fed(waiter)
             elif kind == frames.EVENT:
-                self.on_event(values.decode_map(body))
+                event = values.decode_map(body)
+                if event["op"] == "closing":
+                    self._closing = str(event["reason"])
+                self.on_event(event)
 
     def _fed(self, waiter: Waiter) -> None:
         if waiter.notify is not None:
@@ -287,8 +297,10 @@ class Channel:
     # -- losing and finding the hub again
 
     def _on_lost(self) -> None:
-        error: BaseException = ConnectionError("the connection to the hub was lost")
-        if self.home is not None and not self.closed:
+        error: BaseException = ConnectionError(
+            self._closing or "the connection to the hub was lost"
+        )
+        if self.home is not None and not self.closed and not self._closing:
             for _ in range(RECONNECT_ATTEMPTS_MAX):
                 try:
                     self._reconnect()
@@ -358,6 +370,13 @@ class Channel:
         """Close the connection; waiters fail."""
         self.closed = True
         self._stream.close()
+
+    def abandon(self) -> None:
+        """In a fork: give up a connection that belongs to the parent process."""
+        self.home = None
+        self._send_lock = allocate_lock()  # another thread of the parent may have held it
+        self._leader = allocate_lock()
+        self.close()
 
 
 def show_notice(event: dict[str, Any]) -> None:

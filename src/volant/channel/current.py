@@ -11,7 +11,6 @@ from volant.channel.channel import Channel, open_channel
 
 _lock = allocate_lock()
 _channel: Channel | None = None
-_owner_pid = 0
 
 
 def channel() -> Channel:
@@ -20,11 +19,10 @@ def channel() -> Channel:
     Raises:
         ConnectionError: when no daemon can be reached or started.
     """
-    global _channel, _owner_pid
+    global _channel
     with _lock:
-        if _channel is None or _channel.closed or _owner_pid != os.getpid():
+        if _channel is None or _channel.closed:
             _channel = _open()
-            _owner_pid = os.getpid()
         return _channel
 
 
@@ -34,6 +32,17 @@ def _open() -> Channel:
     opened = Channel(_socket.socket(fileno=os.dup(_context.sdk_fd)), None)
     opened.greet()
     return opened
+
+
+def _after_fork() -> None:
+    global _channel, _lock
+    _lock = allocate_lock()
+    if _channel is not None:
+        _channel.abandon()
+        _channel = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def forget() -> None:

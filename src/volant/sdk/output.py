@@ -119,6 +119,8 @@ class LogPump:
                 if self._stopped_within(self.PATIENCE_S):
                     return
                 self._channel.pump()
+        except (OSError, ValueError):
+            return  # the channel was closed under our hands
         finally:
             self._ended.release()
 

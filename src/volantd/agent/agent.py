@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 
 #: Containers that were told to stop may take this long before they are killed.
 STOP_GRACE_S = 5.0
+#: Likewise one whose connection is closed without our doing.
+LOST_GRACE_S = 1.0
+#: Output on its way to a client that does not take it, beyond which containers have to wait.
+LOG_BYTES_AHEAD_MAX = 4 << 20
 #: Ended containers shown by `container list --all`.
 ENDED_MAX = 200
 
@@ -70,6 +74,11 @@ class Running:
     def on_pipe_closed(self, fd: int) -> None:
         """Watch a pipe no more."""
         self._printed.unregister(fd)
+
+    def is_congested(self) -> bool:
+        """True while the client takes output more slowly than it is printed."""
+        session = self.function.app.session
+        return session is not None and session.peer.queued_bytes > LOG_BYTES_AHEAD_MAX
 
     def after_events(self) -> None:
         """End an event."""
@@ -234,6 +243,12 @@ class Agent:
         elif running.link is not None:
             running.link.peer.close()  # the end of its inputs: it leaves by itself
             self.hub.loop.call_later(STOP_GRACE_S, running.child.forked.kill)
+
+    def lost(self, container_id: str) -> None:
+        """A container without a connection ends by itself; one that does not is killed."""
+        running = self._running.get(container_id)
+        if running is not None and running.child is not None:
+            self.hub.loop.call_later(LOST_GRACE_S, running.child.forked.kill)
 
     def interrupt(self, container_id: str) -> None:
         """Make a container read its connection in the middle of user code."""

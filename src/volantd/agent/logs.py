@@ -29,6 +29,8 @@ FILES_MAX = 200
 CONTAINERS_MAX = 10_000
 #: Bytes of one read from a pipe.
 READ_BYTES = 64 << 10
+#: How long a pipe is left alone when the client cannot keep up; the container blocks meanwhile.
+PAUSE_S = 0.02
 #: Entries of one answer.
 ENTRIES_MAX = 10_000
 
@@ -203,6 +205,10 @@ class PipeReader:
         self._loop.add_reader(fd, self._on_readable)
 
     def _on_readable(self) -> None:
+        if self._sink.is_congested():
+            self._loop.remove_reader(self._fd)
+            self._loop.call_later(PAUSE_S, self._resume)
+            return
         self.drain()
         self._sink.after_events()
 
@@ -219,6 +225,10 @@ class PipeReader:
             self._sink.on_output(self.stream, data)
             if len(data) < READ_BYTES:
                 return
+
+    def _resume(self) -> None:
+        if self._fd >= 0:
+            self._loop.add_reader(self._fd, self._on_readable)
 
     def close(self) -> None:
         """Stop reading."""

@@ -59,6 +59,9 @@ class Containers(Protocol):
     def stop(self, container_id: str, *, kill: bool, reason: str) -> None:
         """Stop a container."""
 
+    def lost(self, container_id: str) -> None:
+        """The connection of a container is closed: it ends, or has to."""
+
     def interrupt(self, container_id: str) -> None:
         """Make a container read its connection in the middle of user code."""
 

@@ -161,4 +161,5 @@ class ContainerLink:
             os.close(fd)
 
     def on_closed(self) -> None:
-        """Nothing to do: the agent reports the exit, with its cause."""
+        """See to it that a container that cannot be reached ends; the agent reports the exit."""
+        self.hub.containers.lost(self.container_id)

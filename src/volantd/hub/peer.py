@@ -61,8 +61,16 @@ class Peer:
     """A connected socket, owned by this object."""
 
     __slots__ = (
-        "_after_events", "_handler", "_loop", "_outgoing", "_queue", "_queued_bytes", "_writing",
-        "closed", "fd", "stream",
+        "_after_events",
+        "_handler",
+        "_loop",
+        "_outgoing",
+        "_queue",
+        "_writing",
+        "closed",
+        "fd",
+        "queued_bytes",
+        "stream",
     )  # fmt: skip
 
     def __init__(
@@ -81,7 +89,7 @@ class Peer:
         self._after_events = after_events
         self._handler: FrameHandler | None = None
         self._queue: deque[tuple[bytes | memoryview, int | None]] = deque()
-        self._queued_bytes = 0
+        self.queued_bytes = 0
         self._writing = False
 
     def serve(self, handler: FrameHandler) -> None:
@@ -107,7 +115,9 @@ class Peer:
             self.close()
         except (ValueError, KeyError, TypeError) as error:
             # Whatever strangers send must end their own connection and nothing else.
-            log.warning("peer_broke_protocol", extra={"fields": {"error": str(error)}})
+            log.warning(
+                "peer_broke_protocol", extra={"fields": {"error": str(error)}}, exc_info=True
+            )
             self.close()
         self._after_events()
 
@@ -122,9 +132,9 @@ class Peer:
         if not self._queue and not self._writing:
             self._outgoing.mark(self)
         self._queue.append((frame, fd))
-        self._queued_bytes += len(frame)
-        if self._queued_bytes > QUEUED_BYTES_MAX:
-            log.warning("peer_does_not_read", extra={"fields": {"bytes": self._queued_bytes}})
+        self.queued_bytes += len(frame)
+        if self.queued_bytes > QUEUED_BYTES_MAX:
+            log.warning("peer_does_not_read", extra={"fields": {"bytes": self.queued_bytes}})
             self.close()
 
     def flush(self) -> None:
@@ -157,7 +167,7 @@ class Peer:
             sent = self.stream.sock.send(frame)
         else:
             return self._send_joined()
-        self._queued_bytes -= sent
+        self.queued_bytes -= sent
         if sent == len(frame):
             queue.popleft()
             return True
@@ -179,7 +189,7 @@ class Peer:
         except BlockingIOError:
             queue.appendleft((joined, None))
             return False
-        self._queued_bytes -= sent
+        self.queued_bytes -= sent
         if sent < size:
             queue.appendleft((memoryview(joined)[sent:], None))
             return False
