@@ -15,8 +15,10 @@ from tests.behaviours.programs import is_alive
 from tests.support import VOLANT, daemon_pid, eventually, run_volant, stop_daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    Start = Callable[..., subprocess.Popen[str]]
 
 PROGRAM = """
 import time, volant
@@ -55,6 +57,25 @@ def talking(volant_home: Path, tmp_path: Path) -> Iterator[str]:
     app_id = run.stderr.split("detached app ")[1].split(";")[0]
     yield app_id
     run_volant("app", "stop", app_id, home=volant_home)
+
+
+@pytest.fixture
+def start(volant_home: Path) -> Iterator[Start]:
+    """Starts commands, which end with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start_command(*words: str) -> subprocess.Popen[str]:
+        command = subprocess.Popen(
+            [VOLANT, *words], env=os.environ | {"VOLANT_HOME": str(volant_home)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(command)
+        return command
+
+    yield start_command
+    for command in started:
+        command.kill()
+        command.communicate()
 
 
 def _json(home: Path, *words: str) -> Any:
@@ -108,7 +129,9 @@ def test_apps_are_listed_with_what_they_have(volant_home: Path, talking: str) ->
     assert any(line.startswith(talking) and "detached" in line for line in table)
 
 
-def test_logs_have_a_tail_and_can_be_followed(volant_home: Path, talking: str) -> None:
+def test_logs_have_a_tail_and_can_be_followed(
+    volant_home: Path, talking: str, start: Start
+) -> None:
     eventually(
         lambda: "more" in run_volant("app", "logs", talking, home=volant_home).stdout, within_s=10
     )
@@ -119,11 +142,7 @@ def test_logs_have_a_tail_and_can_be_followed(volant_home: Path, talking: str) -
     assert first["text"].startswith("line 0")
     assert {"time", "app_id", "container_id", "function", "stream"} < set(first)
 
-    following = subprocess.Popen(
-        [VOLANT, "app", "logs", talking, "--tail", "0", "--follow"],
-        env=os.environ | {"VOLANT_HOME": str(volant_home)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    following = start("app", "logs", talking, "--tail", "0", "--follow")
     assert following.stdout is not None
     assert [following.stdout.readline() for _ in range(3)] == ["more\n"] * 3
     following.send_signal(signal.SIGINT)
@@ -131,12 +150,8 @@ def test_logs_have_a_tail_and_can_be_followed(volant_home: Path, talking: str) -
     assert (following.returncode, complaint) == (0, "")
 
 
-def test_following_ends_with_the_app(volant_home: Path, talking: str) -> None:
-    following = subprocess.Popen(
-        [VOLANT, "app", "logs", talking, "--follow"],
-        env=os.environ | {"VOLANT_HOME": str(volant_home)},
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+def test_following_ends_with_the_app(volant_home: Path, talking: str, start: Start) -> None:
+    following = start("app", "logs", talking, "--follow")
     assert following.stdout is not None
     assert select.select([following.stdout], [], [], 10)[0]
     run_volant("app", "stop", talking, home=volant_home)

@@ -89,6 +89,12 @@ def test_words_are_answered_with_their_exit_code(
     assert not (run.stdout if code else run.stderr)
 
 
+def test_the_package_is_the_command() -> None:
+    words = [sys.executable, "-m", "volant", "run", "--help"]
+    run = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.partition("[")[0]) == (0, "Usage: volant run ")
+
+
 def test_looking_starts_no_daemon(tmp_path: Path) -> None:
     """Reading commands answer that nothing runs; only `server status` fails, with 3."""
     expected = {

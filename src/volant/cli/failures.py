@@ -164,11 +164,19 @@ def _strip(error: BaseException) -> bool:
             continue
         seen.add(id(one))
         waiting += [link for link in (one.__cause__, one.__context__) if link is not None]
-        waiting += getattr(one, "exceptions", ())
+        waiting += _members(one)
         shown = _without_our_frames(one.__traceback__)
         if shown is not None or isinstance(one, (errors.Error, SyntaxError)):
             one.__traceback__ = shown
     return error.__traceback__ is not None
+
+
+def _members(error: BaseException) -> list[BaseException]:
+    """What a group of exceptions holds."""
+    members = getattr(error, "exceptions", ())
+    if not isinstance(members, tuple):
+        return []
+    return [one for one in members if isinstance(one, BaseException)]
 
 
 def _without_our_frames(traceback: TracebackType | None) -> TracebackType | None:

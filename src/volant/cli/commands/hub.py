@@ -44,19 +44,29 @@ def ask(op: str, **fields: object) -> dict[str, Any] | None:
         channel.close()
 
 
-def events(channel: Channel, op: str, goes_on: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+def keep_events(channel: Channel) -> list[dict[str, Any]]:
+    """A list that every event goes to from now on; to be called before what makes them come."""
+    kept: list[dict[str, Any]] = []
+    channel.on_event = kept.append
+    return kept
+
+
+def events(
+    channel: Channel, waiting: list[dict[str, Any]], op: str, goes_on: Callable[[], bool]
+) -> Iterator[dict[str, Any]]:
     """Yield events of a kind as they come, until the channel closes or `goes_on` says no.
 
     Args:
+        waiting: where `keep_events` puts them.
         goes_on: asked once a second while nothing comes.
     """
-    waiting: list[dict[str, Any]] = []
-    channel.on_event = waiting.append
     poll = select.poll()
     poll.register(channel.fileno(), select.POLLIN)
     while True:
-        yield from (event for event in waiting if event["op"] == op)
-        waiting.clear()
+        while waiting:
+            event = waiting.pop(0)
+            if event["op"] == op:
+                yield event
         if channel.closed:
             return
         if poll.poll(1000):

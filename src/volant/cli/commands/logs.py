@@ -46,12 +46,15 @@ def print_logs(
     if channel is None:
         raise Refused(f"there is no {noun} `{wanted}`: the server is not running")
     fields: dict[str, object] = {noun: wanted, "tail": tail, "follow": follow}
+    came = hub.keep_events(channel)
     reply = channel.request(f"{noun}_logs", **fields)
     for entry in reply["entries"] if tail else []:
         _print_entry(entry, as_json=as_json)
     if follow:
         try:
-            for event in hub.events(channel, "log", lambda: goes_on(channel, reply[f"{noun}_id"])):
+            for event in hub.events(
+                channel, came, "log", lambda: goes_on(channel, reply[f"{noun}_id"])
+            ):
                 _print_entry(event, as_json=as_json)
         except KeyboardInterrupt:
             pass  # how one stops following
