@@ -13,8 +13,7 @@ malformed with `ControlError`. Descriptors only ever travel from the agent to th
 from __future__ import annotations
 
 import _socket
-from _struct import Struct
-from array import array
+from _struct import Struct, unpack
 
 from volant.wire import values
 
@@ -35,7 +34,7 @@ REPLY_BYTES_MAX = {
 REQUEST_BYTES_MAX = 1 << 30
 #: Descriptors of one FORK: channel, SDK channel, stdout, stderr.
 FORK_FDS = 4
-_FD_BYTES = array("i").itemsize
+_FD_BYTES = 4
 
 
 class ControlError(Exception):
@@ -136,13 +135,13 @@ class Connection:
         data, ancillary, _, _ = self._socket.recvmsg(
             HEADER_BYTES, space, getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
         )
-        fds = array("i")
+        fds: list[int] = []
         for level, kind, raw in ancillary:
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-                fds.frombytes(raw[: len(raw) - len(raw) % _FD_BYTES])
+                fds += unpack(f"{len(raw) // _FD_BYTES}i", raw[: len(raw) // _FD_BYTES * _FD_BYTES])
         if data and len(data) < HEADER_BYTES:
             data += self._exactly(HEADER_BYTES - len(data))
-        return data, list(fds)
+        return data, fds
 
     def _exactly(self, size: int) -> bytes:
         if size > REQUEST_BYTES_MAX:

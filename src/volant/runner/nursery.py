@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import _signal
 import _socket
+import gc
 import os
 import select
 import sys
@@ -41,6 +42,8 @@ class Nursery:
                 for fd in foreign_fds:
                     os.close(fd)
                 linux.prctl(linux.PR_SET_PDEATHSIG, 9)
+                gc.freeze()  # each init shares what is there, and collects nothing
+                gc.disable()
                 _Nursery(plan, theirs).run()
             finally:
                 os._exit(1)
@@ -144,6 +147,8 @@ class _Nursery:
             isolate.make_cell(self.plan, name)
             self.socket.send(f"ready {name}".encode())
             self.socket.close()
+            for fd in (1, 2):
+                os.dup2(0, fd)  # the container may look at this process; the log is not its own
         except BaseException as exc:  # noqa: BLE001  # must be told, whatever it is
             text = f"failed {name} {type(exc).__name__}: {exc}"
             self.socket.send(text.encode("utf-8", "replace")[:MESSAGE_BYTES_MAX])
