@@ -23,14 +23,14 @@ WITHIN_S = 60.0
 class Program:
     """A running Python program, read line by line."""
 
-    def __init__(self, *words: object, home: Path) -> None:
-        """Start `python words...`; a relative file is one of `apps`."""
+    def __init__(self, *words: object, home: Path, directory: Path = APPS) -> None:
+        """Start `python words...` in a directory, by default that of the programs here."""
         environ = {key: value for key, value in os.environ.items() if key != "VOLANT_HOME"}
         environ |= {"VOLANT_HOME": str(home), "PYTHONUNBUFFERED": "1"}
         self.home = home
         self.process = subprocess.Popen(
             [sys.executable, *map(str, words)],
-            cwd=APPS,
+            cwd=directory,
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

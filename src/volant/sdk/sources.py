@@ -141,7 +141,7 @@ def _add_module(name: str, module: ModuleType, found: dict[str, str]) -> None:
 
 def _add_tree(directory: str, remote: str, found: dict[str, str]) -> None:
     """Add every Python source of a package, once."""
-    if f"{remote}/__init__.py" in found and f"{remote}/" in found:
+    if f"{remote}/" in found:
         return
     found[f"{remote}/"] = ""  # marks the package as walked; dropped before reading
     for parent, directories, names in os.walk(directory):
@@ -164,12 +164,21 @@ def _add_late_imports(found: dict[str, str], roots: list[str]) -> None:
                 if os.path.isfile(file) and f"{name}.py" not in found:
                     found[f"{name}.py"] = file
                     waiting.append(file)
-                elif os.path.isfile(os.path.join(package, "__init__.py")):
+                elif _is_package(package):
                     _add_tree(package, name, found)
 
 
+def _is_package(directory: str) -> bool:
+    """True for a directory with Python sources, with or without an __init__.py among them."""
+    try:
+        with os.scandir(directory) as entries:
+            return any(entry.name.endswith(".py") for entry in entries)
+    except OSError:
+        return False
+
+
 def _indented_imports(path: str) -> Iterator[str]:
-    """Top-level names that indented import statements of a file mention."""
+    """Top-level names that indented import statements of a file mention, relative ones left out."""
     try:
         with open(path, encoding="utf-8") as file:
             lines = file.read().splitlines()
@@ -178,9 +187,17 @@ def _indented_imports(path: str) -> Iterator[str]:
     for line in lines:
         if line[:1] not in " \t":
             continue
-        words = line.split()
-        if len(words) >= 2 and words[0] in ("import", "from"):
-            yield words[1].partition(".")[0].rstrip(",;")
+        word, _, rest = line.strip().partition(" ")
+        if word == "from":
+            names = [rest]
+        elif word == "import":
+            names = rest.split(",")
+        else:
+            continue
+        for name in names:
+            top = name.strip().partition(" ")[0].partition(".")[0]
+            if top.isidentifier():
+                yield top
 
 
 def is_local(path: str) -> bool:
