@@ -10,7 +10,6 @@ import logging
 import os
 import select
 import signal
-from collections import deque
 from time import monotonic, monotonic_ns, time
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +36,6 @@ STOP_GRACE_S = 5.0
 LOST_GRACE_S = 1.0
 #: Output on its way to a client that does not take it, beyond which containers have to wait.
 LOG_BYTES_AHEAD_MAX = 4 << 20
-#: Ended containers shown by `container list --all`.
-ENDED_MAX = 200
 
 
 class Running:
@@ -108,7 +105,6 @@ class Agent:
         self._machine = zygotes.machine
         zygotes.on_output = self._on_import_output
         self._running: dict[str, Running] = {}
-        self._ended: deque[dict[str, Any]] = deque(maxlen=ENDED_MAX)
 
     # -- what the hub asks
 
@@ -118,6 +114,7 @@ class Agent:
         self._running[container_id] = running
         self.logs.know(container_id, function.app.app_id)
         self._tasks.start(self._start(running), "start-container")
+        self._tell_status(function)
 
     async def _start(self, running: Running) -> None:
         function = running.function
@@ -212,13 +209,14 @@ class Agent:
         running.state = "running"
         link.imported_ns = monotonic_ns()
         self.hub.apply(self.hub.scheduler.container_ready(running.container_id, now), now)
-        self._tell_status(running)
+        self._tell_status(running.function)
 
-    def _tell_status(self, running: Running) -> None:
-        app = running.function.app
+    def _tell_status(self, function: Function) -> None:
+        """Tell the client that runs an app how one of its functions stands."""
+        app = function.app
         if app.output and app.session is not None:
-            counts = self.counts_of(app)
-            app.session.event("status", app_id=app.app_id, function=running.function.name, **counts)
+            counts = self.counts_of(function)
+            app.session.event("status", app_id=app.app_id, function=function.name, **counts)
 
     def _on_import_output(self, key: str, data: bytes) -> None:
         """Show what importing a program printed to the apps that are made of it."""
@@ -288,7 +286,7 @@ class Agent:
         log.info("container_exited", extra={"fields": {
             "container_id": running.container_id, "cause": cause.name, "text": text,
         }})  # fmt: skip
-        self._ended.append({**self._row(running), "state": "ended", "end": text})
+        self._tell_status(running.function)
         now = monotonic()
         self.hub.apply(
             self.hub.scheduler.container_exited(running.container_id, cause, text, now), now
@@ -366,20 +364,17 @@ class Agent:
         """Containers of an app."""
         return sum(running.function.app is app for running in self._running.values())
 
-    def counts_of(self, app: App) -> dict[str, int]:
-        """Containers of an app by state, and inputs that wait."""
-        states = [r.state for r in self._running.values() if r.function.app is app]
-        pools = self.hub.scheduler.state.pools
-        queued = sum(
-            pools[f.function_id].queued_inputs
-            for f in app.functions.values()
-            if f.function_id in pools
-        )
+    def counts_of(self, function: Function) -> dict[str, int]:
+        """A function's containers by state, and the inputs that wait for one."""
+        mine = [r for r in self._running.values() if r.function is function]
+        ready = [r for r in mine if r.state == "running"]
+        busy = sum(bool(r.link is not None and r.link.batches) for r in ready)
+        pool = self.hub.scheduler.state.pools.get(function.function_id)
         return {
-            "queued": queued,
-            "starting": states.count("starting"),
-            "running": states.count("running"),
-            "idle": 0,
+            "queued": pool.queued_inputs if pool is not None else 0,
+            "starting": sum(r.state == "starting" for r in mine),
+            "running": busy,
+            "idle": len(ready) - busy,
         }
 
     def drain_logs(self, app: App) -> None:

@@ -129,7 +129,8 @@ class LogStore:
             if "text" in row and container_id in (None, row["container_id"]):
                 row["data"] = row.pop("text").encode("utf-8", "surrogateescape")
                 entries.append(row)
-        return entries[-min(tail or ENTRIES_MAX, ENTRIES_MAX) :]
+        wanted = ENTRIES_MAX if tail is None else min(tail, ENTRIES_MAX)
+        return entries[len(entries) - min(wanted, len(entries)) :]
 
     def _rows(self, app_id: str) -> list[dict[str, Any]]:
         rows = []
