@@ -107,7 +107,8 @@ class Services:
             self.cgroup = f"v{self.machine.cgroups.version}"
         except cgroups_module.CgroupUnavailableError as error:
             self.cgroup = "none"
-            self.reasons.append(str(error))
+            if probe.cgroup_version:  # else the probe has said so already
+                self.reasons.append(str(error))
         self._set_capacity()
         self.rung = rung
         self.machine.rung.set_result(rung)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import select
 import signal
 from time import monotonic, monotonic_ns, time
@@ -165,12 +166,18 @@ class Agent:
     def _limit(self, running: Running, child: Child) -> None:
         options = running.function.options
         memory_mib, cpu_limit = options["memory_limit_mib"], options["cpu_limit"]
-        if child.cgroup is None or (memory_mib is None and cpu_limit is None):
+        if memory_mib is None and cpu_limit is None:
             return
         memory_bytes = self._machine.memory_bytes
         if memory_mib is not None:
             memory_bytes = min(memory_bytes, int(memory_mib * (1 << 20)))
-        child.cgroup.limit(cgroups_module.Limits(memory_bytes=memory_bytes, cpu_count=cpu_limit))
+        if child.cgroup is not None:
+            limits = cgroups_module.Limits(memory_bytes=memory_bytes, cpu_count=cpu_limit)
+            child.cgroup.limit(limits)
+        elif memory_mib is not None:
+            # Without a cgroup only the address space can be limited: a MemoryError, not a kill.
+            limit = (memory_bytes, memory_bytes)
+            resource.prlimit(child.forked.pid, resource.RLIMIT_AS, limit)
 
     def _start_message(self, running: Running) -> dict[str, Any]:
         function, prepared = running.function, running.prepared

@@ -14,7 +14,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from volant import ids
-from volantd.agent.bare import BareZygotes, Machine, check_trees
+from volantd.agent.bare import PROCESSES_MAX, BareZygotes, Machine, check_trees
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
 
 if TYPE_CHECKING:
@@ -245,11 +245,11 @@ class ZygoteStore:
         """
         name = ids.new_id("ta")
         cgroup = self.machine.take_cgroup()
+        limits = {"files": FILES_MAX, "file_size_bytes": FILE_BYTES_MAX}
+        if cgroup is None:
+            limits["processes"] = PROCESSES_MAX
         try:
-            forked = await zygote.fork(
-                name, hostname=name[:15], cgroup=cgroup,
-                limits={"files": FILES_MAX, "file_size_bytes": FILE_BYTES_MAX},
-            )  # fmt: skip
+            forked = await zygote.fork(name, hostname=name[:15], cgroup=cgroup, limits=limits)
         except RuntimeFailedError:
             self.machine.remove_cgroup(cgroup)
             raise

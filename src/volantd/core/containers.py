@@ -85,7 +85,8 @@ def _withdraw(state: State, container: Container) -> None:
     pool.roomy.pop(container.container_id, None)
     if container.state is ContainerState.STARTING:
         pool.starting -= 1
-    elif container.state is ContainerState.READY:
+    else:
+        assert container.state is ContainerState.READY, container.container_id
         pool.ready -= 1
         if container in pool.idle:
             pool.idle.remove(container)

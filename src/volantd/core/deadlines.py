@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def look_at(state: State, owner: Container | Pool | Batch, now: float, out: list[Command]) -> None:
     """Does what is due for the owner of a timer."""
     if isinstance(owner, Batch):
-        if undelay(owner.call.pool, owner):
-            balance(state, owner.call.pool, now, out)
+        undelay(owner)
+        balance(state, owner.call.pool, now, out)
     elif isinstance(owner, Pool):
         if not owner.removed:
             check_stalls(state, owner, now, out)
@@ -48,7 +48,7 @@ def _look_at_starting(state: State, container: Container, now: float, out: list[
         return
     stop(state, container, True, "it did not start in time", now, out)
     reason = f"the container was not ready after {timeout_s:g} s"
-    start_failed(state, pool, container.started_at, reason, True, now, out)
+    start_failed(state, container, reason, True, now, out)
     balance(state, pool, now, out)
 
 

@@ -114,7 +114,7 @@ def refill(state: State, container: Container, now: float, out: list[Command]) -
         state.arm(container, busy_deadline(state, container))
     if not pool.ring:
         pool.roomy[container.container_id] = container
-    elif not pool.config.single_use and not should_yield(state, container, now):
+    elif not should_yield(state, container, now):
         while pool.ring and _has_room(state, pool, container):
             send(state, pool, container, now, out)
     watch(state, pool, now)

@@ -126,14 +126,14 @@ def delay(state: State, pool: Pool, batch: Batch, due: float) -> None:
     state.arm_retry(batch, due)
 
 
-def undelay(pool: Pool, batch: Batch) -> bool:
-    """Queues a delayed batch; False when it is not wanted any more."""
+def undelay(batch: Batch) -> None:
+    """Queues a delayed batch whose time has come."""
     delayed = batch.call.delayed
-    if delayed is None or delayed.pop(batch.batch_id, None) is None:
-        return False
+    assert delayed is not None, batch
+    del delayed[batch.batch_id]
+    pool = batch.call.pool
     pool.delayed_inputs -= batch.count
     requeue(pool, batch)
-    return True
 
 
 def drain(pool: Pool, call: Call) -> list[Batch]:
@@ -162,13 +162,12 @@ def settle(call: Call, count: int, out: list[Command]) -> None:
 
 
 def fail(batch: Batch, fault: Fault, detail: object, out: list[Command]) -> None:
-    """Fails the unreported inputs of a batch that belongs to no queue and no container."""
+    """Fails the inputs of a batch that belongs to no queue and no container."""
     call = batch.call
-    count = batch.count - batch.done
-    if not call.cancelled:
-        first_index = batch.first_index + batch.done
-        out.append(FailInput(call.call_id, first_index, count, fault, detail))
-    settle(call, count, out)
+    assert not call.cancelled, batch
+    assert not batch.done, batch
+    out.append(FailInput(call.call_id, batch.first_index, batch.count, fault, detail))
+    settle(call, batch.count, out)
 
 
 def fail_waiting(

@@ -208,8 +208,7 @@ def scale_down(state: State, pool: Pool, now: float, out: list[Command]) -> None
 
 def start_failed(
     state: State,
-    pool: Pool,
-    started_at: float,
+    container: Container,
     reason: object,
     retryable: bool,
     now: float,
@@ -221,7 +220,8 @@ def start_failed(
     works, starting is possible, so nothing is failed.
     """
     limits = state.limits
-    if started_at > pool.failed_at:
+    pool = container.pool
+    if container.started_at > pool.failed_at:
         pool.start_failures += 1
         doublings = min(pool.start_failures - 1, 30)
         delay_s = min(limits.start_backoff_s * 2.0**doublings, limits.start_backoff_s_max)

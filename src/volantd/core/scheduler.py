@@ -260,13 +260,12 @@ class Scheduler:
         container = self.state.containers.get(container_id)
         if container is None:
             return out
-        was_starting = container.state is ContainerState.STARTING
+        starting = container.state is ContainerState.STARTING
         self._remove(container, out)
-        if was_starting:
+        if starting:
             if self.state.events is not None:
-                self.state.events.append((now, "start failed", container_id, str(reason)))
-            started_at = container.started_at
-            start_failed(self.state, container.pool, started_at, reason, retryable, now, out)
+                self.state.events.append((now, "start failed", container_id, ""))
+            start_failed(self.state, container, reason, retryable, now, out)
         self._after_removal(container.pool, now, out)
         return out
 
@@ -296,7 +295,7 @@ class Scheduler:
         self._remove(container, out)
         if failed_early:
             reason = cause if detail is None else detail
-            start_failed(state, container.pool, container.started_at, reason, True, now, out)
+            start_failed(state, container, reason, True, now, out)
         self._after_removal(container.pool, now, out)
         return out
 
@@ -459,8 +458,6 @@ class Scheduler:
             look_at(self.state, self.state.pop_timer(), now, out)
             due = self.next_wake()
         return out
-
-    # For people, and for tests
 
     def drain_events(self) -> list[Event]:
         """The transitions since the last call, oldest first; the oldest are lost beyond a limit."""

@@ -121,7 +121,8 @@ class SimContainer:
             count = len(items)
             self.outbox.send(lambda: self.hub.on_returned(self.container_id, batch_id, count))
         running = self._running
-        if request == "cancel" and running is not None and running[0] == batch_id:
+        stubborn = self.world.chance(0.3)
+        if request == "cancel" and running is not None and running[0] == batch_id and not stubborn:
             self._token += 1
             self._running = None
             self._flush()

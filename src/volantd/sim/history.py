@@ -92,8 +92,8 @@ class History:
             assert self.world.steps < STEPS_MAX, "the history does not end"
         self._check_end()
 
-    def _sometime(self, action: Callable[[], None]) -> None:
-        self.world.after(self.world.rng.random() * self.scenario.chaos_s, action)
+    def _sometime(self, action: Callable[[], None]) -> float:
+        return self.world.after(self.world.rng.random() * self.scenario.chaos_s, action)
 
     def _plan_client(self, call_id: str) -> None:
         rng = self.world.rng
@@ -101,10 +101,12 @@ class History:
         total = rng.choice((1, 1, rng.randint(1, self.scenario.inputs_max)))
         client = SimClient(self, plan, call_id, total)
         self.clients.append(client)
-        self._sometime(client.connect)
+        begins = self._sometime(client.connect)
         draw = rng.random()
-        if draw < 0.12:
+        if draw < 0.06:
             self._sometime(client.cancel)
+        elif draw < 0.12:
+            self.world.after(begins - self.world.now + rng.random() * 0.1, client.cancel)
         elif draw < 0.2:
             self._sometime(client.vanish)
         elif draw < 0.35:

@@ -278,11 +278,12 @@ class SimHub:
         holding = self.judge.holdings.get(container_id)
         if holding is None:
             return
-        if reason == "timeout":
-            self.judge.on_timeout_of(container_id)
-        elif not holding.ready:
+        late = self.judge.on_timeout_of(container_id) if reason == "timeout" else None
+        if not holding.ready:
             self.judge.troubled.add(holding.pool_id)
         self.judge.on_stop(container_id)
+        if late is not None:
+            self.judge.on_late_retry(late)
         container = self.containers[container_id]
         container.inbox.send(lambda: container.on_stop(kill))
 

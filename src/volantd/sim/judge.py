@@ -58,6 +58,8 @@ class Judge:
         #: Pools of which some container did not come up.
         self.troubled: set[str] = set()
         self._seen: dict[str, set[Item]] = {}
+        #: Indexes of a call that were taken from a container and must come before all others.
+        self._returned: dict[str, set[int]] = {}
         self.memory_bytes = scenario.memory_bytes
         self.max_containers = scenario.max_containers
 
@@ -98,9 +100,13 @@ class Judge:
 
     def _release(self, holding: Holding) -> None:
         for items in holding.batches.values():
-            for item in items:
-                del self.holder[item]
+            self._let_go(items)
         holding.batches = {}
+
+    def _let_go(self, items: list[Item]) -> None:
+        for item in items:
+            del self.holder[item]
+            self._returned.setdefault(item[0], set()).add(item[1])
 
     # Inputs
 
@@ -114,6 +120,9 @@ class Judge:
         holding.served += batch.count
         assert not holding.config.single_use or holding.served == 1, "single use, used twice"
         assert len([b for b in holding.batches.values() if b]) <= PREFETCH_BATCHES_MAX
+        returned = self._returned.setdefault(batch.call_id, set())
+        returned.difference_update(index for _, index in items)
+        assert not returned or min(returned) > batch.first_index, "returned inputs are passed over"
         for item in items:
             assert item not in self.holder, f"{item} runs twice at once"
             assert item not in self.settled, f"{item} runs again after its outcome"
@@ -151,8 +160,7 @@ class Judge:
     def on_returned(self, container_id: str, batch_id: int, count: int) -> None:
         """Unstarted inputs come back."""
         items = self._batch(container_id, batch_id)
-        for item in items[len(items) - count :]:
-            del self.holder[item]
+        self._let_go(items[len(items) - count :])
         del items[len(items) - count :]
 
     def _batch(self, container_id: str, batch_id: int) -> list[Item]:
@@ -167,12 +175,17 @@ class Judge:
         if verdict == "deliver":
             self.settle(item)
 
-    def on_timeout_of(self, container_id: str) -> None:
-        """The container is stopped because its input takes too long."""
+    def on_timeout_of(self, container_id: str) -> Item:
+        """The container is stopped because its input takes too long; returns which."""
         item = self.holdings[container_id].head()
         assert item is not None, "an idle container timed out"
         assert self.scenario.inputs[item].hung, f"{item} timed out and never hung"
         self.raised[item] = self.raised.get(item, 0) + 1
+        return item
+
+    def on_late_retry(self, item: Item) -> None:
+        """The input waits for its retry: others of its call may pass it."""
+        self._returned.setdefault(item[0], set()).discard(item[1])
 
     def on_fail_input(self, command: FailInput, pool_id: str, config: PoolConfig) -> None:
         """The core fails inputs by itself."""
@@ -195,3 +208,4 @@ class Judge:
         """The input has its outcome: the only one in this life of the hub."""
         assert item not in self.settled, f"{item} has two outcomes"
         self.settled.add(item)
+        self._returned.setdefault(item[0], set()).discard(item[1])

@@ -5,7 +5,7 @@ Owns the truth about inputs: what each of them does when it runs, and how often 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from volantd.core import PoolConfig, RetryPolicy
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Deed = Literal["ok", "raise", "hang", "crash", "oom", "exit"]
 
 OK: tuple[Deed, ...] = ("ok",)
+#: An index that no call reaches.
+NEVER = 1_000_000
 DEATHS: tuple[Deed, ...] = ("crash", "oom", "exit")
 
 
@@ -30,6 +32,8 @@ class PoolPlan:
     #: Typical run time of an input, and the share of inputs that take a hundred times as long.
     exec_s: float
     share_slow: float
+    #: Inputs of a call from this index on take a tenth of a second, whatever came before.
+    slow_from: int
     #: Shares of inputs that do something else than to succeed.
     share_raise: float = 0.0
     share_flaky: float = 0.0
@@ -77,14 +81,16 @@ class Scenario:
         """The input's truth, decided when first asked for."""
         truth = self.inputs.get((call_id, index))
         if truth is None:
-            truth = self.inputs[call_id, index] = _draw_input(world.rng, plan)
+            truth = self.inputs[call_id, index] = _draw_input(world.rng, plan, index)
         return truth
 
 
-def _draw_input(rng: Random, plan: PoolPlan) -> Input:
+def _draw_input(rng: Random, plan: PoolPlan, index: int) -> Input:
     exec_s = plan.exec_s * (0.5 + rng.random())
     if rng.random() < plan.share_slow:
         exec_s = min(exec_s * 100.0, 0.4)
+    if index >= plan.slow_from:
+        exec_s = 0.1
     draw = rng.random()
     times = rng.randint(1, 4)
     death = rng.choice(DEATHS)
@@ -114,7 +120,7 @@ def draw(rng: Random) -> Scenario:
         max_containers=rng.randint(1, 12) if tight else float("inf"),
         chaos_s=rng.uniform(0.5, 8.0),
         calls=rng.randint(2, 14),
-        inputs_max=rng.choice((5, 30, 30, 200)),
+        inputs_max=rng.choice((5, 5, 5, 30, 30, 30, 30, 200, 600)),
         hub_crashes=rng.randint(1, 2) if faulty and rng.random() < 0.3 else 0,
         reconfigures=rng.randint(1, 4) if rng.random() < 0.3 else 0,
     )
@@ -146,11 +152,19 @@ def draw_config(rng: Random) -> PoolConfig:
 
 
 def _draw_pool(rng: Random, pool_id: str, faulty: bool) -> PoolPlan:
+    exec_s = rng.choice((1e-5, 1e-5, 3e-4, 3e-3, 0.05))
+    share_slow = rng.choice((0.0, 0.0, 0.02, 0.2))
+    slow_from = rng.choice((NEVER, NEVER, NEVER, 10))
+    config = draw_config(rng)
+    if exec_s < 0.01 and not share_slow:
+        # Short enough for a steady stream of work to last longer.
+        config = replace(config, timeout_s=rng.uniform(0.3, 0.6))
     return PoolPlan(
         pool_id=pool_id,
-        config=draw_config(rng),
-        exec_s=rng.choice((1e-5, 1e-5, 3e-4, 3e-3, 0.05)),
-        share_slow=rng.choice((0.0, 0.0, 0.02, 0.2)),
+        config=config,
+        exec_s=exec_s,
+        share_slow=share_slow,
+        slow_from=slow_from,
         share_raise=_share(rng, faulty, 0.2),
         share_flaky=_share(rng, faulty, 0.2),
         share_hang=_share(rng, faulty, 0.1),
