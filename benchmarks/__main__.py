@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import machine, report
-from benchmarks.harness.bench import Bench
+from benchmarks.harness.bench import Bench, Ray
 from benchmarks.harness.contestant import ROOT
 from benchmarks.harness.figures import Row, read_budgets
 
@@ -47,23 +47,38 @@ def parse(groups: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def describe_machine(*, quick: bool) -> dict[str, Any]:
+def describe_machine(ray: Ray, *, quick: bool) -> dict[str, Any]:
     """The machine before anything runs, and the rung that Volant takes on it."""
     described = machine.describe() | {"quick": quick}
-    with Bench("status", quick=quick) as bench:
+    with Bench(ray, quick=quick) as bench:
         status = bench.contestant("volant_side:Status", bench.home()).turn()
     return described | {"rung": status["rung"], "cgroup": status["cgroup"]}
 
 
-def measure(name: str, *, quick: bool) -> dict[str, Any]:
+def measure(name: str, ray: Ray, *, quick: bool) -> dict[str, Any]:
     """The figures of one group by key."""
     say(f"{name} ...")
     begun = time.monotonic()
     group = importlib.import_module(f"benchmarks.groups.{name}")
-    with Bench(name, quick=quick) as bench:
+    if not getattr(group, "NEEDS_RAY", False):
+        ray.stop()
+    with Bench(ray, quick=quick) as bench:
         figures = dict(group.measure(bench))
     say(f"{name}: {time.monotonic() - begun:.0f} s")
     return figures
+
+
+def measure_all(groups: list[str], ray: Ray, *, quick: bool) -> tuple[dict[str, Any], list[str]]:
+    """The figures of several groups, and the names of those groups that failed."""
+    measured: dict[str, Any] = {}
+    failed = []
+    for name in groups:
+        try:
+            measured |= measure(name, ray, quick=quick)
+        except Exception:  # noqa: BLE001  # one group's failure is reported beside the others
+            say(f"{name} failed:\n{traceback.format_exc()}")
+            failed.append(name)
+    return measured, failed
 
 
 def main() -> int:
@@ -71,15 +86,14 @@ def main() -> int:
     budgets = read_budgets(BUDGET.read_text())
     groups = list(dict.fromkeys(key.partition(".")[0] for key in budgets))
     arguments = parse(groups)
-    facts = describe_machine(quick=arguments.quick)
-    say(report.machine_line(facts))
-    measured, failed = {}, []
-    for name in arguments.groups or groups:
-        try:
-            measured |= measure(name, quick=arguments.quick)
-        except Exception:  # noqa: BLE001  # one group's failure is reported beside the others
-            say(f"{name} failed:\n{traceback.format_exc()}")
-            failed.append(name)
+    ray = Ray()
+    try:
+        facts = describe_machine(ray, quick=arguments.quick)
+        say(report.machine_line(facts))
+        chosen = arguments.groups or groups
+        measured, failed = measure_all(chosen, ray, quick=arguments.quick)
+    finally:
+        ray.stop()
     rows = [
         Row(key=key, budget=budget, figure=measured[key])
         for key, budget in budgets.items()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from time import perf_counter, perf_counter_ns
 
-from benchmarks.harness.figures import percentile
+from benchmarks.contestants.timing import time_calls, time_map
 
 
 def noop(value: object = None) -> None:
@@ -21,12 +20,7 @@ class Calls:
 
     def turn(self, count: int) -> dict[str, float]:
         submit = self._pool.submit
-        taken_ns = []
-        for _ in range(count):
-            begun = perf_counter_ns()
-            submit(noop).result()
-            taken_ns.append(perf_counter_ns() - begun)
-        return {"p50_us": percentile(taken_ns, 0.5) / 1e3, "p90_us": percentile(taken_ns, 0.9) / 1e3}
+        return time_calls(lambda: submit(noop).result(), count)
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -40,11 +34,7 @@ class Maps:
         self.turn(1_000)
 
     def turn(self, count: int) -> dict[str, float]:
-        begun = perf_counter()
-        arrived = 0
-        for _ in self._pool.map(noop, range(count), chunksize=1):
-            arrived += 1
-        return {"rate": arrived / (perf_counter() - begun), "arrived": arrived}
+        return time_map(lambda: self._pool.map(noop, range(count), chunksize=1))
 
     def close(self) -> None:
         self._pool.shutdown()

@@ -5,13 +5,12 @@ Dashboard, usage reports and token checks are off, because they would only slow 
 
 from __future__ import annotations
 
-from time import perf_counter, perf_counter_ns
+from typing import Any
 
 import numpy as np
 import ray
 
-from benchmarks.contestants.volant_side import time_arrays
-from benchmarks.harness.figures import percentile
+from benchmarks.contestants.timing import time_arrays, time_calls, time_map
 
 #: Room for several arrays that are under way; Ray's default depends on the machine.
 _OBJECT_STORE_BYTES = 2 << 30
@@ -22,7 +21,7 @@ def noop(value: object = None) -> None:
     pass
 
 
-@ray.remote(num_cpus=1)
+@ray.remote
 class Actor:
     def noop(self) -> None:
         pass
@@ -31,56 +30,31 @@ class Actor:
         return array
 
 
-class _Cluster:
+class Driver:
+    """One cluster for all that Ray is measured in; its actor and its workers are warm."""
+
     def __init__(self, directory: str) -> None:
         ray.init(
             num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=directory,
             object_store_memory=_OBJECT_STORE_BYTES, configure_logging=False,
         )  # fmt: skip
+        self._actor = Actor.remote()
+        self._array = np.zeros(0)
+        self.turn("calls", 200)
+        self.turn("maps", 500)
+
+    def turn(self, what: str, count: int, size_bytes: int = 0) -> dict[str, Any]:
+        """Take a turn in `calls`, `maps` or `arrays`."""
+        get = ray.get
+        if what == "calls":
+            remote = self._actor.noop.remote
+            return time_calls(lambda: get(remote()), count)
+        if what == "maps":
+            return time_map(lambda: get([noop.remote(number) for number in range(count)]))
+        if self._array.nbytes != size_bytes:
+            self._array = np.arange(size_bytes // 8, dtype=np.float64)
+        echo = self._actor.echo.remote
+        return time_arrays(lambda: get(echo(self._array)), self._array, count)
 
     def close(self) -> None:
         ray.shutdown()
-
-
-class Calls(_Cluster):
-    """Actor calls, one after the other."""
-
-    def __init__(self, directory: str) -> None:
-        super().__init__(directory)
-        self._actor = Actor.remote()
-        self.turn(200)
-
-    def turn(self, count: int) -> dict[str, float]:
-        remote, get = self._actor.noop.remote, ray.get
-        taken_ns = []
-        for _ in range(count):
-            begun = perf_counter_ns()
-            get(remote())
-            taken_ns.append(perf_counter_ns() - begun)
-        return {"p50_us": percentile(taken_ns, 0.5) / 1e3, "p90_us": percentile(taken_ns, 0.9) / 1e3}
-
-
-class Maps(_Cluster):
-    """Tasks submitted at once, results in order."""
-
-    def __init__(self, directory: str) -> None:
-        super().__init__(directory)
-        self.turn(1_000)
-
-    def turn(self, count: int) -> dict[str, float]:
-        begun = perf_counter()
-        arrived = len(ray.get([noop.remote(number) for number in range(count)]))
-        return {"rate": arrived / (perf_counter() - begun), "arrived": arrived}
-
-
-class Arrays(_Cluster):
-    """An array put by argument, and taken from the result."""
-
-    def __init__(self, directory: str, size_bytes: int) -> None:
-        super().__init__(directory)
-        self._actor = Actor.remote()
-        self._array = np.arange(size_bytes // 8, dtype=np.float64)
-
-    def turn(self, count: int) -> dict[str, list[float]]:
-        echo = self._actor.echo.remote
-        return time_arrays(lambda: ray.get(echo(self._array)), self._array, count)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from time import monotonic_ns, perf_counter, perf_counter_ns
+from time import monotonic_ns, perf_counter
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.harness.figures import percentile
+from benchmarks.contestants.timing import time_arrays, time_calls, time_map
 from volant.channel import current
 
 if TYPE_CHECKING:
@@ -71,13 +71,7 @@ class Calls(Running):
         self.turn(200)
 
     def turn(self, count: int) -> dict[str, float]:
-        remote = self._noop.remote
-        taken_ns = []
-        for _ in range(count):
-            begun = perf_counter_ns()
-            remote()
-            taken_ns.append(perf_counter_ns() - begun)
-        return {"p50_us": percentile(taken_ns, 0.5) / 1e3, "p90_us": percentile(taken_ns, 0.9) / 1e3}
+        return time_calls(self._noop.remote, count)
 
 
 class Maps(Running):
@@ -91,11 +85,7 @@ class Maps(Running):
         self.turn(20_000)
 
     def turn(self, count: int) -> dict[str, float]:
-        begun = perf_counter()
-        arrived = 0
-        for _ in self._noop.map(range(count)):
-            arrived += 1
-        return {"rate": arrived / (perf_counter() - begun), "arrived": arrived}
+        return time_map(lambda: self._noop.map(range(count)))
 
 
 class Arrays(Running):
@@ -112,21 +102,6 @@ class Arrays(Running):
 
     def turn(self, count: int) -> dict[str, list[float]]:
         return time_arrays(lambda: self._echo.remote(self._array), self._array, count)
-
-
-def time_arrays(call: Any, array: Any, count: int) -> dict[str, list[float]]:
-    """Time calls that answer with an array, and then a look at every page of the answer."""
-    calls, reads = [], []
-    for _ in range(count):
-        begun = perf_counter()
-        result = call()
-        calls.append((perf_counter() - begun) * 1e3)
-        seen = float(result[:: 4096 // 8].sum())
-        reads.append((perf_counter() - begun) * 1e3)
-        assert result.nbytes == array.nbytes
-        assert seen == float(array[:: 4096 // 8].sum())
-        del result
-    return {"call_ms": calls, "read_ms": reads}
 
 
 class Cold(Running):

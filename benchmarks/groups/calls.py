@@ -13,16 +13,19 @@ if TYPE_CHECKING:
 
     from benchmarks.harness.bench import Bench
 
+NEEDS_RAY = True
+
 
 def measure(bench: Bench) -> Iterator[tuple[str, Figure]]:
     count = bench.pick(2_000, 500)
-    contestants = {
-        "ours": bench.contestant("volant_side:Calls", bench.home()),
-        "pool": bench.contestant("pool_side:Calls"),
-        "ray": bench.contestant("ray_side:Calls", directory=str(bench.directory / "ray")),
-    }
+    ours = bench.contestant("volant_side:Calls", bench.home())
+    pool = bench.contestant("pool_side:Calls")
     taken = take_turns(
-        {name: partial(one.turn, count=count) for name, one in contestants.items()},
+        {
+            "ours": partial(ours.turn, count=count),
+            "pool": partial(pool.turn, count=count),
+            "ray": partial(bench.ray.driver().turn, what="calls", count=count),
+        },
         bench.pick(7, 3),
     )
     p50 = {name: [turn["p50_us"] for turn in turns] for name, turns in taken.items()}

@@ -32,9 +32,7 @@ def measure(bench: Bench) -> Iterator[tuple[str, Figure]]:
         bench.pick(25, 7),
     )
     for key, name in (("imports.time", "import"), ("imports.time_used", "used")):
-        above = [
-            ours - bare for ours, bare in zip(taken[name], taken["bare"], strict=True)
-        ]
+        above = [ours - bare for ours, bare in zip(taken[name], taken["bare"], strict=True)]
         yield key, Figure(ours=above)
     listed = subprocess.run(
         [sys.executable, "-c", _MODULES.format(_PROGRAMS["used"])],

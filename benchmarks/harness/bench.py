@@ -24,19 +24,43 @@ Count = TypeVar("Count", int, float)
 VOLANT = str(Path(sys.executable).with_name("volant"))
 
 
+class Ray:
+    """The one Ray cluster of a run. It takes seconds to start, so groups in a row share it."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._driver: Contestant | None = None
+
+    def driver(self) -> Contestant:
+        """The driver, started when nobody has asked for it before."""
+        if self._driver is None:
+            directory = _temporary_directory(self._stack)
+            self._driver = Contestant(
+                "benchmarks.contestants.ray_side:Driver",
+                env=_environment_of_a_peer(),
+                log=directory / "driver.log",
+                directory=str(directory / "ray"),
+            )
+            self._stack.callback(self._driver.close)
+        return self._driver
+
+    def stop(self) -> None:
+        """End it, so that it takes nothing from the groups that do without."""
+        self._driver = None
+        self._stack.close()
+
+
 class Bench:
     """One group's workplace, a context manager."""
 
-    def __init__(self, name: str, *, quick: bool) -> None:
+    def __init__(self, ray: Ray, *, quick: bool) -> None:
+        self.ray = ray
         self.quick = quick
-        self._name = name
         self._stack = ExitStack()
         self._made = 0
 
     def __enter__(self) -> Bench:
-        # Ray's sockets need a short path.
-        holder = tempfile.TemporaryDirectory(prefix="vb-", ignore_cleanup_errors=True)
-        self.directory = Path(self._stack.enter_context(holder))
+        self.directory = _temporary_directory(self._stack)
         return self
 
     def __exit__(
@@ -70,6 +94,12 @@ class Bench:
         )
         self._stack.callback(made.close)
         return made
+
+
+def _temporary_directory(stack: ExitStack) -> Path:
+    # The name is short because Ray puts sockets below it.
+    holder = tempfile.TemporaryDirectory(prefix="vb-", ignore_cleanup_errors=True)
+    return Path(stack.enter_context(holder))
 
 
 def _environment_of_a_peer() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """A contestant: a process of its own that takes a turn when it is told to.
 
-    harness ──{"count": 1000}──► contestant ──{"p50_us": ...}──► harness        JSON lines, one socket
+    harness ──{"count": 1000}──► contestant ──{"p50_us": ...}──► harness     lines of JSON
 
 Volant's client, a process pool and a Ray driver each live in their own process, as a user's
 would, so that the threads and memory of one are not measured with another. What a contestant

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 BARS = {
     "at_most": (False, "≤ {limit} {unit}"),
     "at_least": (True, "≥ {limit} {unit}"),
-    "faster_at_least": (True, "≥ {limit} × faster"),
-    "longer_at_most": (False, "≤ {limit} × as long"),
-    "rate_at_least": (True, "≥ {limit} × the rate"),
+    "faster_at_least": (True, "≥ {limit} x faster"),
+    "longer_at_most": (False, "≤ {limit} x as long"),
+    "rate_at_least": (True, "≥ {limit} x the rate"),
 }
 _RATIOS = ("faster_at_least", "longer_at_most", "rate_at_least")
 
@@ -130,9 +130,7 @@ def concurrency_reached_at(count: int, intervals: Iterable[tuple[int, int]]) -> 
     Returns:
         That moment in the intervals' own unit, or None when there never were so many.
     """
-    changes = sorted(
-        change for begin, end in intervals for change in ((begin, 1), (end, -1))
-    )
+    changes = sorted(change for begin, end in intervals for change in ((begin, 1), (end, -1)))
     at_once = 0
     for moment, step in changes:
         at_once += step

@@ -42,7 +42,7 @@ def count(home: Path, run_id: str, daemon_pid: int | None, *, proc: Path = PROC,
         "cgroups": sum(1 for _ in cgroups.glob(f"**/*{run_id}*/**/")),
         "namespaces": len(namespaces(pids, proc) - namespaces({os.getpid()}, proc)),
         "descriptors": sum(_entries(proc / str(pid) / "fd") for pid in pids),
-        "files": sum(_entries(path) for path in (state, *state.glob("z/*"))),
+        "files": sum(len(folders) + len(files) for _, folders, files in os.walk(state)),
     })  # fmt: skip
 
 
@@ -77,9 +77,7 @@ def mounts(home: Path, pids: set[int], proc: Path = PROC) -> int:
     return total
 
 
-def namespaces(
-    pids: set[int], proc: Path = PROC, kinds: tuple[str, ...] | None = None
-) -> set[str]:
+def namespaces(pids: set[int], proc: Path = PROC, kinds: tuple[str, ...] | None = None) -> set[str]:
     """The distinct namespaces (`mnt:[4026531840]`) that `pids` are in."""
     found = set()
     for pid in pids:

@@ -36,7 +36,7 @@ def cells(row: Row) -> tuple[str, ...]:
         spread,
         budget.peer or "",
         "" if row.peer is None else f"{number(row.peer)} {unit}",
-        "" if row.ratio is None else f"{number(row.ratio)} ×",
+        "" if row.ratio is None else f"{number(row.ratio)} x",
         budget.bar_text,
         verdict,
     )
@@ -87,9 +87,7 @@ def summary(rows: Sequence[Row], failed: Sequence[str]) -> str:
     return text
 
 
-def as_json(
-    machine: dict[str, Any], rows: Sequence[Row], failed: Sequence[str]
-) -> dict[str, Any]:
+def as_json(machine: dict[str, Any], rows: Sequence[Row], failed: Sequence[str]) -> dict[str, Any]:
     """Everything of a run, every round included."""
     return {
         "machine": machine,
