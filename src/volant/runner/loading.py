@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Where sources land in a container, and the working directory.
 SOURCE_ROOT = "/root"
 
+#: The directory that holds this package, in a container.
+_SDK_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
 
 def prepare(entry: dict[str, Any]) -> None:
     """Import what an app version is made of, in the zygote.
@@ -51,6 +54,9 @@ def _mark_as_container() -> None:
 
     if not _context.container_id:
         _context.container_id = "zygote"  # each fork overwrites it with its own id
+        # Python programs that user code starts find this package as well.
+        given = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = f"{_SDK_DIR}:{given}" if given else _SDK_DIR
 
 
 def import_module(name: str) -> ModuleType:

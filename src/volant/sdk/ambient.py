@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from volant import _context
 
 
 def is_local() -> bool:
-    """True on the user's machine, False in a container."""
-    return not _context.in_container()
+    """True on the user's machine, False in a container and in the processes it starts."""
+    return not (_context.in_container() or "VOLANT_IS_REMOTE" in os.environ)
 
 
 def current_input_id() -> str | None:
