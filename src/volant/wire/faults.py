@@ -275,13 +275,13 @@ def _traceback_entry(
     stop = _ast.Name(id="StopIteration", ctx=_ast.Load(), **where)
     tree = _ast.Module(body=[_ast.Raise(exc=stop, cause=None, **where)], type_ignores=[])
     code = compile(tree, filename, "exec").replace(co_name=name)
-    if hasattr(code, "co_qualname"):
+    if hasattr(code, "co_qualname"):  # pragma: no branch  # Python 3.10 has none
         code = code.replace(co_qualname=name)
+    made = None
     try:
         exec(code, {"__name__": name})  # noqa: S102  # our own constant tree, see above
     except StopIteration:
         made = sys.exc_info()[2]
-        assert made is not None and made.tb_next is not None
-        entry = made.tb_next
-        return type(entry)(following, entry.tb_frame, entry.tb_lasti, line)
-    raise AssertionError("the constant tree above always raises")
+    assert made is not None and made.tb_next is not None, "the tree above always raises"
+    entry = made.tb_next
+    return type(entry)(following, entry.tb_frame, entry.tb_lasti, line)

@@ -18,7 +18,7 @@ from _struct import Struct, pack, unpack_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 #: Version of this format; peers that differ do not talk.
 PROTOCOL = 1
@@ -82,11 +82,6 @@ def items_section(items: Sequence[tuple[int, bytes]]) -> bytes:
     return pack(f"<{len(items)}I", *heads) + payloads
 
 
-def pickles_section(payloads: Sequence[bytes]) -> bytes:
-    """`items_section` for items that are all of kind PICKLE (which is 0)."""
-    return pack(f"<{len(payloads)}I", *map(len, payloads)) + b"".join(payloads)
-
-
 def hot(
     kind: int, flags: int, key: int, first: int, count: int, extra: int, section: bytes
 ) -> bytes:
@@ -129,12 +124,6 @@ def check_items(section: bytes, count: int) -> None:
     # Nearly always all items are pickles, whose heads are their lengths.
     if sum(heads) != rest and sum([head & HEAD_LENGTH_MASK for head in heads]) != rest:
         raise ValueError("items section does not match its heads")
-
-
-def join_items(items: Iterable[tuple[int, bytes]]) -> tuple[bytes, int]:
-    """The inverse of `split_items`: the section and the count."""
-    pairs = list(items)
-    return items_section(pairs), len(pairs)
 
 
 class FrameReader:

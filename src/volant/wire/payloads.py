@@ -109,11 +109,6 @@ def dumps_arguments(
     return dumps((args, kwargs))
 
 
-def dumps_plain(obj: object) -> bytes:
-    """Pickle something small and simple, in band."""
-    return _c_dumps(obj, 5)
-
-
 def dumps_by_value(obj: object) -> bytes:
     """Pickle in band, functions and classes that cannot be imported by value."""
     return _dumps_any(obj, None, [])
