@@ -1,4 +1,4 @@
-"""``python -m volantd.sim [seed | first-last]``: replays one seed aloud, or sweeps over many."""
+"""``python -m volantd.sim [seed | first-last | cost]``: one seed aloud, many, or the cost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from time import perf_counter
 
+from volantd.sim.cost import report
 from volantd.sim.history import HistoryError, run
 
 SWEEP = range(1000)
@@ -54,6 +55,9 @@ def main(arguments: list[str]) -> int:
     """The command."""
     if not arguments:
         return sweep(SWEEP)
+    if arguments == ["cost"]:
+        say("\n".join(report()))
+        return 0
     first, dash, last = arguments[0].partition("-")
     if dash:
         return sweep(range(int(first), int(last) + 1))

@@ -12,6 +12,7 @@ from volantd.core import (
     ExitCause,
     FailInput,
     Fault,
+    Limits,
     Loss,
     PoolConfig,
     RetryPolicy,
@@ -296,8 +297,46 @@ def test_removing_a_pool_fails_its_inputs_and_kills_its_containers():
     assert bench.scheduler.snapshot() == []
 
 
+def test_removing_a_pool_leaves_a_container_alone_that_stops_already():
+    bench = Bench(containers=1)
+    bench.tick(160.0)
+    assert bench.do(bench.scheduler.remove_pool("p", bench.now)) == []
+
+
 def test_cancelling_a_call_of_a_removed_pool_is_quiet():
     bench = Bench()
     bench.open("k")
     bench.do(bench.scheduler.remove_pool("p", bench.now))
     assert bench.cancel("k") == [CallCancelled("k")]
+
+
+def test_a_call_that_is_cancelled_while_two_of_it_run_interrupts_both():
+    bench = Bench(containers=2)
+    bench.call("k", 2)
+    bench.call("other", 1)
+    commands = bench.cancel("k")
+    assert [type(c) for c in commands] == [CancelRunning, CancelRunning, CallCancelled]
+    verdict, commands = bench.fail("c1")
+    assert verdict == "drop"
+    assert dispatched(commands) == [("c1", 0, 1)]
+
+
+def test_a_retry_without_delay_runs_at_the_next_tick():
+    policy = RetryPolicy(max_retries=1, initial_delay_s=0.0)
+    bench = Bench(containers=1, config=PoolConfig(max_containers=1, retries=policy))
+    bench.call("k", 1)
+    assert bench.fail("c1") == ("retry", [])
+    assert bench.scheduler.next_wake() == bench.now
+    assert dispatched(bench.tick(bench.now)) == [("c1", 0, 1)]
+
+
+def test_the_whole_life_works_without_events():
+    bench = Bench(containers=1, limits=Limits(events_max=0), config=RETRIES)
+    bench.call("k", 2)
+    bench.fail("c1")
+    bench.tick(bench.now + 1.0)
+    bench.tick(bench.now + 300.0)
+    bench.ready("c2")
+    bench.exit("c2")
+    bench.start_failed("c3")
+    assert bench.scheduler.drain_events() == []

@@ -325,10 +325,11 @@ def test_nothing_is_prefetched_while_somebody_waits_for_the_room():
     bench = Bench(containers=2, exec_us=10, config=config)
     _capacity(bench, INFINITY, 2)
     _add(bench, "q")
-    bench.call("a", 1)
+    bench.call("a", 2)
     bench.call("b", 1)
     bench.call("l", 1, "q")
     assert dispatched(bench.call("c", 1)) == []
+    assert dispatched(bench.succeed("c2")) == []
 
 
 def test_a_small_pool_passes_a_large_one_once():
@@ -385,3 +386,38 @@ def test_an_impossible_configuration_is_refused(field):
 def test_limits_can_be_given():
     bench = Bench(limits=Limits(starts_in_flight_max=2))
     assert len(_started(bench.call("k", 9))) == 2
+
+
+def test_a_removed_pools_container_that_leaves_serves_the_next():
+    bench = Bench(containers=1, config=PoolConfig(memory_bytes=1))
+    _capacity(bench, INFINITY, 1)
+    bench.call("k", 1)
+    _add(bench, "q", memory_bytes=1)
+    bench.call("l", 1, "q")
+    bench.do(bench.scheduler.remove_pool("p", bench.now))
+    assert bench.tick(bench.now + 31.0) == []
+    assert _started(bench.exit("c1", ExitCause.STOPPED)) == ["c2"]
+
+
+def test_a_start_is_left_alone_until_its_time_is_over():
+    bench = Bench(config=PoolConfig(startup_timeout_s=50.0))
+    bench.call("k", 1)
+    config = PoolConfig(startup_timeout_s=80.0)
+    bench.do(bench.scheduler.update_pool_config("p", config, bench.now))
+    assert bench.tick(150.0) == []
+    assert bench.scheduler.next_wake() == 180.0
+
+
+def test_a_polite_stop_is_left_alone_until_its_time_is_over():
+    bench = Bench(containers=1, config=PoolConfig(memory_bytes=1))
+    _capacity(bench, INFINITY, 1)
+    bench.now = 140.0
+    _add(bench, "q", memory_bytes=1)
+    assert _stopped(bench.call("l", 1, "q")) != []
+    assert bench.tick(160.0) == []
+    assert bench.tick(170.0) == [StopContainer("c1", True, "it did not stop in time")]
+
+
+def test_a_single_use_pool_gives_one_input_of_a_batch_to_each():
+    bench = Bench(containers=2, exec_us=10, config=PoolConfig(single_use=True))
+    assert dispatched(bench.call("k", 5)) == [("c2", 0, 1), ("c1", 1, 1)]
