@@ -19,7 +19,7 @@ import resource
 import signal
 import socket
 import sys
-from time import monotonic, time
+from time import monotonic, sleep, time
 from typing import TYPE_CHECKING
 
 import volant
@@ -36,7 +36,7 @@ from volantd.hub.hub import Hub
 from volantd.hub.peer import Peer
 from volantd.hub.session import Session
 from volantd.runtime import cgroup as cgroups_module, leftovers
-from volantd.runtime.client import Launcher
+from volantd.runtime.client import Launcher, RuntimeFailedError
 
 if TYPE_CHECKING:
     from volant.config import Config
@@ -51,6 +51,9 @@ MEMORY_SHARE = 0.9
 #: Objects made, beyond those freed, between two runs of the garbage collector.
 GC_ALLOCATIONS = 20_000
 PROCESS_NOTICE = "functions run as plain processes (rung `process`), which are not containers"
+#: How long a daemon that listens no more may take to be gone, seen by the one that follows it.
+PREDECESSOR_S = 20.0
+LOCK_POLL_S = 0.01
 _LOCK_NAME = "daemon.lock"
 
 
@@ -60,6 +63,8 @@ class Services:
     def __init__(self, config: Config, loop: asyncio.AbstractEventLoop, tasks: Tasks) -> None:
         self.config = config
         self.started_at = time()
+        #: What the state of the present launcher is filed under.
+        self.run_id = ""
         self.rung = "starting"
         self.reasons: list[str] = []
         self.cgroup = "starting"
@@ -91,9 +96,10 @@ class Services:
 
     # -- the machine
 
-    async def start_runtime(self, runs_dir: str, run_id: str) -> None:
-        """Start the launcher, and choose the rung of the isolation ladder."""
-        launcher = await Launcher.start(runs_dir, run_id)
+    async def start_runtime(self, runs_dir: str) -> None:
+        """Start the launcher of a new run, and choose the rung of the isolation ladder."""
+        self.run_id = f"{os.getpid()}-{int(time() * 1000):x}"
+        launcher = await Launcher.start(runs_dir, self.run_id)
         probe = launcher.probe
         self.machine.launcher = launcher
         wanted = self.config.text("isolation")
@@ -103,7 +109,7 @@ class Services:
             self.stop("isolation `container` was asked for: " + "; ".join(probe.reasons))
             return
         try:
-            self.machine.cgroups = cgroups_module.Cgroups.open(run_id)
+            self.machine.cgroups = cgroups_module.Cgroups.open(self.run_id)
             self.cgroup = f"v{self.machine.cgroups.version}"
         except cgroups_module.CgroupUnavailableError as error:
             self.cgroup = "none"
@@ -113,6 +119,22 @@ class Services:
         self.rung = rung
         self.machine.rung.set_result(rung)
         log.info("runtime_ready", extra={"fields": {"rung": rung, "reasons": self.reasons}})
+
+    async def keep_runtime(self, runs_dir: str) -> None:
+        """Start anew whenever the launcher dies: every container has died with it."""
+        while True:
+            launcher = self.machine.launcher
+            status = await asyncio.shield(launcher.exited)
+            if self.stopping.is_set():
+                return
+            log.error("launcher_lost", extra={"fields": {"status": status}})
+            self.machine.lose(launcher)
+            await asyncio.to_thread(leftovers.clean_dead_runs, runs_dir)
+            try:
+                await self.start_runtime(runs_dir)
+            except RuntimeFailedError as error:
+                self.stop(f"the launcher died and cannot be started again: {error}")
+                return
 
     def _set_capacity(self) -> None:
         mib = self.config.number("memory_limit_mib")
@@ -188,7 +210,6 @@ async def serve(config: Config, ready_fd: int | None) -> None:
     home, loop = config.home, asyncio.get_running_loop()
     runs_dir = os.path.join(home, "run")
     os.makedirs(runs_dir, mode=0o700, exist_ok=True)
-    run_id = f"{os.getpid()}-{int(time() * 1000):x}"
     async with asyncio.TaskGroup() as group:
         services: Services
         tasks = Tasks(group, lambda: services.hub.after_events())  # noqa: PLW0108  # made below
@@ -204,7 +225,8 @@ async def serve(config: Config, ready_fd: int | None) -> None:
         if cleaned:
             log.info("leftovers_removed", extra={"fields": {"runs": cleaned}})
         tasks.start(_compile_sdk(), "compile-sdk")
-        await services.start_runtime(runs_dir, run_id)
+        await services.start_runtime(runs_dir)
+        tasks.start(services.keep_runtime(runs_dir), "keep-runtime")
         # What is here now stays: the collector need not look at it again and again. Garbage in
         # cycles is rare in the hub, so it may look less often.
         gc.freeze()
@@ -212,7 +234,8 @@ async def serve(config: Config, ready_fd: int | None) -> None:
         services.watch_idle()
         services.disk.watch()
         await services.stopping.wait()
-        await _shut_down(services, listener, runs_dir, run_id)
+        await _shut_down(services, listener, runs_dir)
+        tasks.end()
 
 
 async def _compile_sdk() -> None:
@@ -223,9 +246,7 @@ async def _compile_sdk() -> None:
         await asyncio.get_running_loop().run_in_executor(None, compile_tree)
 
 
-async def _shut_down(
-    services: Services, listener: socket.socket, runs_dir: str, run_id: str
-) -> None:
+async def _shut_down(services: Services, listener: socket.socket, runs_dir: str) -> None:
     log.info("stopping", extra={"fields": {"reason": services.stop_reason}})
     services.hub.loop.remove_reader(listener)
     listener.close()
@@ -235,7 +256,7 @@ async def _shut_down(
         session.event("closing", reason=f"the daemon was stopped: {services.stop_reason}")
     services.hub.after_events()
     await services.machine.launcher.close()
-    lock = os.path.join(runs_dir, f"{run_id}.lock")
+    lock = os.path.join(runs_dir, f"{services.run_id}.lock")
     for path in (lock, os.path.join(services.config.home, SOCKET_NAME)):
         if os.path.lexists(path):
             os.unlink(path)
@@ -262,6 +283,21 @@ def _allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _lock_home(home: str, patience_s: float) -> bool:
+    """Take the lock that says who is the daemon of a home; it is held until this process ends."""
+    lock = os.open(os.path.join(home, _LOCK_NAME), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    deadline = monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if monotonic() >= deadline:
+                return False
+            sleep(LOCK_POLL_S)
+        else:
+            return True
+
+
 def main() -> None:
     """Run a daemon in the foreground."""
     parser = argparse.ArgumentParser(prog="volantd", description=__doc__.splitlines()[0])
@@ -273,11 +309,8 @@ def main() -> None:
     config = settings.load()
     os.makedirs(config.home, mode=0o700, exist_ok=True)
     _allow_many_files()
-    lock = os.open(os.path.join(config.home, _LOCK_NAME), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SystemExit(f"a daemon runs in {config.home} already") from None
+    if not _lock_home(config.home, PREDECESSOR_S if arguments.ready_fd is not None else 0.0):
+        raise SystemExit(f"a daemon runs in {config.home} already")
     if arguments.ready_fd is not None:
         os.setsid()
         os.chdir("/")

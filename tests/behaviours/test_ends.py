@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from tests.support import daemon_pid, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.behaviours.programs import Program
 
@@ -89,3 +89,25 @@ def daemon_of(home: Path) -> int:
     pid = eventually(lambda: daemon_pid(home))
     assert pid is not None
     return pid
+
+
+def launcher_of(daemon: int) -> int:
+    """The daemon's only child process."""
+    children = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()
+    assert len(children) == 1, children
+    return int(children[0])
+
+
+def test_inputs_outlive_the_launcher(start: Callable[..., Program], own_home: Path) -> None:
+    """Issue 2, 7: kill -9 of the launcher takes every container; the daemon recovers."""
+    count = 200
+    program = start("long_map.py", count, 0.005, home=own_home)
+    assert program.line() == "running"
+    seen = []
+    for line in program.lines():
+        seen.append(int(line))
+        if len(seen) == count // 4:
+            os.kill(launcher_of(daemon_of(own_home)), signal.SIGKILL)
+    code, _, complaint = program.end()
+    assert code == 0, complaint
+    assert seen == [2 * value for value in range(count)]

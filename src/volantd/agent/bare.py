@@ -8,7 +8,9 @@ imported is limited like everything else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import functools
 import importlib.util
 import os
 from collections import OrderedDict
@@ -42,8 +44,13 @@ class Machine:
         self.launcher: Launcher
         self.cgroups: Cgroups | None = None
         self.memory_bytes = 0
-        #: Rung of the isolation ladder.
+        #: Rung of the isolation ladder; pending while there is no launcher.
         self.rung: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def lose(self, launcher: Launcher) -> None:
+        """Note that a launcher is gone: whoever needs one waits for the next."""
+        if self.launcher is launcher and self.rung.done():
+            self.rung = asyncio.get_running_loop().create_future()
 
     def take_cgroup(self) -> Cgroup | None:
         """A fresh cgroup with the limits that everything has."""
@@ -78,7 +85,8 @@ class BareZygotes:
         ahead = self._ahead.pop(key, None)
         zygote = None
         if ahead is not None:
-            zygote = await ahead
+            with contextlib.suppress(RuntimeFailedError):  # what failed ahead is tried once more
+                zygote = await ahead
         if zygote is None or zygote.exited.done():
             zygote = await self._boot(spec)
         asyncio.get_running_loop().call_later(BOOT_DELAY_S, self._boot_ahead, key, spec)
@@ -103,16 +111,26 @@ class BareZygotes:
             future.exception()  # whoever waits gets it; if nobody does, it is no news
 
     async def _boot(self, spec: ZygoteSpec) -> Zygote:
-        cgroup = self._machine.take_cgroup()
-        try:
-            zygote = await self._machine.launcher.spawn_zygote(
-                dataclasses.replace(spec, cgroup=cgroup), ids.new_id("zy")
-            )
-        except RuntimeFailedError:
-            self._machine.remove_cgroup(cgroup)
-            raise
-        zygote.exited.add_done_callback(lambda _: self._machine.remove_cgroup(cgroup))
-        return zygote
+        machine = self._machine
+        while True:
+            await asyncio.shield(machine.rung)
+            launcher, cgroup = machine.launcher, machine.take_cgroup()
+            try:
+                zygote = await launcher.spawn_zygote(
+                    dataclasses.replace(spec, cgroup=cgroup), ids.new_id("zy")
+                )
+            except RuntimeFailedError:
+                machine.remove_cgroup(cgroup)
+                if not launcher.is_gone:
+                    raise
+                machine.lose(launcher)
+                continue
+            zygote.exited.add_done_callback(functools.partial(_remove_cgroup, machine, cgroup))
+            return zygote
+
+
+def _remove_cgroup(machine: Machine, cgroup: Cgroup | None, _: asyncio.Future[int]) -> None:
+    machine.remove_cgroup(cgroup)
 
 
 def _kill_booted(future: asyncio.Future[Zygote]) -> None:

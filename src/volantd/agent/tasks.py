@@ -18,10 +18,18 @@ class Tasks:
     def __init__(self, group: asyncio.TaskGroup, after_events: Callable[[], None]) -> None:
         self._group = group
         self._after_events = after_events
+        self._running: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[object, object, None], name: str) -> None:
         """Run `work` in the background; an exception is logged as a bug of ours."""
-        self._group.create_task(self._guard(work, name), name=name)
+        task = self._group.create_task(self._guard(work, name), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    def end(self) -> None:
+        """Cancel what still runs: the daemon ends, and some of it may wait for what never comes."""
+        for task in self._running:
+            task.cancel()
 
     async def _guard(self, work: Coroutine[object, object, None], name: str) -> None:
         try:

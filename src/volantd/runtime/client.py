@@ -116,6 +116,11 @@ class Launcher:
             raise
         return self
 
+    @property
+    def is_gone(self) -> bool:
+        """True when it takes no more requests, because it was closed or has died."""
+        return self._closed
+
     def state_dir(self, zygote_id: str) -> str:
         """Where the files of a zygote lie on the host."""
         return os.path.join(self.run_dir, "z", zygote_id)
