@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -111,3 +112,40 @@ def test_inputs_outlive_the_launcher(start: Callable[..., Program], own_home: Pa
     code, _, complaint = program.end()
     assert code == 0, complaint
     assert seen == [2 * value for value in range(count)]
+
+
+def traces(run_id: str, home: Path) -> list[str]:
+    """What is left of a run: processes, mounts, cgroups, files."""
+    variable = f"VOLANT_RUN_ID={run_id}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if variable in (process / "environ").read_bytes().split(b"\0"):
+                found.append(str(process))
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    found += [line for line in mounts if run_id in line]
+    for directory, _, _ in os.walk("/sys/fs/cgroup"):
+        if run_id in directory:
+            found.append(directory)
+    return found + [str(path) for path in (home / "run").glob(f"{run_id}*")]
+
+
+def test_the_next_command_removes_what_killed_daemons_left(
+    start: Callable[..., Program], own_home: Path
+) -> None:
+    """Issue 2, 4: kill -9 of daemon and launcher; no process, mount, cgroup or file stays."""
+    program = start("long_map.py", 4, 60, home=own_home)
+    assert program.line() == "running"
+    eventually(lambda: [row for row in containers(own_home) if row["state"] == "busy"])
+    daemon = daemon_of(own_home)
+    launcher = launcher_of(daemon)
+    run_id = next(path.stem for path in (own_home / "run").glob("*.lock"))
+    os.kill(launcher, signal.SIGSTOP)  # so that it cannot clean up after the daemon
+    program.kill()
+    os.kill(daemon, signal.SIGKILL)
+    os.kill(launcher, signal.SIGKILL)
+    eventually(lambda: not is_alive(launcher))
+    assert traces(run_id, own_home), "the test looks in the wrong places"
+    assert apps(own_home) == []  # the next command
+    eventually(lambda: daemon_of(own_home) != daemon)
+    assert eventually(lambda: not traces(run_id, own_home))

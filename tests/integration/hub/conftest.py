@@ -1,0 +1,38 @@
+"""A hub for each test, whose end finds everything that was left behind."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.hub.world import World, fd_count, silence_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.hub.world import Client
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A hub that must be whole at the end of the test, and leave no descriptor."""
+    silence_logs()
+    before = fd_count()
+    made = World(tmp_path)
+    try:
+        yield made
+        made.check()
+    finally:
+        made.close()
+    del made
+    gc.collect()
+    assert fd_count() == before, "descriptors were left open"
+
+
+@pytest.fixture
+def client(world: World) -> Client:
+    """A client that has said hello."""
+    return world.client()
