@@ -86,7 +86,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
     return {
         key[7:].lower(): value
         for key, value in environ.items()
-        if key.startswith("VOLANT_") and key not in _NOT_SETTINGS
+        if key.startswith("VOLANT_") and key not in _NOT_SETTINGS and value
     }
 
 
@@ -125,7 +125,8 @@ def _checked(name: str, value: object, origin: str) -> object:
         raise InvalidError(f"setting `{name}` cannot be {value!r} ({origin})") from None
     if name == "isolation" and value not in RUNGS:
         raise InvalidError(
-            f"setting `isolation` cannot be {value!r} ({origin})", hint=f"one of {RUNGS}"
+            f"setting `isolation` cannot be {value!r} ({origin})",
+            hint=f"it is one of {', '.join(RUNGS)}",
         )
     return value
 

@@ -57,7 +57,7 @@ def pick(module: ModuleType, apps: list[App], label: str, name: str) -> Target:
 def _guess(name: str, known: list[str]) -> str:
     """A hint that names what is close to `name`, with or without its app."""
     by_name = {one.rpartition(".")[2]: one for one in known}
-    near = closest(name, [*known, *by_name])
+    near = closest(name, dict.fromkeys([*known, *by_name]))
     return ask_whether([by_name.get(one, one) for one in near])
 
 
@@ -114,11 +114,15 @@ def _refuse_classes(module: ModuleType, name: str) -> None:
 
 def no_such_file(path: str) -> Refused:
     """The error for a reference that is no file, which may well be a module."""
-    as_file = path.replace(".", os.sep) + ".py"
-    as_package = os.path.join(path.replace(".", os.sep), "__init__.py")
-    if os.path.isfile(as_file) or os.path.isfile(as_package) or _looks_like_module(path):
+    module = path.rstrip(os.sep) or path
+    as_file = module.replace(".", os.sep) + ".py"
+    as_package = os.path.join(module.replace(".", os.sep), "__init__.py")
+    is_there = os.path.isfile(as_file) or os.path.isfile(as_package)
+    if (is_there and not os.path.isabs(path)) or _looks_like_module(path):
+        module = module.replace(os.sep, ".")
         return Refused(
-            f"`{path}` is a module path, not a file", hint=f"`volant run -m {path}` runs a module"
+            f"`{path}` is a module path, not a file",
+            hint=f"`volant run -m {module}` runs a module",
         )
     if os.path.isdir(path):
         return Refused(f"`{path}` is a directory", hint="name a Python file in it")

@@ -65,10 +65,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def closest(word: str, known: Iterable[str]) -> list[str]:
-    """At most two of `known` that look like `word`, the closest first."""
+    """At most two of `known` that look like `word`, those with the same letters first."""
     import difflib
 
-    return difflib.get_close_matches(word, list(known), n=2, cutoff=0.65)
+    near = difflib.get_close_matches(word, list(known), n=4, cutoff=0.65)
+    return sorted(near, key=lambda one: sorted(one) != sorted(word))[:2]
 
 
 def ask_whether(words: Sequence[str]) -> str:

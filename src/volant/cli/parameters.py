@@ -246,7 +246,8 @@ def _right_form(target: Target, options: Options, word: str = "") -> str:
 
 def command_reference(target: Target) -> str:
     """How to name a target on the command line."""
-    return f"{target.label}::{target.name}" if target.entrypoint is None else target.label
+    name = target.given_name or ("" if target.entrypoint else target.name)
+    return f"{target.label}::{name}" if name else target.label
 
 
 def _bind(

@@ -44,6 +44,8 @@ class Target:
         self.label = label
         self.entrypoint = entrypoint
         self.function = function
+        #: what the user wrote behind `::`, or ""
+        self.given_name = ""
 
     @property
     def name(self) -> str:
@@ -96,7 +98,9 @@ def find(reference: str, *, as_module: bool) -> Target:
         return only
     from volant.cli.candidates import pick
 
-    return pick(module, apps, label, name)
+    chosen = pick(module, apps, label, name)
+    chosen.given_name = name
+    return chosen
 
 
 def _load_module(name: str) -> ModuleType:

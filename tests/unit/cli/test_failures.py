@@ -142,3 +142,5 @@ def test_other_commands_tell_usage_from_service(error: errors.Error, code: int) 
 def test_near_misses_are_named() -> None:
     assert failures.did_you_mean("lst", ["list", "logs", "stop"]) == "did you mean `list`?"
     assert failures.did_you_mean("zzz", ["list"]) == ""
+    known = ["many", "mean", "main"]
+    assert failures.did_you_mean("mian", known).startswith("did you mean `main` or ")

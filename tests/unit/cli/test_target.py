@@ -9,6 +9,7 @@ import pytest
 
 from volant.cli import target
 from volant.cli.failures import Refused
+from volant.cli.parameters import command_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,3 +211,19 @@ def test_a_call_without_arguments_is_known_from_the_code(
     source = f"import volant\napp = volant.App()\n@app.function()\ndef f({signature}): pass\n"
     _write(tmp_path / "p.py", source)
     assert target.find("p.py", as_module=False).needs_no_arguments is expected
+
+
+def test_help_names_a_target_the_way_it_was_named(tmp_path: Path) -> None:
+    _write(tmp_path / "entry.py", ENTRY)
+    assert command_reference(target.find("entry.py", as_module=False)) == "entry.py"
+    assert command_reference(target.find("entry.py::main", as_module=False)) == "entry.py::main"
+    assert command_reference(target.find("entry.py::g", as_module=False)) == "entry.py::g"
+    _write(tmp_path / "one.py", ONE)
+    assert command_reference(target.find("one.py", as_module=False)) == "one.py::f"
+
+
+def test_the_directory_of_a_package_is_called_by_its_module_path(tmp_path: Path) -> None:
+    _write(tmp_path / "shop" / "deep" / "__init__.py", "")
+    with pytest.raises(Refused) as caught:
+        target.find("shop/deep/", as_module=False)
+    assert caught.value.hints == ["`volant run -m shop.deep` runs a module"]

@@ -97,6 +97,9 @@ def dispatch(words: Sequence[str]) -> int:
     try:
         code = root.main(list(words), prog_name="volant", standalone_mode=False)
         sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return failures.USAGE
     except click.ClickException as error:
         hints = _hints(error)
         failures.print_error(_message(error), hints)
