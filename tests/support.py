@@ -96,6 +96,7 @@ def run_volant(
     within_s: float = 60.0,
     env: Mapping[str, str] | None = None,
     stdin: str = "",
+    directory: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
     """Run the installed `volant` command as a user would and return what it said.
 
@@ -105,6 +106,7 @@ def run_volant(
         within_s: longer than this is a failure.
         env: variables beside the tests' own.
         stdin: what it may read.
+        directory: where it runs.
     """
     environ = {key: value for key, value in os.environ.items() if not key.startswith("VOLANT_")}
     environ |= {"VOLANT_HOME": str(home), "NO_COLOR": "1", **(env or {})}
@@ -115,6 +117,6 @@ def run_volant(
         text=True,
         timeout=within_s,
         env=environ,
-        cwd=ROOT,
+        cwd=directory,
         check=False,
     )

@@ -16,6 +16,11 @@ def double_slowly(value: int) -> int:
     return 2 * value
 
 
+@app.local_entrypoint()
+def main() -> None:
+    print(double_slowly.experimental_spawn_map([1, 2, 3]).object_id)
+
+
 if __name__ == "__main__":
     with app.run(detach="detach" in sys.argv):
         print(double_slowly.experimental_spawn_map([1, 2, 3]).object_id)

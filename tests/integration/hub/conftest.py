@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from tests.integration.hub.world import Client
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _first_loop(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The first event loop of a process opens descriptors that stay."""
+    World(tmp_path_factory.mktemp("first")).close()
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A hub that must be whole at the end of the test, and leave no descriptor."""

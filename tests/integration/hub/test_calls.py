@@ -97,6 +97,7 @@ def test_a_mapped_payload_is_passed_on_with_its_file(world: World, client: Clien
     os.close(fd)
     world.turn()
     assert client.value(1)[3] == 6
+    client.results.clear()  # before Python 3.13, a mapping keeps a descriptor
 
 
 def test_a_function_that_nobody_described_is_refused(world: World, client: Client):

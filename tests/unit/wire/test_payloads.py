@@ -145,6 +145,18 @@ def test_writes_go_on_where_the_kernel_stopped(monkeypatch: pytest.MonkeyPatch):
     assert round_trip(value) == value
 
 
+def test_arrays_that_are_kept_do_not_exhaust_the_descriptors():
+    kept = [round_trip(np.full(INLINE_BYTES_MAX, 7, dtype="u1")) for _ in range(3)]
+    first = os.open(os.devnull, os.O_RDONLY)
+    many = [os.dup(first) for _ in range(payloads.FDS_OPEN_MAX)]
+    before = len(open_fds())
+    kept += [round_trip(np.full(INLINE_BYTES_MAX, 7, dtype="u1")) for _ in range(20)]
+    assert len(open_fds()) == before
+    assert all(array[-1] == 7 for array in kept)
+    for fd in (first, *many):
+        os.close(fd)
+
+
 # -- what a stranger may send
 
 
