@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from _pickle import PicklingError, dumps as _c_dumps, loads as _c_loads
 from struct import Struct, error as StructError
 
@@ -22,6 +23,7 @@ from volant.wire.frames import INLINE_BYTES_MAX, MAPPED, PICKLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Callable
     from typing import Any
 
@@ -32,6 +34,8 @@ BUFFER_COUNT_MAX = 1 << 16
 #: Buffers start at multiples of this, so that any dtype is aligned.
 _ALIGNMENT = 4096
 _WRITE_BYTES_MAX = 1 << 30
+#: Descriptors that a process has open, beyond which what arrives is copied rather than mapped.
+FDS_OPEN_MAX = 256
 
 _COUNT = Struct("<I")
 _ENTRY = Struct("<QQ")
@@ -157,22 +161,36 @@ def _write_at(fd: int, buffer: memoryview, offset: int) -> None:
 
 
 def _from_mapped(payload: bytes, fd: int) -> list[memoryview]:
-    import mmap
-
     try:
         seals = fcntl.fcntl(fd, _F_GET_SEALS)
         if seals & _SEALS != _SEALS:
             raise ValueError("a mapped payload's file is not sealed: it could change underneath")
         size = os.fstat(fd).st_size
         table = _read_table(payload, size)
-        # Private: the receiver may write to its arrays, the sealed file never changes.
-        mapping = mmap.mmap(fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+        mapping = _map(fd, size)
     except OSError as error:
         raise ValueError("a mapped payload's file cannot be mapped") from error
     finally:
         os.close(fd)
     view = memoryview(mapping)
     return [view[offset : offset + length] for offset, length in table]
+
+
+def _map(fd: int, size: int) -> mmap.mmap:
+    """Private memory with the file's content: the receiver may write to its arrays."""
+    import mmap
+
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    if sys.version_info >= (3, 13):  # pragma: no cover  # depends on who runs the tests
+        return mmap.mmap(fd, size, mmap.MAP_PRIVATE, protection, trackfd=False)
+    if fd < FDS_OPEN_MAX:
+        return mmap.mmap(fd, size, mmap.MAP_PRIVATE, protection)
+    # Before Python 3.13 a mapping keeps a descriptor, and a program may keep many arrays.
+    copy = mmap.mmap(-1, size)
+    at = 0
+    while at < size:
+        at += os.preadv(fd, [memoryview(copy)[at : at + _WRITE_BYTES_MAX]], at)
+    return copy
 
 
 def _read_table(payload: bytes, size: int) -> list[tuple[int, int]]:
