@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from _pickle import PicklingError, dumps as _c_dumps, loads as _c_loads
+from _pickle import PickleBuffer, PicklingError, dumps as _c_dumps, loads as _c_loads
 from struct import Struct, error as StructError
 
 from volant.wire.frames import INLINE_BYTES_MAX, MAPPED, PICKLE
@@ -50,6 +50,7 @@ loads_plain = _c_loads
 
 #: Types without parts, which need no look for buffers.
 _SMALL = frozenset({type(None), bool, int, float})
+_BYTES = frozenset({bytes, bytearray})
 
 #: Set by an interactive session, whose `__main__` does not exist in any container.
 pickles_main_by_value = False
@@ -65,8 +66,11 @@ def dumps(obj: object) -> tuple[int, bytes, int | None]:
     Raises:
         Exception: whatever the object's own pickling raises, when cloudpickle cannot either.
     """
-    if type(obj) in _SMALL:
+    kind = type(obj)
+    if kind in _SMALL:
         return PICKLE, _c_dumps(obj, 5), None
+    if kind in _BYTES and len(obj) > INLINE_BYTES_MAX:  # type: ignore[arg-type]  # it has a length
+        obj = _Apart(obj)
     buffers: list[Any] = []
 
     def keep_in_band(buffer: Any) -> bool:
@@ -110,7 +114,27 @@ def dumps_arguments(
                 break
         else:
             return PICKLE, _c_dumps((args, kwargs), 5), None
+    for value in (*args, *kwargs.values()):
+        if type(value) in _BYTES:
+            apart = {name: _set_apart(value) for name, value in kwargs.items()}
+            return dumps((tuple([_set_apart(value) for value in args]), apart))
     return dumps((args, kwargs))
+
+
+class _Apart:
+    """Large bytes, pickled as themselves but out of band: at 2 GiB every copy takes a second."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self.value), (PickleBuffer(self.value),)
+
+
+def _set_apart(value: Any) -> Any:
+    return _Apart(value) if type(value) in _BYTES and len(value) > INLINE_BYTES_MAX else value
 
 
 def dumps_by_value(obj: object) -> bytes:
