@@ -42,8 +42,8 @@ def parse(groups: list[str]) -> argparse.Namespace:
     unknown = [name for name in arguments.groups if name not in groups]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(groups)}")
-    if arguments.markdown and arguments.quick:
-        parser.error("the document is for whole runs: leave out --quick")
+    if arguments.markdown and (arguments.quick or arguments.groups):
+        parser.error("the document is for whole runs: --markdown takes neither --quick nor GROUP")
     return arguments
 
 
