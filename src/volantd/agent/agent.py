@@ -282,12 +282,12 @@ class Agent:
         cause, text = self._cause(running, child, status)
         for reader in running.readers:
             reader.close()
+        for end in (running.link, running.session):
+            if end is not None:
+                end.peer.drain()  # results that it sent before it died count
+                end.peer.close()
         self._running.pop(running.container_id, None)
         self.hub.links.pop(running.container_id, None)
-        if running.link is not None:
-            running.link.peer.close()
-        if running.session is not None:
-            running.session.peer.close()
         running.prepared.in_use -= 1
         self._machine.remove_cgroup(child.cgroup)
         log.info("container_exited", extra={"fields": {

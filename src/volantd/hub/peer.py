@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Bytes queued for a peer that does not read, beyond which it is taken for dead.
 QUEUED_BYTES_MAX = 512 << 20
+#: Of what was wrong with a stranger's frame, what the log keeps.
+ERROR_CHARS_MAX = 500
 
 
 class FrameHandler(Protocol):
@@ -67,8 +69,10 @@ class Peer:
         "_outgoing",
         "_queue",
         "_writing",
+        "broke_protocol",
         "closed",
         "fd",
+        "overflown",
         "queued_bytes",
         "stream",
     )  # fmt: skip
@@ -84,6 +88,10 @@ class Peer:
         self.stream = FrameStream(sock, outgoing.buffer)
         self.fd = sock.fileno()
         self.closed = False
+        #: Whether what it sent was the reason to close the connection.
+        self.broke_protocol = False
+        #: Whether it did not read for so long that it is about to be closed.
+        self.overflown = False
         self._loop = loop
         self._outgoing = outgoing
         self._after_events = after_events
@@ -100,32 +108,48 @@ class Peer:
     # -- reading
 
     def _on_readable(self) -> None:
+        self._read_once()
+        self._after_events()
+
+    def drain(self) -> None:
+        """Handle everything that the other end has sent; for one that is dead already."""
+        while not self.closed and self._read_once():
+            pass
+
+    def _read_once(self) -> bool:
+        """Handle what one read brings; False when there was nothing to read."""
         handler = self._handler
         assert handler is not None
         try:
             received = self.stream.receive()
             if received is None:
                 self.close()
-            else:
-                for kind, flags, body in received:
-                    handler.on_frame(kind, flags, body)
+                return False
+            for kind, flags, body in received:
+                if self.closed:
+                    break
+                handler.on_frame(kind, flags, body)
         except BlockingIOError:
-            pass
-        except ConnectionError:
+            return False
+        except OSError as error:
+            if not isinstance(error, ConnectionError):
+                log.warning("peer_lost", extra={"fields": {"error": str(error)}})
             self.close()
-        except (ValueError, KeyError, TypeError) as error:
+        except Exception as error:
             # Whatever strangers send must end their own connection and nothing else.
-            log.warning(
-                "peer_broke_protocol", extra={"fields": {"error": str(error)}}, exc_info=True
-            )
+            expected = isinstance(error, (ValueError, KeyError, TypeError))
+            level = logging.WARNING if expected else logging.ERROR
+            fields = {"error": str(error)[:ERROR_CHARS_MAX]}
+            log.log(level, "peer_broke_protocol", extra={"fields": fields}, exc_info=True)
+            self.broke_protocol = True
             self.close()
-        self._after_events()
+        return True
 
     # -- writing
 
     def write(self, frame: bytes, fd: int | None = None) -> None:
         """Queue a frame; takes ownership of `fd`."""
-        if self.closed:
+        if self.closed or self.overflown:
             if fd is not None:
                 os.close(fd)
             return
@@ -135,11 +159,18 @@ class Peer:
         self.queued_bytes += len(frame)
         if self.queued_bytes > QUEUED_BYTES_MAX:
             log.warning("peer_does_not_read", extra={"fields": {"bytes": self.queued_bytes}})
-            self.close()
+            self.overflown = True
+            self._drop_queue()
+            # Not here: whoever writes is in the middle of something that the end would change.
+            self._loop.call_soon(self._close_overflown)
+
+    def _close_overflown(self) -> None:
+        self.close()
+        self._after_events()
 
     def flush(self) -> None:
         """Send as much as the socket takes."""
-        if self.closed:
+        if self.closed or self.overflown:
             return
         try:
             while self._queue:
@@ -199,6 +230,7 @@ class Peer:
         self._loop.remove_writer(self.fd)
         self._writing = False
         self.flush()
+        self._after_events()
 
     # -- the end
 
@@ -210,13 +242,16 @@ class Peer:
         self._loop.remove_reader(self.fd)
         if self._writing:
             self._loop.remove_writer(self.fd)
+        self._drop_queue()
+        self.stream.close()
+        if self._handler is not None:
+            self._handler.on_closed()
+
+    def _drop_queue(self) -> None:
         while self._queue:
             _, fd = self._queue.popleft()
             if fd is not None:
                 os.close(fd)
-        self.stream.close()
-        if self._handler is not None:
-            self._handler.on_closed()
 
 
 #: Frames are joined into one write up to about this size.
