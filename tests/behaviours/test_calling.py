@@ -106,6 +106,27 @@ def test_an_exception_that_cannot_be_rebuilt_is_a_remote_error() -> None:
     assert "raise Unsendable(" in str(caught.value.hint)
 
 
+def test_exceptions_of_a_group_arrive_one_by_one() -> None:
+    """Behaviours 5 and 7: each as its own type with its frames, or as a RemoteError."""
+    with pytest.raises(ExceptionGroup, match="together") as caught:
+        calling.fail.remote("group")
+    unlucky, unsendable = caught.value.exceptions
+    assert isinstance(unlucky, calling.Unlucky)
+    assert unlucky.amount == 13
+    assert unlucky.__traceback__ is not None
+    assert isinstance(unsendable, RemoteError)
+    assert "Unsendable: text of its own" in str(unsendable)
+
+
+def test_arguments_may_have_any_name() -> None:
+    """Behaviour 1: also those that the call forms use themselves."""
+    assert calling.take_names.remote(1, args=3, kwargs=4, self=5, function=6) == (
+        1, 3, 4, {"self": 5, "function": 6},
+    )  # fmt: skip
+    assert calling.take_names.spawn(1, self=2).get() == (1, 1, 2, {"self": 2})
+    assert calling.take_names.local(1, self=2) == (1, 1, 2, {"self": 2})
+
+
 def test_exceeding_the_timeout_raises() -> None:
     """Behaviour 8: FunctionTimeoutError, which is a TimeoutError; the function is named."""
     with pytest.raises(FunctionTimeoutError, match=r"`sleep_too_long`.* 0\.3 s") as caught:

@@ -65,7 +65,7 @@ class Function(Generic[P, R, Raw]):
         """The app it belongs to."""
         return self._app
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
         raise InvalidError(
             f"`{self.name}` is a Volant function and cannot be called directly",
             hint=f"`{self.name}.remote(...)` runs it in a container, "
@@ -170,7 +170,7 @@ class Function(Generic[P, R, Raw]):
         form: SpawnMap = _forms().SpawnMap(self, handle=True)
         return form
 
-    def local(self, *args: P.args, **kwargs: P.kwargs) -> Raw:
+    def local(self, /, *args: P.args, **kwargs: P.kwargs) -> Raw:
         """Run the plain Python function here, in this process."""
         return self._raw(*args, **kwargs)
 

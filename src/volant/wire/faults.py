@@ -10,6 +10,7 @@ The hub never decodes what a container wrote. Only the client unpickles, and fal
 
 from __future__ import annotations
 
+import builtins
 import sys
 
 from volant.wire import values
@@ -28,8 +29,13 @@ FRAMES_MAX = 100
 TEXT_CHARS_MAX = 64_000
 LINE_CHARS_MAX = 2_000
 NOTES_MAX = 32
+#: Most exceptions of one group that travel.
+MEMBERS_MAX = 100
 #: Largest pickle of one exception. Beyond, what it carries is data, and only its text travels.
 PICKLE_BYTES_MAX = 4 << 20
+
+#: Python 3.10 has no groups.
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
 
 
 def platform_fault(error: str, message: str, hint: str | None = None) -> bytes:
@@ -61,11 +67,34 @@ def _describe(exc: BaseException, skip_under: str | None, depth: int) -> dict[st
         "notes": _notes(exc),
     }
     if depth > 0:
+        if isinstance(exc, _GROUP):
+            _describe_group(exc, fields, skip_under, depth)
         if exc.__cause__ is not None:
             fields["cause"] = _describe(exc.__cause__, skip_under, depth - 1)
         elif exc.__context__ is not None and not exc.__suppress_context__:
             fields["context"] = _describe(exc.__context__, skip_under, depth - 1)
     return fields
+
+
+def _describe_group(group: Any, fields: dict[str, Any], skip_under: str | None, depth: int) -> None:
+    """Let each exception of a group travel by itself, with its own frames."""
+    members = group.exceptions
+    fields["members"] = [
+        _describe(member, skip_under, depth - 1) for member in members[:MEMBERS_MAX]
+    ]
+    if len(members) > MEMBERS_MAX:
+        fields["notes"].append(f"{len(members) - MEMBERS_MAX} more exceptions are not shown")
+    fields["pickle"] = _pickle_group_or_none(group)
+
+
+def _pickle_group_or_none(group: Any) -> bytes | None:
+    from volant.wire.payloads import dumps_by_value
+
+    try:
+        data = dumps_by_value((type(group), group.message, group.__dict__))
+    except Exception:  # noqa: BLE001  # pickling runs user code
+        return None
+    return data if len(data) <= PICKLE_BYTES_MAX else None
 
 
 def _safe_text(exc: BaseException) -> str:
@@ -189,7 +218,9 @@ def _rebuild(
     local_path: Callable[[str], str | None] | None,
     depth: int,
 ) -> BaseException:
-    exc = _exception_of(fields)
+    grouped = fields.get("members", ()) if depth > 0 else ()
+    members = [_rebuild(member, "", local_path, depth - 1) for member in grouped]
+    exc = _exception_of(fields, members)
     frames = fields.get("frames") or []
     _set(exc, "__traceback__", _traceback(frames, where, local_path))
     for link in ("cause", "context"):
@@ -204,7 +235,7 @@ def _rebuild(
     return exc
 
 
-def _exception_of(fields: dict[str, Any]) -> BaseException:
+def _exception_of(fields: dict[str, Any], members: list[BaseException]) -> BaseException:
     from volant import errors
 
     if "error" in fields:
@@ -218,6 +249,10 @@ def _exception_of(fields: dict[str, Any]) -> BaseException:
 
         try:
             exc = loads_plain(fields["pickle"])
+            if members:
+                kind, message, attributes = exc
+                exc = _GROUP.__new__(kind, message, members)
+                exc.__dict__.update(attributes)
         except Exception as error:  # noqa: BLE001  # unpickling runs user code
             reason = f"{type(error).__name__}: {error}"
         else:

@@ -43,12 +43,24 @@ async def place_async(value: int) -> tuple[int, bool]:
     return value, volant.is_local()
 
 
+def fail_together() -> None:
+    errors: list[Exception] = []
+    for kind in ("unlucky", "unsendable"):
+        try:
+            fail.local(kind)
+        except Exception as error:  # noqa: BLE001  # collected
+            errors.append(error)
+    raise ExceptionGroup("together", errors)
+
+
 @app.function()
 def fail(kind: str) -> None:
     if kind == "unlucky":
         raise Unlucky("bad luck", 13)
     if kind == "unsendable":
         raise Unsendable("text of its own")
+    if kind == "group":
+        fail_together()
     if kind == "exit":
         sys.exit(7)
     if kind == "interrupt":
@@ -120,6 +132,12 @@ def get_handle(call: volant.FunctionCall) -> object:
 def make_handles() -> tuple[object, object]:
     """A function and a call as results."""
     return place, place.spawn(5)
+
+
+@app.function()
+def take_names(self: int, /, args: int = 1, kwargs: int = 2, **more: int) -> tuple[object, ...]:
+    """Parameters called as those of any method are."""
+    return self, args, kwargs, more
 
 
 @app.function()

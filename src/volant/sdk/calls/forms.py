@@ -31,7 +31,7 @@ class Remote(_Form, Generic[P, R]):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         function = self._function
         binding = function._binding or function._bound()
         if function.is_generator:
@@ -44,7 +44,7 @@ class Remote(_Form, Generic[P, R]):
         result: R = value
         return result
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call and await the result; cancelling the task cancels the call."""
         self._function._refuse_generator("remote")
         ok, value = await calling.call_async(self._function._bound(), args, kwargs)
@@ -67,11 +67,11 @@ class RemoteGen(_Form, Generic[P, R]):
                 hint=f"use `{name}.remote(...)`",
             )
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         self._check()
         return calling.stream(self._function._bound(), args, kwargs)
 
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+    def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         """Iterate with `async for`."""
         self._check()
         return calling.stream_async(self._function._bound(), args, kwargs)
@@ -82,14 +82,14 @@ class Spawn(_Form, Generic[P, R]):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
         from volant.sdk.calls.call import FunctionCall
 
         self._function._refuse_generator("spawn")
         binding = self._function._bound()
         return FunctionCall(calling.spawn(binding, args, kwargs), binding.local_path)
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
         """Start the call without blocking the event loop."""
         from volant.sdk.calls.call import FunctionCall
 
