@@ -1,6 +1,6 @@
 """Ids: a two-letter prefix that tells the kind, then 26 characters of Crockford base 32.
 
-    ap app · fu function · fc call · in input · ta container · se session
+ap app · fu function · fc call · in input · ta container · se session
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _CHARS = frozenset(_ALPHABET)
+_HEX = frozenset("0123456789abcdef")
 
 #: Characters of a session that start the id of each of its calls; the rest is the number.
 SESSION_CHARS = 16
@@ -26,8 +27,24 @@ def new_session() -> str:
 
 
 def call_id(session: str, number: int) -> str:
-    """The id of a session's `number`-th call, without asking anybody."""
+    """The id of a session's `number`-th call, without asking anybody.
+
+    Raises:
+        ValueError: for a number that an id has no room for.
+    """
+    if not 0 <= number < 1 << 40:
+        raise ValueError(f"{number} is not the number of a call")
     return f"{session}{number:010x}"
+
+
+def check_session(session: str) -> None:
+    """Make sure that this may be what the ids of a session's calls begin with.
+
+    Raises:
+        ValueError: if not.
+    """
+    if len(session) != SESSION_CHARS or not _CHARS.issuperset(session):
+        raise ValueError(f"{session[:100]!r} is not the id of a session")
 
 
 def split_call_id(call: str) -> tuple[str, int]:
@@ -37,9 +54,14 @@ def split_call_id(call: str) -> tuple[str, int]:
         ValueError: if it is no such id.
     """
     bare = call.removeprefix("fc-")
-    if len(bare) != SESSION_CHARS + _NUMBER_CHARS or not _CHARS.issuperset(bare):
-        raise ValueError(f"{call!r} is not the id of a call")
-    return bare[:SESSION_CHARS], int(bare[SESSION_CHARS:], 16)
+    session, number = bare[:SESSION_CHARS], bare[SESSION_CHARS:]
+    if (
+        len(number) != _NUMBER_CHARS
+        or not _HEX.issuperset(number)
+        or not _CHARS.issuperset(session)
+    ):
+        raise ValueError(f"{call[:100]!r} is not the id of a call")
+    return session, int(number, 16)
 
 
 def _base32(number: int, chars: int) -> str:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Times that a lost connection is made again before every waiter fails.
 RECONNECT_ATTEMPTS_MAX = 3
+#: Numbers below belong to the functions that a container's connection knows from the start.
+FUNCTION_NUMBER_FIRST = 1 << 16
 
 
 class Waiter:
@@ -114,6 +116,7 @@ class Channel:
         self._closing = ""
         self._stream = FrameStream(sock)
         self._numbers = count(1)
+        self._function_number = FUNCTION_NUMBER_FIRST
         self._waiters: dict[int, Waiter] = {}
         self._send_lock = allocate_lock()
         self._leader = allocate_lock()
@@ -131,6 +134,12 @@ class Channel:
     def next_number(self) -> int:
         """A number for a call or request, unique in this session."""
         return next(self._numbers)
+
+    def next_functions(self, count: int) -> int:
+        """The first of `count` numbers for functions, unique on this connection."""
+        first = self._function_number
+        self._function_number += count
+        return first
 
     def register(self, number: int, waiter: Waiter) -> None:
         """Route what comes for `number` to `waiter`."""

@@ -118,8 +118,8 @@ class RunningApp:
             self._pump = output.LogPump(self.channel)
 
     def _describe(self) -> dict[str, Any]:
-        self._base = self.channel.next_number() << 16
         functions = list(self.app._functions.values())
+        self._base = self.channel.next_functions(len(functions))
         entries = self._entries()
         main = entries[0] if entries else Entry(None, None, "")
         self.sources = collect(entries) if entries else Sources()

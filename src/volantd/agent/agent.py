@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from volantd.agent.logs import LogStore, PipeReader
 from volantd.core import ExitCause
+from volantd.hub import checks
 from volantd.hub.link import ContainerLink
 from volantd.hub.peer import Peer
 from volantd.hub.session import Session
@@ -120,25 +121,33 @@ class Agent:
     async def _start(self, running: Running) -> None:
         function = running.function
         try:
-            running.prepared = await self.zygotes.get(function.version)
+            prepared = await self.zygotes.get(function.version)
             if running.stop_reason is not None:
                 self._never_started(running, running.stop_reason, retryable=True)
                 return
-            running.prepared.in_use += 1
-            running.child = await running.prepared.child()
+            running.prepared = prepared
+            prepared.in_use += 1
+            child = await prepared.child()
         except PrepareFailedError as error:
             self._never_started(running, error.fault, retryable=False)
             return
         except RuntimeFailedError as error:
             self._never_started(running, str(error), retryable=True)
             return
-        self._connect(running, running.child)
+        try:
+            self._limit(running, child)
+        except OSError as error:
+            self.zygotes.discard(child)
+            self._never_started(running, f"it cannot be limited: {error}", retryable=True)
+            return
+        running.child = child
+        self._connect(running, child)
         if running.stop_reason is not None:
-            running.child.forked.kill()
+            child.forked.kill()
 
     def _never_started(self, running: Running, reason: object, *, retryable: bool) -> None:
         self._running.pop(running.container_id, None)
-        if running.prepared is not None and running.prepared.in_use:
+        if running.prepared is not None:
             running.prepared.in_use -= 1
         now = monotonic()
         self.hub.apply(
@@ -149,7 +158,6 @@ class Agent:
     def _connect(self, running: Running, child: Child) -> None:
         """Attach a forked child to the hub and tell it which function it is."""
         forked, hub = child.forked, self.hub
-        self._limit(running, child)
         running.read_pipes(forked)
         forked.exited.add_done_callback(lambda _: self._on_exited(running))
         peer = Peer(forked.channel, hub.loop, hub.outgoing, hub.after_events)
@@ -207,7 +215,9 @@ class Agent:
         assert link is not None
         if "fault" in reply:
             running.state = "failed"
-            fault = bytes(reply["fault"])
+            fault = checks.raw(reply, "fault")
+            assert running.child is not None
+            self.hub.loop.call_later(STOP_GRACE_S, running.child.forked.kill)
             self.hub.apply(
                 self.hub.scheduler.container_start_failed(running.container_id, fault, False, now),
                 now,
@@ -249,10 +259,14 @@ class Agent:
             running.link.peer.close()  # the end of its inputs: it leaves by itself
             self.hub.loop.call_later(STOP_GRACE_S, running.child.forked.kill)
 
-    def lost(self, container_id: str) -> None:
+    def lost(self, container_id: str, *, broke_protocol: bool) -> None:
         """A container without a connection ends by itself; one that does not is killed."""
         running = self._running.get(container_id)
-        if running is not None and running.child is not None:
+        if running is None or running.child is None or running.state == "stopping":
+            return
+        if broke_protocol:
+            self.kill(container_id, "it broke the protocol")
+        else:
             self.hub.loop.call_later(LOST_GRACE_S, running.child.forked.kill)
 
     def interrupt(self, container_id: str) -> None:

@@ -25,10 +25,14 @@ log = logging.getLogger(__name__)
 
 #: Log files kept; those of the apps that began first go first.
 FILES_MAX = 200
+#: Log files kept open.
+FILES_OPEN_MAX = 32
 #: Containers whose app is remembered for `container logs`.
 CONTAINERS_MAX = 10_000
 #: Bytes of one read from a pipe.
 READ_BYTES = 64 << 10
+#: What a pipe may hold, its usual size being less.
+PIPE_BYTES_MAX = 1 << 20
 #: How long a pipe is left alone when the client cannot keep up; the container blocks meanwhile.
 PAUSE_S = 0.02
 #: Entries of one answer.
@@ -41,7 +45,8 @@ class LogStore:
     def __init__(self, home: str, bytes_max: int) -> None:
         self._directory = os.path.join(home, "logs")
         self._bytes_max = bytes_max
-        self._files: dict[str, int] = {}
+        #: app id -> descriptor, the one written to last at the end
+        self._files: OrderedDict[str, int] = OrderedDict()
         self._containers: OrderedDict[str, str] = OrderedDict()
         self._followers: list[tuple[Session, str, str | None]] = []
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
@@ -68,9 +73,7 @@ class LogStore:
 
     def _write(self, app: App, line: bytes) -> None:
         try:
-            fd = self._files.get(app.app_id)
-            if fd is None:
-                fd = self._open(app)
+            fd = self._open(app)
             os.write(fd, line)
             if os.lseek(fd, 0, os.SEEK_CUR) > self._bytes_max:
                 self._cut(app.app_id)
@@ -80,12 +83,19 @@ class LogStore:
             log.warning("log_lost", extra={"fields": {"app_id": app.app_id, "why": "disk full"}})
 
     def _open(self, app: App) -> int:
+        fd = self._files.get(app.app_id)
+        if fd is not None:
+            self._files.move_to_end(app.app_id)
+            return fd
+        while len(self._files) >= FILES_OPEN_MAX:
+            os.close(self._files.popitem(last=False)[1])
         self._remove_oldest()
         flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         fd = self._files[app.app_id] = os.open(self._path(app.app_id), flags, 0o600)
-        head = {"time": app.created_at, "app_id": app.app_id, "name": app.name,
-                "functions": sorted(app.functions)}  # fmt: skip
-        os.write(fd, json.dumps(head).encode() + b"\n")
+        if not os.lseek(fd, 0, os.SEEK_END):
+            head = {"time": app.created_at, "app_id": app.app_id, "name": app.name,
+                    "functions": sorted(app.functions)}  # fmt: skip
+            os.write(fd, json.dumps(head).encode() + b"\n")
         return fd
 
     def _path(self, app_id: str) -> str:
@@ -112,11 +122,10 @@ class LogStore:
         for entry in files[: max(0, len(files) - FILES_MAX + 1)]:
             os.unlink(entry.path)
 
-    def close_app(self, app_id: str) -> None:
-        """Close the file of an app that has ended."""
-        fd = self._files.pop(app_id, None)
-        if fd is not None:
-            os.close(fd)
+    def close(self) -> None:
+        """Close all files; one that is written to again is opened again."""
+        while self._files:
+            os.close(self._files.popitem()[1])
 
     # -- reading
 
@@ -214,8 +223,10 @@ class PipeReader:
         self._sink.after_events()
 
     def drain(self) -> None:
-        """Take what is there."""
-        while self._fd >= 0:
+        """Take what is there, and no more than a pipe holds: it may be filled faster than read."""
+        for _ in range(PIPE_BYTES_MAX // READ_BYTES):
+            if self._fd < 0:
+                return
             try:
                 data = os.read(self._fd, READ_BYTES)
             except BlockingIOError:

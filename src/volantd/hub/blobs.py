@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 #: Bytes kept; beyond, the least recently used files go.
 BYTES_MAX = 512 << 20
-#: Largest single file.
-FILE_BYTES_MAX = 256 << 20
 
 
 class Upload:
     """The files that one session is sending."""
 
-    __slots__ = ("pieces",)
+    __slots__ = ("expected", "pieces")
 
     def __init__(self) -> None:
+        #: content hash -> size, of what this session was asked to send
+        self.expected: dict[str, int] = {}
         self.pieces: dict[str, bytearray] = {}
 
     def add(self, digest: str, offset: int, size: int, data: bytes) -> bytes | None:
@@ -33,14 +33,15 @@ class Upload:
         Raises:
             ValueError: when the pieces are not what was announced.
         """
-        if not 0 <= size <= FILE_BYTES_MAX:
-            raise ValueError(f"a source file of {size} bytes, at most {FILE_BYTES_MAX}")
+        if self.expected.get(digest) != size:
+            raise ValueError(f"nobody asked for a source file of {size} bytes and this hash")
         pieces = self.pieces.setdefault(digest, bytearray())
         if len(pieces) != offset or offset + len(data) > size:
             raise ValueError(f"a piece at {offset} after {len(pieces)} of {size} bytes")
         pieces += data
         if len(pieces) < size:
             return None
+        del self.expected[digest]
         content = bytes(self.pieces.pop(digest))
         if hashlib.sha256(content).hexdigest() != digest:
             raise ValueError("an uploaded file is not what its hash says")

@@ -59,7 +59,7 @@ class Containers(Protocol):
     def stop(self, container_id: str, *, kill: bool, reason: str) -> None:
         """Stop a container."""
 
-    def lost(self, container_id: str) -> None:
+    def lost(self, container_id: str, *, broke_protocol: bool) -> None:
         """The connection of a container is closed: it ends, or has to."""
 
     def interrupt(self, container_id: str) -> None:
@@ -187,8 +187,14 @@ class Hub:
         app.calls.pop(call.call_id, None)
         self.scheduler.forget_call(call.call_id, now)
         self._close_books(call)
-        if app.session is None and not app.calls and app.detach:
+        if app.session is None and app.detach:
+            # Not here: the command after this one may be for a pool of this app.
+            self.loop.call_soon(self._close_unused, app)
+
+    def _close_unused(self, app: App) -> None:
+        if app.session is None and not app.calls:
             self.close_app(app, "its last call finished")
+            self.after_events()
 
     def _cancelled(self, call: Call) -> None:
         payload = platform_fault("InputCancellation", "the call was cancelled")
@@ -198,6 +204,8 @@ class Hub:
             section = frames.items_section(((frames.FAULT, payload),))
             if call.inputs == 1 or call.stream:
                 self.deliver(call, 0, 1, 0, section, None)
+            else:
+                call.session.refuse(call.number, payload)
         call.finished = True
         call.function.app.calls.pop(call.call_id, None)
         self._close_books(call)
@@ -260,6 +268,10 @@ class Hub:
             self.functions.pop(function.function_id, None)
         app.calls.clear()
         self.apps.pop(app.app_id, None)
+        if app.session is not None:
+            app.session.apps.pop(app.app_id, None)
+            for number in app.numbers:
+                app.session.functions.pop(number, None)
 
 
 def pool_config(options: dict[str, Any]) -> PoolConfig:

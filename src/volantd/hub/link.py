@@ -10,12 +10,12 @@ that breaks the protocol is killed.
 from __future__ import annotations
 
 import os
-from struct import unpack_from
 from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from volant.wire import frames, values
 from volant.wire.frames import HOT
+from volantd.hub import checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,29 +95,35 @@ class ContainerLink:
         elif kind == frames.EVENT:
             event = values.decode_map(body)
             if event["op"] == "returned":
-                key, count = int(event["batch"]), int(event["count"])  # type: ignore[arg-type]
+                key, count = checks.whole(event, "batch"), checks.whole(event, "count")
                 now = monotonic()
                 self.hub.apply(self.hub.scheduler.returned(self.container_id, key, count, now), now)
         else:
             raise ValueError(f"a container sent a frame of type {kind}")
 
     def _on_outcome(self, flags: int, body: bytes) -> None:
+        if len(body) < HOT.size:
+            raise ValueError("an outcome without its head")
         key, first, count, exec_us = HOT.unpack_from(body)
+        section = body[HOT.size :]
+        frames.check_items(section, count)
         fd = self.peer.stream.take_fd() if flags & frames.HAS_FD else None
         sent = self.batches.get(key)
         if sent is None:
             if fd is not None:
                 os.close(fd)
             return
-        section = body[HOT.size :]
-        if sent.call.stream and count == 1:
-            (head,) = unpack_from("<I", section)
-            if head >> 28 in _STREAMED:
-                self.hub.deliver(sent.call, first, 1, 0, section, fd)
-                return
+        if sent.call.stream and count == 1 and section[3] >> 4 in _STREAMED:
+            self.hub.deliver(sent.call, first, 1, 0, section, fd)
+            return
         if flags & frames.END:
             del self.batches[key]
-        if not count:
+        expected = sent.batch.first_index + sent.batch.done
+        if not count or first != expected:
+            if fd is not None:
+                os.close(fd)
+            if count:
+                raise ValueError(f"an outcome for input {first}, the next is {expected}")
             return
         if flags & frames.ALL_OK:
             self._succeeded(sent, key, first, count, exec_us, section, fd)
@@ -162,4 +168,4 @@ class ContainerLink:
 
     def on_closed(self) -> None:
         """See to it that a container that cannot be reached ends; the agent reports the exit."""
-        self.hub.containers.lost(self.container_id)
+        self.hub.containers.lost(self.container_id, broke_protocol=self.peer.broke_protocol)

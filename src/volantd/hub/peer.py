@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Bytes queued for a peer that does not read, beyond which it is taken for dead.
 QUEUED_BYTES_MAX = 512 << 20
+#: Reads that see all that fits into the buffer of a socket.
+DRAIN_READS_MAX = 64
 #: Of what was wrong with a stranger's frame, what the log keeps.
 ERROR_CHARS_MAX = 500
 
@@ -113,8 +115,9 @@ class Peer:
 
     def drain(self) -> None:
         """Handle everything that the other end has sent; for one that is dead already."""
-        while not self.closed and self._read_once():
-            pass
+        for _ in range(DRAIN_READS_MAX):  # what it left behind may hold the connection and go on
+            if self.closed or not self._read_once():
+                return
 
     def _read_once(self) -> bool:
         """Handle what one read brings; False when there was nothing to read."""

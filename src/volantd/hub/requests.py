@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from volant import ids
 from volant.errors import InvalidError, NotFoundError, PermissionDeniedError
 from volant.version import VERSION
+from volantd.hub import checks
 from volantd.hub.records import TIMING_FIELDS, App, Call, Function, Version
 
 if TYPE_CHECKING:
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
 
 #: Functions of one app.
 FUNCTIONS_MAX = 10_000
+#: Of a name that was not found, what is looked at and said.
+NAME_CHARS_MAX = 200
 
 
 def hello(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Greet a client, and learn the prefix of its call ids."""
-    wanted = str(message["session"])
-    if len(wanted) != ids.SESSION_CHARS or not wanted.isalnum() or not wanted.isascii():
-        raise InvalidError(f"{wanted!r} is not the id of a session")
+    wanted = checks.text(message, "session")
+    try:
+        ids.check_session(wanted)
+    except ValueError as error:
+        raise InvalidError(str(error)) from None
     taken = any(other.session_id == wanted for other in session.hub.sessions)
     # A client may go on under the id it had before; a container takes what it is given, so
     # that it cannot speak in another session's name.
@@ -44,33 +49,36 @@ def hello(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 
 def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Take a described app; answers with the content hashes that have to be uploaded."""
-    description = message["app"]
-    if len(description["functions"]) > FUNCTIONS_MAX:
-        raise InvalidError(
-            f"{len(description['functions'])} functions in one app, at most {FUNCTIONS_MAX}"
-        )
+    description = checks.mapping(message, "app")
     services = session.hub.services
     if session.container_app is not None:
         # User code may run further apps, but sees no more of this machine than it does already.
         description["image"] = _own_image(session.container_app)
+    checks.check_description(description)
+    if len(description["functions"]) > FUNCTIONS_MAX:
+        raise InvalidError(
+            f"{len(description['functions'])} functions in one app, at most {FUNCTIONS_MAX}"
+        )
     app = App(
         app_id=ids.new_id("ap"),
-        name=str(description["name"] or "app"),
-        detach=bool(description["detach"]),
-        output=bool(description["output"]),
+        name=description["name"] or "app",
+        detach=description["detach"],
+        output=description["output"],
         session=session,
     )
-    for number, spec in enumerate(description["functions"], int(description["base"])):
+    for number, spec in enumerate(description["functions"], description["base"]):
         function = Function(
-            function_id=ids.new_id("fu"), name=str(spec["name"]), app=app,
+            function_id=ids.new_id("fu"), name=spec["name"], app=app,
             version=Version.of(description, spec["options"]),
             spec={key: spec[key] for key in _RUNNER_FIELDS}, options=spec["options"],
         )  # fmt: skip
         app.functions[function.name] = function
         app.numbers[number] = function
-        session.functions[number] = function
     services.zygotes.check(app)
-    missing = services.blobs.missing(str(entry[2]) for entry in description["files"])
+    sizes = {entry[2]: entry[3] for entry in description["files"]}
+    missing = services.blobs.missing(sizes)
+    session.uploads.expected.update((digest, sizes[digest]) for digest in missing)
+    session.functions.update(app.numbers)
     session.apps[app.app_id] = app
     session.hub.open_app(app)
     services.zygotes.warm(app)
@@ -87,10 +95,13 @@ _RUNNER_FIELDS = ("name", "module", "qualname", "serialized", "is_async", "is_ge
 
 def upload(session: Session, event: dict[str, Any]) -> None:
     """Take one piece of a source file."""
-    digest = str(event["sha256"])
+    digest = checks.text(event, "sha256")
+    if digest not in session.uploads.expected and not session.hub.services.blobs.missing([digest]):
+        return  # another app of this session has just sent it
     content = session.uploads.add(
-        digest, int(event["offset"]), int(event["size"]), bytes(event["data"])
-    )
+        digest, checks.whole(event, "offset"), checks.whole(event, "size"),
+        checks.raw(event, "data"),
+    )  # fmt: skip
     if content is not None:
         session.hub.services.blobs.add(digest, content)
 
@@ -149,6 +160,7 @@ def _find_app(session: Session, wanted: str) -> App:
 
 
 def _not_found(what: str, wanted: str, known: Iterable[str]) -> NotFoundError:
+    wanted = wanted[:NAME_CHARS_MAX]  # comparing with all that is known takes time
     near = difflib.get_close_matches(wanted, list(known), n=3)
     hint = f"did you mean {', '.join(near)}?" if near else f"`volant {what} list` shows all"
     return NotFoundError(f"there is no {what} {wanted!r}", hint=hint)
@@ -170,10 +182,14 @@ def app_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         app_id = logs.find_app(wanted) or ""
         if not app_id:
             raise
-    entries = logs.read(app_id, tail=message.get("tail"))
+    entries = logs.read(app_id, tail=_tail(message))
     if message.get("follow"):
         logs.follow(session, app_id=app_id, container_id=None)
     return {"app_id": app_id, "entries": entries}
+
+
+def _tail(message: dict[str, Any]) -> int | None:
+    return None if message.get("tail") is None else checks.whole(message, "tail")
 
 
 # -- containers
@@ -201,7 +217,7 @@ def container_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     app_id = logs.app_of_container(wanted)
     if app_id is None:
         raise _not_found("container", wanted, logs.container_ids())
-    entries = logs.read(app_id, tail=message.get("tail"), container_id=wanted)
+    entries = logs.read(app_id, tail=_tail(message), container_id=wanted)
     if message.get("follow"):
         logs.follow(session, app_id=app_id, container_id=wanted)
     return {"container_id": wanted, "entries": entries}
@@ -213,14 +229,16 @@ def container_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 def call_get(session: Session, message: dict[str, Any]) -> None:
     """Answer with the result of one input of a call, now or when it is there."""
     call = _find_call(session, message)
-    index = int(message["index"])
-    if call.closed and not 0 <= index < call.inputs:
+    index = checks.whole(message, "index", low=-(1 << 63))
+    known = call.closed or call.finished
+    if index < 0 or (known and index >= call.inputs):
         raise InvalidError(f"the call has {call.inputs} inputs, there is no index {index}")
-    session.hub.retained.watch(session, int(message["id"]), call, index, wait=bool(message["wait"]))
+    wait = checks.switch(message, "wait")
+    session.hub.retained.watch(session, message["id"], call, index, wait=wait)
 
 
 def _find_call(session: Session, message: dict[str, Any]) -> Call:
-    call_id = str(message["call"]).removeprefix("fc-")
+    call_id = checks.text(message, "call").removeprefix("fc-")[:NAME_CHARS_MAX]
     call = session.hub.calls.get(call_id)
     if call is None:
         from volant.wire.faults import decode_fault
@@ -229,7 +247,8 @@ def _find_call(session: Session, message: dict[str, Any]) -> Call:
         raise error
     if not call.retain:
         raise InvalidError(f"the results of fc-{call_id} are not kept: it was not spawned")
-    if session.container_app not in (None, call.function.app):
+    own = session.container_app, *session.apps.values()
+    if session.container_app is not None and call.function.app not in own:
         raise PermissionDeniedError(f"fc-{call_id} belongs to another app")
     return call
 

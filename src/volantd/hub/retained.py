@@ -35,12 +35,17 @@ class Retained:
 
     def keep(self, call: Call, first: int, count: int, section: bytes, fd: int | None) -> None:
         """Keep results, and hand them to those who wait already."""
-        for position, (kind, payload) in enumerate(frames.split_items(section, count)):
-            index = first + position
+        for index, (kind, payload) in enumerate(frames.split_items(section, count), first):
+            if index in call.results:
+                continue
             call.results[index] = (kind, payload, fd)
+            fd = None  # it belongs to the first
             self._bytes += len(payload)
             for session, number in call.watchers.pop(index, ()):
+                session.watching.pop(number, None)
                 self.send(session, number, call, index)
+        if fd is not None:
+            os.close(fd)
 
     def send(self, session: Session, number: int, call: Call, index: int) -> None:
         """Send one kept result to a session that asked for it."""
@@ -55,11 +60,19 @@ class Retained:
         if index in call.results:
             self.send(session, number, call, index)
             return
-        if wait:
+        if wait and not call.finished:
             call.watchers.setdefault(index, []).append((session, number))
+            session.watching[number] = (call, index)
             return
         reply = {"id": number, "state": "pending"}
         session.peer.write(frames.control(frames.REPLY, values.encode(reply)))
+
+    def unwatch(self, session: Session, number: int) -> None:
+        """Forget somebody who waits no more."""
+        call, index = session.watching.pop(number)
+        watchers = [entry for entry in call.watchers.pop(index, ()) if entry != (session, number)]
+        if watchers:
+            call.watchers[index] = watchers
 
     def fail_rest(self, call: Call, fault: bytes) -> None:
         """Give every input without a result this fault."""
@@ -73,6 +86,12 @@ class Retained:
 
     def settle(self, call: Call) -> None:
         """Note that a call has finished; from now on it may be forgotten."""
+        for index, watchers in call.watchers.items():
+            fault = no_such_index(call, index)
+            for session, number in watchers:
+                session.watching.pop(number, None)
+                session.refuse(number, fault)
+        call.watchers.clear()
         self._finished[call.call_id] = call
         while self._bytes > BYTES_MAX or len(self._finished) > CALLS_MAX:
             if len(self._finished) == 1:
@@ -101,3 +120,10 @@ class Retained:
             f"there is no call fc-{call_id}",
             "results are kept by the daemon that ran the call, until it stops",
         )
+
+
+def no_such_index(call: Call, index: int) -> bytes:
+    """The fault for who asks for an input that a call does not have."""
+    return platform_fault(
+        "InvalidError", f"the call has {call.inputs} inputs, there is no index {index}"
+    )

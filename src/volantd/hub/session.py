@@ -8,7 +8,6 @@ cancelled, and its apps are closed unless they are detached.
 from __future__ import annotations
 
 import logging
-import os
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from volant.errors import Error
 from volant.wire import frames, values
 from volant.wire.faults import platform_fault
 from volant.wire.frames import HOT
-from volantd.hub import requests
+from volantd.hub import checks, requests
 from volantd.hub.blobs import Upload
 from volantd.hub.records import App, Call, Function, InputItems
 
@@ -46,6 +45,8 @@ class Session:
         self.apps: dict[str, App] = {}
         self.functions: dict[int, Function] = {}
         self.calls: dict[int, Call] = {}
+        #: number of a `call_get` that waits -> call and index of the input
+        self.watching: dict[int, tuple[Call, int]] = {}
         self.uploads = Upload()
         hub.sessions.add(self)
         if app is not None:
@@ -66,24 +67,27 @@ class Session:
             raise ValueError(f"a client sent a frame of type {kind}")
 
     def _on_submit(self, flags: int, body: bytes) -> None:
+        if len(body) < HOT.size:
+            raise ValueError("a call without its head")
         number, first, count, function_number = HOT.unpack_from(body)
-        fd = self.peer.stream.take_fd() if flags & frames.HAS_FD else None
+        section = body[HOT.size :]
+        frames.check_items(section, count)
+        items = None
+        if flags & frames.HAS_FD:
+            items = InputItems(section, count, self.peer.stream.take_fd())
         now = monotonic()
         hub = self.hub
         call = self.calls.get(number)
         if call is None:
             if not flags & frames.OPEN:
-                if fd is not None:
-                    os.close(fd)
                 return  # inputs of a call that was cancelled meanwhile
             call = self._open_call(number, function_number, flags, now)
             if call is None:
-                if fd is not None:
-                    os.close(fd)
                 return
-        if count:
-            call.inputs += count
-            items = InputItems(body[HOT.size :], count, fd)
+        known = hub.scheduler.has_call(call.call_id)
+        if count and known:
+            call.inputs = max(call.inputs, first + count)
+            items = items or InputItems(section, count, None)
             commands = hub.scheduler.submit(call.call_id, first, count, items, now)
             if commands:
                 hub.apply(commands, now)
@@ -105,15 +109,16 @@ class Session:
             ))  # fmt: skip
             return None
         call_id = ids.call_id(self.session_id, number)
+        retain, stream = bool(flags & frames.RETAIN), bool(flags & frames.STREAM)
+        if retain and stream:
+            raise ValueError("the values of a generator cannot be kept")
         before = self.hub.calls.get(call_id)
         if before is not None:  # spawned over a connection that was lost since: the same call
-            self.calls[number] = before
-            before.session = self
+            if not before.finished:
+                self.calls[number] = before
+                before.session = self
             return before
-        call = Call(
-            call_id, number, function, self,
-            retain=bool(flags & frames.RETAIN), stream=bool(flags & frames.STREAM),
-        )  # fmt: skip
+        call = Call(call_id, number, function, self, retain=retain, stream=stream)
         self.calls[number] = call
         self.hub.calls[call.call_id] = call
         function.app.calls[call.call_id] = call
@@ -124,13 +129,12 @@ class Session:
     # -- requests and events
 
     def _on_request(self, message: dict[str, Any]) -> None:
-        number = int(message["id"])
+        number = checks.whole(message, "id")
         known = requests.HANDLERS if self.container_app is None else requests.CONTAINER_HANDLERS
         handler = known.get(str(message["op"]))
         if handler is None:
-            self.refuse(number, platform_fault(
-                "InvalidError", f"the hub knows no request {message['op']!r}"
-            ))  # fmt: skip
+            op = str(message["op"])[:100]
+            self.refuse(number, platform_fault("InvalidError", f"the hub knows no request {op!r}"))
             return
         try:
             reply = handler(self, message)
@@ -155,15 +159,17 @@ class Session:
     def _on_event(self, event: dict[str, Any]) -> None:
         op = event["op"]
         if op == "cancel":
-            self._cancel(int(event["call"]))
+            self._cancel(checks.whole(event, "call"))
         elif op == "poke":
-            self.reply(int(event["call"]), {})
+            self.reply(checks.whole(event, "call"), {})
         elif op == "credit":
-            self._credit(int(event["call"]), int(event["count"]))
+            self._credit(checks.whole(event, "call"), checks.whole(event, "count"))
         elif op == "upload":
             requests.upload(self, event)
 
     def _cancel(self, number: int) -> None:
+        if number in self.watching:
+            self.hub.retained.unwatch(self, number)
         call = self.calls.get(number)
         if call is not None and not call.finished:
             now = monotonic()
@@ -185,6 +191,8 @@ class Session:
         """The client is gone: so is what only it wanted."""
         hub = self.hub
         hub.sessions.discard(self)
+        for number in list(self.watching):
+            hub.retained.unwatch(self, number)
         now = monotonic()
         for call in list(self.calls.values()):
             call.session = None

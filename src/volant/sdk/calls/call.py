@@ -121,6 +121,8 @@ class Get(Generic[R]):
             channel.wait(waiter, timeout or None)
         finally:
             channel.unregister(number)
+            if not waiter.ready:
+                channel.tell("cancel", call=number)  # else the hub would send it some day
         return self._outcome(waiter)
 
     async def aio(self, timeout: float | None = None, *, index: int = 0) -> R:
@@ -135,6 +137,8 @@ class Get(Generic[R]):
             await aio.wait(channel, waiter, timeout or None)
         finally:
             channel.unregister(number)
+            if not waiter.ready:
+                channel.tell("cancel", call=number)
         return self._outcome(waiter)
 
     def _outcome(self, waiter: OutcomeWaiter) -> R:

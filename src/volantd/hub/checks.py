@@ -1,0 +1,164 @@
+"""What strangers send, checked before anybody acts on it: control messages field by field.
+
+Clients are of the machine's user, but may be broken; containers are user code, and may be
+hostile. A message that is not what it has to be is a `ValueError`, which ends its connection.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Source files of one app, their bytes together, and functions.
+FILES_MAX = 20_000
+FILES_BYTES_MAX = 256 << 20
+#: Containers that a function may ask for; what the machine gives is another matter.
+CONTAINERS_MAX = 1 << 20
+#: Largest number that the first of an app's functions may have on its connection.
+NUMBER_MAX = (1 << 32) - (1 << 16)
+_HEX = frozenset("0123456789abcdef")
+
+
+def whole(fields: dict[str, Any], name: str, low: int = 0, high: int = (1 << 63) - 1) -> int:
+    """A field that is a whole number from `low` to `high`."""
+    value = fields[name]
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"`{name}` is no number from {low} to {high}")
+    return value
+
+
+def number(fields: dict[str, Any], name: str, low: float, high: float = 1e12) -> float:
+    """A field that is a finite number from `low` to `high`."""
+    value = fields[name]
+    if type(value) not in (int, float) or not isfinite(value) or not low <= value <= high:
+        raise ValueError(f"`{name}` is no number from {low} to {high}")
+    return float(value)
+
+
+def text(fields: dict[str, Any], name: str) -> str:
+    """A field that is text."""
+    value = fields[name]
+    if not isinstance(value, str):
+        raise ValueError(f"`{name}` is no text")
+    return value
+
+
+def raw(fields: dict[str, Any], name: str) -> bytes:
+    """A field that is bytes."""
+    value = fields[name]
+    if not isinstance(value, bytes):
+        raise ValueError(f"`{name}` is no bytes")
+    return value
+
+
+def switch(fields: dict[str, Any], name: str) -> bool:
+    """A field that is true or false."""
+    value = fields[name]
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` is neither true nor false")
+    return value
+
+
+def mapping(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """A field that is a map."""
+    value = fields[name]
+    if not isinstance(value, dict):
+        raise ValueError(f"`{name}` is no map")
+    return value
+
+
+def sequence(fields: dict[str, Any], name: str) -> list[Any]:
+    """A field that is a list."""
+    value = fields[name]
+    if not isinstance(value, list):
+        raise ValueError(f"`{name}` is no list")
+    return value
+
+
+def optional(check: Callable[..., Any], fields: dict[str, Any], name: str, *limits: float) -> None:
+    """A field that may be null."""
+    if fields[name] is not None:
+        check(fields, name, *limits)
+
+
+def check_description(app: dict[str, Any]) -> None:
+    """Make sure that an app is described as the SDK describes one.
+
+    Raises:
+        ValueError: naming the field that is not what it has to be.
+        KeyError: when one is missing.
+    """
+    optional(text, app, "name")
+    switch(app, "detach")
+    switch(app, "output")
+    whole(app, "base", 0, NUMBER_MAX)
+    entry = mapping(app, "entry")
+    optional(text, entry, "module")
+    optional(text, entry, "file")
+    _texts(entry, "path")
+    _check_image(mapping(app, "image"))
+    _check_files(sequence(app, "files"))
+    for function in sequence(app, "functions"):
+        if not isinstance(function, dict):
+            raise ValueError("a function is no map")
+        for name in ("name", "module", "qualname"):
+            text(function, name)
+        for name in ("is_async", "is_generator"):
+            switch(function, name)
+        optional(raw, function, "serialized")
+        _check_options(mapping(function, "options"))
+
+
+def _texts(fields: dict[str, Any], name: str) -> None:
+    if not all(isinstance(value, str) for value in sequence(fields, name)):
+        raise ValueError(f"`{name}` is no list of texts")
+
+
+def _check_image(image: dict[str, Any]) -> None:
+    for name in ("python", "prefix", "base_prefix"):
+        text(image, name)
+    _texts(image, "trees")
+
+
+def _check_files(files: list[Any]) -> None:
+    if len(files) > FILES_MAX:
+        raise ValueError(f"{len(files)} source files, at most {FILES_MAX}")
+    total = 0
+    for entry in files:
+        if not isinstance(entry, list) or len(entry) != 4:
+            raise ValueError("a source file is no list of four")
+        fields = dict(zip(("path", "mode", "sha256", "size"), entry, strict=True))
+        whole(fields, "mode", 0, 0o7777)
+        total += whole(fields, "size")
+        digest, path = text(fields, "sha256"), text(fields, "path")
+        if len(digest) != 64 or not _HEX.issuperset(digest):
+            raise ValueError("`sha256` is no hash")
+        if "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+            raise ValueError(f"a source file cannot be at {path[:200]!r}")
+    if total > FILES_BYTES_MAX:
+        raise ValueError(f"source files of {total} bytes, at most {FILES_BYTES_MAX}")
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    env = mapping(options, "env")
+    for name in env:
+        text(env, name)
+    low = whole(options, "min_containers", 0, CONTAINERS_MAX)
+    optional(whole, options, "max_containers", max(1, low), CONTAINERS_MAX)
+    whole(options, "buffer_containers", 0, CONTAINERS_MAX)
+    number(options, "scaledown_window_s", 0)
+    number(options, "timeout_s", 0.001)
+    number(options, "startup_timeout_s", 0.001)
+    retries = mapping(options, "retries")
+    whole(retries, "max_retries", 0, 1000)
+    number(retries, "backoff_coefficient", 1, 1000)
+    number(retries, "initial_delay_s", 0)
+    number(retries, "max_delay_s", 0)
+    switch(options, "single_use")
+    switch(options, "block_network")
+    number(options, "memory_mib", 0)
+    for name in ("cpu", "cpu_limit", "memory_limit_mib"):
+        optional(number, options, name, 0.001)
