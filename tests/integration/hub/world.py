@@ -264,6 +264,8 @@ class Container(Player):
         super().__init__(world, ours)
         self.container_id = container_id
         self.start: dict[str, Any] = {}
+        #: Whether it ends when the hub closes its connection, as the runner does.
+        self.leaves = True
         self.batches: list[Batch] = []
         self.signals: list[int] = []
         self.events: list[dict[str, Any]] = []
@@ -281,6 +283,12 @@ class Container(Player):
         self.stderr_fd = stderr_fd
         self.scratch_path = ""
         self.exited: asyncio.Future[int] = world.loop.create_future()
+
+    def receive(self) -> bool:
+        moved = super().receive()
+        if self.broken and self.leaves:
+            self.exit(0)
+        return moved
 
     def kill(self, signal_number: int = signal.SIGKILL) -> None:
         if self.exited.done():
@@ -392,6 +400,13 @@ class PlayedZygotes:
         for function in app.functions.values():
             check_trees(function.version.image["trees"], str(self.world.home))
 
+    def discard(self, child: Child) -> None:
+        child.forked.kill()
+        for end in (child.forked.channel, child.forked.sdk):
+            end.close()
+        os.close(child.forked.stdout_fd)
+        os.close(child.forked.stderr_fd)
+
     def warm(self, app: App) -> None:
         self.warmed.append(app)
 
@@ -474,7 +489,7 @@ class World:
             self.loop.call_soon(self.loop.stop)
         self.loop.run_forever()
         players = [*self.clients, *self.containers, *(c.user for c in self.containers)]
-        return any([player.receive() for player in players])
+        return True in [player.receive() for player in players]
 
     def turn(self) -> None:
         """Let everybody act until nobody has anything more to do."""
@@ -521,8 +536,7 @@ class World:
         for call in self.hub.calls.values():
             for fd in {fd for _, _, fd in call.results.values() if fd is not None}:
                 os.close(fd)
-        for app_id in list(self.services.logs._files):
-            self.services.logs.close_app(app_id)
+        self.services.logs.close()
         self.loop.close()
 
 
