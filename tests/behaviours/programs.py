@@ -23,8 +23,17 @@ WITHIN_S = 60.0
 class Program:
     """A running Python program, read line by line."""
 
-    def __init__(self, *words: object, home: Path, directory: Path = APPS) -> None:
-        """Start `python words...` in a directory, by default that of the programs here."""
+    def __init__(
+        self, *words: object, home: Path, directory: Path = APPS, stdin: str | None = None
+    ) -> None:
+        """Start `python words...`.
+
+        Args:
+            words: the command line behind `python`.
+            home: VOLANT_HOME.
+            directory: where it runs; by default that of the programs here.
+            stdin: what it may read.
+        """
         environ = {key: value for key, value in os.environ.items() if key != "VOLANT_HOME"}
         environ |= {"VOLANT_HOME": str(home), "PYTHONUNBUFFERED": "1"}
         self.home = home
@@ -32,11 +41,15 @@ class Program:
             [sys.executable, *map(str, words)],
             cwd=directory,
             env=environ,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        if self.process.stdin is not None:
+            self.process.stdin.write(stdin or "")
+            self.process.stdin.close()
+            self.process.stdin = None  # or `communicate` would flush it again
 
     def lines(self) -> Iterator[str]:
         """What it prints, as it prints it."""
@@ -68,9 +81,11 @@ class Program:
         self.process.communicate(timeout=WITHIN_S)
 
 
-def run_program(*words: object, home: Path) -> subprocess.CompletedProcess[str]:
+def run_program(
+    *words: object, home: Path, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, which has to be a good one."""
-    program = Program(*words, home=home)
+    program = Program(*words, home=home, stdin=stdin)
     try:
         code, printed, complaint = program.end()
     finally:

@@ -10,6 +10,7 @@ import pytest
 
 import volant
 from tests.behaviours.apps import defining
+from tests.behaviours.programs import run_program
 from volant.errors import (
     DeprecationError,
     ExecutionError,
@@ -20,6 +21,7 @@ from volant.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,47 @@ def test_what_cannot_be_captured_is_refused() -> None:
 
     with pytest.raises(SerializationError, match="`locked` cannot be pickled"):
         app.run().__enter__()
+
+
+INTERACTIVE = """
+import volant
+
+app = volant.App("interactive")
+OFFSET = 5
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+class Outside(Exception):
+    pass
+
+@app.function()
+def move(point):
+    if point.x < 0:
+        raise Outside(point.x)
+    return Point(point.x + OFFSET)
+
+@app.function()
+def move_twice(x):
+    return move.remote(move.remote(Point(x))).x
+
+with app.run():
+    moved = move.remote(Point(1))
+    assert type(moved) is Point, type(moved)
+    try:
+        move.remote(Point(-1))
+    except Outside as error:
+        print(moved.x, move_twice.remote(0), error)
+"""
+
+
+@pytest.mark.parametrize("source", ["-c", "stdin"])
+def test_functions_without_a_file_are_serialized(volant_home: Path, source: str) -> None:
+    """Behaviours 37 and 134; issue 2, 2: the `__main__` of a notebook, a prompt, `python -c`."""
+    words = ("-c", INTERACTIVE) if source == "-c" else ("-",)
+    stdin = INTERACTIVE if source == "stdin" else None
+    assert run_program(*words, home=volant_home, stdin=stdin).stdout == "6 10 -1\n"
 
 
 @pytest.mark.usefixtures("_running")
