@@ -423,11 +423,11 @@ def _check_raw(raw: Any, serialized: bool) -> None:
 
 
 def _lives_in_interactive_session(raw: Callable[..., Any]) -> bool:
-    """True for a function of a notebook or prompt, whose `__main__` has no file to send."""
+    """True for a function of a notebook, prompt or `python -`: its `__main__` is in no file."""
     if raw.__module__ != "__main__" or _context.in_container():
         return False
-    main = sys.modules["__main__"]
-    if getattr(main, "__file__", None) is not None:
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is not None and file != "<stdin>":
         return False
     from volant.wire import payloads
 
