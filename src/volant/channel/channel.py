@@ -39,6 +39,12 @@ RECONNECT_ATTEMPTS_MAX = 3
 FUNCTION_NUMBER_FIRST = 1 << 16
 
 
+#: How long a thread looks for the answer to a single call before it sleeps.
+LOOK_OUT_S = 0.0004
+#: With one core it would keep those who make the answer from running.
+SEVERAL_CORES = len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else False
+
+
 class Waiter:
     """What a thread waits for on a channel. Subclasses decide what a frame means.
 
@@ -46,6 +52,9 @@ class Waiter:
     """
 
     __slots__ = ("error", "notify", "ready")
+
+    #: True for the waiters of calls with one input and one result.
+    is_single = False
 
     def __init__(self) -> None:
         self.ready = False
@@ -112,6 +121,8 @@ class Channel:
         #: Called after a reconnect, before the waiters resubmit (opens the apps again).
         self.on_reconnect: list[Callable[[], None]] = []
         self.closed = False
+        #: The last single call was answered within `LOOK_OUT_S`.
+        self._answers_soon = False
         #: Why the hub said that it closes the connection; then it is not made again.
         self._closing = ""
         self._stream = FrameStream(sock)
@@ -204,13 +215,30 @@ class Channel:
 
     def _lead_and_hand_over(self, waiter: Waiter, deadline: float | None) -> None:
         try:
+            begun = monotonic() if waiter.is_single else 0.0
             while not waiter.ready:
                 if deadline is not None and not self._readable(deadline):
                     raise TimeoutError("no answer within the given time")
+                if begun and self._answers_soon and len(self._waiters) == 1:
+                    self._look_out()
                 self._read_once()
+            if begun:
+                self._answers_soon = SEVERAL_CORES and monotonic() - begun < LOOK_OUT_S
         finally:
             self._leader.release()
             self._promote()
+
+    def _look_out(self) -> None:
+        """Look for the answer without sleeping, for a moment.
+
+        Going to sleep and being woken on another core takes longer than a short call itself;
+        this thread would do nothing else meanwhile. Only after a call that was answered as soon.
+        """
+        poll = select.poll()
+        poll.register(self._stream.sock.fileno(), select.POLLIN)
+        end = monotonic() + LOOK_OUT_S
+        while not poll.poll(0) and monotonic() < end:
+            pass
 
     def _follow(self, waiter: Waiter, deadline: float | None) -> None:
         gate = allocate_lock()

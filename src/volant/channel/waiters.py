@@ -59,6 +59,8 @@ def undecodable(error: BaseException) -> BaseException:
 class CallWaiter(Waiter):
     """Waits for the one result of a call."""
 
+    is_single = True
+
     __slots__ = ("fd", "frame", "result_fd", "section")
 
     def __init__(self, frame: bytes, fd: int | None) -> None:
