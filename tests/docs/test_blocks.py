@@ -144,10 +144,11 @@ def test_the_blocks_of_a_page_run_and_print_what_it_says(
             _run_console(block, tmp_path, volant_home)
     consoles = "".join(block.text for block in blocks if block.language == "console")
     for block in blocks:
-        stem = block.label.removesuffix(".py").rpartition("/")[2]
         if block.language == "python" and block.label:
+            path = Path(block.label)
+            module = path.parent.name if path.stem == "__init__" else path.stem
             others = "".join(other.text for other in blocks if other is not block)
-            assert stem in consoles or stem in others, f"nothing on the page uses {block.label}"
+            assert module in consoles + others, f"nothing on the page uses {block.label}"
 
 
 @pytest.mark.parametrize(
