@@ -17,36 +17,43 @@ if TYPE_CHECKING:
 class _Watch:
     """How many coroutines of one loop wait on one channel, and the descriptor watched for them."""
 
-    __slots__ = ("channel", "count", "fd", "loop")
+    __slots__ = ("channel", "connection", "count", "fd", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
         self.loop = loop
         self.channel = channel
         self.count = 0
+        self.connection = 0
         self.fd = -1
 
     def enter(self) -> None:
         self.count += 1
-        self._follow_descriptor()
+        self.follow()
 
     def leave(self) -> None:
         self.count -= 1
         if self.count == 0:
-            self.loop.remove_reader(self.fd)
-            self.fd = -1
+            self._stop()
 
-    def _follow_descriptor(self) -> None:
-        fd = -1 if self.channel.closed else self.channel.fileno()
-        if fd != self.fd:
-            if self.fd >= 0:
-                self.loop.remove_reader(self.fd)
-            if fd >= 0:
-                self.loop.add_reader(fd, self._on_readable)
-            self.fd = fd
+    def follow(self) -> None:
+        """Watch the channel's present descriptor."""
+        channel = self.channel
+        if self.connection == channel.connection and not channel.closed:
+            return
+        self._stop()
+        if not channel.closed:
+            self.connection = channel.connection
+            self.fd = channel.fileno()
+            self.loop.add_reader(self.fd, self._on_readable)
+
+    def _stop(self) -> None:
+        if self.fd >= 0:
+            self.loop.remove_reader(self.fd)
+        self.fd, self.connection = -1, 0
 
     def _on_readable(self) -> None:
         self.channel.pump()
-        self._follow_descriptor()  # a reconnect has replaced it
+        self.follow()  # a reconnect has replaced it
 
 
 _watches: dict[tuple[int, int], _Watch] = {}
@@ -64,7 +71,7 @@ async def wait(channel: Channel, waiter: Waiter, timeout_s: float | None = None)
     watch.enter()
     try:
         if not waiter.ready:
-            await asyncio.wait_for(_fed(loop, waiter), timeout_s)
+            await asyncio.wait_for(_fed(watch, waiter), timeout_s)
     except asyncio.TimeoutError:
         from volant.errors import TimeoutError
 
@@ -78,8 +85,8 @@ async def wait(channel: Channel, waiter: Waiter, timeout_s: float | None = None)
         raise waiter.error
 
 
-async def _fed(loop: asyncio.AbstractEventLoop, waiter: Waiter) -> None:
-    thread = get_ident()
+async def _fed(watch: _Watch, waiter: Waiter) -> None:
+    loop, thread = watch.loop, get_ident()
     while not waiter.ready:
         future: asyncio.Future[None] = loop.create_future()
 
@@ -97,3 +104,4 @@ async def _fed(loop: asyncio.AbstractEventLoop, waiter: Waiter) -> None:
         if waiter.ready:  # fed between the look and the registration
             return
         await future
+        watch.follow()  # who notified may have found the hub again

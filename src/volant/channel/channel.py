@@ -121,6 +121,8 @@ class Channel:
         #: Called after a reconnect, before the waiters resubmit (opens the apps again).
         self.on_reconnect: list[Callable[[], None]] = []
         self.closed = False
+        #: Counts the connections made; a new descriptor often has the number of the old one.
+        self.connection = 1
         #: The last single call was answered within `LOOK_OUT_S`.
         self._answers_soon = False
         #: Why the hub said that it closes the connection; then it is not made again.
@@ -357,9 +359,12 @@ class Channel:
         self.greet()
         for callback in self.on_reconnect:
             callback()
+        self.connection += 1
         for waiter in list(self._waiters.values()):
             for frame, fd in waiter.resubmit():
                 self.send(frame, fd)
+            if waiter.notify is not None:
+                waiter.notify()  # its event loop has to watch the new descriptor
 
     def greet(self) -> None:
         """Say who we are, learn who the hub is; leader only, or before any other thread.
