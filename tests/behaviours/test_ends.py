@@ -9,6 +9,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.behaviours.programs import apps, containers, is_alive
 from tests.support import daemon_pid, eventually
 
@@ -84,6 +86,36 @@ def test_a_map_survives_the_death_of_its_daemon_twice(
     code, _, complaint = program.end()
     assert code == 0, complaint
     assert seen == [2 * value for value in range(count)]
+
+
+@pytest.mark.parametrize("form", ["iterator", "threads", "async map", "async calls"])
+def test_every_form_of_call_survives_the_death_of_its_daemon(
+    start: Callable[..., Program], own_home: Path, form: str
+) -> None:
+    """Issue 2, 7: whoever finds the daemon again, a thread or an event loop, all go on."""
+    count = 60
+    program = start("long_map.py", count, 0.01, form, home=own_home)
+    assert program.line() == "running"
+    seen = []
+    for line in program.lines():
+        seen.append(int(line))
+        if len(seen) == count // 4:
+            os.kill(daemon_of(own_home), signal.SIGKILL)
+    code, _, complaint = program.end()
+    assert code == 0, complaint
+    assert seen == [2 * value for value in range(count)]
+
+
+def test_a_generator_does_not_survive_its_daemon_and_says_so(
+    start: Callable[..., Program], own_home: Path
+) -> None:
+    """Issue 2, 7: values that came cannot be taken back, so it is not begun anew in silence."""
+    program = start("long_map.py", 1000, 0.01, "generator", home=own_home)
+    assert [program.line() for _ in range(4)] == ["running", "0", "2", "4"]
+    os.kill(daemon_of(own_home), signal.SIGKILL)
+    code, _, complaint = program.end()
+    assert code == 1
+    assert "in the middle of a generator call" in complaint
 
 
 def daemon_of(home: Path) -> int:
