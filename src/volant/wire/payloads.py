@@ -8,7 +8,13 @@ of an interactive session) go through cloudpickle, imported on first use. Buffer
 `INLINE_BYTES_MAX` is written once into a sealed memory file whose descriptor travels beside
 the frame; the receiver maps it privately, so arrays arrive writable and without a copy.
 
-    mapped payload = count u32 | (offset u64, size u64) x count      entry 0 is the pickle
+    mapped payload = count u32 | (offset u64, size u64) x count [| token u64]
+    entry 0 is the pickle
+
+A file with a token belongs to the sender's arena (see `arena.py`) and is used again after the
+receiver has let go of it: that one is not sealed against writing by its sender, and by nobody
+else. A receiver believes its sender that it writes only to what came back. Both ends belong to
+one app, and the client unpickles what its containers send, anyway.
 """
 
 from __future__ import annotations
@@ -39,9 +45,12 @@ FDS_OPEN_MAX = 256
 
 _COUNT = Struct("<I")
 _ENTRY = Struct("<QQ")
+_TOKEN = Struct("<Q")
+_SEAL_WRITE = getattr(fcntl, "F_SEAL_WRITE", 8)
+_SEAL_FUTURE_WRITE = getattr(fcntl, "F_SEAL_FUTURE_WRITE", 16)
 _SEALS = (
     getattr(fcntl, "F_SEAL_SHRINK", 2) | getattr(fcntl, "F_SEAL_GROW", 4)
-    | getattr(fcntl, "F_SEAL_WRITE", 8) | getattr(fcntl, "F_SEAL_SEAL", 1)
+    | _SEAL_WRITE | getattr(fcntl, "F_SEAL_SEAL", 1)
 )  # fmt: skip
 _F_ADD_SEALS = getattr(fcntl, "F_ADD_SEALS", 1033)
 _F_GET_SEALS = getattr(fcntl, "F_GET_SEALS", 1034)
@@ -56,8 +65,12 @@ _BYTES = frozenset({bytes, bytearray})
 pickles_main_by_value = False
 
 
-def dumps(obj: object) -> tuple[int, bytes, int | None]:
+def dumps(obj: object, pool: str | None = None) -> tuple[int, bytes, int | None]:
     """Pickle an object.
+
+    Args:
+        pool: whose files may be used again for this one; None for a file of its own. The
+            descriptor is then for `close_sent`.
 
     Returns:
         kind (PICKLE or MAPPED), inline payload, and for MAPPED the descriptor of the sealed
@@ -84,11 +97,11 @@ def dumps(obj: object) -> tuple[int, bytes, int | None]:
     if not buffers and len(data) <= INLINE_BYTES_MAX:
         return PICKLE, data, None
     if not buffers:
-        return _to_mapped([memoryview(data)])
+        return _to_mapped([memoryview(data)], pool)
     total = len(data) + sum(raw.nbytes for raw in buffers)
     if total <= INLINE_BYTES_MAX:  # out of band paid off for nothing: once more, in band
         return PICKLE, _dumps_any(obj, None, []), None
-    return _to_mapped([memoryview(data), *buffers])
+    return _to_mapped([memoryview(data), *buffers], pool)
 
 
 def _dumps_any(obj: object, callback: Callable[[Any], bool] | None, buffers: list[Any]) -> bytes:
@@ -105,7 +118,7 @@ def _dumps_any(obj: object, callback: Callable[[Any], bool] | None, buffers: lis
 
 
 def dumps_arguments(
-    args: tuple[object, ...], kwargs: dict[str, object]
+    args: tuple[object, ...], kwargs: dict[str, object], pool: str | None = None
 ) -> tuple[int, bytes, int | None]:
     """`dumps` of the pair, with a short way for the arguments of most small calls."""
     if not kwargs:
@@ -117,8 +130,8 @@ def dumps_arguments(
     for value in (*args, *kwargs.values()):
         if type(value) in _BYTES:
             apart = {name: _set_apart(value) for name, value in kwargs.items()}
-            return dumps((tuple([_set_apart(value) for value in args]), apart))
-    return dumps((args, kwargs))
+            return dumps((tuple([_set_apart(value) for value in args]), apart), pool)
+    return dumps((args, kwargs), pool)
 
 
 class _Apart:
@@ -160,38 +173,84 @@ def loads(kind: int, payload: bytes, fd: int | None) -> Any:
     return _c_loads(pickle, buffers=buffers)
 
 
-def _to_mapped(buffers: list[memoryview]) -> tuple[int, bytes, int]:
+def close_sent(fd: int, *, reusable: bool) -> None:
+    """Close a descriptor that `dumps` has made.
+
+    Args:
+        reusable: whether nobody will ask this process for the payload again, so that its file
+            may be used again as soon as its reader has let go of it.
+    """
+    os.close(fd)
+    if type(fd) is not int:
+        from volant.wire import arena
+
+        if isinstance(fd, arena.SentFd):
+            arena.current().post(fd.token, arena.SETTLED if reusable else arena.LOST)
+
+
+def on_released(event: dict[str, Any]) -> None:
+    """Take the hub's word on which files were let go of, and which never will be."""
+    from volant.wire import arena
+
+    current = arena.current()
+    for token in event["tokens"]:
+        current.post(token, arena.RELEASED)
+    for token in event["lost"]:
+        current.post(token, arena.LOST)
+
+
+def token_of(payload: bytes) -> int:
+    """The token at the end of a mapped payload, 0 when it has none."""
+    if len(payload) % 16 != 4 + _TOKEN.size:
+        return 0
+    token: int = _TOKEN.unpack_from(payload, len(payload) - _TOKEN.size)[0]
+    return token
+
+
+def _to_mapped(buffers: list[memoryview], pool: str | None) -> tuple[int, bytes, int]:
     table = [_COUNT.pack(len(buffers))]
+    pieces: list[tuple[int, memoryview]] = []
+    offset = 0
+    for buffer in buffers:
+        flat = buffer.cast("B") if buffer.format != "B" or buffer.ndim != 1 else buffer
+        pieces.append((offset, flat))
+        table.append(_ENTRY.pack(offset, flat.nbytes))
+        offset += -(-flat.nbytes // _ALIGNMENT) * _ALIGNMENT
+    size = max(offset, _ALIGNMENT)
+    if pool is not None:
+        from volant.wire import arena
+
+        sent = arena.current().lend(pieces, size, pool) if size <= arena.FILE_BYTES_MAX else None
+        if sent is not None:
+            table.append(_TOKEN.pack(sent.token))
+            return MAPPED, b"".join(table), sent
+    return MAPPED, b"".join(table), _write_file(pieces, size)
+
+
+def _write_file(pieces: list[tuple[int, memoryview]], size: int) -> int:
     fd = os.memfd_create("volant-payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        offset = 0
-        for buffer in buffers:
-            _write_at(fd, buffer, offset)
-            table.append(_ENTRY.pack(offset, buffer.nbytes))
-            offset += -(-buffer.nbytes // _ALIGNMENT) * _ALIGNMENT
-        os.ftruncate(fd, max(offset, _ALIGNMENT))
+        for offset, piece in pieces:
+            at = 0
+            while at < piece.nbytes:
+                at += os.pwrite(fd, piece[at : at + _WRITE_BYTES_MAX], offset + at)
+        os.ftruncate(fd, size)
         fcntl.fcntl(fd, _F_ADD_SEALS, _SEALS)
     except BaseException:
         os.close(fd)
         raise
-    return MAPPED, b"".join(table), fd
-
-
-def _write_at(fd: int, buffer: memoryview, offset: int) -> None:
-    flat = buffer.cast("B") if buffer.format != "B" or buffer.ndim != 1 else buffer
-    at, size = 0, flat.nbytes
-    while at < size:
-        at += os.pwrite(fd, flat[at : at + _WRITE_BYTES_MAX], offset + at)
+    return fd
 
 
 def _from_mapped(payload: bytes, fd: int) -> list[memoryview]:
+    token = token_of(payload)
     try:
-        seals = fcntl.fcntl(fd, _F_GET_SEALS)
-        if seals & _SEALS != _SEALS:
+        wanted = _SEALS if not token else _SEALS & ~_SEAL_WRITE | _SEAL_FUTURE_WRITE
+        if fcntl.fcntl(fd, _F_GET_SEALS) & wanted != wanted:
             raise ValueError("a mapped payload's file is not sealed: it could change underneath")
         size = os.fstat(fd).st_size
-        table = _read_table(payload, size)
-        mapping = _map(fd, size)
+        table = _read_table(payload[: -_TOKEN.size] if token else payload, size)
+        mapping = _map(fd, size, token)
     except OSError as error:
         raise ValueError("a mapped payload's file cannot be mapped") from error
     finally:
@@ -200,20 +259,33 @@ def _from_mapped(payload: bytes, fd: int) -> list[memoryview]:
     return [view[offset : offset + length] for offset, length in table]
 
 
-def _map(fd: int, size: int) -> mmap.mmap:
+def _map(fd: int, size: int, token: int) -> mmap.mmap:
     """Private memory with the file's content: the receiver may write to its arrays."""
     import mmap
 
+    releases = getattr(fd, "releases", None) if token else None
+    made = mmap.mmap
+    if releases is not None:
+        from volant.wire.arena import LentMapping
+
+        made = LentMapping
     protection = mmap.PROT_READ | mmap.PROT_WRITE
+    mapping = None
     if sys.version_info >= (3, 13):  # pragma: no cover  # depends on who runs the tests
-        return mmap.mmap(fd, size, mmap.MAP_PRIVATE, protection, trackfd=False)
-    if fd < FDS_OPEN_MAX:
-        return mmap.mmap(fd, size, mmap.MAP_PRIVATE, protection)
+        mapping = made(fd, size, mmap.MAP_PRIVATE, protection, trackfd=False)
+    elif fd < FDS_OPEN_MAX:
+        mapping = made(fd, size, mmap.MAP_PRIVATE, protection)
+    if mapping is not None:
+        if releases is not None:
+            mapping.expect(token, releases)  # type: ignore[attr-defined]  # a LentMapping
+        return mapping
     # Before Python 3.13 a mapping keeps a descriptor, and a program may keep many arrays.
     copy = mmap.mmap(-1, size)
     at = 0
     while at < size:
         at += os.preadv(fd, [memoryview(copy)[at : at + _WRITE_BYTES_MAX]], at)
+    if releases is not None:
+        releases.append((token, True))
     return copy
 
 

@@ -20,7 +20,8 @@ from _socket import (
 from array import array
 from collections import deque
 
-from volant.wire.frames import READ_BYTES, FrameReader
+from volant.wire import values
+from volant.wire.frames import EVENT, READ_BYTES, FrameReader, control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,10 +34,16 @@ FDS_WAITING_MAX = 64
 _ANCILLARY_BYTES = CMSG_SPACE(FDS_PER_READ_MAX * 4)
 
 
+class LentFd(int):
+    """A descriptor that came over a stream, and where to tell that its file is let go of."""
+
+    releases: deque[tuple[int, bool]]
+
+
 class FrameStream:
     """Frames over a connected socket, which it owns."""
 
-    __slots__ = ("_buffer", "fds", "reader", "sock")
+    __slots__ = ("_buffer", "fds", "reader", "releases", "sock")
 
     def __init__(self, sock: _socket.socket, buffer: bytearray | None = None) -> None:
         """Take over a socket.
@@ -49,6 +56,9 @@ class FrameStream:
         self._buffer = memoryview(buffer if buffer is not None else bytearray(READ_BYTES))
         self.reader = FrameReader()
         self.fds: deque[int] = deque()
+        #: Tokens of files that came over this stream and are mapped no more, and whether their
+        #: owner may use them again. Finalizers append; the next `send` takes them along.
+        self.releases: deque[tuple[int, bool]] = deque()
 
     def receive(self, flags: int = 0) -> list[tuple[int, int, bytes]] | None:
         """Read once and return the frames completed by it, None at the end of the stream.
@@ -90,16 +100,34 @@ class FrameStream:
         """
         if not self.fds:
             raise ValueError("a frame announced a file descriptor that did not come")
-        return self.fds.popleft()
+        fd = LentFd(self.fds.popleft())
+        fd.releases = self.releases
+        return fd
 
     def send(self, frame: bytes, fd: int | None = None) -> None:
         """Send one frame whole, blocking."""
+        if self.releases:
+            frame = self._take_releases() + frame
         if fd is None:
             self.sock.sendall(frame)
             return
         sent = self.sock.sendmsg([frame], [(SOL_SOCKET, SCM_RIGHTS, array("i", [fd]))])
         if sent < len(frame):
             self.sock.sendall(memoryview(frame)[sent:])
+
+    def send_releases(self) -> None:
+        """Tell of the files that were let go of, if any."""
+        if self.releases:
+            self.sock.sendall(self._take_releases())
+
+    def _take_releases(self) -> bytes:
+        tokens: list[values.Value] = []
+        lost: list[values.Value] = []
+        while self.releases:
+            token, reusable = self.releases.popleft()
+            (tokens if reusable else lost).append(token)
+        event: dict[str, values.Value] = {"op": "released", "tokens": tokens, "lost": lost}
+        return control(EVENT, values.encode(event))
 
     def close(self) -> None:
         """Close the socket and the descriptors nobody took."""
