@@ -64,6 +64,26 @@ def test_large_inputs_and_results_of_a_map() -> None:
 
 
 @pytest.mark.usefixtures("_no_descriptor_is_left")
+def test_a_map_goes_on_when_its_window_shrinks_upon_inputs_not_yet_sent() -> None:
+    """Issue 2, 8: a large input closes a chunk early, large results leave little room after it."""
+    values = [bytes(2 * INLINE_BYTES_MAX), *[bytes(INLINE_BYTES_MAX // 2)] * 400]
+    assert list(carrying.echo.map(values)) == values
+
+
+def test_few_large_inputs_of_a_list_are_under_way_at_once() -> None:
+    """Issue 2, 8: their files are room in memory, and descriptors."""
+    results = carrying.digest.map([bytes(2 * INLINE_BYTES_MAX)] * 200)
+    next(results)
+    assert _files_count() < 100
+    assert len(list(results)) == 199
+
+
+def _files_count() -> int:
+    files = [Path(entry.path) for entry in os.scandir("/proc/self/fd")]
+    return sum("volant-payload" in str(file.readlink()) for file in files if file.is_symlink())
+
+
+@pytest.mark.usefixtures("_no_descriptor_is_left")
 def test_large_values_of_a_generator() -> None:
     """Issue 2, 8: each travels as its own mapped file."""
     values = list(carrying.yield_large.remote_gen(2 << 20, 5))

@@ -113,13 +113,19 @@ def _pull_inline(binding: Binding, inputs: Iterator[Any], options: MapOptions) -
     try:
         while True:
             while state.wants_input():
-                pulled = list(islice(inputs, CHUNK))
-                for args in pulled:
-                    mapped.send(state.add(args, kwargs))
-                if len(pulled) < CHUNK:
-                    mapped.send(state.finish_inputs())
+                full = state.pulled + CHUNK
+                for args in islice(inputs, CHUNK):
+                    due = state.add(args, kwargs)
+                    if due:
+                        mapped.send(due)
+                        if not state.wants_input():
+                            break
+                else:
+                    if state.pulled < full:
+                        mapped.send(state.finish_inputs())
             if state.finished:
                 return
+            mapped.send(state.flush())  # the window may have closed on inputs of a part of a chunk
             mapped.binding.channel.wait(waiter)
             waiter.book()
             yield from mapped.results()
