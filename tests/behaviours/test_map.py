@@ -246,6 +246,14 @@ def test_results_are_ordinary_iterables() -> None:
     assert sums == [2 * sum(range(50))] * 8
 
 
+def test_values_of_generators_are_ordinary_iterables() -> None:
+    """Behaviour 140: of remote_gen; begun in one thread, used up in another."""
+    streams = [mapping.count_up.remote_gen(50) for _ in range(4)]
+    assert [next(stream) for stream in streams] == [0] * 4
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(sum, streams)) == [sum(range(50))] * 4
+
+
 def test_many_threads_may_call_at_once() -> None:
     """Behaviour 140: maps and calls share one connection."""
     with ThreadPoolExecutor(8) as pool:

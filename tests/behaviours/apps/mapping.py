@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from typing import TYPE_CHECKING
 
 import volant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 app = volant.App("mapping")
 
@@ -80,6 +84,11 @@ def ignore_cancellation(duration_s: float) -> None:
     while time.monotonic() < end:
         with contextlib.suppress(BaseException):
             time.sleep(0.01)
+
+
+@app.function()
+def count_up(stop: int) -> Iterator[int]:
+    yield from range(stop)
 
 
 @app.function()

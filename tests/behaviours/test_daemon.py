@@ -1,0 +1,69 @@
+"""The daemon as its users meet it: started on first use, ended when nobody needs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.behaviours.programs import ask, run_program
+from tests.support import daemon_pid, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.behaviours.programs import Program
+
+HELLO = """
+import volant
+
+app = volant.App("hello")
+
+@app.function(serialized=True)
+def square(x):
+    return x * x
+
+with app.run():
+    print(square.remote(7))
+"""
+
+
+def starts_logged(home: Path) -> int:
+    return (home / "daemon.log").read_text().count('"runtime_ready"')
+
+
+def test_many_first_uses_at_once_start_one_daemon(
+    start: Callable[..., Program], own_home: Path
+) -> None:
+    """Issue 2, 4: a lock sees to it, and all of them are served."""
+    programs = [start("-c", HELLO, home=own_home) for _ in range(5)]
+    for program in programs:
+        code, printed, complaint = program.end()
+        assert (code, printed) == (0, "49\n"), complaint
+    assert starts_logged(own_home) == 1
+
+
+def test_the_daemon_outlives_the_command(own_home: Path) -> None:
+    """Issue 2, 4: the second command finds the first one's."""
+    run_program("-c", HELLO, home=own_home)
+    first = daemon_pid(own_home)
+    assert first is not None
+    run_program("-c", HELLO, home=own_home)
+    assert daemon_pid(own_home) == first
+
+
+def test_the_daemon_stops_when_it_is_idle(own_home: Path) -> None:
+    """Issue 2, 4: after the time that the settings say, and not while an app runs."""
+    (own_home / "config.toml").write_text("idle_timeout_s = 0.3\n")
+    program = HELLO.replace("print(", "import time; time.sleep(0.8); print(")
+    assert run_program("-c", program, home=own_home).stdout == "49\n"
+    assert starts_logged(own_home) == 1
+    assert eventually(lambda: daemon_pid(own_home) is None)
+    assert run_program("-c", HELLO, home=own_home).stdout == "49\n"
+
+
+def test_a_command_may_follow_a_stop_at_once(own_home: Path) -> None:
+    """Issue 2, 4: it waits for a daemon that is about to end, and starts the next."""
+    for count in range(3):
+        assert run_program("-c", HELLO, home=own_home).stdout == "49\n"
+        assert starts_logged(own_home) == count + 1
+        ask(own_home, "server_stop")
