@@ -23,7 +23,7 @@ from volant import ids
 from volant.channel import daemon
 from volant.errors import ConnectionError, Error, TimeoutError, VersionError
 from volant.version import VERSION
-from volant.wire import frames, values
+from volant.wire import frames, payloads, values
 from volant.wire.stream import FrameStream
 
 TYPE_CHECKING = False
@@ -289,6 +289,8 @@ class Channel:
     # -- reading (leader only)
 
     def _read_once(self, flags: int = 0) -> None:
+        if self._stream.releases:
+            self._send_releases()
         try:
             received = self._stream.receive(flags)
         except BlockingIOError:
@@ -296,6 +298,15 @@ class Channel:
         except ConnectionResetError:
             received = None
         self._dispatch(received)
+
+    def _send_releases(self) -> None:
+        if self._send_lock.acquire(False):  # else whoever sends takes them along, or the next
+            try:
+                self._stream.send_releases()
+            except OSError:
+                pass  # what reads next finds out
+            finally:
+                self._send_lock.release()
 
     def _dispatch(self, received: list[tuple[int, int, bytes]] | None) -> None:
         if received is None:
@@ -320,6 +331,9 @@ class Channel:
                     self._fed(waiter)
             elif kind == frames.EVENT:
                 event = values.decode_map(body)
+                if event["op"] == "released":
+                    payloads.on_released(event)
+                    continue
                 if event["op"] == "closing":
                     self._closing = str(event["reason"])
                 self.on_event(event)
@@ -356,6 +370,7 @@ class Channel:
         with self._send_lock:
             self._stream.close()
             self._stream = FrameStream(daemon.connect_or_start(self.home))
+        payloads.forget_lent()
         self.greet()
         for callback in self.on_reconnect:
             callback()
@@ -444,6 +459,13 @@ def open_channel(home: str) -> Channel:
     channel = Channel(daemon.connect_or_start(home), home)
     try:
         channel.greet()
+    except OSError as error:
+        if isinstance(error, Error):
+            raise
+        raise ConnectionError(
+            f"the daemon in {home} broke off the connection: {error.strerror}",
+            hint=f"its log: {os.path.join(home, daemon.LOG_NAME)}",
+        ) from error
     except VersionError:
         _replace_daemon(home)
         channel = Channel(daemon.connect_or_start(home), home)
