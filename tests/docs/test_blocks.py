@@ -12,6 +12,7 @@ and sizes are compared by their form. In what a command prints, `…` stands for
 
 from __future__ import annotations
 
+import builtins
 import os
 import re
 import subprocess
@@ -179,3 +180,14 @@ def test_each_block_says_what_it_is(page: str) -> None:
 )
 def test_output_is_compared_by_its_form(shown: str, printed: str, alike: bool) -> None:
     assert _is_alike(_lines(shown), _lines(printed)) is alike
+
+
+def test_each_symptom_that_is_quoted_is_something_that_the_code_says() -> None:
+    source = "".join(path.read_text() for path in ROOT.glob("src/**/*.py"))
+    said = re.sub(r'"\n\s*f?"', "", source)
+    page = (ROOT / "docs/operations/troubleshooting.md").read_text()
+    symptoms = [row.split("|")[1] for row in page.splitlines() if row.startswith("| ")]
+    quoted = [text for symptom in symptoms for text in re.findall(r"`([^`]+)`", symptom)]
+    assert len(quoted) > 20
+    parts = [part.strip() for text in quoted for part in text.split("…") if part.strip()]
+    assert [part for part in parts if part not in said and not hasattr(builtins, part)] == []
