@@ -10,7 +10,12 @@ import pytest
 import volant
 from tests.behaviours.apps import retrying
 from tests.support import eventually
-from volant.errors import FunctionTimeoutError, InputCancellation, UnimplementedError
+from volant.errors import (
+    FunctionTimeoutError,
+    InputCancellation,
+    InternalFailure,
+    UnimplementedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +109,21 @@ def test_the_delay_between_attempts_grows(key: str) -> None:
 def test_the_platforms_failures_are_not_the_users_retries(key: str) -> None:
     """Behaviour 50: three containers die, and the one retry is still there afterwards."""
     assert retrying.die_first.remote(key, 3) == 5
+
+
+def test_a_generator_runs_again_when_it_has_yielded_nothing(key: str) -> None:
+    """Behaviours 13 and 50: its container has died, and nobody has seen any of it."""
+    assert list(retrying.yield_and_die.remote_gen(key, 0)) == [0, 1, 2, 3, 4]
+    assert attempts(key) == 2
+
+
+def test_a_generator_that_has_yielded_does_not_run_again(key: str) -> None:
+    """Behaviours 13 and 50: its values would come twice; it fails and says why."""
+    values = retrying.yield_and_die.remote_gen(key, 3)
+    assert [next(values), next(values), next(values)] == [0, 1, 2]
+    with pytest.raises(InternalFailure, match=r"`yield_and_die` died.*status 3"):
+        next(values)
+    assert attempts(key) == 1
 
 
 def test_several_inputs_at_once_are_still_to_come() -> None:

@@ -300,6 +300,8 @@ class Agent:
             if end is not None:
                 end.peer.drain()  # results that it sent before it died count
                 end.peer.close()
+        if running.link is not None:
+            running.link.note_death(text)
         self._running.pop(running.container_id, None)
         self.hub.links.pop(running.container_id, None)
         running.prepared.in_use -= 1

@@ -122,7 +122,27 @@ class Hub:
 
     def _dispatch(self, command: Dispatch, now: float) -> None:
         batch = command.batch
-        self.links[command.container_id].dispatch(batch, self.calls[batch.call_id])
+        call = self.calls[batch.call_id]
+        if call.streamed:
+            self.loop.call_soon(self._break_off, command, call)
+        else:
+            self.links[command.container_id].dispatch(batch, call)
+
+    def _break_off(self, command: Dispatch, call: Call) -> None:
+        """Fail a generator call whose container has died after some of its values came."""
+        now, batch = monotonic(), command.batch
+        verdict, commands = self.scheduler.failed(command.container_id, batch.batch_id, False, now)
+        if verdict == "deliver":
+            payload = platform_fault(
+                "InternalFailure",
+                f"the container of `{call.function.name}` died in the middle of its values: "
+                f"{call.death}",
+                "values that came cannot be taken back, so it was not begun anew",
+            )
+            section = frames.items_section(((frames.FAULT, payload),))
+            self.deliver(call, batch.first_index, 1, 0, section, None)
+        self.apply(commands, now)
+        self.after_events()
 
     def _start(self, command: StartContainer, now: float) -> None:
         self.containers.start(command.container_id, self.functions[command.pool_id])

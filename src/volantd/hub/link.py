@@ -79,6 +79,11 @@ class ContainerLink:
         # The items keep their descriptor: this batch may have to run again elsewhere.
         self.peer.write(frame, None if fd is None else os.dup(fd))
 
+    def note_death(self, text: str) -> None:
+        """Let the calls that ran in it know how the container died."""
+        for sent in self.batches.values():
+            sent.call.death = text
+
     def tell(self, op: str, **fields: object) -> None:
         """Send a control event."""
         self.peer.write(frames.control(frames.EVENT, values.encode({"op": op, **fields})))
@@ -114,6 +119,7 @@ class ContainerLink:
                 os.close(fd)
             return
         if sent.call.stream and count == 1 and section[3] >> 4 in _STREAMED:
+            sent.call.streamed = True
             self.hub.deliver(sent.call, first, 1, 0, section, fd)
             return
         if flags & frames.END:

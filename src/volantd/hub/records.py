@@ -119,8 +119,8 @@ class Call:
     """One invocation. Results of a retained call stay here until the record expires."""
 
     __slots__ = (
-        "accepted_ns", "call_id", "closed", "finished", "function", "inputs", "number", "results",
-        "retain", "session", "stream", "watchers",
+        "accepted_ns", "call_id", "closed", "death", "finished", "function", "inputs", "number",
+        "results", "retain", "session", "stream", "streamed", "watchers",
     )  # fmt: skip
 
     def __init__(
@@ -137,6 +137,10 @@ class Call:
         self.inputs = 0
         self.closed = False
         self.finished = False
+        #: Values of this generator call were delivered, so it cannot be begun again.
+        self.streamed = False
+        #: How the last container that ran it has died.
+        self.death = ""
         #: input index -> (kind, payload, descriptor)
         self.results: dict[int, tuple[int, bytes, int | None]] = {}
         #: input index -> sessions that wait for it, with the number they wait under

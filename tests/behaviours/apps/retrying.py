@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import volant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 app = volant.App("retrying")
 times: dict[str, list[float]] = {}
@@ -73,6 +77,16 @@ def die_first(key: str, deaths: int) -> int:
     if number == deaths + 1:
         raise NotYet(f"attempt {number}")
     return number
+
+
+@app.function()
+def yield_and_die(key: str, die_after: int) -> Iterator[int]:
+    """Its first container dies after so many values; the others go on to the end."""
+    number = len(attempts.remote(key))
+    for value in range(5):
+        if number == 1 and value == die_after:
+            os._exit(3)
+        yield value
 
 
 @app.function()
