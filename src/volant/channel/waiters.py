@@ -6,14 +6,13 @@ results apart only in the thread that waits for them.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 
 from volant.channel.channel import Waiter
 from volant.errors import ConnectionError
 from volant.wire import frames
 from volant.wire.frames import HEAD_LENGTH_MASK
-from volant.wire.payloads import loads
+from volant.wire.payloads import close_sent, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class CallWaiter(Waiter):
     def release(self) -> None:
         """Close what the call kept for resubmission."""
         if self.fd is not None:
-            os.close(self.fd)
+            close_sent(self.fd, reusable=self.ready and self.error is None)
             self.fd = None
 
 

@@ -54,7 +54,7 @@ class Execute:
 
     def _finish(self, value: Any, out: Outbox) -> None:
         try:
-            kind, payload, fd = dumps(value)
+            kind, payload, fd = dumps(value, out.batch.pool)
         except Exception as exc:  # noqa: BLE001  # pickling runs user code
             error = SerializationError(
                 f"the result of type {type(value).__name__} cannot be pickled",
@@ -179,7 +179,7 @@ class ValueStream:
         if self.out.batch.cancelled:
             raise InputCancellation("the call was cancelled")
         runner.credits[key] -= 1
-        kind, payload, fd = dumps(value)
+        kind, payload, fd = dumps(value, self.out.batch.pool)
         kind = frames.YIELD if kind == frames.PICKLE else frames.YIELD_MAPPED
         self.out.stream_item(kind, payload, fd, self.sequence)
         self.sequence += 1

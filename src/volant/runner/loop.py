@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _socket
 import os
+import select
 import signal
 import sys
 from _signal import SIGUSR1
@@ -20,8 +21,9 @@ from time import perf_counter_ns
 
 from volant import _context
 from volant.errors import InputCancellation
+from volant.ids import SESSION_CHARS
 from volant.runner import execute, loading
-from volant.wire import frames, values
+from volant.wire import frames, payloads, values
 from volant.wire.faults import encode_fault
 from volant.wire.frames import CALL_ID_BYTES, HOT
 from volant.wire.stream import FrameStream
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 FLUSH_NS = 1_000_000
 #: Results of one frame stay below this, so that one frame never grows without limit.
 FLUSH_BYTES = 1 << 20
+#: A container that has nothing to do for so long closes the files that it would use again.
+ARENA_IDLE_MS = 2000
 
 _OUR_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -42,12 +46,14 @@ _OUR_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.se
 class Batch:
     """Inputs to run in order. `count` shrinks when the hub takes the tail back."""
 
-    __slots__ = ("call_id", "cancelled", "count", "fd", "first", "items", "key")
+    __slots__ = ("call_id", "cancelled", "count", "fd", "first", "items", "key", "pool")
 
     def __init__(self, body: bytes) -> None:
         self.key, self.first, self.count, _ = HOT.unpack_from(body, 0)
         at = HOT.size + CALL_ID_BYTES
         self.call_id = body[HOT.size : at].decode("ascii")
+        #: Whose files results are written to: one session reads them.
+        self.pool = self.call_id[:SESSION_CHARS]
         self.items = frames.split_items(body[at:], self.count)
         self.cancelled = False
         #: the mapped file of the first item, until it is unpickled
@@ -57,6 +63,12 @@ class Batch:
         """The descriptor that belongs to the first item; comes once."""
         fd, self.fd = self.fd, None
         return fd
+
+    def close(self) -> None:
+        """Close the file of an input that is not run."""
+        fd = self.take_fd()
+        if fd is not None:
+            os.close(fd)
 
 
 class Runner:
@@ -84,7 +96,17 @@ class Runner:
                 if self.queue:  # else the blocking read below sees what came meanwhile
                     self._take(self.stream.receive_nowait())
             else:
+                self.stream.send_releases()
+                if payloads.arena_holds():
+                    self._wait_or_clear()
                 self._take(self.stream.receive())
+
+    def _wait_or_clear(self) -> None:
+        """Close what no result was written to for a while, before a wait that may be long."""
+        poll = select.poll()
+        poll.register(self.stream.sock.fileno(), select.POLLIN)
+        if not poll.poll(ARENA_IDLE_MS):
+            payloads.clear_arena()
 
     def _take(self, received: list[tuple[int, int, bytes]] | None) -> None:
         if received is None:
@@ -137,6 +159,7 @@ class Runner:
         _context.app_id = message["app_id"]
         _context.sdk_fd = self.sdk_fd
         _context.function_numbers = message["functions"]
+        payloads.recycles = message["recycle"]
 
     # -- batches
 
@@ -148,6 +171,7 @@ class Runner:
             index = self.position
             if batch.cancelled:
                 out.add_fault(InputCancellation("the call was cancelled"))
+                batch.close()
             else:
                 _context.current_input.set((batch.call_id, batch.first + index))
                 self.execute.run(batch.items[index], batch.take_fd(), out)
@@ -181,6 +205,8 @@ class Runner:
                 batch.cancelled = True
         elif op == "reclaim":
             self._give_back(event["batch"])
+        elif op == "released":
+            payloads.on_released(event)
 
     def _batches(self, key: int) -> list[Batch]:
         known = [self.current, *self.queue] if self.current is not None else self.queue
@@ -195,6 +221,7 @@ class Runner:
             batch.count = started
             if not started:
                 self.queue.remove(batch)
+                batch.close()
         event = {"op": "returned", "batch": key, "count": max(0, count)}
         self.stream.send(frames.control(frames.EVENT, values.encode(event)))
 
@@ -250,12 +277,12 @@ class Outbox:
         body = frames.hot(frames.OUTCOME, flags, self.batch.key, sequence, 1, 0, section)
         self.runner.stream.send(body, fd)
         if fd is not None:
-            os.close(fd)
+            payloads.close_sent(fd, reusable=True)
 
     def sent_with_fd(self, fd: int) -> None:
         """Send the one item that is there, with its descriptor, and close that."""
         self._send(last=False, fd=fd)
-        os.close(fd)
+        payloads.close_sent(fd, reusable=True)
 
     def _send(self, *, last: bool, fd: int | None = None) -> None:
         if not self.items and not last:

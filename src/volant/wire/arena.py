@@ -182,8 +182,7 @@ class Arena:
                 return file
         # A new one will need memory: what has waited for long, or is too much beside it, goes.
         while self._idle and (
-            now - self._idle[0].idle_since > IDLE_S_MAX
-            or self._idle_bytes + size > IDLE_BYTES_MAX
+            now - self._idle[0].idle_since > IDLE_S_MAX or self._idle_bytes + size > IDLE_BYTES_MAX
         ):
             self._idle_bytes -= self._idle.pop(0).size
         return None

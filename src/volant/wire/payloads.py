@@ -63,6 +63,8 @@ _BYTES = frozenset({bytes, bytearray})
 
 #: Set by an interactive session, whose `__main__` does not exist in any container.
 pickles_main_by_value = False
+#: Cleared in a container that has no memory to spare for files which wait to be used again.
+recycles = True
 
 
 def dumps(obj: object, pool: str | None = None) -> tuple[int, bytes, int | None]:
@@ -199,6 +201,28 @@ def on_released(event: dict[str, Any]) -> None:
         current.post(token, arena.LOST)
 
 
+def arena_holds() -> bool:
+    """True while this process keeps files to use again."""
+    arena = sys.modules.get("volant.wire.arena")
+    return arena is not None and arena.holds()
+
+
+def clear_arena() -> None:
+    """Close the files that would be used again."""
+    if arena_holds():
+        from volant.wire import arena
+
+        arena.current().clear()
+
+
+def forget_lent() -> None:
+    """Never use again what is out: the connection that would tell of it is gone."""
+    if arena_holds():
+        from volant.wire import arena
+
+        arena.current().forget_out()
+
+
 def token_of(payload: bytes) -> int:
     """The token at the end of a mapped payload, 0 when it has none."""
     if len(payload) % 16 != 4 + _TOKEN.size:
@@ -217,7 +241,7 @@ def _to_mapped(buffers: list[memoryview], pool: str | None) -> tuple[int, bytes,
         table.append(_ENTRY.pack(offset, flat.nbytes))
         offset += -(-flat.nbytes // _ALIGNMENT) * _ALIGNMENT
     size = max(offset, _ALIGNMENT)
-    if pool is not None:
+    if pool is not None and recycles:
         from volant.wire import arena
 
         sent = arena.current().lend(pieces, size, pool) if size <= arena.FILE_BYTES_MAX else None

@@ -31,6 +31,7 @@ from volantd.core import (
     StartContainer,
     StopContainer,
 )
+from volantd.hub.loans import Loans
 from volantd.hub.peer import Outgoing
 from volantd.hub.records import App, Call, Function
 from volantd.hub.retained import Retained
@@ -81,6 +82,7 @@ class Hub:
         self.links: dict[str, ContainerLink] = {}
         self.sessions: set[Session] = set()
         self.retained = Retained(self)
+        self.loans = Loans()
         #: What to do for each command; looked up by its class, for it is on the path of a call.
         self._carry_out: dict[type[Any], Callable[[Any, float], None]] = {
             Dispatch: self._dispatch,

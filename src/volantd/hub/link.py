@@ -63,7 +63,10 @@ class ContainerLink:
 
     def start(self, fields: dict[str, Any]) -> None:
         """Tell it which function it is."""
-        body = values.encode({"id": 1, "op": "start", **fields})
+        options = self.function.options
+        # Files kept for the next result would count against a limit of its memory.
+        recycle = options["memory_limit_mib"] is None and not options["single_use"]
+        body = values.encode({"id": 1, "op": "start", "recycle": recycle, **fields})
         self.peer.write(frames.control(frames.REQUEST, body))
 
     def dispatch(self, batch: Batch, call: Call) -> None:
@@ -71,6 +74,8 @@ class ContainerLink:
         items = batch.payload
         section = items.cut(batch.offset, batch.count)  # type: ignore[attr-defined]
         fd = items.fd  # type: ignore[attr-defined]
+        if fd is not None:
+            self.hub.loans.lend_input(items, section, call, self.peer)  # type: ignore[arg-type]
         self.batches[batch.batch_id] = Sent(batch, call)
         frame = frames.hot(
             frames.INPUT, frames.HAS_FD if fd is not None else 0, batch.batch_id,
@@ -103,6 +108,10 @@ class ContainerLink:
                 key, count = checks.whole(event, "batch"), checks.whole(event, "count")
                 now = monotonic()
                 self.hub.apply(self.hub.scheduler.returned(self.container_id, key, count, now), now)
+            elif event["op"] == "released":
+                # Who runs what it does not trust, one input a container, shares no file either.
+                reusable = not self.function.options["single_use"]
+                self.hub.loans.returned(self.peer, event, reusable=reusable)
         else:
             raise ValueError(f"a container sent a frame of type {kind}")
 
@@ -114,6 +123,8 @@ class ContainerLink:
         frames.check_items(section, count)
         fd = self.peer.stream.take_fd() if flags & frames.HAS_FD else None
         sent = self.batches.get(key)
+        if fd is not None:
+            self.hub.loans.lend_result(None if sent is None else sent.call, section, self.peer)
         if sent is None:
             if fd is not None:
                 os.close(fd)
@@ -174,4 +185,5 @@ class ContainerLink:
 
     def on_closed(self) -> None:
         """See to it that a container that cannot be reached ends; the agent reports the exit."""
+        self.hub.loans.forget(self.peer)
         self.hub.containers.lost(self.container_id, broke_protocol=self.peer.broke_protocol)

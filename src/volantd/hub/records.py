@@ -25,12 +25,14 @@ TIMINGS_MAX = 10_000
 class InputItems:
     """The items section of one SUBMIT frame, cut to pieces only when a batch was split."""
 
-    __slots__ = ("_offsets", "count", "fd", "section")
+    __slots__ = ("_offsets", "count", "fd", "lent", "section")
 
     def __init__(self, section: bytes, count: int, fd: int | None) -> None:
         self.section = section
         self.count = count
         self.fd = fd
+        #: Whether a container has had the file before.
+        self.lent = False
         self._offsets: list[int] | None = None
 
     def cut(self, offset: int, count: int) -> bytes:

@@ -164,6 +164,8 @@ class Session:
             self.reply(checks.whole(event, "call"), {})
         elif op == "credit":
             self._credit(checks.whole(event, "call"), checks.whole(event, "count"))
+        elif op == "released":
+            self.hub.loans.returned(self.peer, event)
         elif op == "upload":
             requests.upload(self, event)
 
@@ -191,6 +193,7 @@ class Session:
         """The client is gone: so is what only it wanted."""
         hub = self.hub
         hub.sessions.discard(self)
+        hub.loans.forget(self.peer)
         for number in list(self.watching):
             hub.retained.unwatch(self, number)
         now = monotonic()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Binding:
     """Where the calls of one function go."""
 
-    __slots__ = ("channel", "local_path", "name", "number")
+    __slots__ = ("channel", "local_path", "name", "number", "pool")
 
     def __init__(
         self,
@@ -39,10 +39,12 @@ class Binding:
         self.number = number
         self.name = name
         self.local_path = local_path
+        #: Whose files arguments are written to: containers of one function read them.
+        self.pool = f"{channel.session}/{number}"
 
 
 def dump_arguments(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], pool: str | None = None
 ) -> tuple[int, bytes, int | None]:
     """Pickle the arguments of one input.
 
@@ -50,7 +52,7 @@ def dump_arguments(
         SerializationError: naming the argument that cannot be pickled.
     """
     try:
-        return dumps_arguments(args, kwargs)
+        return dumps_arguments(args, kwargs, pool)
     except Exception as error:
         raise _unpicklable(name, args, kwargs, error) from error
 
@@ -80,7 +82,8 @@ def submit_frame(
     binding: Binding, number: int, flags: int, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[bytes, int | None]:
     """The frame that makes a call of one input, and the descriptor that goes with it."""
-    kind, payload, fd = dump_arguments(binding.name, args, kwargs)
+    pool = None if flags else binding.pool  # only what is waited for is known to be done with
+    kind, payload, fd = dump_arguments(binding.name, args, kwargs, pool)
     if fd is not None:
         flags |= HAS_FD
     section = frames.items_section(((kind, payload),))

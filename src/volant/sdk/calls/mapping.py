@@ -20,6 +20,7 @@ from volant.channel.waiters import decode_item
 from volant.sdk.calls.calling import dump_arguments
 from volant.wire import frames
 from volant.wire.frames import HAS_FD, LAST, OPEN, RETAIN, SUBMIT
+from volant.wire.payloads import close_sent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class MapState:
         self.closed = False
         self.results: deque[tuple[bool, Any]] = deque()
         self._open_flag = OPEN | (RETAIN if retain else 0)
+        # What the hub keeps inputs of may outlive this process's interest in them.
+        self._pool = None if retain else binding.pool
         self._unsent: list[tuple[int, bytes]] = []
         self._unsent_bytes = 0
         self._chunks: dict[int, Chunk] = {}
@@ -123,7 +126,7 @@ class MapState:
 
     def add(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[bytes, int | None]]:
         """Take one input; returns the frames that became due."""
-        kind, payload, fd = dump_arguments(self.binding.name, args, kwargs)
+        kind, payload, fd = dump_arguments(self.binding.name, args, kwargs, self._pool)
         self.pulled += 1
         if fd is not None:
             due = self.flush()
@@ -213,7 +216,7 @@ class MapState:
             del self._chunks[chunk.first]
             self._kept_bytes -= chunk.bytes
             if chunk.fd is not None:
-                os.close(chunk.fd)
+                close_sent(chunk.fd, reusable=True)
                 self._kept_files -= 1
         return True
 
@@ -238,7 +241,7 @@ class MapState:
         """Close the descriptors of inputs that never got their result."""
         for chunk in self._chunks.values():
             if chunk.fd is not None:
-                os.close(chunk.fd)
+                close_sent(chunk.fd, reusable=False)
         for _, _, fd in self._early.values():
             if fd is not None:
                 os.close(fd)
