@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.hub.world import function_spec, readable
+from tests.integration.hub.world import PlayedCgroup, function_spec, readable
 from volant import errors
 from volant.wire import frames, values
 from volant.wire.faults import encode_fault
@@ -55,7 +55,7 @@ def test_results_that_a_container_sent_before_it_died_count(world: World, client
     client.open(function_spec(max_containers=1))
     number = client.call(5)
     [container] = world.containers
-    container.answer(container.batches.pop(), lambda x: x + 1)
+    container.answer(container.batches[0], lambda x: x + 1)
     container.exit(9)
     world.turn()
     assert client.value(number) == 6
@@ -63,29 +63,13 @@ def test_results_that_a_container_sent_before_it_died_count(world: World, client
 
 
 def test_memory_that_ran_out_is_told_apart(world: World, client: Client):
-    class Starved:
-        """A cgroup whose process was killed for its memory."""
-
-        def oom_kill_count(self) -> int:
-            return 1
-
-        def peak_memory_bytes(self) -> int:
-            return 96 << 20
-
-        def limit(self, limits: object) -> None:
-            pass
-
-        def remove(self) -> None:
-            pass
-
     client.open(function_spec(max_containers=1, memory=(64, 100)))
     for pool in world.hub.scheduler.state.pools.values():
         object.__setattr__(pool.config, "max_platform_retries", 0)
     number = client.call(5)
-    [running] = world.agent.running()
-    assert running.child is not None
-    running.child.cgroup = Starved()  # type: ignore[assignment]  # as much of one as is asked
-    world.containers[0].exit(9)
+    [container] = world.containers
+    container.cgroup.oom_kills = 1
+    container.exit(9)
     world.turn()
     with pytest.raises(errors.InternalFailure, match=r"limit 100 MiB, peak 96 MiB"):
         client.value(number)
@@ -154,7 +138,9 @@ def _impatient(world: World):
     return replace(world.hub.scheduler.state.limits, start_backoff_s=0.001)
 
 
-def test_a_container_that_cannot_be_limited_is_not_used(world: World, client: Client):
+def test_a_container_that_cannot_be_limited_is_not_used(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+):
     world.serve = lambda x: x
     client.open(function_spec(memory=(64, 100)))
     failures = [OSError("no limit"), OSError("no limit")]
@@ -163,7 +149,7 @@ def test_a_container_that_cannot_be_limited_is_not_used(world: World, client: Cl
         if failures:
             raise failures.pop()
 
-    world.agent._limit = limit  # type: ignore[method-assign]  # what the kernel would refuse
+    monkeypatch.setattr(PlayedCgroup, "limit", limit)
     number = client.call(1)
     world.until(lambda: number in client.results)
     assert client.value(number) == 1
@@ -212,7 +198,7 @@ def test_a_container_that_is_told_to_stop_and_stays_is_killed(
     client.call(1)
     [container] = world.containers
     container.leaves = False
-    container.answer(container.batches.pop(), lambda x: x)
+    container.answer(container.batches[0], lambda x: x)
     world.turn()
     assert container.broken, "its connection is closed: the sign to leave"
     assert container.signals == [], "it has its time"
@@ -239,6 +225,7 @@ def test_an_idle_container_leaves_after_its_window(world: World, client: Client)
     client.open(function_spec(scaledown_window=0.05))
     client.call(1)
     world.until(lambda: not world.live())
+    world.turn()
     assert world.agent.rows() == []
 
 
@@ -249,9 +236,8 @@ def test_a_container_can_be_stopped_by_its_id_and_its_input_runs_again(
     number = client.call(1)
     [row] = client.request("container_list")["containers"]
     assert (row["state"], row["function"], row["pid"]) == ("busy", "f", os.getpid())
-    client.request("container_stop", container=row["container_id"])
     world.serve = lambda x: x
-    world.turn()
+    client.request("container_stop", container=row["container_id"])
     assert client.value(number) == 1
     with pytest.raises(errors.NotFoundError, match="no container 'ta-none'"):
         client.request("container_stop", container="ta-none")
@@ -263,7 +249,7 @@ def test_what_a_container_prints_reaches_its_client_before_its_result(world: Wor
     [container] = world.containers
     container.print(b"hello\n")
     container.print(b"trouble\n", "stderr")
-    container.answer(container.batches.pop(), lambda x: x)
+    container.answer(container.batches[0], lambda x: x)
     world.turn()
     logs = [event for event in client.events if event["op"] == "log"]
     assert [(event["stream"], event["data"]) for event in logs] == [
@@ -347,7 +333,7 @@ def test_a_pipe_that_the_container_closed_is_read_no_more(world: World, client: 
     container.stdout = os.open(os.devnull, os.O_WRONLY)
     world.turn()
     container.print(b"still here\n", "stderr")
-    container.answer(container.batches.pop(), lambda x: x)
+    container.answer(container.batches[0], lambda x: x)
     world.turn()
     assert not readable(container.stream.sock.fileno())
 
@@ -357,10 +343,9 @@ def test_a_container_that_reports_more_than_it_was_given_is_killed(world: World,
     number = client.call(1)
     [container] = world.containers
     container.event("returned", batch=container.batches[0].key, count=7)
-    world.turn()
-    assert container.signals == [9]
     world.serve = lambda x: x
     world.turn()
+    assert container.signals == [9]
     assert client.value(number) == 1
 
 
@@ -377,6 +362,6 @@ def test_what_a_container_says_of_unknown_batches_is_ignored(world: World, clien
     container.send(frames.control(frames.EVENT, values.encode({"op": "something new"})))
     container.event("returned", batch=999, count=1)
     world.turn()
-    container.answer(container.batches.pop(), lambda x: x)
+    container.answer(container.batches[0], lambda x: x)
     world.turn()
     assert client.value(number) == 1

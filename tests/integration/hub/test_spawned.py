@@ -37,7 +37,7 @@ def test_who_asks_early_hears_when_the_result_is_there(world: World, client: Cli
     assert not client.results
     assert not other.results
     [container] = world.containers
-    container.answer(container.batches.pop(), lambda x: x + 1)
+    container.answer(container.batches[0], lambda x: x + 1)
     world.turn()
     assert client.value(numbers[0]) == 2
     assert [other.value(number) for number in numbers[1:]] == [2, 2]
@@ -148,7 +148,7 @@ def test_a_kept_file_is_handed_out_and_closed_when_it_expires(
     [container] = world.containers
     kind, payload, fd = dumps(np.arange(1 << 20))
     assert fd is not None
-    container.outcome(container.batches.pop(), [(kind, payload)], fd)
+    container.outcome(container.batches[0], [(kind, payload)], fd)
     os.close(fd)
     world.turn()
     assert client.value(early)[5] == 5
@@ -211,7 +211,7 @@ def test_a_call_of_a_detached_app_outlives_its_client(world: World):
     [container] = world.containers
     later = world.client()
     assert later.request("app_list")["apps"][0]["state"] == "detached"
-    container.answer(container.batches.pop(), lambda x: x + 1)
+    container.answer(container.batches[0], lambda x: x + 1)
     world.turn()
     assert later.value(later.get(call_id)) == 2
     assert later.request("app_list")["apps"] == [], "its last call is finished"
@@ -226,7 +226,7 @@ def test_a_detached_app_whose_pools_are_never_empty_still_ends_cleanly(world: Wo
     client.close()
     world.turn()
     container = next(container for container in world.live() if container.batches)
-    container.answer(container.batches.pop(), lambda x: x)
+    container.answer(container.batches[0], lambda x: x)
     world.turn()
     assert world.hub.scheduler.state.ledger.booked_count == 0
     assert world.live() == []
@@ -252,7 +252,7 @@ def test_a_call_that_is_spawned_again_after_a_lost_connection_runs_once(world: W
     call_id = f"fc-{session}{number:010x}"
     assert again.request("call_inputs", call=call_id)["value"] == 1
     [container] = world.containers
-    container.answer(container.batches.pop(), lambda x: x + 1)
+    container.answer(container.batches[0], lambda x: x + 1)
     world.turn()
     again.submit([1], number=number, flags=frames.OPEN | frames.LAST | RETAIN)
     world.turn()
@@ -268,7 +268,7 @@ def test_who_stopped_waiting_is_not_sent_the_result(world: World, client: Client
         client.event("cancel", call=client.get(call_id))
     kept = client.get(call_id)
     [container] = world.containers
-    container.answer(container.batches.pop(), lambda x: x)
+    container.answer(container.batches[0], lambda x: x)
     world.turn()
     assert list(client.results) == [kept]
 

@@ -16,7 +16,6 @@ import os
 import select
 import signal
 import socket
-from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -82,16 +81,32 @@ class Player:
         self.closed = False
         self.broken = False
         self.received: list[tuple[int, int, bytes, int | None]] = []
+        self._unsent = b""
 
-    def send(self, frame: bytes, fd: int | None = None) -> None:
-        """Send bytes; the hub may have closed its end."""
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self.stream.send(frame, fd)
-
-    def send_fds(self, data: bytes, fds: list[int]) -> None:
+    def send(self, data: bytes, *fds: int) -> None:
+        """Send bytes, as far as the hub takes them now; it may have closed its end."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self.stream.sock.sendmsg([data], rights)
+        if fds:
+            assert not self._unsent, "a descriptor travels with the bytes it was given with"
+        elif self._unsent:
+            self._unsent += data
+            return
+        try:
+            sent = self.stream.sock.sendmsg([data], rights if fds else [], socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            assert not fds, "as above"
+            sent = 0
+        except OSError:
+            return
+        self._unsent = data[sent:]
+
+    def send_rest(self) -> bool:
+        """Go on sending; True when something could be sent."""
+        if not self._unsent:
+            return False
+        data, self._unsent = self._unsent, b""
+        self.send(data)
+        return len(self._unsent) < len(data)
 
     def event(self, op: str, **fields: object) -> None:
         self.send(frames.control(frames.EVENT, values.encode({"op": op, **fields})))
@@ -256,6 +271,26 @@ class Batch:
         return [loads(frames.PICKLE, payload, None)[0][0] for _, payload in self.items]
 
 
+class PlayedCgroup:
+    """What the agent asks of a container's cgroup."""
+
+    def __init__(self) -> None:
+        self.limits: list[object] = []
+        self.oom_kills = 0
+
+    def limit(self, limits: object) -> None:
+        self.limits.append(limits)
+
+    def oom_kill_count(self) -> int:
+        return self.oom_kills
+
+    def peak_memory_bytes(self) -> int:
+        return 96 << 20
+
+    def remove(self) -> None:
+        pass
+
+
 class Container(Player):
     """A container: what its process would be, and the hub's fork of it."""
 
@@ -282,6 +317,7 @@ class Container(Player):
         self.stdout_fd = stdout_fd
         self.stderr_fd = stderr_fd
         self.scratch_path = ""
+        self.cgroup = PlayedCgroup()
         self.exited: asyncio.Future[int] = world.loop.create_future()
 
     def receive(self) -> bool:
@@ -312,11 +348,12 @@ class Container(Player):
 
     def on_frame(self, kind: int, flags: int, body: bytes, fd: int | None) -> None:
         if kind == frames.INPUT:
-            self.batches.append(Batch(body))
+            batch = Batch(body)
+            self.batches.append(batch)
             if fd is not None:
                 os.close(fd)
             if self.world.serve is not None:
-                self.answer(self.batches.pop(0), self.world.serve)
+                self.answer(batch, self.world.serve)
         elif kind == frames.REQUEST:
             self.start = values.decode_map(body)
             if self.world.starts:
@@ -348,7 +385,9 @@ class Container(Player):
         first = batch.first + batch.done
         frame = frames.hot(frames.OUTCOME, flags, batch.key, first, len(items), 5, section)
         batch.done += len(items)
-        self.send(frame, fd)
+        if flags & frames.END and batch in self.batches:
+            self.batches.remove(batch)
+        self.send(frame, *(() if fd is None else (fd,)))
 
 
 def run_item(function: Callable[[Any], Any], argument: Any) -> tuple[int, bytes]:
@@ -380,7 +419,7 @@ class PlayedPrepared:
             raise self.world.fork_failures.pop(0)
         container = Container(self.world, f"p{len(self.world.containers)}")
         self.world.containers.append(container)
-        return Child(container, None)  # type: ignore[arg-type]  # as much of a fork as is asked for
+        return Child(container, container.cgroup)  # type: ignore[arg-type]  # all that is asked of it
 
 
 class PlayedZygotes:
@@ -489,7 +528,7 @@ class World:
             self.loop.call_soon(self.loop.stop)
         self.loop.run_forever()
         players = [*self.clients, *self.containers, *(c.user for c in self.containers)]
-        return True in [player.receive() for player in players]
+        return True in [player.receive() or player.send_rest() for player in players]
 
     def turn(self) -> None:
         """Let everybody act until nobody has anything more to do."""
