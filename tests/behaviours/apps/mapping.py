@@ -86,6 +86,11 @@ def ignore_cancellation(duration_s: float) -> None:
             time.sleep(0.01)
 
 
+@app.function(max_containers=2)
+def echo(value: bytes) -> bytes:
+    return value
+
+
 @app.function()
 def count_up(stop: int) -> Iterator[int]:
     yield from range(stop)
