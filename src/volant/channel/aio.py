@@ -41,10 +41,10 @@ class _Watch:
         if self.connection == channel.connection and not channel.closed:
             return
         self._stop()
-        if not channel.closed:
-            self.connection = channel.connection
-            self.fd = channel.fileno()
-            self.loop.add_reader(self.fd, self._on_readable)
+        connection, fd = channel.connection, channel.fileno()
+        if fd >= 0:  # else another thread looks for the hub, and notifies when it is there
+            self.connection, self.fd = connection, fd
+            self.loop.add_reader(fd, self._on_readable)
 
     def _stop(self) -> None:
         if self.fd >= 0:
@@ -103,5 +103,5 @@ async def _fed(watch: _Watch, waiter: Waiter) -> None:
         waiter.notify = notify
         if waiter.ready:  # fed between the look and the registration
             return
+        watch.follow()
         await future
-        watch.follow()  # who notified may have found the hub again

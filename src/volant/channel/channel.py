@@ -15,7 +15,7 @@ import os
 import select
 import sys
 from _socket import MSG_DONTWAIT
-from _thread import allocate_lock
+from _thread import RLock, allocate_lock
 from itertools import count
 from time import monotonic
 
@@ -131,7 +131,7 @@ class Channel:
         self._numbers = count(1)
         self._function_number = FUNCTION_NUMBER_FIRST
         self._waiters: dict[int, Waiter] = {}
-        self._send_lock = allocate_lock()
+        self._send_lock = RLock()
         self._leader = allocate_lock()
         self._followers_lock = allocate_lock()
         self._followers: dict[Waiter, LockType] = {}
@@ -164,15 +164,20 @@ class Channel:
 
     def send(self, frame: bytes, fd: int | None = None) -> None:
         """Send a frame that a registered waiter would resubmit if the connection breaks."""
+        connection = self.connection
+        with self._send_lock:
+            if connection == self.connection:  # else it was resubmitted while we waited
+                self._transmit(frame, fd)
+
+    def _transmit(self, frame: bytes, fd: int | None = None) -> None:
         if self.closed:
             raise ConnectionError(self._closing or "the connection to the hub is closed")
-        with self._send_lock:
-            try:
-                self._stream.send(frame, fd)
-            except (BrokenPipeError, ConnectionResetError):
-                if self.home is None or self.closed:
-                    raise ConnectionError("the connection to the hub is closed") from None
-                # The next read sees the end of the stream, reconnects and resubmits.
+        try:
+            self._stream.send(frame, fd)
+        except (BrokenPipeError, ConnectionResetError):
+            if self.home is None or self.closed:
+                raise ConnectionError("the connection to the hub is closed") from None
+            # The next read sees the end of the stream, reconnects and resubmits.
 
     def request(self, op: str, **fields: object) -> dict[str, Any]:
         """Send a control request and wait for its reply.
@@ -195,7 +200,8 @@ class Channel:
 
     def tell(self, op: str, **fields: object) -> None:
         """Send a control event that has no answer."""
-        self.send(frames.control(frames.EVENT, values.encode({"op": op, **fields})))
+        with self._send_lock:
+            self._transmit(frames.control(frames.EVENT, values.encode({"op": op, **fields})))
 
     # -- waiting
 
@@ -366,20 +372,22 @@ class Channel:
             self._fed(waiter)
 
     def _reconnect(self) -> None:
+        """Connect anew, and send again what has no answer; nobody else sends meanwhile."""
         assert self.home is not None
         with self._send_lock:
             self._stream.close()
             self._stream = FrameStream(daemon.connect_or_start(self.home))
-        payloads.forget_lent()
-        self.greet()
-        for callback in self.on_reconnect:
-            callback()
-        self.connection += 1
-        for waiter in list(self._waiters.values()):
-            for frame, fd in waiter.resubmit():
-                self.send(frame, fd)
-            if waiter.notify is not None:
-                waiter.notify()  # its event loop has to watch the new descriptor
+            payloads.forget_lent()
+            self.greet()
+            for callback in self.on_reconnect:
+                callback()
+            # First this, then the waiters: who is registered after it sends by itself.
+            self.connection += 1
+            for waiter in list(self._waiters.values()):
+                for frame, fd in waiter.resubmit():
+                    self._transmit(frame, fd)
+                if waiter.ready or waiter.notify is not None:
+                    self._fed(waiter)  # an event loop has to watch the new descriptor
 
     def greet(self) -> None:
         """Say who we are, learn who the hub is; leader only, or before any other thread.
@@ -389,8 +397,7 @@ class Channel:
         """
         hello = {"id": 0, "op": "hello", "protocol": frames.PROTOCOL, "version": VERSION,
                  "session": self.session, "pid": os.getpid()}  # fmt: skip
-        with self._send_lock:
-            self._stream.send(frames.control(frames.REQUEST, values.encode(hello)))
+        self._stream.send(frames.control(frames.REQUEST, values.encode(hello)))
         self.hub = self._read_reply(0)
         raise_reply_error(self.hub)
         self.session = self.hub["session"]
@@ -404,8 +411,7 @@ class Channel:
         """`request` for the thread that leads already (during a reconnect)."""
         number = self.next_number()
         body = values.encode({"id": number, "op": op, **fields})
-        with self._send_lock:
-            self._stream.send(frames.control(frames.REQUEST, body))
+        self._stream.send(frames.control(frames.REQUEST, body))
         reply = self._read_reply(number)
         raise_reply_error(reply)
         return reply
@@ -431,7 +437,7 @@ class Channel:
     def abandon(self) -> None:
         """In a fork: give up a connection that belongs to the parent process."""
         self.home = None
-        self._send_lock = allocate_lock()  # another thread of the parent may have held it
+        self._send_lock = RLock()  # another thread of the parent may have held it
         self._leader = allocate_lock()
         self.close()
 

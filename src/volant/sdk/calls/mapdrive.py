@@ -127,7 +127,7 @@ def _pull_inline(binding: Binding, inputs: Iterator[Any], options: MapOptions) -
                 return
             mapped.send(state.flush())  # the window may have closed on inputs of a part of a chunk
             mapped.binding.channel.wait(waiter)
-            waiter.book()
+            mapped.send(waiter.book())
             yield from mapped.results()
     finally:
         mapped.close()
@@ -188,7 +188,7 @@ def _pull_in_thread(binding: Binding, inputs: Iterator[Any], options: MapOptions
     try:
         while True:
             with mapped.lock:
-                waiter.book()
+                mapped.send(waiter.book())
                 mapped.send(state.flush())
             puller.room.set()
             yield from mapped.results()
@@ -217,7 +217,7 @@ async def run_map_async(
     feeder = asyncio.ensure_future(_feed(mapped, inputs, room))
     try:
         while True:
-            waiter.book()
+            mapped.send(waiter.book())
             mapped.send(state.flush())
             for value in mapped.results():
                 yield value
@@ -292,7 +292,9 @@ def spawn_inputs(binding: Binding, inputs: Iterable[Any], kwargs: dict[str, Any]
             mapped.send(state.add(args, kwargs))
             state.yielded = state.pulled  # results stay with the hub: no window
         mapped.send(state.finish_inputs())
-        channel.wait(mapped.waiter)  # the hub answers when it has accepted the last input
+        while not mapped.waiter.answered:  # the hub does when it has accepted the last input
+            channel.wait(mapped.waiter)
+            mapped.send(mapped.waiter.book())
     finally:
         channel.unregister(state.number)
         state.release()

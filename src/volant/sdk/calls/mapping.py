@@ -250,14 +250,21 @@ class MapState:
 
 
 class MapWaiter(Waiter):
-    """Collects the RESULT frames of a map until its caller books them."""
+    """Collects the RESULT frames of a map until its caller books them.
 
-    __slots__ = ("inbox", "state")
+    Frames arrive on whichever thread reads the channel; the books are touched by the caller only.
+    """
+
+    __slots__ = ("answered", "inbox", "lost", "state")
 
     def __init__(self, state: MapState) -> None:
         super().__init__()
         self.state = state
         self.inbox: deque[tuple[int, int, bytes, int | None]] = deque()
+        #: The hub has said that it has all inputs.
+        self.answered = False
+        #: The hub was lost, and another one is there that knows nothing of this map.
+        self.lost = False
 
     def on_result(self, flags: int, head: tuple[int, int, int, int], section: bytes,
                   fd: int | None) -> None:  # fmt: skip
@@ -270,14 +277,20 @@ class MapWaiter(Waiter):
 
             self.fail(decode_fault(reply["fault"]))
         else:
+            self.answered = True
             self.ready = True
 
     def resubmit(self) -> list[tuple[bytes, int | None]]:
-        self.book()  # results that are here already need not be made again
-        return self.state.resubmission()
+        self.lost = True  # for the caller to see: its next `book` gives the frames
+        self.ready = True
+        return []
 
-    def book(self) -> None:
-        """Move what has arrived into the books of the map."""
+    def book(self) -> list[tuple[bytes, int | None]]:
+        """Move what has arrived into the books of the map; returns frames that became due."""
         self.ready = self.error is not None
         while self.inbox:
             self.state.take(*self.inbox.popleft())
+        if not self.lost:
+            return []
+        self.lost = False
+        return self.state.resubmission()
