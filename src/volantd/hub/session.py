@@ -86,6 +86,8 @@ class Session:
                 return
         known = hub.scheduler.has_call(call.call_id)
         if count and known:
+            if call.retain and first > call.inputs:
+                raise ValueError(f"inputs from {first} on, after {call.inputs}")
             call.inputs = max(call.inputs, first + count)
             items = items or InputItems(section, count, None)
             commands = hub.scheduler.submit(call.call_id, first, count, items, now)
