@@ -25,7 +25,7 @@ from volantd.runtime.client import Launcher, ZygoteSpec
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from volantd.runtime.cgroup import Cgroup
+    from volantd.runtime.cgroup import Cgroup, Limits
     from volantd.runtime.client import ForkedContainer, Zygote
 
 HERE = Path(__file__).parent
@@ -166,22 +166,28 @@ class Laboratory:
         answer: dict[str, Any] = self.run(work)
         return answer
 
-    def fork(
-        self, zygote: Zygote, limits: dict[str, int] | None = None, cgroup: Cgroup | None = None
-    ) -> Container:
-        return self.run(self.fork_async(zygote, limits, cgroup))
+    def fork(self, zygote: Zygote, limits: dict[str, int] | None = None) -> Container:
+        return self.run(self.fork_async(zygote, limits))
 
-    async def fork_async(
-        self, zygote: Zygote, limits: dict[str, int] | None = None, cgroup: Cgroup | None = None
-    ) -> Container:
+    async def fork_async(self, zygote: Zygote, limits: dict[str, int] | None = None) -> Container:
         self.count += 1
         name = f"c{self.count}"
-        forked = await zygote.fork(
-            name, hostname=f"host-{self.count}", limits=limits, cgroup=cgroup
-        )
+        forked = await zygote.fork(name, hostname=f"host-{self.count}", limits=limits)
         container = Container(self, forked)
         self.containers.append(container)
         return container
+
+    def fork_limited(self, zygote: Zygote, limits: Limits) -> tuple[Container, Cgroup]:
+        """A container and its cgroup, limited as the agent does that."""
+        container = self.fork(zygote)
+        return container, self.run(self._limit(container, limits))
+
+    async def _limit(self, container: Container, limits: Limits) -> Cgroup:
+        place = container.forked.place
+        assert place is not None, "this zygote has no leaves"
+        await place.alone
+        place.cgroup.limit(limits)
+        return place.cgroup
 
     def turn(self) -> None:
         """Let the loop take what has arrived."""

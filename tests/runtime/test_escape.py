@@ -18,6 +18,7 @@ import pytest
 from tests.runtime.laboratory import Failed
 from volant.runner import linux, seccomp
 from volantd.runtime import cgroup as cgroups
+from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -353,20 +354,22 @@ result = listener.accept()[1][0]
 
 
 @pytest.fixture
-def groups() -> Iterator[cgroups.Cgroups]:
+def seated(container_lab: Laboratory) -> Iterator[Zygote]:
+    """A zygote whose containers have cgroups."""
     try:
-        found = cgroups.Cgroups.open(f"test-{os.getpid()}")
+        groups = cgroups.Cgroups.open(f"test-{os.getpid()}")
     except cgroups.CgroupUnavailableError as error:
         pytest.skip(str(error))
-    yield found
-    found.remove_all()
+    zygote = container_lab.zygote(leaves=Leaves(groups.create))
+    yield zygote
+    container_lab.end(zygote)
+    groups.remove_all()
 
 
 def test_a_memory_bomb_ends_itself_alone(
-    container_lab: Laboratory, zygote: Zygote, other: Container, groups: cgroups.Cgroups
+    container_lab: Laboratory, seated: Zygote, other: Container
 ) -> None:
-    group = groups.take(cgroups.Limits(memory_bytes=64 << 20))
-    bomb = container_lab.fork(zygote, cgroup=group)
+    bomb, group = container_lab.fork_limited(seated, cgroups.Limits(memory_bytes=64 << 20))
     with pytest.raises(ConnectionResetError):
         bomb.ask("kept = [bytearray(1 << 20) for _ in range(4096)]")
     assert bomb.wait() == signal.SIGKILL
@@ -376,11 +379,8 @@ def test_a_memory_bomb_ends_itself_alone(
     assert group.remove()
 
 
-def test_shared_memory_counts_as_memory(
-    container_lab: Laboratory, zygote: Zygote, groups: cgroups.Cgroups
-) -> None:
-    group = groups.take(cgroups.Limits(memory_bytes=64 << 20))
-    bomb = container_lab.fork(zygote, cgroup=group)
+def test_shared_memory_counts_as_memory(container_lab: Laboratory, seated: Zygote) -> None:
+    bomb, group = container_lab.fork_limited(seated, cgroups.Limits(memory_bytes=64 << 20))
     code = "file = open('/dev/shm/big', 'wb')\nfor _ in range(512): file.write(bytes(1 << 20))"
     with pytest.raises(ConnectionResetError):
         bomb.ask(code)
@@ -389,10 +389,9 @@ def test_shared_memory_counts_as_memory(
 
 
 def test_a_fork_bomb_stops_at_its_limit(
-    container_lab: Laboratory, zygote: Zygote, other: Container, groups: cgroups.Cgroups
+    container_lab: Laboratory, seated: Zygote, other: Container
 ) -> None:
-    group = groups.take(cgroups.Limits(process_count=32))
-    bomb = container_lab.fork(zygote, cgroup=group)
+    bomb, group = container_lab.fork_limited(seated, cgroups.Limits(process_count=32))
     code = """
 import os, signal
 result = 0

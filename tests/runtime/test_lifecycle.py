@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 DAEMON = """
 import os, signal, sys
 from tests.runtime.laboratory import Laboratory
-from volantd.runtime import cgroup
+from volantd.runtime import cgroup, seat
 lab = Laboratory(sys.argv[1])
-zygote = lab.zygote()
-groups = None
+leaves = None
 try:
-    groups = cgroup.Cgroups.open(lab.run_id)
+    leaves = seat.Leaves(cgroup.Cgroups.open(lab.run_id).create)
 except cgroup.CgroupUnavailableError:
     pass
-forked = lab.fork(zygote, cgroup=groups and groups.take(cgroup.Limits()))
+zygote = lab.zygote(leaves=leaves)
+forked = lab.fork(zygote)
 source = "import signal; signal.pause()"
 forked.ask(f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {source!r}])")
 print(lab.place, lab.launcher._process.pid, zygote.pid, forked.forked.pid, flush=True)

@@ -1,6 +1,7 @@
 """Messages between the agent and a zygote, over one unix stream socket.
 
-    agent  -> zygote   PREPARE {files, entry, env}    FORK {id, hostname, limits} + 4 descriptors
+    agent  -> zygote   PREPARE {files, entry, env}
+                       FORK {id, hostname, limits, more} + 4 descriptors
     zygote -> agent    READY {import_us, threads}     PREPARE_FAILED {fault}
                        FORKED {id}  FORK_FAILED {id, reason}  EXITED {id, status}
 

@@ -106,6 +106,8 @@ class Zygote:
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.pid_namespace = -1
         self.wants_spare = False
+        #: forks that the agent holds back until this one is done
+        self.more_count = 0
         if plan.is_container:
             self.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -141,6 +143,7 @@ class Zygote:
             self._prepare(fields)
         elif kind == control.FORK:
             self.waiting.append((fields, fds))
+            self.more_count = fields.get("more", 0)
             self._serve_waiting()
         else:
             raise control.ControlError(f"unexpected message of kind {kind}")
@@ -206,7 +209,10 @@ class Zygote:
             cell = self.ready_cells.pop(0) if self.nursery is not None else None
             self._fork(fields, fds, cell)
             self.wants_spare = self.nursery is not None
-        while len(self.waiting) > self.ordered_count and self.ordered_count < CELLS_AT_ONCE:
+        if self.nursery is None:
+            return
+        wanted = min(len(self.waiting) + self.more_count, CELLS_AT_ONCE)
+        while self.ordered_count + len(self.ready_cells) < wanted:
             self._order_cell()
 
     def _hear_nursery(self) -> None:
@@ -230,6 +236,7 @@ class Zygote:
                 os.close(fd)
             self.connection.send(control.FORK_FAILED, {"id": fields["id"], "reason": reason})
         self.waiting.clear()
+        self.more_count = 0
 
     def _on_cell_gone(self, cell: Cell) -> None:
         """Nothing in it lives any more: now its container has ended too."""

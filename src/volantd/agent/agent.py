@@ -6,6 +6,7 @@ end:   wait status + cgroup counters ─► cause (clean, crashed, killed, out o
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import resource
@@ -135,7 +136,7 @@ class Agent:
             self._never_started(running, str(error), retryable=True)
             return
         try:
-            self._limit(running, child)
+            await self._limit(running, child)
         except OSError as error:
             self.zygotes.discard(child)
             self._never_started(running, f"it cannot be limited: {error}", retryable=True)
@@ -171,7 +172,7 @@ class Agent:
         running.session = Session(hub, sdk_peer, app=running.function.app)
         link.start(self._start_message(running))
 
-    def _limit(self, running: Running, child: Child) -> None:
+    async def _limit(self, running: Running, child: Child) -> None:
         options = running.function.options
         memory_mib, cpu_limit = options["memory_limit_mib"], options["cpu_limit"]
         if memory_mib is None and cpu_limit is None:
@@ -181,7 +182,9 @@ class Agent:
             memory_bytes = min(memory_bytes, int(memory_mib * (1 << 20)))
         if child.cgroup is not None:
             limits = cgroups_module.Limits(memory_bytes=memory_bytes, cpu_count=cpu_limit)
-            child.cgroup.limit(limits)
+            if child.alone is not None:
+                await child.alone  # its zygote is not to be held to them
+            await asyncio.to_thread(child.cgroup.limit, limits)
         elif memory_mib is not None:
             # Without a cgroup only the address space can be limited: a MemoryError, not a kill.
             limit = (memory_bytes, memory_bytes)
@@ -305,7 +308,7 @@ class Agent:
         self._running.pop(running.container_id, None)
         self.hub.links.pop(running.container_id, None)
         running.prepared.in_use -= 1
-        self._machine.remove_cgroup(child.cgroup)
+        child.remove_cgroup()
         log.info("container_exited", extra={"fields": {
             "container_id": running.container_id, "cause": cause.name, "text": text,
         }})  # fmt: skip

@@ -21,6 +21,7 @@ from volant import ids
 from volant.errors import InvalidError
 from volantd.runtime import cgroup as cgroups_module
 from volantd.runtime.client import RuntimeFailedError, ZygoteSpec
+from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
     from volantd.agent.tasks import Tasks
@@ -44,6 +45,7 @@ class Machine:
         self.launcher: Launcher
         self.cgroups: Cgroups | None = None
         self.memory_bytes = 0
+        self._leaves = Leaves(self._make_leaf)
         #: Rung of the isolation ladder; pending while there is no launcher.
         self.rung: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -52,18 +54,15 @@ class Machine:
         if self.launcher is launcher and self.rung.done():
             self.rung = asyncio.get_running_loop().create_future()
 
-    def take_cgroup(self) -> Cgroup | None:
-        """A fresh cgroup with the limits that everything has."""
-        if self.cgroups is None:
-            return None
+    @property
+    def leaves(self) -> Leaves | None:
+        """Fresh cgroups with the limits that everything has; None where there are none."""
+        return None if self.cgroups is None else self._leaves
+
+    def _make_leaf(self) -> Cgroup:
+        assert self.cgroups is not None
         limits = cgroups_module.Limits(memory_bytes=self.memory_bytes, process_count=PROCESSES_MAX)
         return self.cgroups.take(limits)
-
-    @staticmethod
-    def remove_cgroup(cgroup: Cgroup | None) -> None:
-        """Remove a cgroup whose processes are gone, off the event loop."""
-        if cgroup is not None:
-            asyncio.get_running_loop().run_in_executor(None, cgroup.remove)
 
 
 class BareZygotes:
@@ -114,23 +113,33 @@ class BareZygotes:
         machine = self._machine
         while True:
             await asyncio.shield(machine.rung)
-            launcher, cgroup = machine.launcher, machine.take_cgroup()
+            launcher, leaves = machine.launcher, machine.leaves
+            cgroup = None if leaves is None else await _own_cgroup(leaves)
             try:
                 zygote = await launcher.spawn_zygote(
-                    dataclasses.replace(spec, cgroup=cgroup), ids.new_id("zy")
+                    dataclasses.replace(spec, cgroup=cgroup, leaves=leaves), ids.new_id("zy")
                 )
             except RuntimeFailedError:
-                machine.remove_cgroup(cgroup)
+                if cgroup is not None:
+                    Leaves.remove(cgroup)
                 if not launcher.is_gone:
                     raise
                 machine.lose(launcher)
                 continue
-            zygote.exited.add_done_callback(functools.partial(_remove_cgroup, machine, cgroup))
+            if cgroup is not None:
+                zygote.exited.add_done_callback(functools.partial(_remove_cgroup, cgroup))
             return zygote
 
 
-def _remove_cgroup(machine: Machine, cgroup: Cgroup | None, _: asyncio.Future[int]) -> None:
-    machine.remove_cgroup(cgroup)
+async def _own_cgroup(leaves: Leaves) -> Cgroup:
+    try:
+        return await leaves.make()
+    except OSError as error:
+        raise RuntimeFailedError(f"no cgroup for a zygote: {error}") from error
+
+
+def _remove_cgroup(cgroup: Cgroup, _: asyncio.Future[int]) -> None:
+    Leaves.remove(cgroup)
 
 
 def _kill_booted(future: asyncio.Future[Zygote]) -> None:

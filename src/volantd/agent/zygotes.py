@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from volant import ids
 from volantd.agent.bare import PROCESSES_MAX, BareZygotes, Machine, check_trees
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
+from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,14 +42,33 @@ READ_BYTES = 64 << 10
 
 
 class Child:
-    """A forked container that waits to be told which function it is."""
+    """A forked container that waits to be told which function it is.
 
-    __slots__ = ("cgroup", "forked", "forked_ns")
+    `cgroup` is its own from birth, and its own alone after `alone` (None: it always was).
+    """
 
-    def __init__(self, forked: ForkedContainer, cgroup: Cgroup | None) -> None:
+    __slots__ = ("alone", "cgroup", "forked", "forked_ns")
+
+    def __init__(
+        self,
+        forked: ForkedContainer,
+        cgroup: Cgroup | None,
+        alone: asyncio.Future[None] | None = None,
+    ) -> None:
         self.forked = forked
         self.cgroup = cgroup
+        self.alone = alone
         self.forked_ns = monotonic_ns()
+
+    def remove_cgroup(self) -> None:
+        """Remove the cgroup once the zygote has left it."""
+        cgroup = self.cgroup
+        if cgroup is None:
+            return
+        if self.alone is None:
+            Leaves.remove(cgroup)
+        else:
+            self.alone.add_done_callback(lambda _: Leaves.remove(cgroup))
 
 
 class Prepared:
@@ -244,16 +264,13 @@ class ZygoteStore:
             RuntimeFailedError: when that does not work.
         """
         name = ids.new_id("ta")
-        cgroup = self.machine.take_cgroup()
         limits = {"files": FILES_MAX, "file_size_bytes": FILE_BYTES_MAX}
-        if cgroup is None:
+        if zygote.spec.leaves is None:
             limits["processes"] = PROCESSES_MAX
-        try:
-            forked = await zygote.fork(name, hostname=name[:15], cgroup=cgroup, limits=limits)
-        except RuntimeFailedError:
-            self.machine.remove_cgroup(cgroup)
-            raise
-        return Child(forked, cgroup)
+        forked = await zygote.fork(name, hostname=name[:15], limits=limits)
+        if forked.place is None:
+            return Child(forked, None)
+        return Child(forked, forked.place.cgroup, forked.place.alone)
 
     def discard(self, child: Child) -> None:
         """End a child that was never used."""
@@ -263,4 +280,4 @@ class ZygoteStore:
         forked.sdk.close()
         os.close(forked.stdout_fd)
         os.close(forked.stderr_fd)
-        self.machine.remove_cgroup(child.cgroup)
+        child.remove_cgroup()

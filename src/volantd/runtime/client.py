@@ -144,7 +144,7 @@ class Launcher:
         self._request(self._spawn_request(spec, zygote), [theirs.detach(), log_write])
         try:
             async with asyncio.timeout(SPAWN_TIMEOUT_S):
-                zygote.pid = await spawned
+                zygote._sit(await spawned)
         except BaseException as error:
             zygote._lose()
             os.close(log_read)

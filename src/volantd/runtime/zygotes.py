@@ -22,12 +22,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from volant.runner import control
+from volantd.runtime.seat import Seat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from volantd.runtime.cgroup import Cgroup
     from volantd.runtime.client import Launcher
+    from volantd.runtime.seat import Leaves, Place
 
 #: Largest read from a zygote at once.
 READ_BYTES = 1 << 16
@@ -66,6 +68,7 @@ class ZygoteSpec:
         env: the whole environment of the interpreter.
         block_network: no network but its own loopback.
         cgroup: where the zygote itself goes, or None.
+        leaves: where its containers go, and the zygote ahead of each; or None.
     """
 
     rung: str
@@ -76,6 +79,7 @@ class ZygoteSpec:
     env: dict[str, str] = field(default_factory=dict)
     block_network: bool = False
     cgroup: Cgroup | None = None
+    leaves: Leaves | None = None
 
 
 def _checked(value: Any, kind: type[Value]) -> Value:
@@ -96,9 +100,12 @@ class ForkedContainer:
         stdout_fd, stderr_fd: read ends (non-blocking); the caller's to close.
         exited: the wait status, once it has exited.
         scratch_path: where on the host lies what it writes.
+        place: its cgroup; the caller removes that after the exit. None where there are none.
     """
 
-    def __init__(self, container_id: str, ends: _Ends, exited: asyncio.Future[int]) -> None:
+    def __init__(
+        self, container_id: str, ends: _Ends, exited: asyncio.Future[int], place: Place | None
+    ) -> None:
         self.container_id = container_id
         self.pid = 0
         self.channel = ends.channel
@@ -108,6 +115,7 @@ class ForkedContainer:
         self.exited = exited
         self._pidfd = -1
         self.scratch_path = ""
+        self.place = place
 
     def kill(self, signal_number: int = signal.SIGKILL) -> None:
         """Send a signal; nothing happens when it has exited."""
@@ -186,7 +194,14 @@ class Zygote:
         self._forking: dict[str, asyncio.Future[int]] = {}
         self._containers: dict[str, ForkedContainer] = {}
         self._closed = False
+        self._seat: Seat | None = None
         self._loop.add_reader(sock, self._on_readable)
+
+    def _sit(self, pid: int) -> None:
+        """Note that its process is there."""
+        self.pid = pid
+        if self.spec.leaves is not None:
+            self._seat = Seat(pid, self.spec.cgroup, self.spec.leaves)
 
     # -- verbs
 
@@ -223,46 +238,55 @@ class Zygote:
             self._prepared = None
 
     async def fork(
-        self,
-        container_id: str,
-        *,
-        hostname: str,
-        limits: dict[str, int] | None = None,
-        cgroup: Cgroup | None = None,
+        self, container_id: str, *, hostname: str, limits: dict[str, int] | None = None
     ) -> ForkedContainer:
-        """Start a container; returns when it is isolated and in its cgroup.
+        """Start a container; returns when it is isolated. It has been in its cgroup from birth.
 
         Args:
             container_id: a file name; unique within this zygote.
             hostname: at most 64 bytes.
             limits: any of `files`, `file_size_bytes`, `memory_bytes` (address space),
                 `processes`.
-            cgroup: limited already; the caller removes it after the exit.
 
         Raises:
             RuntimeFailedError: with what the child said.
         """
         self._check_alive()
         assert container_id not in self._containers, f"{container_id} is already there"
+        fields = {"id": container_id, "hostname": hostname, "limits": limits or {}}
+        seat = self._seat
+        try:
+            if seat is None:
+                return await self._fork_in(None, fields)
+            place = await seat.take()
+            try:
+                return await self._fork_in(place, {**fields, "more": seat.waiting_count})
+            except BaseException:
+                place.remove()
+                raise
+            finally:
+                seat.leave(place)
+        except OSError as error:  # TimeoutError is one too
+            raise _explained(container_id, error) from error
+
+    async def _fork_in(self, place: Place | None, fields: dict[str, Any]) -> ForkedContainer:
+        """Fork while the zygote sits in a place; it leaves that at FORKED."""
+        self._check_alive()
+        container_id = fields["id"]
         ends = _Ends()
-        container = ForkedContainer(container_id, ends, self._loop.create_future())
+        container = ForkedContainer(container_id, ends, self._loop.create_future(), place)
         self._containers[container_id] = container
         started: asyncio.Future[int] = self._loop.create_future()
         self._forking[container_id] = started
-        fields = {"id": container_id, "hostname": hostname, "limits": limits or {}}
         self._send(control.pack(control.FORK, fields, control.FORK_FDS), ends.child_fds)
         self._loop.add_reader(ends.channel, self._on_hello, container, started)
         try:
             async with asyncio.timeout(FORK_TIMEOUT_S):
                 container._identify(await started)
-            if cgroup is not None:
-                cgroup.add(container.pid)
-        except BaseException as error:
+        except BaseException:
             self._loop.remove_reader(ends.channel)
             container.kill()
             ends.close_ours()
-            if isinstance(error, OSError):  # TimeoutError is one too
-                raise _explained(container_id, error) from error
             raise
         finally:
             self._forking.pop(container_id, None)
@@ -329,7 +353,7 @@ class Zygote:
             if self._prepared is not None and not self._prepared.done():
                 self._on_prepared(self._prepared, kind, fields)
         elif kind == control.FORKED:
-            self._note_scratch(fields["id"], fields["scratch"])
+            self._on_forked(fields["id"], fields["scratch"])
         elif kind == control.FORK_FAILED:
             self._fail_fork(fields["id"], str(fields["reason"])[:COMPLAINT_BYTES_MAX])
             container = self._containers.pop(fields["id"], None)
@@ -347,6 +371,8 @@ class Zygote:
         names = [str(name)[:100] for name in _checked(fields["threads"], list)[:THREAD_NAMES_MAX]]
         import_us = _checked(fields["import_us"], int)
         prepared.set_result({"import_us": import_us, "threads": names})
+        if self._seat is not None:
+            self._seat.go_ahead()  # not before: what the import takes is no container's
 
     def _on_hello(self, container: ForkedContainer, started: asyncio.Future[int]) -> None:
         """First word of a child: H (with its pid, from the kernel) or E and a text."""
@@ -374,12 +400,15 @@ class Zygote:
         error = RuntimeFailedError(f"container {container.container_id}: {text}")
         started.set_exception(error)
 
-    def _note_scratch(self, container_id: str, scratch: str) -> None:
+    def _on_forked(self, container_id: str, scratch: str) -> None:
+        """It is born, in the leaf where the zygote sits: that can go on to the next."""
         if "/" in _checked(scratch, str) or scratch in {"", ".", ".."}:
             raise ValueError(scratch)
         container = self._containers.get(container_id)
         if container is not None:
             container.scratch_path = os.path.join(self.state_dir, "scratch", scratch)
+            if self._seat is not None and container.place is not None:
+                self._seat.leave(container.place)
 
     def _fail_fork(self, container_id: str, reason: str) -> None:
         started = self._forking.get(container_id)
@@ -426,6 +455,8 @@ class Zygote:
 
     def _on_dead(self, status: int) -> None:
         self._lose()
+        if self._seat is not None:
+            self._seat.end()
         text = f"zygote {self.zygote_id} died (wait status {status})"
         if self._prepared is not None and not self._prepared.done():
             self._prepared.set_exception(RuntimeFailedError(text))
