@@ -106,6 +106,27 @@ def test_every_form_of_call_survives_the_death_of_its_daemon(
     assert seen == [2 * value for value in range(count)]
 
 
+def test_calls_of_every_form_at_once_survive_the_death_of_their_daemon(
+    start: Callable[..., Program], own_home: Path
+) -> None:
+    """Issue 2, 7: threads and event loops share one connection, and one of them finds it again."""
+    program = start("mixed_calls.py", 5, home=own_home)
+    assert program.line() == "running"
+    for _ in range(3):
+        pid = daemon_of(own_home)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda pid=pid: daemon_of(own_home) != pid and busy_or_ended(program))
+    code, _, complaint = program.end()
+    assert code == 0, complaint
+
+
+def busy_or_ended(program: Program) -> bool:
+    """True when calls run again, or none is left to run."""
+    if program.process.poll() is not None:
+        return True
+    return any(row["state"] == "busy" for row in containers(program.home))
+
+
 def test_a_generator_does_not_survive_its_daemon_and_says_so(
     start: Callable[..., Program], own_home: Path
 ) -> None:
