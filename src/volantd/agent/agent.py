@@ -23,6 +23,7 @@ from volantd.hub.peer import Peer
 from volantd.hub.session import Session
 from volantd.runtime import cgroup as cgroups_module
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
+from volantd.runtime.wait_status import in_words
 
 if TYPE_CHECKING:
     from volantd.agent.tasks import Tasks
@@ -212,6 +213,8 @@ class Agent:
 
     def _on_reply(self, running: Running, reply: dict[str, Any]) -> None:
         """The container has resolved its function, or could not."""
+        if running.stop_reason is not None:
+            return  # it ends, so what it says matters no more
         if running.state != "starting":
             raise ValueError("a container answered START twice")
         link, now = running.link, monotonic()
@@ -324,21 +327,13 @@ class Agent:
             return ExitCause.STOPPED, running.stop_reason
         if running.kill_reason is not None:
             return ExitCause.KILLED, running.kill_reason
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            starved = child.cgroup is not None and child.cgroup.oom_kill_count()
-            if number == signal.SIGKILL and starved:
-                return ExitCause.OOM, self._memory_text(running, child)
-            try:
-                name = signal.Signals(number).name
-            except ValueError:
-                name = "unknown"
-            cause = ExitCause.KILLED if number == signal.SIGKILL else ExitCause.CRASHED
-            return cause, f"it was killed by signal {number} ({name})"
-        code = os.WEXITSTATUS(status)
-        if code == 0:
-            return ExitCause.CLEAN, "its process ended by itself with status 0"
-        return ExitCause.CRASHED, f"its process ended by itself with status {code}"
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        if killed and child.cgroup is not None and child.cgroup.oom_kill_count():
+            return ExitCause.OOM, self._memory_text(running, child)
+        text = f"its process {in_words(status)}"
+        if killed:
+            return ExitCause.KILLED, text
+        return ExitCause.CRASHED if status else ExitCause.CLEAN, text
 
     def _memory_text(self, running: Running, child: Child) -> str:
         assert child.cgroup is not None

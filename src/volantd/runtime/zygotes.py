@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from volant.runner import control
 from volantd.runtime.seat import Seat
+from volantd.runtime.wait_status import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -457,9 +458,10 @@ class Zygote:
         self._lose()
         if self._seat is not None:
             self._seat.end()
-        text = f"zygote {self.zygote_id} died (wait status {status})"
+        text = f"zygote {self.zygote_id} {in_words(status)}"
         if self._prepared is not None and not self._prepared.done():
-            self._prepared.set_exception(RuntimeFailedError(text))
+            error = RuntimeFailedError(f"while it imported the program, it {in_words(status)}")
+            self._prepared.set_exception(error)
         for container_id in list(self._forking):
             self._fail_fork(container_id, text)
         for container in list(self._containers.values()):
