@@ -124,18 +124,11 @@ def test_a_fork_that_fails_is_tried_again(world: World, client: Client):
 
 def test_forks_that_always_fail_end_the_call_with_the_reason(world: World, client: Client):
     world.fork_failures += [RuntimeFailedError("no cell can be made")] * 50
-    world.hub.scheduler.state.limits = _impatient(world)
     client.open(function_spec(max_containers=1))
     number = client.call(1)
     world.until(lambda: number in client.results)
     with pytest.raises(errors.InternalFailure, match="no container for `f`: no cell can be made"):
         client.value(number)
-
-
-def _impatient(world: World):
-    from dataclasses import replace
-
-    return replace(world.hub.scheduler.state.limits, start_backoff_s=0.001)
 
 
 def test_a_container_that_cannot_be_limited_is_not_used(
