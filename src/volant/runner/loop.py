@@ -85,6 +85,7 @@ class Runner:
         self.in_user_code = False
         self.credits: dict[int, int] = {}
         self.execute: execute.Execute | None = None
+        self.express: Express | None = None
 
     def run(self) -> NoReturn:
         """Serve until the hub closes the connection, then end the process."""
@@ -120,7 +121,10 @@ class Runner:
             elif kind == frames.EVENT:
                 self._on_event(values.decode_map(body))
             elif kind == frames.REQUEST:
-                self._start(values.decode_map(body))
+                message = values.decode_map(body)
+                if flags & frames.HAS_FD:
+                    self.express = Express(self.stream.take_fd(), str(message["express"]))
+                self._start(message)
 
     def _leave(self, status: int) -> NoReturn:
         """End without the interpreter's shutdown: nothing of the zygote's must be run twice."""
@@ -295,14 +299,42 @@ class Outbox:
         flags |= frames.END if last else 0
         flags |= frames.HAS_FD if fd is not None else 0
         count = len(self.items)
-        body = frames.hot(
-            frames.OUTCOME, flags, self.batch.key, self.batch.first + self.sent, count,
-            min(self.exec_ns // 1000, 0xFFFFFFFF), frames.items_section(self.items),
-        )  # fmt: skip
+        exec_us = min(self.exec_ns // 1000, 0xFFFFFFFF)
+        section = frames.items_section(self.items)
+        if last and self.all_ok and fd is None and self.runner.express is not None:
+            flags |= self._send_express(self.runner.express, exec_us, section)
+        first = self.batch.first + self.sent
+        body = frames.hot(frames.OUTCOME, flags, self.batch.key, first, count, exec_us, section)
         self.runner.stream.send(body, fd)
         self.sent += count
         self.items, self.all_ok, self.bytes, self.exec_ns = [], True, 0, 0
         self.begun_ns = now
+
+    def _send_express(self, lane: Express, exec_us: int, section: bytes) -> int:
+        """Send the result of a single call straight to its client; the flag if that worked."""
+        batch = self.batch
+        single = batch.first == 0 and batch.count == 1 and self.items[0][0] == frames.PICKLE
+        if not single or len(section) > frames.EXPRESS_BYTES_MAX:
+            return 0
+        if not batch.call_id.startswith(lane.session):
+            return 0  # a call that another container made
+        number = int(batch.call_id[len(lane.session) :], 16)
+        frame = frames.hot(frames.RESULT, 0, number, 0, 1, exec_us, section)
+        try:
+            lane.sock.send(frame, _socket.MSG_DONTWAIT)
+        except OSError:
+            return 0  # no room, or nobody there any more: the hub delivers
+        return frames.EXPRESS
+
+
+class Express:
+    """The way straight to the client of this app, and what the ids of its calls begin with."""
+
+    __slots__ = ("session", "sock")
+
+    def __init__(self, fd: int, session: str) -> None:
+        self.sock = _socket.socket(fileno=fd)
+        self.session = session
 
 
 def flush_output() -> None:

@@ -27,6 +27,8 @@ PROTOCOL = 1
 FRAME_BYTES_MAX = 64 << 20
 #: Largest payload sent inside a frame; above, payloads travel as a mapped file.
 INLINE_BYTES_MAX = 1 << 20
+#: Largest result that takes the express lane from a container straight to its client.
+EXPRESS_BYTES_MAX = 16 << 10
 #: Most inputs in one frame.
 BATCH_COUNT_MAX = 4096
 #: What one read from a socket asks for.
@@ -44,6 +46,7 @@ ALL_OK = 8  #: OUTCOME: every item is a success
 END = 16  #: OUTCOME: the batch is finished
 RETAIN = 32  #: SUBMIT with OPEN: keep results until asked for (spawn)
 STREAM = 64  #: SUBMIT with OPEN: a generator call
+EXPRESS = 128  #: OUTCOME: the client has this result already, by the express lane
 
 # Kinds of item.
 PICKLE = 0  #: a pickle
@@ -62,9 +65,9 @@ _FRAME_AND_HOT = Struct("<IBBQIHI")
 _HOT_SIZE = HOT.size
 
 
-def control(kind: int, body: bytes) -> bytes:
+def control(kind: int, body: bytes, flags: int = 0) -> bytes:
     """A control frame around an encoded map."""
-    return HEADER.pack(len(body), kind, 0) + body
+    return HEADER.pack(len(body), kind, flags) + body
 
 
 def items_section(items: Sequence[tuple[int, bytes]]) -> bytes:

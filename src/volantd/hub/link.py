@@ -62,12 +62,17 @@ class ContainerLink:
     # -- to the container
 
     def start(self, fields: dict[str, Any]) -> None:
-        """Tell it which function it is."""
+        """Tell it which function it is, and hand it the express lane if its client has one."""
         options = self.function.options
         # Files kept for the next result would count against a limit of its memory.
         recycle = options["memory_limit_mib"] is None and not options["single_use"]
-        body = values.encode({"id": 1, "op": "start", "recycle": recycle, **fields})
-        self.peer.write(frames.control(frames.REQUEST, body))
+        session = self.function.app.session
+        message = {"id": 1, "op": "start", "recycle": recycle, **fields}
+        flags, fd = 0, None
+        if session is not None and session.express_fd is not None and not self.function.app.output:
+            message["express"] = session.session_id
+            flags, fd = frames.HAS_FD, os.dup(session.express_fd)
+        self.peer.write(frames.control(frames.REQUEST, values.encode(message), flags), fd)
 
     def dispatch(self, batch: Batch, call: Call) -> None:
         """Send a batch of inputs."""
@@ -143,20 +148,22 @@ class ContainerLink:
                 raise ValueError(f"an outcome for input {first}, the next is {expected}")
             return
         if flags & frames.ALL_OK:
-            self._succeeded(sent, key, first, count, exec_us, section, fd)
+            delivered = bool(flags & frames.EXPRESS) and not sent.call.retain
+            self._succeeded(sent, key, first, count, exec_us, section, fd, delivered=delivered)
         else:
             self._mixed(sent, key, first, exec_us, frames.split_items(section, count), fd)
 
     def _succeeded(
         self, sent: Sent, key: int, first: int, count: int, exec_us: int, section: bytes,
-        fd: int | None,
+        fd: int | None, *, delivered: bool = False,
     ) -> None:  # fmt: skip
         now = monotonic()
         deliver, commands = self.hub.scheduler.succeeded(
             self.container_id, key, count, exec_us, now
         )
         if deliver:
-            self.hub.deliver(sent.call, first, count, exec_us, section, fd)
+            if not delivered:
+                self.hub.deliver(sent.call, first, count, exec_us, section, fd)
             self.hub.record_timings(self, sent, first, count, exec_us)
         elif fd is not None:
             os.close(fd)

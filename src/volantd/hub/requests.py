@@ -41,7 +41,12 @@ def hello(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     # that it cannot speak in another session's name.
     if not taken and session.container_app is None:
         session.session_id = wanted
-    return {"version": VERSION, "pid": os.getpid(), "session": session.session_id}
+    return {
+        "version": VERSION,
+        "pid": os.getpid(),
+        "session": session.session_id,
+        "express": session.container_app is None and session.express_fd is None,
+    }
 
 
 # -- apps

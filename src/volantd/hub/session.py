@@ -8,6 +8,7 @@ cancelled, and its apps are closed unless they are detached.
 from __future__ import annotations
 
 import logging
+import os
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ class Session:
         #: number of a `call_get` that waits -> call and index of the input
         self.watching: dict[int, tuple[Call, int]] = {}
         self.uploads = Upload()
+        #: Where containers of this client's apps may send small results to it directly.
+        self.express_fd: int | None = None
         hub.sessions.add(self)
         if app is not None:
             self.functions = dict(enumerate(app.functions.values()))
@@ -62,7 +65,8 @@ class Session:
         elif kind == frames.REQUEST:
             self._on_request(values.decode_map(body))
         elif kind == frames.EVENT:
-            self._on_event(values.decode_map(body))
+            fd = self.peer.stream.take_fd() if flags & frames.HAS_FD else None
+            self._on_event(values.decode_map(body), fd)
         else:
             raise ValueError(f"a client sent a frame of type {kind}")
 
@@ -158,8 +162,11 @@ class Session:
         """Send an event."""
         self.peer.write(frames.control(frames.EVENT, values.encode({"op": op, **fields})))
 
-    def _on_event(self, event: dict[str, Any]) -> None:
+    def _on_event(self, event: dict[str, Any], fd: int | None) -> None:
         op = event["op"]
+        if fd is not None:
+            self._take_express_lane(op, fd)
+            return
         if op == "cancel":
             self._cancel(checks.whole(event, "call"))
         elif op == "poke":
@@ -189,12 +196,21 @@ class Session:
                 if sent.call is call:
                     link.tell("credit", batch=key, count=count)
 
+    def _take_express_lane(self, op: object, fd: int) -> None:
+        if op != "express" or self.container_app is not None or self.express_fd is not None:
+            os.close(fd)
+            raise ValueError("a descriptor that was not asked for")
+        self.express_fd = fd
+
     # -- the end
 
     def on_closed(self) -> None:
         """The client is gone: so is what only it wanted."""
         hub = self.hub
         hub.sessions.discard(self)
+        if self.express_fd is not None:
+            os.close(self.express_fd)
+            self.express_fd = None
         hub.loans.forget(self.peer)
         for number in list(self.watching):
             hub.retained.unwatch(self, number)
