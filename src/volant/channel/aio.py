@@ -11,7 +11,8 @@ from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from volant.channel.channel import Channel, Waiter
+    from volant.channel.channel import Channel
+    from volant.channel.waiter import Waiter
 
 
 class _Watch:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from _socket import MSG_DONTWAIT
+from _socket import MSG_DONTWAIT, SHUT_RDWR
 from _thread import RLock, allocate_lock
 from itertools import count
 from time import monotonic
@@ -22,6 +22,7 @@ from time import monotonic
 from volant import ids
 from volant.channel import daemon
 from volant.channel.express import open_express_lane
+from volant.channel.waiter import RequestWaiter, raise_reply_error
 from volant.errors import ConnectionError, Error, TimeoutError, VersionError
 from volant.version import VERSION
 from volant.wire import frames, payloads, values
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from volant.channel.express import ExpressLane
+    from volant.channel.waiter import Waiter
 
 #: Times that a lost connection is made again before every waiter fails.
 RECONNECT_ATTEMPTS_MAX = 3
@@ -46,65 +48,6 @@ FUNCTION_NUMBER_FIRST = 1 << 16
 LOOK_OUT_S = 0.0004
 #: With one core it would keep those who make the answer from running.
 SEVERAL_CORES = len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else False
-
-
-class Waiter:
-    """What a thread waits for on a channel. Subclasses decide what a frame means.
-
-    `ready` says that the waiting thread has something to do; `error` that waiting is over.
-    """
-
-    __slots__ = ("error", "notify", "ready")
-
-    #: True for the waiters of calls with one input and one result.
-    is_single = False
-
-    def __init__(self) -> None:
-        self.ready = False
-        self.error: BaseException | None = None
-        #: Called from whichever thread feeds this waiter (the asyncio face sets it).
-        self.notify: Callable[[], None] | None = None
-
-    def on_result(self, flags: int, head: tuple[int, int, int, int], section: bytes,
-                  fd: int | None) -> None:  # fmt: skip
-        """Take one RESULT frame."""
-        raise NotImplementedError
-
-    def on_reply(self, reply: dict[str, Any]) -> None:
-        """Take the answer to a request."""
-        raise NotImplementedError
-
-    def resubmit(self) -> list[tuple[bytes, int | None]]:
-        """Frames to send again after the connection was lost."""
-        raise NotImplementedError
-
-    def fail(self, error: BaseException) -> None:
-        """End the waiting with an error."""
-        self.error = error
-        self.ready = True
-
-
-class RequestWaiter(Waiter):
-    """Waits for the one reply to a control request."""
-
-    __slots__ = ("frame", "reply")
-
-    def __init__(self, frame: bytes) -> None:
-        super().__init__()
-        self.frame = frame
-        self.reply: dict[str, Any] = {}
-
-    def on_reply(self, reply: dict[str, Any]) -> None:
-        self.reply = reply
-        self.ready = True
-
-    def on_result(self, flags: int, head: tuple[int, int, int, int], section: bytes,
-                  fd: int | None) -> None:  # fmt: skip
-        if fd is not None:
-            os.close(fd)
-
-    def resubmit(self) -> list[tuple[bytes, int | None]]:
-        return [(self.frame, None)]
 
 
 class Channel:
@@ -177,7 +120,7 @@ class Channel:
             raise ConnectionError(self._closing or "the connection to the hub is closed")
         try:
             self._stream.send(frame, fd)
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:
             if self.home is None or self.closed:
                 raise ConnectionError("the connection to the hub is closed") from None
             # The next read sees the end of the stream, reconnects and resubmits.
@@ -216,11 +159,15 @@ class Channel:
             BaseException: the waiter's error.
         """
         deadline = None if timeout_s is None else monotonic() + timeout_s
-        while not waiter.ready:
-            if self._leader.acquire(False):
-                self._lead_and_hand_over(waiter, deadline)
-            else:
-                self._follow(waiter, deadline)
+        try:
+            while not waiter.ready:
+                if self._leader.acquire(False):
+                    self._lead_and_hand_over(waiter, deadline)
+                else:
+                    self._follow(waiter, deadline)
+        except BaseException:
+            self._promote()  # this thread may have been the one that was to lead next
+            raise
         if waiter.error is not None:
             raise waiter.error
 
@@ -256,17 +203,19 @@ class Channel:
         gate.acquire()
         with self._followers_lock:
             self._followers[waiter] = gate
+        leads = False
         try:
             # The leader may have left before we were listed: look once more.
-            if self._leader.acquire(False):
-                self._lead_and_hand_over(waiter, deadline)
-            elif not waiter.ready:
+            leads = self._leader.acquire(False)
+            if not leads and not waiter.ready:
                 timeout_s = -1 if deadline is None else max(0.0, deadline - monotonic())
                 if not gate.acquire(True, timeout_s):
                     raise TimeoutError("no answer within the given time")
         finally:
             with self._followers_lock:
                 self._followers.pop(waiter, None)
+        if leads:  # and is listed no more: it must not promote itself
+            self._lead_and_hand_over(waiter, deadline)
 
     def _promote(self) -> None:
         if not self._followers:
@@ -310,7 +259,7 @@ class Channel:
             received = self._stream.receive(flags)
         except BlockingIOError:
             return
-        except ConnectionResetError:
+        except OSError:
             received = None
         self._dispatch(received)
 
@@ -325,8 +274,8 @@ class Channel:
             if frame is not None:
                 head = frames.HOT.unpack_from(frame, frames.HEADER.size)
                 waiter = self._waiters.get(head[0])
-                if waiter is not None:
-                    section = frame[frames.HEADER.size + frames.HOT.size :]
+                section = frame[frames.HEADER.size + frames.HOT.size :]
+                if waiter is not None and waiter.is_single:
                     waiter.on_result(0, head, section, None)
                     self._fed(waiter)
         return from_hub
@@ -344,6 +293,7 @@ class Channel:
         if received is None:
             self._on_lost()
             return
+        failure: Exception | None = None
         for kind, flags, body in received:
             if kind == frames.RESULT:
                 head = frames.HOT.unpack_from(body)
@@ -368,7 +318,12 @@ class Channel:
                     continue
                 if event["op"] == "closing":
                     self._closing = str(event["reason"])
-                self.on_event(event)
+                try:
+                    self.on_event(event)
+                except Exception as error:  # noqa: BLE001  # raised below, when all is handed out
+                    failure = error
+        if failure is not None:
+            raise failure
 
     def _fed(self, waiter: Waiter) -> None:
         if waiter.notify is not None:
@@ -392,7 +347,11 @@ class Channel:
                     return
                 except (OSError, Error) as failure:
                     error = failure
+        self._end(error)
+
+    def _end(self, error: BaseException) -> None:
         self.closed = True
+        self._release()
         for waiter in list(self._waiters.values()):
             waiter.fail(error)
             self._fed(waiter)
@@ -470,6 +429,18 @@ class Channel:
     def close(self) -> None:
         """Close the connection; waiters fail."""
         self.closed = True
+        try:
+            self._stream.sock.shutdown(SHUT_RDWR)
+        except OSError:
+            pass  # it is closed already
+        # A thread that reads has just been woken by that, and ends the rest by itself.
+        if self._leader.acquire(False):
+            try:
+                self._end(ConnectionError("the connection to the hub is closed"))
+            finally:
+                self._leader.release()
+
+    def _release(self) -> None:
         self._stream.close()
         if self._express is not None:
             self._express.close()
@@ -480,21 +451,14 @@ class Channel:
         self.home = None
         self._send_lock = RLock()  # another thread of the parent may have held it
         self._leader = allocate_lock()
-        self.close()
+        self.closed = True
+        self._release()  # without a word to the hub, for which this is still the parent's
 
 
 def show_notice(event: dict[str, Any]) -> None:
     """Print what must not pass silently, such as isolation that is weaker than asked for."""
     if event["op"] == "notice":
         print(f"volant: {event['text']}", file=sys.stderr)  # noqa: T201  # meant for a person
-
-
-def raise_reply_error(reply: dict[str, Any]) -> None:
-    """Raise the error that a reply carries, if any."""
-    if "fault" in reply:
-        from volant.wire.faults import decode_fault
-
-        raise decode_fault(reply["fault"])
 
 
 def open_channel(home: str) -> Channel:

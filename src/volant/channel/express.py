@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: A whole frame: its header, its head, and a result with its own head.
 _FRAME_BYTES_MAX = frames.HEADER.size + frames.HOT.size + 4 + frames.EXPRESS_BYTES_MAX
+_SECTION_AT = frames.HEADER.size + frames.HOT.size
 _FRAME_BYTES_MIN = frames.HEADER.size + frames.HOT.size + 4
 
 
@@ -45,6 +46,11 @@ class ExpressLane:
         except BlockingIOError:
             return None
         if len(frame) < _FRAME_BYTES_MIN or frame[4] != frames.RESULT or frame[5]:
+            return None
+        count = frames.HOT.unpack_from(frame, frames.HEADER.size)[2]
+        try:  # whoever wrote it is user code
+            frames.check_items(frame[_SECTION_AT:], count)
+        except ValueError:
             return None
         return frame
 

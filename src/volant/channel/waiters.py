@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from volant.channel.channel import Waiter
+from volant.channel.waiter import Waiter
 from volant.errors import ConnectionError
 from volant.wire import frames
 from volant.wire.frames import HEAD_LENGTH_MASK

@@ -49,7 +49,9 @@ def rest(*args: str) -> None:
 
 
 @app.local_entrypoint()
-def unannotated(plain, number=3, fraction=0.5, switch=False) -> None:  # type: ignore[no-untyped-def]  # that is the test
+def unannotated(  # type: ignore[no-untyped-def]  # that is the test
+    plain, number=3, fraction=0.5, switch=False
+) -> None:
     print(repr((plain, number, fraction, switch)))
 
 

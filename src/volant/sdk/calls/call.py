@@ -186,7 +186,7 @@ class Cancel(Ask[None]):
 async def request_async(op: str, **fields: object) -> dict[str, Any]:
     """`Channel.request` for asyncio."""
     from volant.channel import aio
-    from volant.channel.channel import RequestWaiter, raise_reply_error
+    from volant.channel.waiter import RequestWaiter, raise_reply_error
 
     channel = current.channel()
     number = channel.next_number()

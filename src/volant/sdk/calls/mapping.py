@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections import deque
 
-from volant.channel.channel import Waiter
+from volant.channel.waiter import Waiter
 from volant.channel.waiters import decode_item
 from volant.sdk.calls.calling import dump_arguments
 from volant.wire import frames
