@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.behaviours.programs import ask, run_program
+from tests.behaviours.programs import APPS, ask, run_program
 from tests.support import daemon_pid, eventually
 
 if TYPE_CHECKING:
@@ -67,3 +67,17 @@ def test_a_command_may_follow_a_stop_at_once(own_home: Path) -> None:
         assert run_program("-c", HELLO, home=own_home).stdout == "49\n"
         assert starts_logged(own_home) == count + 1
         ask(own_home, "server_stop")
+
+
+def test_plain_processes_serve_where_containers_may_not_be_had(
+    start: Callable[..., Program], own_home: Path
+) -> None:
+    """Issue 2, 5: the rung `process` says what it is; remote lines are shown as those of here."""
+    (own_home / "config.toml").write_text('isolation = "process"\n')
+    program = start("failing_program.py", home=own_home)
+    code, printed, complaint = program.end()
+    assert (code, printed) == (1, "printed in a process\n")
+    assert "plain processes (rung `process`), which are not containers" in complaint
+    assert f'File "{APPS}/failing_program.py", line' in complaint
+    assert "raise KeyError(text)" in complaint
+    assert str(own_home) not in complaint

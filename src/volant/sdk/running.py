@@ -112,7 +112,7 @@ class RunningApp:
         self.app._app_id = reply["app_id"]
         self.channel.on_reconnect.append(self._open_again)
         for number, function in enumerate(self.app._functions.values(), self._base):
-            local_path = self.sources.local_paths.get
+            local_path = self.sources.local_path
             bind(function, Binding(self.channel, number, function.name, local_path))
         if shown is not None:
             self._pump = output.LogPump(self.channel)

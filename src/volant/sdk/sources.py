@@ -45,8 +45,19 @@ class Sources:
         self.files: list[list[object]] = []
         #: sha256 -> content
         self.contents: dict[str, bytes] = {}
-        #: remote path -> local path, for tracebacks
+        #: path below root -> local path, for tracebacks
         self.local_paths: dict[str, str] = {}
+
+    def local_path(self, remote: str) -> str | None:
+        """The local file that a path in a container stands for, None for any other file."""
+        marker = REMOTE_ROOT + "/"
+        at = remote.find(marker)
+        while at >= 0:  # in plain processes the root lies somewhere below the daemon's home
+            local = self.local_paths.get(remote[at + len(marker) :])
+            if local is not None:
+                return local
+            at = remote.find(marker, at + 1)
+        return None
 
 
 class Entry:
@@ -230,5 +241,5 @@ def _read(found: dict[str, str]) -> Sources:
         digest = sha256(content).hexdigest()
         sources.files.append([remote, mode, digest, len(content)])
         sources.contents[digest] = content
-        sources.local_paths[f"{REMOTE_ROOT}/{remote}"] = os.path.abspath(path)
+        sources.local_paths[remote] = os.path.abspath(path)
     return sources

@@ -52,3 +52,9 @@ def wait(duration_s: float) -> None:
 def say(text: str) -> None:
     print(text)
     print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    with volant.enable_output(), app.run():
+        say.remote("printed in a process")
+        fail.remote("there")
