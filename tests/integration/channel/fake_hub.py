@@ -7,6 +7,7 @@ killed and started again.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
@@ -32,7 +33,7 @@ class Connection:
         self.lock = threading.Lock()
 
     def send(self, frame: bytes, fd: int | None = None) -> None:
-        with self.lock:
+        with self.lock, suppress(OSError):  # the client may be gone
             self.stream.send(frame, fd)
 
     def reply(self, number: int, **fields: object) -> None:
@@ -60,20 +61,22 @@ class FakeHub:
         self.held: list[tuple[Connection, int, bytes]] = []
         self.connections: list[Connection] = []
         self.changed = threading.Condition()
-        self._listener: socket.socket
+        self._listeners: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
+        (home / "start.lock").mkdir()  # so that nobody starts a real daemon here
         self.listen()
 
     def listen(self) -> None:
         """(Again:) accept connections."""
         path = self.home / "daemon.sock"
         path.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX)
+        listener = socket.socket(socket.AF_UNIX)
+        self._listeners.append(listener)
         directory = os.open(self.home, os.O_PATH | os.O_DIRECTORY)
-        self._listener.bind(f"/proc/self/fd/{directory}/daemon.sock")
+        listener.bind(f"/proc/self/fd/{directory}/daemon.sock")
         os.close(directory)
-        self._listener.listen(100)
-        self._start(self._accept, self._listener)
+        listener.listen(100)
+        self._start(self._accept, listener)
 
     def _start(self, target: Any, *args: Any) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -155,6 +158,10 @@ class FakeHub:
             assert self.changed.wait_for(lambda: len(found()) >= count, WITHIN_S), self.heard
             return found()
 
+    async def held_soon(self, count: int = 1) -> None:
+        """`wait_held` that lets an event loop go on meanwhile."""
+        await asyncio.get_running_loop().run_in_executor(None, self.wait_held, count)
+
     def answer(self, number: int | None = None) -> None:
         """Answer one that waits: that number, or the oldest."""
         with self.changed:
@@ -172,14 +179,15 @@ class FakeHub:
 
     def vanish(self) -> None:
         """Break every connection, and accept no more."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        while self._listeners:
+            listener = self._listeners.pop()
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
         self.cut()
 
     def close(self) -> None:
         """End it and its threads."""
-        with suppress(OSError):  # it may have vanished already
-            self.vanish()
+        self.vanish()
         for thread in self._threads:
             thread.join(WITHIN_S)
             assert not thread.is_alive()
