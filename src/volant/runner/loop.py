@@ -301,7 +301,7 @@ class Outbox:
         count = len(self.items)
         exec_us = min(self.exec_ns // 1000, 0xFFFFFFFF)
         section = frames.items_section(self.items)
-        if last and self.all_ok and fd is None and self.runner.express is not None:
+        if last and count == 1 and self.all_ok and fd is None and self.runner.express is not None:
             flags |= self._send_express(self.runner.express, exec_us, section)
         first = self.batch.first + self.sent
         body = frames.hot(frames.OUTCOME, flags, self.batch.key, first, count, exec_us, section)
