@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support import ROOT
-from volant.channel.channel import open_channel
+from volant.channel.opening import open_channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,6 @@ resubmits what it still waits for; ids make that idempotent.
 
 from __future__ import annotations
 
-import builtins
 import os
 import select
 import sys
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from volant.channel.express import ExpressLane
     from volant.channel.waiter import Waiter
 
-#: A daemon of another version is given this long to stop.
-STOP_TIMEOUT_S = 60.0
 #: Times that a lost connection is made again before every waiter fails.
 RECONNECT_ATTEMPTS_MAX = 3
 #: Numbers below belong to the functions that a container's connection knows from the start.
@@ -462,59 +459,3 @@ def show_notice(event: dict[str, Any]) -> None:
     """Print what must not pass silently, such as isolation that is weaker than asked for."""
     if event["op"] == "notice":
         print(f"volant: {event['text']}", file=sys.stderr)  # noqa: T201  # meant for a person
-
-
-def open_channel(home: str) -> Channel:
-    """Connect to the daemon of `home`, starting or replacing it when needed.
-
-    Raises:
-        ConnectionError: when it cannot be started.
-    """
-    try:
-        return _open(home)
-    except VersionError:
-        _replace_daemon(home)
-        return _open(home)
-
-
-def _open(home: str) -> Channel:
-    channel = Channel(daemon.connect_or_start(home), home)
-    try:
-        channel.greet()
-    except Error:
-        channel.close()
-        raise
-    except OSError as error:
-        channel.close()
-        raise ConnectionError(
-            f"the daemon in {home} broke off the connection: {error.strerror}",
-            hint=f"its log: {os.path.join(home, daemon.LOG_NAME)}",
-        ) from error
-    return channel
-
-
-def _replace_daemon(home: str) -> None:
-    """Ask a daemon of another version to stop, and wait until it has.
-
-    Raises:
-        ConnectionError: when it does not.
-    """
-    sock = daemon.connect(home)
-    if sock is None:
-        return
-    sock.settimeout(STOP_TIMEOUT_S)
-    stream = FrameStream(sock)
-    stop = {"id": 1, "op": "server_stop", "reason": f"replaced by version {VERSION}"}
-    try:
-        stream.send(frames.control(frames.REQUEST, values.encode(stop)))
-        while stream.receive() is not None:
-            pass  # its end of the connection closes when it is gone
-    except builtins.ConnectionError:
-        pass  # it was about to go anyway
-    except OSError as error:
-        raise ConnectionError(
-            f"the daemon in {home} is of another version and does not stop",
-            hint="end it with `volant server stop`, or kill it",
-        ) from error
-    finally:
-        stream.close()

@@ -7,7 +7,8 @@ import os
 from _thread import allocate_lock
 
 from volant import _context, config
-from volant.channel.channel import Channel, open_channel
+from volant.channel.channel import Channel
+from volant.channel.opening import open_channel
 
 _lock = allocate_lock()
 _channel: Channel | None = None

@@ -194,7 +194,7 @@ class RunningApp:
         if home is None:
             current.forget()
             return
-        from volant.channel.channel import open_channel
+        from volant.channel.opening import open_channel
 
         aside = open_channel(home)
         aside.request("app_close", app_id=app_id, reason=reason)

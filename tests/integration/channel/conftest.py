@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.channel.fake_hub import FakeHub
-from volant.channel.channel import open_channel
+from volant.channel.opening import open_channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

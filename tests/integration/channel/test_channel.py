@@ -298,7 +298,7 @@ import os, signal, sys, threading
 from pathlib import Path
 from tests.integration.channel.fake_hub import FakeHub
 from tests.integration.channel.test_channel import Call
-from volant.channel.channel import open_channel
+from volant.channel.opening import open_channel
 
 home = Path(sys.argv[1])
 hub = FakeHub(home)

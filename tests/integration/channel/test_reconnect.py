@@ -11,7 +11,7 @@ from tests.integration.channel.fake_hub import section_of, submit_frame
 from tests.integration.channel.test_channel import Call
 from volant import errors
 from volant.channel import channel as channels
-from volant.channel.channel import open_channel
+from volant.channel.opening import open_channel
 from volant.channel.waiters import OutcomeWaiter, SpawnWaiter, StreamWaiter
 from volant.wire import frames, values
 from volant.wire.faults import platform_fault

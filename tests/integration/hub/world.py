@@ -417,7 +417,7 @@ class PlayedPrepared:
             raise self.world.fork_failures.pop(0)
         container = Container(self.world, f"p{len(self.world.containers)}")
         self.world.containers.append(container)
-        return Child(container, container.cgroup)  # type: ignore[arg-type]  # all that is asked of it
+        return Child(container, container.cgroup)  # type: ignore[arg-type]
 
 
 class PlayedZygotes:
@@ -496,11 +496,12 @@ class World:
     async def _make(self, capacity: int) -> Services:
         config = settings.load({"VOLANT_HOME": str(self.home)})
         # Its tasks run in ours, and it is not the one to say when an event has ended.
-        tasks = Tasks(self.group, lambda: self.hub.after_events())  # type: ignore[arg-type]  # noqa: PLW0108
+        group: Any = self.group
+        tasks = Tasks(group, lambda: self.hub.after_events())  # noqa: PLW0108
         self.services = services = Services(config, asyncio.get_running_loop(), tasks)
         services.rung = "container"
         services.machine.rung.set_result("container")
-        services.zygotes = PlayedZygotes(self)  # type: ignore[assignment]  # plays what is asked of it
+        services.zygotes = PlayedZygotes(self)  # type: ignore[assignment]
         services.agent = Agent(services.hub, services.zygotes, services.logs, tasks)
         services.hub.containers = services.agent
         limits = services.hub.scheduler.state.limits  # a failed start is tried again at once
