@@ -14,7 +14,7 @@ import errno
 import fcntl
 import os
 import sys
-from _socket import AF_UNIX, SOCK_STREAM, socket
+from _socket import AF_UNIX, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket
 
 from volant.errors import ConnectionError
 
@@ -56,7 +56,19 @@ def connect(home: str) -> socket | None:
         ) from error
     finally:
         os.close(directory)
+    credentials = sock.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
+    owner = int.from_bytes(credentials[4:8], sys.byteorder)
+    if owner != os.geteuid():  # what it sends is unpickled here
+        sock.close()
+        raise _belongs_to_another("the daemon in " + home, owner)
     return sock
+
+
+def _belongs_to_another(what: str, owner: int) -> ConnectionError:
+    return ConnectionError(
+        f"{what} belongs to another user (uid {owner})",
+        hint="set VOLANT_HOME to a directory that you own",
+    )
 
 
 def _unusable(home: str, error: OSError) -> ConnectionError:
@@ -76,8 +88,13 @@ def connect_or_start(home: str) -> socket:
         return sock
     try:
         os.makedirs(home, mode=0o700, exist_ok=True)
+        owner = os.stat(home).st_uid
+        if owner != os.geteuid():
+            raise _belongs_to_another(home, owner)
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
         lock = os.open(os.path.join(home, _LOCK_NAME), flags, 0o600)
+    except ConnectionError:
+        raise
     except OSError as error:
         raise _unusable(home, error) from error
     try:
@@ -102,10 +119,12 @@ def start(home: str) -> None:
     Raises:
         ConnectionError: when it ends before it listens.
     """
+    flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+    try:
+        log = os.open(os.path.join(home, LOG_NAME), flags, 0o600)
+    except OSError as error:
+        raise _unusable(home, error) from error
     ready, ready_end = os.pipe()
-    log = os.open(
-        os.path.join(home, LOG_NAME), os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600
-    )
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     os.set_inheritable(ready_end, True)
     environ = {key: value for key, value in os.environ.items() if key != "VOLANT_HOME"}
