@@ -115,6 +115,12 @@ def apps(home: Path) -> list[dict[str, Any]]:
     return [row for row in rows if row["state"] in ("ephemeral", "detached")]
 
 
+def has_printed(home: Path, app_id: str | None, text: str) -> bool:
+    """Whether a container of an app has printed this; the first line says that user code runs."""
+    entries = ask(home, "app_logs", app=app_id)["entries"]
+    return text.encode() in b"".join(entry["data"] for entry in entries)
+
+
 def is_alive(pid: int) -> bool:
     """False once a process is gone, or only waits to be reaped."""
     try:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.behaviours.apps import awaiting
+from tests.behaviours.programs import has_printed
 from tests.support import eventually
-from volant.channel import current
 from volant.errors import InputCancellation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,15 +24,11 @@ def _running() -> Iterator[None]:
         yield
 
 
-def is_busy(function: str) -> bool:
-    rows = current.channel().request("container_list")["containers"]
-    return any(row["function"] == function and row["state"] == "busy" for row in rows)
-
-
-async def until_busy(function: str) -> None:
-    """Wait until an input of a function runs, while the event loop goes on."""
-    loop = asyncio.get_running_loop()
-    await loop.run_in_executor(None, lambda: eventually(lambda: is_busy(function)))
+async def until_begun(home: Path, duration_s: float) -> None:
+    """Wait until user code runs with this argument, while the event loop goes on."""
+    text, loop = f"begun {duration_s}\n", asyncio.get_running_loop()
+    app_id = awaiting.app.app_id
+    await loop.run_in_executor(None, lambda: eventually(lambda: has_printed(home, app_id, text)))
 
 
 def test_every_form_can_be_awaited() -> None:
@@ -77,12 +74,12 @@ def test_calls_run_at_the_same_time() -> None:
     assert asyncio.run(many()) == [2 * number for number in range(200)]
 
 
-def test_cancelling_the_task_cancels_a_sync_function() -> None:
+def test_cancelling_the_task_cancels_a_sync_function(volant_home: Path) -> None:
     """Behaviour 35: it sees InputCancellation, and its container goes on."""
 
     async def cancel() -> None:
         task = asyncio.create_task(awaiting.wait_sync.remote.aio(60.0))
-        await until_busy("wait_sync")
+        await until_begun(volant_home, 60.0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -91,12 +88,12 @@ def test_cancelling_the_task_cancels_a_sync_function() -> None:
     assert awaiting.wait_sync.remote(0.0)[-1] == "InputCancellation"
 
 
-def test_cancelling_the_task_cancels_an_async_function() -> None:
+def test_cancelling_the_task_cancels_an_async_function(volant_home: Path) -> None:
     """Behaviour 35: it sees CancelledError, as a local task would."""
 
     async def cancel() -> None:
-        task = asyncio.create_task(awaiting.wait_async.remote.aio(60.0))
-        await until_busy("wait_async")
+        task = asyncio.create_task(awaiting.wait_async.remote.aio(61.0))
+        await until_begun(volant_home, 61.0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -105,12 +102,14 @@ def test_cancelling_the_task_cancels_an_async_function() -> None:
     assert awaiting.wait_async.remote(0.0)[-1] == "CancelledError"
 
 
-def test_a_timeout_around_a_call_cancels_it() -> None:
+def test_a_timeout_around_a_call_cancels_it(volant_home: Path) -> None:
     """Behaviour 35: as with any awaitable."""
 
     async def give_up() -> None:
-        async with asyncio.timeout(0.2):
-            await awaiting.wait_async.remote.aio(60.0)
+        async with asyncio.timeout(None) as limit:
+            task = asyncio.create_task(until_begun(volant_home, 62.0))
+            task.add_done_callback(lambda _: limit.reschedule(0.0))
+            await awaiting.wait_async.remote.aio(62.0)
 
     with pytest.raises(TimeoutError):
         asyncio.run(give_up())
@@ -140,13 +139,13 @@ def test_leaving_a_generator_ends_it_remotely() -> None:
     assert next(awaiting.count.remote_gen(1)) == 0
 
 
-def test_a_cancelled_call_raises_for_those_who_wait_elsewhere() -> None:
+def test_a_cancelled_call_raises_for_those_who_wait_elsewhere(volant_home: Path) -> None:
     """Behaviour 35: `get.aio` of a call that another task cancels."""
 
     async def cancel() -> None:
-        call = await awaiting.wait_async.spawn.aio(60.0)
+        call = await awaiting.wait_async.spawn.aio(63.0)
         waiting = asyncio.create_task(call.get.aio())
-        await until_busy("wait_async")
+        await until_begun(volant_home, 63.0)
         await call.cancel.aio()
         with pytest.raises(InputCancellation):
             await waiting

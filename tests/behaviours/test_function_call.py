@@ -10,7 +10,7 @@ import pytest
 
 import volant
 from tests.behaviours.apps import mapping
-from tests.behaviours.programs import run_program
+from tests.behaviours.programs import has_printed, run_program
 from tests.support import eventually
 from volant.errors import InputCancellation, InvalidError, NotFoundError
 
@@ -116,10 +116,10 @@ def test_cancel_makes_get_raise_and_leaves_others_alone() -> None:
     assert other.get() == 0.3
 
 
-def test_cancel_interrupts_what_runs() -> None:
+def test_cancel_interrupts_what_runs(volant_home: Path) -> None:
     """Behaviour 35: its container is free for the next input, long before it would have been."""
     call = mapping.notice_cancellation.spawn(60.0)
-    eventually(lambda: is_busy("notice_cancellation"))
+    eventually(lambda: has_printed(volant_home, mapping.app.app_id, "begun to notice"))
     call.cancel()
     assert mapping.notice_cancellation.remote(0.0) == "InputCancellation"
     with pytest.raises(InputCancellation):

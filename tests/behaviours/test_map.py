@@ -43,8 +43,8 @@ def test_results_come_in_the_order_of_the_inputs(inputs_count: int) -> None:
 
 def test_results_come_as_completed_when_asked_for() -> None:
     """Behaviour 18: a short input overtakes a long one with `order_outputs=False`."""
-    assert list(mapping.wait.map([0.4, 0.0], order_outputs=False)) == [0.0, 0.4]
-    assert list(mapping.wait.map([0.2, 0.0])) == [0.2, 0.0]
+    assert list(mapping.wait.map([0.8, 0.0], order_outputs=False)) == [0.0, 0.8]
+    assert list(mapping.wait.map([0.1, 0.0])) == [0.1, 0.0]
 
 
 def test_several_iterables_are_zipped() -> None:

@@ -25,6 +25,7 @@ def wait_sync(duration_s: float) -> list[str]:
     """Sleeps; with 0 tells how the inputs before it ended."""
     if not duration_s:
         return endings
+    print(f"begun {duration_s}", flush=True)
     try:
         time.sleep(duration_s)
     except BaseException as error:
@@ -37,6 +38,7 @@ def wait_sync(duration_s: float) -> list[str]:
 async def wait_async(duration_s: float) -> list[str]:
     if not duration_s:
         return endings
+    print(f"begun {duration_s}", flush=True)
     try:
         await asyncio.sleep(duration_s)
     except BaseException as error:

@@ -69,6 +69,7 @@ def notice_cancellation(duration_s: float) -> str:
     """Sleeps; what interrupts it is known to the next input in this container."""
     if not duration_s:
         return ", ".join(interruptions)
+    print("begun to notice", flush=True)
     try:
         time.sleep(duration_s)
     except BaseException as error:
