@@ -6,6 +6,7 @@ results apart only in the thread that waits for them.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 
 from volant.channel.waiter import Waiter
@@ -33,12 +34,14 @@ def decode_item(
     Returns:
         (True, value), or (False, exception) when the item is a fault or cannot be unpickled.
     """
-    if kind == frames.FAULT:
+    try:
+        if kind != frames.FAULT:
+            return True, loads(kind, payload, fd)
+        if fd is not None:
+            os.close(fd)
         from volant.wire.faults import decode_fault
 
         return False, decode_fault(payload, local_path=local_path)
-    try:
-        return True, loads(kind, payload, fd)
     except Exception as error:  # noqa: BLE001  # unpickling runs user code
         return False, undecodable(error)
 
@@ -150,6 +153,7 @@ class StreamWaiter(Waiter):
                   fd: int | None) -> None:  # fmt: skip
         for kind, payload in frames.split_items(section, head[2]):
             self.items.append((kind, payload, fd))
+            fd = None  # it belongs to the first
         self.ready = True
 
     def on_reply(self, reply: dict[str, Any]) -> None:
@@ -165,6 +169,13 @@ class StreamWaiter(Waiter):
             )
         )
         return []
+
+    def release(self) -> None:
+        """Close the files of values that nobody takes."""
+        while self.items:
+            fd = self.items.popleft()[2]
+            if fd is not None:
+                os.close(fd)
 
     def take(self, local_path: Callable[[str], str | None] | None) -> tuple[bool, Any]:
         """The next value as (True, value), or (False, None) at the end; call when `ready`.

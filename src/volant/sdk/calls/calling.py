@@ -151,6 +151,7 @@ class Stream:
         """Forget the call, cancelling it when values are still to come."""
         channel, waiter = self.binding.channel, self.waiter
         channel.unregister(waiter.number)
+        waiter.release()
         if not waiter.finished and waiter.error is None and not channel.closed:
             channel.tell("cancel", call=waiter.number)
 

@@ -93,6 +93,7 @@ class _Map:
             channel.tell("cancel", call=self.state.number)
         self.state.closed = True
         self.state.release()
+        self.waiter.release()
 
 
 def run_map(binding: Binding, inputs: Iterator[Any], options: MapOptions) -> Iterator[Any]:
@@ -298,6 +299,7 @@ def spawn_inputs(binding: Binding, inputs: Iterable[Any], kwargs: dict[str, Any]
     finally:
         channel.unregister(state.number)
         state.release()
+        mapped.waiter.release()
     return state.number
 
 

@@ -188,7 +188,7 @@ class MapState:
             if fd is not None:
                 os.close(fd)
             return
-        size = len(section) if fd is None else os.fstat(fd).st_size
+        size = max(1, len(section) if fd is None else os.fstat(fd).st_size)
         fitting = WINDOW_RESULT_BYTES * count // size
         self._window = max(1, min(self._window + count, WINDOW, fitting))
         if not self.ordered:
@@ -231,6 +231,7 @@ class MapState:
         results = self.results
         for kind, payload in frames.split_items(section, count):
             results.append(decode_item(kind, payload, fd, local_path))
+            fd = None  # it belongs to the first
 
     @property
     def finished(self) -> bool:
@@ -294,3 +295,10 @@ class MapWaiter(Waiter):
             return []
         self.lost = False
         return self.state.resubmission()
+
+    def release(self) -> None:
+        """Close the files of results that nobody books."""
+        while self.inbox:
+            fd = self.inbox.popleft()[3]
+            if fd is not None:
+                os.close(fd)
