@@ -263,7 +263,8 @@ def test_what_a_container_started_ends_with_it(lab: Laboratory, shared_zygote: Z
 import os, subprocess, sys
 here, there = os.pipe()
 program = "import os, sys, signal; os.setsid(); os.write(1, b'x'); signal.pause()"
-outer = f"import os, subprocess, sys; subprocess.Popen([sys.executable, '-c', {{program!r}}, {mark!r}])"
+command = f"[sys.executable, '-c', {{program!r}}, {mark!r}]"
+outer = f"import os, subprocess, sys; subprocess.Popen({{command}})"
 subprocess.run([sys.executable, "-c", outer], stdout=there)
 result = os.read(here, 1)
 """

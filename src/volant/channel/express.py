@@ -3,8 +3,10 @@
     client ──SUBMIT──► hub ──INPUT──► container ──RESULT, express──► client
                         ◄──OUTCOME, "delivered"──┘
 
-A result that is small and a success needs no decision of the hub, so it need not wait for the
-hub to be woken, to keep its books and to send. The container writes one datagram to a socket
+The result of a single call that is small and a success needs no decision of the hub, so it need
+not wait for the hub to be woken, to keep its books and to send. The hub says with each input
+whether its result may come this way: one of a map may not, for its client counts what the hub
+brings. The container writes one datagram to a socket
 whose other end the client made; when there is no room, or the result is anything but plain, it
 goes through the hub as ever. An app whose output is shown has no lane: what it printed comes
 through the hub, and must be there before the result.

@@ -46,9 +46,11 @@ _OUR_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.se
 class Batch:
     """Inputs to run in order. `count` shrinks when the hub takes the tail back."""
 
-    __slots__ = ("call_id", "cancelled", "count", "fd", "first", "items", "key", "pool")
+    __slots__ = (
+        "call_id", "cancelled", "count", "express", "fd", "first", "items", "key", "pool",
+    )  # fmt: skip
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, flags: int, body: bytes) -> None:
         self.key, self.first, self.count, _ = HOT.unpack_from(body, 0)
         at = HOT.size + CALL_ID_BYTES
         self.call_id = body[HOT.size : at].decode("ascii")
@@ -56,6 +58,8 @@ class Batch:
         self.pool = self.call_id[:SESSION_CHARS]
         self.items = frames.split_items(body[at:], self.count)
         self.cancelled = False
+        #: Whether its one result may go straight to its client.
+        self.express = bool(flags & frames.EXPRESS)
         #: the mapped file of the first item, until it is unpickled
         self.fd: int | None = None
 
@@ -85,7 +89,8 @@ class Runner:
         self.in_user_code = False
         self.credits: dict[int, int] = {}
         self.execute: execute.Execute | None = None
-        self.express: Express | None = None
+        #: The way straight to the client of this app.
+        self.express: _socket.socket | None = None
 
     def run(self) -> NoReturn:
         """Serve until the hub closes the connection, then end the process."""
@@ -114,7 +119,7 @@ class Runner:
             self._leave(0)
         for kind, flags, body in received:
             if kind == frames.INPUT:
-                batch = Batch(body)
+                batch = Batch(flags, body)
                 if flags & frames.HAS_FD:
                     batch.fd = self.stream.take_fd()
                 self.queue.append(batch)
@@ -123,7 +128,7 @@ class Runner:
             elif kind == frames.REQUEST:
                 message = values.decode_map(body)
                 if flags & frames.HAS_FD:
-                    self.express = Express(self.stream.take_fd(), str(message["express"]))
+                    self.express = _socket.socket(fileno=self.stream.take_fd())
                 self._start(message)
 
     def _leave(self, status: int) -> NoReturn:
@@ -301,8 +306,8 @@ class Outbox:
         count = len(self.items)
         exec_us = min(self.exec_ns // 1000, 0xFFFFFFFF)
         section = frames.items_section(self.items)
-        if last and count == 1 and self.all_ok and fd is None and self.runner.express is not None:
-            flags |= self._send_express(self.runner.express, exec_us, section)
+        if self.batch.express and self.all_ok and count == 1 and fd is None:
+            flags |= self._send_express(exec_us, section)
         first = self.batch.first + self.sent
         body = frames.hot(frames.OUTCOME, flags, self.batch.key, first, count, exec_us, section)
         self.runner.stream.send(body, fd)
@@ -310,31 +315,21 @@ class Outbox:
         self.items, self.all_ok, self.bytes, self.exec_ns = [], True, 0, 0
         self.begun_ns = now
 
-    def _send_express(self, lane: Express, exec_us: int, section: bytes) -> int:
+    def _send_express(self, exec_us: int, section: bytes) -> int:
         """Send the result of a single call straight to its client; the flag if that worked."""
-        batch = self.batch
-        single = batch.first == 0 and batch.count == 1 and self.items[0][0] == frames.PICKLE
-        if not single or len(section) > frames.EXPRESS_BYTES_MAX:
+        lane = self.runner.express
+        if lane is None or self.items[0][0] != frames.PICKLE:
             return 0
-        if not batch.call_id.startswith(lane.session):
-            return 0  # a call that another container made
-        number = int(batch.call_id[len(lane.session) :], 16)
-        frame = frames.hot(frames.RESULT, 0, number, 0, 1, exec_us, section)
+        if len(section) > frames.EXPRESS_BYTES_MAX:
+            return 0
+        number = int(self.batch.call_id[SESSION_CHARS:], 16)
         try:
-            lane.sock.send(frame, _socket.MSG_DONTWAIT)
+            lane.send(
+                frames.hot(frames.RESULT, 0, number, 0, 1, exec_us, section), _socket.MSG_DONTWAIT
+            )
         except OSError:
             return 0  # no room, or nobody there any more: the hub delivers
         return frames.EXPRESS
-
-
-class Express:
-    """The way straight to the client of this app, and what the ids of its calls begin with."""
-
-    __slots__ = ("session", "sock")
-
-    def __init__(self, fd: int, session: str) -> None:
-        self.sock = _socket.socket(fileno=fd)
-        self.session = session
 
 
 def flush_output() -> None:

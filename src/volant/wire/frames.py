@@ -46,7 +46,7 @@ ALL_OK = 8  #: OUTCOME: every item is a success
 END = 16  #: OUTCOME: the batch is finished
 RETAIN = 32  #: SUBMIT with OPEN: keep results until asked for (spawn)
 STREAM = 64  #: SUBMIT with OPEN: a generator call
-EXPRESS = 128  #: OUTCOME: the client has this result already, by the express lane
+EXPRESS = 128  #: INPUT: its result may take the express lane; OUTCOME: it has
 
 # Kinds of item.
 PICKLE = 0  #: a pickle

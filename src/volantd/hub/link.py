@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from volantd.hub.hub import Hub
     from volantd.hub.peer import Peer
     from volantd.hub.records import Call, Function
+    from volantd.hub.session import Session
 
 _STREAMED = (frames.YIELD, frames.YIELD_MAPPED)
 
@@ -57,6 +58,8 @@ class ContainerLink:
         self.imported_ns = 0
         self._on_reply = on_reply
         self._drain_logs = drain_logs
+        #: Whose express lane the container has.
+        self._express_session: Session | None = None
         peer.serve(self)
 
     # -- to the container
@@ -70,7 +73,7 @@ class ContainerLink:
         message = {"id": 1, "op": "start", "recycle": recycle, **fields}
         flags, fd = 0, None
         if session is not None and session.express_fd is not None and not self.function.app.output:
-            message["express"] = session.session_id
+            self._express_session = session
             flags, fd = frames.HAS_FD, os.dup(session.express_fd)
         self.peer.write(frames.control(frames.REQUEST, values.encode(message), flags), fd)
 
@@ -82,8 +85,11 @@ class ContainerLink:
         if fd is not None:
             self.hub.loans.lend_input(items, section, call, self.peer)  # type: ignore[arg-type]
         self.batches[batch.batch_id] = Sent(batch, call)
+        flags = frames.HAS_FD if fd is not None else 0
+        if call.single and call.session is self._express_session is not None:
+            flags |= frames.EXPRESS
         frame = frames.hot(
-            frames.INPUT, frames.HAS_FD if fd is not None else 0, batch.batch_id,
+            frames.INPUT, flags, batch.batch_id,
             batch.first_index, batch.count, 0, call.call_id.encode("ascii") + section,
         )  # fmt: skip
         # The items keep their descriptor: this batch may have to run again elsewhere.
@@ -148,7 +154,7 @@ class ContainerLink:
                 raise ValueError(f"an outcome for input {first}, the next is {expected}")
             return
         if flags & frames.ALL_OK:
-            delivered = bool(flags & frames.EXPRESS) and not sent.call.retain
+            delivered = bool(flags & frames.EXPRESS) and sent.call.single
             self._succeeded(sent, key, first, count, exec_us, section, fd, delivered=delivered)
         else:
             self._mixed(sent, key, first, exec_us, frames.split_items(section, count), fd)

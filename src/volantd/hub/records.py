@@ -122,12 +122,12 @@ class Call:
 
     __slots__ = (
         "accepted_ns", "call_id", "closed", "death", "finished", "function", "inputs", "number",
-        "results", "retain", "session", "stream", "streamed", "watchers",
+        "results", "retain", "session", "single", "stream", "streamed", "watchers",
     )  # fmt: skip
 
     def __init__(
         self, call_id: str, number: int, function: Function, session: Session | None,
-        *, retain: bool, stream: bool,
+        *, retain: bool, stream: bool, single: bool,
     ) -> None:  # fmt: skip
         self.call_id = call_id
         self.number = number
@@ -135,6 +135,8 @@ class Call:
         self.session = session
         self.retain = retain
         self.stream = stream
+        #: One input and one result, which the client waits for.
+        self.single = single
         self.accepted_ns = monotonic_ns()
         self.inputs = 0
         self.closed = False

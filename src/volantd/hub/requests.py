@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Session, dict[str, Any]], dict[str, Any] | None]
 
-#: Whether clients are offered the express lane. Off: with it, a map whose container was killed
-#: waited for ever for a result (tests/behaviours/test_failures.py shows it), cause not found yet.
-EXPRESS_LANE = False
 #: Functions of one app.
 FUNCTIONS_MAX = 10_000
 #: Of a name that was not found, what is looked at and said.
@@ -48,7 +45,7 @@ def hello(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         "version": VERSION,
         "pid": os.getpid(),
         "session": session.session_id,
-        "express": EXPRESS_LANE and session.container_app is None,
+        "express": session.container_app is None,
     }
 
 

@@ -85,7 +85,7 @@ class Session:
         if call is None:
             if not flags & frames.OPEN:
                 return  # inputs of a call that was cancelled meanwhile
-            call = self._open_call(number, function_number, flags, now)
+            call = self._open_call(number, function_number, flags, count, now)
             if call is None:
                 return
         known = hub.scheduler.has_call(call.call_id)
@@ -107,7 +107,9 @@ class Session:
                 if commands:
                     hub.apply(commands, now)
 
-    def _open_call(self, number: int, function_number: int, flags: int, now: float) -> Call | None:
+    def _open_call(
+        self, number: int, function_number: int, flags: int, count: int, now: float
+    ) -> Call | None:
         function = self.functions.get(function_number)
         if function is None or function.function_id not in self.hub.functions:
             self.refuse(number, platform_fault(
@@ -124,7 +126,8 @@ class Session:
                 self.calls[number] = before
                 before.session = self
             return before
-        call = Call(call_id, number, function, self, retain=retain, stream=stream)
+        single = count == 1 and bool(flags & frames.LAST) and not retain and not stream
+        call = Call(call_id, number, function, self, retain=retain, stream=stream, single=single)
         self.calls[number] = call
         self.hub.calls[call.call_id] = call
         function.app.calls[call.call_id] = call

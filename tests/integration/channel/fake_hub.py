@@ -55,11 +55,14 @@ class FakeHub:
         self.home = home
         self.version = version
         self.hold = False
+        #: Whether clients are offered the express lane.
+        self.express = False
         #: What was said to it: ("hello" | op of a request or event, fields) and ("submit", number).
         self.heard: list[tuple[str, Any]] = []
         #: Calls and requests that wait for `answer`, oldest first.
         self.held: list[tuple[Connection, int, bytes]] = []
         self.connections: list[Connection] = []
+        self._lanes: list[socket.socket] = []
         self.changed = threading.Condition()
         self._listeners: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -106,7 +109,7 @@ class FakeHub:
             for kind, flags, body in received:
                 fd = connection.stream.take_fd() if flags & frames.HAS_FD else None
                 if fd is not None:
-                    os.close(fd)
+                    self._keep_lane(fd)
                 self._on_frame(connection, kind, body)
 
     def _on_frame(self, connection: Connection, kind: int, body: bytes) -> None:
@@ -122,11 +125,17 @@ class FakeHub:
         self._note(op, message)
         if op == "hello":
             session = message["session"]
-            connection.reply(0, version=self.version, session=session, pid=os.getpid())
+            known = {"version": self.version, "session": session, "pid": os.getpid()}
+            connection.reply(0, **known, express=self.express)
         elif kind == frames.REQUEST:
             number = int(message["id"])  # type: ignore[arg-type]  # as a channel sends it
             frame = frames.control(frames.REPLY, values.encode({**message, "echo": True}))
             self._later(connection, number, frame)
+
+    def _keep_lane(self, fd: int) -> None:
+        with self.changed:
+            self._lanes.append(socket.socket(fileno=fd))
+            self.changed.notify_all()
 
     def _note(self, what: str, detail: object) -> None:
         with self.changed:
@@ -142,6 +151,12 @@ class FakeHub:
             self.changed.notify_all()
 
     # -- what tests ask
+
+    def lane(self, count: int = 1) -> socket.socket:
+        """The containers' end of the `count`-th express lane."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self._lanes) >= count, WITHIN_S)
+            return self._lanes[count - 1]
 
     def wait_held(self, count: int) -> None:
         """Return when so many calls and requests wait for their answer."""
@@ -191,6 +206,8 @@ class FakeHub:
         for thread in self._threads:
             thread.join(WITHIN_S)
             assert not thread.is_alive()
+        for lane in self._lanes:
+            lane.close()
 
 
 def section_of(value: bytes) -> bytes:

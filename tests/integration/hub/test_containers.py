@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.hub.world import PlayedCgroup, function_spec, readable
+from tests.integration.hub.players import function_spec
+from tests.integration.hub.world import PlayedCgroup, readable
 from volant import errors
 from volant.wire import frames, values
 from volant.wire.faults import encode_fault

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.hub.world import World, description, function_spec, silence_logs
+from tests.integration.hub.players import description, function_spec
+from tests.integration.hub.world import World, silence_logs
 from volant.wire import frames, values
 from volant.wire.faults import encode_fault
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.hub.world import IMAGE, description, function_spec
+from tests.integration.hub.players import IMAGE, description, function_spec
 from volant import errors
 from volant.wire import frames
 from volantd.hub import requests

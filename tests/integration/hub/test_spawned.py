@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.integration.hub.world import function_spec
+from tests.integration.hub.players import function_spec
 from volant import errors
 from volant.wire import frames
 from volant.wire.payloads import dumps

@@ -40,7 +40,7 @@ def test_only_what_is_missing_is_asked_for(world: World, client: Client):
 
 
 def _app(*files: list[object]):
-    from tests.integration.hub.world import description
+    from tests.integration.hub.players import description
 
     return description(files=list(files))
 
