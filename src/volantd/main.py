@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import volant
 from volant import config as settings
 from volant.channel.daemon import SOCKET_NAME
+from volant.channel.key import make_key
 from volantd.agent.agent import Agent
 from volantd.agent.bare import Machine
 from volantd.agent.disk import DiskGuard
@@ -65,6 +66,8 @@ class Services:
         self.started_at = time()
         #: What the state of the present launcher is filed under.
         self.run_id = ""
+        #: What clients have to show, as their first frame.
+        self.key = make_key(config.home)
         self.rung = "starting"
         self.reasons: list[str] = []
         self.cgroup = "starting"

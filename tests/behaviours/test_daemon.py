@@ -27,6 +27,25 @@ with app.run():
 """
 
 
+KNOCKING = """
+import sys
+import volant
+
+app = volant.App("knocking")
+
+@app.function(serialized=True)
+def knock(home):
+    from volant.channel.opening import open_channel
+    try:
+        return open_channel(home).request("server_status")["pid"]
+    except Exception as error:
+        return type(error).__name__
+
+with app.run():
+    print(knock.remote(sys.argv[1]))
+"""
+
+
 def starts_logged(home: Path) -> int:
     return (home / "daemon.log").read_text().count('"runtime_ready"')
 
@@ -81,3 +100,10 @@ def test_plain_processes_serve_where_containers_may_not_be_had(
     assert f'File "{APPS}/failing_program.py", line' in complaint
     assert "raise KeyError(text)" in complaint
     assert str(own_home) not in complaint
+
+
+def test_a_plain_process_cannot_use_the_daemon_of_its_user(own_home: Path) -> None:
+    """It may connect to the socket; the key that has to be shown lies where it may not read."""
+    (own_home / "config.toml").write_text('isolation = "process"\n')
+    assert run_program("-c", KNOCKING, own_home, home=own_home).stdout == "AuthError\n"
+    assert daemon_pid(own_home) is not None

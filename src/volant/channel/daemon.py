@@ -16,6 +16,7 @@ import os
 import sys
 from _socket import AF_UNIX, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket
 
+from volant.channel.key import key_frame
 from volant.errors import ConnectionError
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ _NOBODY_THERE = (errno.ENOENT, errno.ECONNREFUSED, errno.ECONNRESET, errno.EAGAI
 
 
 def connect(home: str) -> socket | None:
-    """Connect to the daemon of `home`, or return None when none runs.
+    """Connect to the daemon of `home` and show its key, or return None when none runs.
 
     Raises:
         ConnectionError: when the socket is there and may not be used.
@@ -61,6 +62,10 @@ def connect(home: str) -> socket | None:
     if owner != os.geteuid():  # what it sends is unpickled here
         sock.close()
         raise _belongs_to_another("the daemon in " + home, owner)
+    try:
+        sock.sendall(key_frame(home))
+    except OSError:
+        pass  # it is about to end; whoever reads finds out
     return sock
 
 

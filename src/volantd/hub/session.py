@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
+from hmac import compare_digest
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
+from volant.channel.key import KEY_NAME
 from volant.errors import Error
 from volant.wire import frames, values
 from volant.wire.faults import platform_fault
@@ -51,6 +53,8 @@ class Session:
         self.uploads = Upload()
         #: Where containers of this client's apps may send small results to it directly.
         self.express_fd: int | None = None
+        #: Whether it may be here: a container is, a client has to show the key.
+        self.trusted = app is not None
         hub.sessions.add(self)
         if app is not None:
             self.functions = dict(enumerate(app.functions.values()))
@@ -60,6 +64,9 @@ class Session:
 
     def on_frame(self, kind: int, flags: int, body: bytes) -> None:
         """Take one frame of the client."""
+        if not self.trusted:
+            self._check_key(kind, body)
+            return
         if kind == frames.SUBMIT:
             self._on_submit(flags, body)
         elif kind == frames.REQUEST:
@@ -69,6 +76,19 @@ class Session:
             self._on_event(values.decode_map(body), fd)
         else:
             raise ValueError(f"a client sent a frame of type {kind}")
+
+    def _check_key(self, kind: int, body: bytes) -> None:
+        message = values.decode_map(body) if kind == frames.EVENT else {}
+        shown = message.get("key", b"")
+        if not isinstance(shown, bytes) or not compare_digest(shown, self.hub.services.key):
+            self.refuse(0, platform_fault(
+                "AuthError",
+                "the key of the daemon was not shown, or is another daemon's",
+                f"whoever connects must be able to read {KEY_NAME} in the daemon's home",
+            ))  # fmt: skip
+            self.peer.flush()
+            raise ValueError("a client without the key")
+        self.trusted = True
 
     def _on_submit(self, flags: int, body: bytes) -> None:
         if len(body) < HOT.size:

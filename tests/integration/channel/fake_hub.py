@@ -122,6 +122,8 @@ class FakeHub:
             return
         message = values.decode_map(body)
         op = str(message["op"])
+        if op == "key":
+            return
         self._note(op, message)
         if op == "hello":
             session = message["session"]

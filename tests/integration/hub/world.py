@@ -305,13 +305,16 @@ class World:
         services.hub.apply(services.hub.scheduler.set_capacity(1 << 40, capacity, 0.0), 0.0)
         return services
 
-    def client(self, *, hello: bool = True) -> Client:
+    def client(self, *, key: bool = True, hello: bool = True) -> Client:
         """A client that has just connected."""
         ours, theirs = socket.socketpair()
         client = Client(self, ours)
         self.clients.add(client)
         self.loop.call_soon(self._accept, theirs)
         self.turn()
+        if key:
+            client.event("key", key=self.services.key)
+            self.turn()
         if hello:
             client.hello()
         return client
