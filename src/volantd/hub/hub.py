@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from time import monotonic, monotonic_ns
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from volant import ids
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from volantd.hub.link import ContainerLink, Sent
+    from volantd.hub.link import ContainerLink
     from volantd.hub.session import Session
     from volantd.main import Services
 
@@ -159,10 +159,9 @@ class Hub:
         self._cancelled(self.calls[command.call_id])
 
     def _input_failed(self, command: FailInput, now: float) -> None:
-        self._fail(
-            self.calls[command.call_id], command.first_index, command.count, command.fault,
-            command.detail,
-        )  # fmt: skip
+        call, first, count = self.calls[command.call_id], command.first_index, command.count
+        self._fail(call, first, count, command.fault, command.detail)
+        call.function.app.timings.note_failed(call, first, count, command.fault.name.lower())
 
     def _cancel_running(self, command: CancelRunning, now: float) -> None:
         self._wake(command.container_id, "cancel", command.batch_id)
@@ -219,6 +218,7 @@ class Hub:
             self.after_events()
 
     def _cancelled(self, call: Call) -> None:
+        call.function.app.timings.note_failed(call, 0, max(1, call.inputs), "cancelled")
         payload = platform_fault("InputCancellation", "the call was cancelled")
         if call.retain:
             self.retained.fail_rest(call, payload)
@@ -246,23 +246,6 @@ class Hub:
         if self.scheduler.has_call(call_id):
             self.apply(self.scheduler.forget_call(call_id, now), now)
             self.after_events()
-
-    def record_timings(
-        self, link: ContainerLink, sent: Sent, first: int, count: int, exec_us: int
-    ) -> None:
-        """Note the phases of inputs that were just delivered."""
-        now_ns = monotonic_ns()
-        call = sent.call
-        # The container reports how long user code ran, so its first line began that long ago.
-        first_line_ns = max(sent.sent_ns, now_ns - exec_us * 1000)
-        timings = call.function.app.timings
-        fresh = link.imported_ns > call.accepted_ns
-        starting = (link.wanted_ns, link.forked_ns, link.imported_ns) if fresh else (0, 0, 0)
-        for index in (first, first + count - 1) if count > 1 else (first,):
-            timings.append((
-                call.call_id, index, call.accepted_ns, sent.sent_ns, *starting,
-                first_line_ns, now_ns, monotonic_ns(),
-            ))  # fmt: skip
 
     # -- apps
 

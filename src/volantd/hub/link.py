@@ -62,6 +62,11 @@ class ContainerLink:
         self._express_session: Session | None = None
         peer.serve(self)
 
+    @property
+    def start_ns(self) -> tuple[int, int, int]:
+        """When it was wanted, forked and imported."""
+        return self.wanted_ns, self.forked_ns, self.imported_ns
+
     # -- to the container
 
     def start(self, fields: dict[str, Any]) -> None:
@@ -84,7 +89,8 @@ class ContainerLink:
         fd = items.fd  # type: ignore[attr-defined]
         if fd is not None:
             self.hub.loans.lend_input(items, section, call, self.peer)  # type: ignore[arg-type]
-        self.batches[batch.batch_id] = Sent(batch, call)
+        sent = self.batches[batch.batch_id] = Sent(batch, call)
+        call.sent_ns = sent.sent_ns
         flags = frames.HAS_FD if fd is not None else 0
         if call.single and call.session is self._express_session is not None:
             flags |= frames.EXPRESS
@@ -163,14 +169,15 @@ class ContainerLink:
         self, sent: Sent, key: int, first: int, count: int, exec_us: int, section: bytes,
         fd: int | None, *, delivered: bool = False,
     ) -> None:  # fmt: skip
-        now = monotonic()
+        now, finished_ns = monotonic(), monotonic_ns()
         deliver, commands = self.hub.scheduler.succeeded(
             self.container_id, key, count, exec_us, now
         )
         if deliver:
             if not delivered:
                 self.hub.deliver(sent.call, first, count, exec_us, section, fd)
-            self.hub.record_timings(self, sent, first, count, exec_us)
+            timings = sent.call.function.app.timings
+            timings.note_run(self, sent, first, count, exec_us, finished_ns, "ok")
         elif fd is not None:
             os.close(fd)
         self.hub.apply(commands, now)
@@ -187,11 +194,13 @@ class ContainerLink:
                 self._succeeded(sent, key, first + position, 1, share, section, fd)
                 fd = None
                 continue
-            now = monotonic()
+            now, finished_ns = monotonic(), monotonic_ns()
             verdict, commands = self.hub.scheduler.failed(self.container_id, key, True, now)
             if verdict == "deliver":
-                self.hub.deliver(sent.call, first + position, 1, exec_us, section, None)
-                self.hub.record_timings(self, sent, first + position, 1, exec_us)
+                index = first + position
+                self.hub.deliver(sent.call, index, 1, exec_us, section, None)
+                timings = sent.call.function.app.timings
+                timings.note_run(self, sent, index, 1, exec_us, finished_ns, "raised")
             self.hub.apply(commands, now)
         if fd is not None:
             os.close(fd)

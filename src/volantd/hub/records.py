@@ -7,30 +7,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from dataclasses import dataclass, field
 from struct import unpack_from
 from time import monotonic_ns, time
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from volant.wire import values
+from volantd.hub.timings import Timings
 
 if TYPE_CHECKING:
     from volantd.hub.session import Session
-
-#: Phases of finished inputs that are kept for each app.
-TIMINGS_MAX = 10_000
 
 
 class InputItems:
     """The items section of one SUBMIT frame, cut to pieces only when a batch was split."""
 
-    __slots__ = ("_offsets", "count", "fd", "lent", "section")
+    __slots__ = ("_offsets", "count", "fd", "lent", "queued_ns", "section")
 
     def __init__(self, section: bytes, count: int, fd: int | None) -> None:
         self.section = section
         self.count = count
         self.fd = fd
+        #: When the hub put them into their queue.
+        self.queued_ns = monotonic_ns()
         #: Whether a container has had the file before.
         self.lent = False
         self._offsets: list[int] | None = None
@@ -114,7 +113,7 @@ class App:
     numbers: dict[int, Function] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
     call_count: int = 0
-    timings: deque[Timing] = field(default_factory=lambda: deque(maxlen=TIMINGS_MAX))
+    timings: Timings = field(default_factory=Timings)
 
 
 class Call:
@@ -122,7 +121,7 @@ class Call:
 
     __slots__ = (
         "accepted_ns", "call_id", "closed", "death", "finished", "function", "inputs", "number",
-        "results", "retain", "session", "single", "stream", "streamed", "watchers",
+        "results", "retain", "sent_ns", "session", "single", "stream", "streamed", "watchers",
     )  # fmt: skip
 
     def __init__(
@@ -138,6 +137,8 @@ class Call:
         #: One input and one result, which the client waits for.
         self.single = single
         self.accepted_ns = monotonic_ns()
+        #: When an input of it was last sent to a container; 0: never.
+        self.sent_ns = 0
         self.inputs = 0
         self.closed = False
         self.finished = False
@@ -149,12 +150,3 @@ class Call:
         self.results: dict[int, tuple[int, bytes, int | None]] = {}
         #: input index -> sessions that wait for it, with the number they wait under
         self.watchers: dict[int, list[tuple[Session, int]]] = {}
-
-
-#: When one input went through each phase, in nanoseconds of CLOCK_MONOTONIC; 0: it did not.
-TIMING_FIELDS = (
-    "call_id", "index", "accepted_ns", "queued_ns", "wanted_ns", "forked_ns", "imported_ns",
-    "first_line_ns", "finished_ns", "delivered_ns",
-)  # fmt: skip
-#: A tuple, not a record: one is made for every call.
-Timing: TypeAlias = tuple[str, int, int, int, int, int, int, int, int, int]

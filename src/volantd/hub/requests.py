@@ -14,7 +14,7 @@ from volant import ids
 from volant.errors import InvalidError, NotFoundError, PermissionDeniedError
 from volant.version import VERSION
 from volantd.hub import checks
-from volantd.hub.records import TIMING_FIELDS, App, Call, Function, Version
+from volantd.hub.records import App, Call, Function, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -174,7 +174,7 @@ def _not_found(what: str, wanted: str, known: Iterable[str]) -> NotFoundError:
 def app_timings(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """The phases of an app's latest inputs."""
     app = _find_app(session, str(message["app_id"]))
-    return {"calls": [dict(zip(TIMING_FIELDS, timing, strict=True)) for timing in app.timings]}
+    return {"calls": app.timings.rows()}
 
 
 def app_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:

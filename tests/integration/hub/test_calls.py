@@ -183,16 +183,6 @@ def test_credit_for_a_call_that_is_over_is_dropped(world: World, client: Client)
     assert not client.broken
 
 
-def test_phases_of_calls_can_be_asked_for(world: World, client: Client):
-    world.serve = square
-    app_id = client.open()
-    client.submit(list(range(5)))
-    world.turn()
-    rows = client.request("app_timings", app_id=app_id)["calls"]
-    assert {row["index"] for row in rows} <= set(range(5))
-    assert all(row["accepted_ns"] <= row["queued_ns"] <= row["delivered_ns"] for row in rows)
-
-
 def test_a_large_map_is_shared_and_loses_nothing(world: World, client: Client):
     world.serve = square
     client.open()

@@ -12,7 +12,6 @@ from tests.integration.hub.players import IMAGE, description, function_spec
 from volant import errors
 from volant.wire import frames
 from volantd.hub import requests
-from volantd.hub.records import TIMING_FIELDS
 
 if TYPE_CHECKING:
     from tests.integration.hub.world import Client, World
@@ -272,14 +271,6 @@ def test_the_daemon_can_be_asked_to_stop(world: World, client: Client):
     assert client.request("server_stop")["pid"] == os.getpid()
     assert world.services.stopping.is_set()
     assert world.services.stop_reason == "stopped by request"
-
-
-def test_timings_of_an_app_name_their_fields(world: World, client: Client):
-    world.serve = lambda x: x
-    app_id = client.open()
-    client.call(1)
-    [row] = client.request("app_timings", app_id=app_id)["calls"]
-    assert set(row) == set(TIMING_FIELDS)
 
 
 def test_containers_that_are_plain_processes_are_announced(world: World, client: Client):

@@ -14,25 +14,41 @@ if TYPE_CHECKING:
     from _pytest.capture import CaptureFixture
 
 
-def _call(**stamps: int) -> dict[str, int]:
-    return dict.fromkeys(timings.PHASES, 0) | {f"{key}_ns": value for key, value in stamps.items()}
+def _call(outcome: str = "ok", **stamps: int) -> dict[str, object]:
+    times = {f"{key}_ns": value * 1_000_000 for key, value in stamps.items()}
+    return {"outcome": outcome} | dict.fromkeys(timings.PHASES, 0) | times
+
+
+def _cells(calls: list[dict[str, object]]) -> dict[str, list[str]]:
+    return {line[:18].strip(): line[18:].split() for line in timings.lines(calls)}
+
+
+STARTED = {"accepted": 10, "queued": 11, "wanted": 11, "forked": 15, "imported": 16,
+           "dispatched": 17, "first_line": 19, "finished": 21, "delivered": 22}  # fmt: skip
+WARM = {"accepted": 10, "queued": 12, "dispatched": 13, "first_line": 14, "finished": 15,
+        "delivered": 16}  # fmt: skip
 
 
 def test_phases_are_the_time_since_the_one_before() -> None:
-    ms = 1_000_000
-    calls = [
-        _call(accepted=10 * ms, queued=11 * ms, wanted=11 * ms, forked=15 * ms, imported=16 * ms,
-              first_line=18 * ms, finished=20 * ms, delivered=21 * ms),
-        # A container that was there already: its stamps are from before, or not at all.
-        _call(accepted=10 * ms, queued=12 * ms, forked=2 * ms, first_line=13 * ms,
-              finished=14 * ms, delivered=15 * ms),
-    ]  # fmt: skip
-    rows = {line[:18].strip(): line[18:].split() for line in timings.lines(calls)}
+    rows = _cells([_call(**STARTED), _call(**WARM)])
+    assert rows["accepted"] == ["2", "0.000", "0.000"]
     assert rows["queued"] == ["2", "2.000", "2.000"]
     assert rows["forked"] == ["1", "4.000", "4.000"]
     assert rows["first line"] == ["2", "2.000", "2.000"]
-    assert rows["total"] == ["2", "11.000", "11.000"]
-    assert "accepted" not in rows
+    assert rows["total"] == ["2", "12.000", "12.000"]
+
+
+def test_every_phase_has_its_row_and_dashes_when_nobody_went_through_it() -> None:
+    rows = _cells([_call(**WARM)])
+    assert [name for name in rows if name in timings.PHASES.values()] == [*timings.PHASES.values()]
+    assert rows["container wanted"] == rows["forked"] == rows["imported"] == ["-", "-", "-"]
+
+
+def test_what_did_not_end_well_is_counted() -> None:
+    lost = _call("timeout", accepted=1, queued=1, dispatched=2, delivered=9)
+    calls = [_call(**WARM), lost, lost, _call("start_failed", accepted=1, queued=1, delivered=2)]
+    assert timings.lines(calls)[-1] == "of 4 inputs: 2 timeout, 1 start failed"
+    assert timings.lines([_call(**WARM)])[-1].startswith("total")
 
 
 def test_no_calls_are_said_to_be_none() -> None:
