@@ -21,7 +21,7 @@ from time import monotonic
 
 from volant import ids
 from volant.channel import daemon
-from volant.channel.express import open_express_lane
+from volant.channel.express import Tokens, open_express_lane
 from volant.channel.waiter import RequestWaiter, raise_reply_error
 from volant.errors import ConnectionError, Error, TimeoutError, VersionError
 from volant.version import VERSION
@@ -82,6 +82,7 @@ class Channel:
         self._followers_lock = allocate_lock()
         self._followers: dict[Waiter, LockType] = {}
         self._express: ExpressLane | None = None
+        self.lane_tokens = Tokens()
 
     @property
     def waiting_count(self) -> int:
@@ -270,12 +271,11 @@ class Channel:
             if fd != lane.fd:
                 from_hub = True
                 continue
-            frame = lane.receive()
-            if frame is not None:
-                head = frames.HOT.unpack_from(frame, frames.HEADER.size)
+            received = lane.receive()
+            if received is not None:
+                function, head, section = received
                 waiter = self._waiters.get(head[0])
-                section = frame[frames.HEADER.size + frames.HOT.size :]
-                if waiter is not None and waiter.is_single:
+                if waiter is not None and waiter.is_call_of(function):
                     waiter.on_result(0, head, section, None)
                     self._fed(waiter)
         return from_hub
@@ -398,7 +398,7 @@ class Channel:
         """Give the hub an end of the express lane, for the containers of our apps."""
         if self._express is not None:
             self._express.close()
-        self._express, theirs = open_express_lane(self._stream.sock.fileno())
+        self._express, theirs = open_express_lane(self._stream.sock.fileno(), self.lane_tokens)
         event = values.encode({"op": "express"})
         with self._send_lock:
             self._stream.send(frames.control(frames.EVENT, event, frames.HAS_FD), theirs.fileno())

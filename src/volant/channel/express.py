@@ -6,14 +6,17 @@
 The result of a single call that is small and a success needs no decision of the hub, so it need
 not wait for the hub to be woken, to keep its books and to send. The hub says with each input
 whether its result may come this way: one of a map may not, for its client counts what the hub
-brings. The container writes one datagram to a socket
-whose other end the client made; when there is no room, or the result is anything but plain, it
-goes through the hub as ever. An app whose output is shown has no lane: what it printed comes
-through the hub, and must be there before the result.
+brings. The container writes one datagram to a socket whose other end the client made; when there
+is no room, or the result is anything but plain, it goes through the hub as ever. An app whose
+output is shown has no lane: what it printed comes through the hub, and must be there first.
+
+One lane serves all containers of a client. Each function has a token, which only its own
+containers are told, so that no function can answer a call of another.
 """
 
 from __future__ import annotations
 
+import os
 import select
 from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_DGRAM, socketpair
 
@@ -23,38 +26,71 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
-#: A whole frame: its header, its head, and a result with its own head.
-_FRAME_BYTES_MAX = frames.HEADER.size + frames.HOT.size + 4 + frames.EXPRESS_BYTES_MAX
-_SECTION_AT = frames.HEADER.size + frames.HOT.size
-_FRAME_BYTES_MIN = frames.HEADER.size + frames.HOT.size + 4
+_TOKEN_BYTES = frames.EXPRESS_TOKEN_BYTES
+_HEAD_BYTES = _TOKEN_BYTES + frames.HEADER.size + frames.HOT.size
+#: A whole datagram: token, header and head of a frame, and a result with its own head.
+_DATAGRAM_BYTES_MAX = _HEAD_BYTES + 4 + frames.EXPRESS_BYTES_MAX
+_DATAGRAM_BYTES_MIN = _HEAD_BYTES + 4
+
+
+class Tokens:
+    """The tokens of a client's functions."""
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+
+    def make(self, first: int, count: int) -> bytes:
+        """Fresh tokens for `count` functions, numbered from `first` on, one behind the other."""
+        tokens = os.urandom(_TOKEN_BYTES * count)
+        for index in range(count):
+            token = tokens[_TOKEN_BYTES * index : _TOKEN_BYTES * (index + 1)]
+            self._numbers[token] = first + index
+        return tokens
+
+    def forget(self, tokens: bytes) -> None:
+        """Drop what `make` returned."""
+        for at in range(0, len(tokens), _TOKEN_BYTES):
+            self._numbers.pop(tokens[at : at + _TOKEN_BYTES], None)
+
+    def function(self, token: bytes) -> int | None:
+        """The number of the function that has this token."""
+        return self._numbers.get(token)
 
 
 class ExpressLane:
     """The client's end, and what watches it together with the connection to the hub."""
 
-    __slots__ = ("_sock", "fd", "watch")
+    __slots__ = ("_sock", "_tokens", "fd", "watch")
 
-    def __init__(self, sock: socket, hub_fd: int) -> None:
+    def __init__(self, sock: socket, hub_fd: int, tokens: Tokens) -> None:
         self._sock = sock
+        self._tokens = tokens
         self.fd = sock.fileno()
         self.watch = select.epoll()
         self.watch.register(hub_fd, select.EPOLLIN)
         self.watch.register(self.fd, select.EPOLLIN)
 
-    def receive(self) -> bytes | None:
-        """One RESULT frame, None when nothing (or nothing sensible) is there."""
+    def receive(self) -> tuple[int, tuple[int, int, int, int], bytes] | None:
+        """One result: number of the function, head and items; None when nothing sensible came."""
         try:
-            frame = self._sock.recv(_FRAME_BYTES_MAX, MSG_DONTWAIT)
+            data = self._sock.recv(_DATAGRAM_BYTES_MAX, MSG_DONTWAIT)
         except BlockingIOError:
             return None
-        if len(frame) < _FRAME_BYTES_MIN or frame[4] != frames.RESULT or frame[5]:
+        if len(data) < _DATAGRAM_BYTES_MIN:
             return None
-        count = frames.HOT.unpack_from(frame, frames.HEADER.size)[2]
+        function = self._tokens.function(data[:_TOKEN_BYTES])
+        _, kind, flags = frames.HEADER.unpack_from(data, _TOKEN_BYTES)
+        if function is None or kind != frames.RESULT or flags:
+            return None
+        head = frames.HOT.unpack_from(data, _TOKEN_BYTES + frames.HEADER.size)
+        section = data[_HEAD_BYTES:]
         try:  # whoever wrote it is user code
-            frames.check_items(frame[_SECTION_AT:], count)
+            frames.check_items(section, head[2])
         except ValueError:
             return None
-        return frame
+        return function, head, section
 
     def close(self) -> None:
         """Close this end."""
@@ -62,7 +98,7 @@ class ExpressLane:
         self._sock.close()
 
 
-def open_express_lane(hub_fd: int) -> tuple[ExpressLane, socket]:
+def open_express_lane(hub_fd: int, tokens: Tokens) -> tuple[ExpressLane, socket]:
     """A lane beside the connection `hub_fd`, and the end that containers write to."""
     ours, theirs = socketpair(AF_UNIX, SOCK_DGRAM)
-    return ExpressLane(ours, hub_fd), theirs
+    return ExpressLane(ours, hub_fd, tokens), theirs

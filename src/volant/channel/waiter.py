@@ -27,6 +27,10 @@ class Waiter:
         #: Called from whichever thread feeds this waiter (the asyncio face sets it).
         self.notify: Callable[[], None] | None = None
 
+    def is_call_of(self, function: int) -> bool:
+        """Whether this waits for the one result of a call of that function."""
+        return False
+
     def on_result(self, flags: int, head: tuple[int, int, int, int], section: bytes,
                   fd: int | None) -> None:  # fmt: skip
         """Take one RESULT frame."""

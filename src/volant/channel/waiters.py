@@ -72,6 +72,10 @@ class CallWaiter(Waiter):
         self.section = b""
         self.result_fd: int | None = None
 
+    def is_call_of(self, function: int) -> bool:
+        called: int = frames.HOT.unpack_from(self.frame, frames.HEADER.size)[3]
+        return called == function
+
     def on_result(self, flags: int, head: tuple[int, int, int, int], section: bytes,
                   fd: int | None) -> None:  # fmt: skip
         self.section = section
@@ -111,6 +115,9 @@ class SpawnWaiter(CallWaiter):
 
     __slots__ = ()
 
+    def is_call_of(self, function: int) -> bool:
+        return False
+
     def on_reply(self, reply: dict[str, Any]) -> None:
         if "fault" in reply:
             super().on_reply(reply)
@@ -122,6 +129,9 @@ class OutcomeWaiter(CallWaiter):
     """Waits for the result of a call that was made before, perhaps by another process."""
 
     __slots__ = ("pending",)
+
+    def is_call_of(self, function: int) -> bool:
+        return False
 
     def __init__(self, frame: bytes) -> None:
         super().__init__(frame, None)

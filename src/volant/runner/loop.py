@@ -91,6 +91,7 @@ class Runner:
         self.execute: execute.Execute | None = None
         #: The way straight to the client of this app.
         self.express: _socket.socket | None = None
+        self.express_token = b""
 
     def run(self) -> NoReturn:
         """Serve until the hub closes the connection, then end the process."""
@@ -129,6 +130,9 @@ class Runner:
                 message = values.decode_map(body)
                 if flags & frames.HAS_FD:
                     self.express = _socket.socket(fileno=self.stream.take_fd())
+                    token = message["express"]
+                    assert isinstance(token, bytes)
+                    self.express_token = token
                 self._start(message)
 
     def _leave(self, status: int) -> NoReturn:
@@ -323,10 +327,9 @@ class Outbox:
         if len(section) > frames.EXPRESS_BYTES_MAX:
             return 0
         number = int(self.batch.call_id[SESSION_CHARS:], 16)
+        frame = frames.hot(frames.RESULT, 0, number, 0, 1, exec_us, section)
         try:
-            lane.send(
-                frames.hot(frames.RESULT, 0, number, 0, 1, exec_us, section), _socket.MSG_DONTWAIT
-            )
+            lane.send(self.runner.express_token + frame, _socket.MSG_DONTWAIT)
         except OSError:
             return 0  # no room, or nobody there any more: the hub delivers
         return frames.EXPRESS

@@ -132,6 +132,7 @@ class RunningApp:
             "image": (self.app._image or Image.host()).to_wire(),
             "functions": [f.to_wire(self._remote_module(f.__module__, main)) for f in functions],
             "base": self._base,
+            "express": self.channel.lane_tokens.make(self._base, len(functions)),
         }
 
     def _entries(self) -> list[Entry]:
@@ -178,6 +179,7 @@ class RunningApp:
             pass  # a hub that is gone has stopped everything of ours
         finally:
             self.channel.on_reconnect = []
+            self.channel.lane_tokens.forget(self.description["express"])
             self.app._app_id = None
             for function in self.app._functions.values():
                 bind(function, None)

@@ -29,6 +29,8 @@ FRAME_BYTES_MAX = 64 << 20
 INLINE_BYTES_MAX = 1 << 20
 #: Largest result that takes the express lane from a container straight to its client.
 EXPRESS_BYTES_MAX = 16 << 10
+#: What a container writes before each result on the express lane: the token of its function.
+EXPRESS_TOKEN_BYTES = 8
 #: Most inputs in one frame.
 BATCH_COUNT_MAX = 4096
 #: What one read from a socket asks for.

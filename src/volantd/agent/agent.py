@@ -170,7 +170,7 @@ class Agent:
         running.link = hub.links[running.container_id] = link
         link.wanted_ns, link.forked_ns = running.wanted_ns, child.forked_ns
         sdk_peer = Peer(forked.sdk, hub.loop, hub.outgoing, hub.after_events)
-        running.session = Session(hub, sdk_peer, app=running.function.app)
+        running.session = Session(hub, sdk_peer, function=running.function)
         link.start(self._start_message(running))
 
     async def _limit(self, running: Running, child: Child) -> None:

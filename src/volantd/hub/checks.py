@@ -9,6 +9,9 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from volant.errors import PermissionDeniedError, ResourceExhaustedError
+from volant.wire.frames import EXPRESS_TOKEN_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -17,6 +20,13 @@ FILES_MAX = 20_000
 FILES_BYTES_MAX = 256 << 20
 #: Containers that a function may ask for; what the machine gives is another matter.
 CONTAINERS_MAX = 1 << 20
+#: Apps that user code in a container may have open at once, containers that these may keep ready,
+#: and bytes of sources that it may be about to send.
+NESTED_APPS_MAX = 16
+NESTED_KEPT_MAX = 16
+NESTED_UPLOAD_BYTES_MAX = 64 << 20
+#: Characters of the name of an app or function.
+NAME_CHARS_MAX = 500
 #: Largest number that the first of an app's functions may have on its connection.
 NUMBER_MAX = (1 << 32) - (1 << 16)
 _HEX = frozenset("0123456789abcdef")
@@ -91,7 +101,8 @@ def check_description(app: dict[str, Any]) -> None:
         ValueError: naming the field that is not what it has to be.
         KeyError: when one is missing.
     """
-    optional(text, app, "name")
+    if app["name"] is not None:
+        _name(app)
     switch(app, "detach")
     switch(app, "output")
     whole(app, "base", 0, NUMBER_MAX)
@@ -101,10 +112,14 @@ def check_description(app: dict[str, Any]) -> None:
     _texts(entry, "path")
     _check_image(mapping(app, "image"))
     _check_files(sequence(app, "files"))
-    for function in sequence(app, "functions"):
+    functions = sequence(app, "functions")
+    if len(raw(app, "express")) not in (0, EXPRESS_TOKEN_BYTES * len(functions)):
+        raise ValueError("`express` has not one token for each function")
+    for function in functions:
         if not isinstance(function, dict):
             raise ValueError("a function is no map")
-        for name in ("name", "module", "qualname"):
+        _name(function)
+        for name in ("module", "qualname"):
             text(function, name)
         for name in ("is_async", "is_generator"):
             switch(function, name)
@@ -112,9 +127,49 @@ def check_description(app: dict[str, Any]) -> None:
         _check_options(mapping(function, "options"))
 
 
+def confine(app: dict[str, Any], own: dict[str, Any]) -> None:
+    """Hold an app that user code in a container opens to what that container may do itself.
+
+    Args:
+        app: a checked description, changed in place.
+        own: the options of the container's own function.
+
+    Raises:
+        PermissionDeniedError: for an app that would outlive the container.
+        ResourceExhaustedError: when it would keep too many containers ready.
+    """
+    if app["detach"]:
+        raise PermissionDeniedError(
+            "an app that a container opens ends with it, so it cannot be detached"
+        )
+    kept = 0
+    for function in app["functions"]:
+        options = function["options"]
+        options["block_network"] = options["block_network"] or own["block_network"]
+        for name in ("memory_limit_mib", "cpu_limit"):
+            limits = [limit for limit in (options[name], own[name]) if limit is not None]
+            options[name] = min(limits, default=None)
+        if options["memory_limit_mib"] is not None:
+            options["memory_mib"] = min(options["memory_mib"], options["memory_limit_mib"])
+        kept += options["min_containers"] + options["buffer_containers"]
+    if kept > NESTED_KEPT_MAX:
+        raise ResourceExhaustedError(
+            f"an app that a container opens asks to keep {kept} containers ready, at most "
+            f"{NESTED_KEPT_MAX}",
+            hint="lower min_containers= and buffer_containers=",
+        )
+
+
 def _texts(fields: dict[str, Any], name: str) -> None:
     if not all(isinstance(value, str) for value in sequence(fields, name)):
         raise ValueError(f"`{name}` is no list of texts")
+
+
+def _name(fields: dict[str, Any]) -> None:
+    """A name that can be shown on a terminal."""
+    name = text(fields, "name")
+    if not name or len(name) > NAME_CHARS_MAX or not name.isprintable():
+        raise ValueError("a name is empty, too long, or cannot be printed")
 
 
 def _check_image(image: dict[str, Any]) -> None:

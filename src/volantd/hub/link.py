@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from time import monotonic, monotonic_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from volant.wire import frames, values
 from volant.wire.frames import HOT
@@ -77,10 +77,16 @@ class ContainerLink:
         session = self.function.app.session
         message = {"id": 1, "op": "start", "recycle": recycle, **fields}
         flags, fd = 0, None
-        if session is not None and session.express_fd is not None and not self.function.app.output:
+        if self._may_express(session):
+            assert session is not None and session.express_fd is not None
             self._express_session = session
+            message["express"] = self.function.express_token
             flags, fd = frames.HAS_FD, os.dup(session.express_fd)
         self.peer.write(frames.control(frames.REQUEST, values.encode(message), flags), fd)
+
+    def _may_express(self, session: Session | None) -> bool:
+        has_lane = session is not None and session.express_fd is not None
+        return has_lane and bool(self.function.express_token) and not self.function.app.output
 
     def dispatch(self, batch: Batch, call: Call) -> None:
         """Send a batch of inputs."""
@@ -150,20 +156,29 @@ class ContainerLink:
             sent.call.streamed = True
             self.hub.deliver(sent.call, first, 1, 0, section, fd)
             return
-        if flags & frames.END:
-            del self.batches[key]
         expected = sent.batch.first_index + sent.batch.done
-        if not count or first != expected:
+        ends = bool(flags & frames.END)
+        if ends:
+            del self.batches[key]
+        if count and first != expected:
+            self._refuse(f"an outcome for input {first}, the next is {expected}", fd)
+        if ends and expected + count < sent.batch.first_index + sent.batch.count:
+            self._refuse("a batch ended before its last input had an outcome", fd)
+        if not count:
             if fd is not None:
                 os.close(fd)
-            if count:
-                raise ValueError(f"an outcome for input {first}, the next is {expected}")
             return
         if flags & frames.ALL_OK:
             delivered = bool(flags & frames.EXPRESS) and sent.call.single
             self._succeeded(sent, key, first, count, exec_us, section, fd, delivered=delivered)
         else:
             self._mixed(sent, key, first, exec_us, frames.split_items(section, count), fd)
+
+    @staticmethod
+    def _refuse(text: str, fd: int | None) -> NoReturn:
+        if fd is not None:
+            os.close(fd)
+        raise ValueError(text)
 
     def _succeeded(
         self, sent: Sent, key: int, first: int, count: int, exec_us: int, section: bytes,
@@ -204,6 +219,9 @@ class ContainerLink:
             self.hub.apply(commands, now)
         if fd is not None:
             os.close(fd)
+
+    def on_drained(self) -> None:
+        """Nothing waits for that here: batches are few."""
 
     def on_closed(self) -> None:
         """See to it that a container that cannot be reached ends; the agent reports the exit."""

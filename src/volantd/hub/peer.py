@@ -37,6 +37,9 @@ class FrameHandler(Protocol):
     def on_frame(self, kind: int, flags: int, body: bytes) -> None:
         """Take one frame; raises ValueError when it makes no sense."""
 
+    def on_drained(self) -> None:
+        """What was queued for it is sent."""
+
     def on_closed(self) -> None:
         """The connection is gone; comes once."""
 
@@ -75,6 +78,7 @@ class Peer:
         "closed",
         "fd",
         "overflown",
+        "paused",
         "queued_bytes",
         "stream",
     )  # fmt: skip
@@ -94,6 +98,8 @@ class Peer:
         self.broke_protocol = False
         #: Whether it did not read for so long that it is about to be closed.
         self.overflown = False
+        #: Whether it is not read from, because it has handed in too much.
+        self.paused = False
         self._loop = loop
         self._outgoing = outgoing
         self._after_events = after_events
@@ -108,6 +114,18 @@ class Peer:
         self._loop.add_reader(self.fd, self._on_readable)
 
     # -- reading
+
+    def pause(self) -> None:
+        """Read no more from it, beyond what was read already; what it goes on to send waits."""
+        if not self.paused and not self.closed:
+            self.paused = True
+            self._loop.remove_reader(self.fd)
+
+    def resume(self) -> None:
+        """Read from it again."""
+        if self.paused and not self.closed:
+            self.paused = False
+            self._loop.add_reader(self.fd, self._on_readable)
 
     def _on_readable(self) -> None:
         self._read_once()
@@ -187,6 +205,8 @@ class Peer:
         if self._queue and not self._writing:
             self._writing = True
             self._loop.add_writer(self.fd, self._on_writable)
+        elif not self._queue and self._handler is not None:
+            self._handler.on_drained()
 
     def _send_some(self) -> bool:
         """One system call; False when the socket is full."""

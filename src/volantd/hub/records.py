@@ -16,16 +16,57 @@ from volant.wire import values
 from volantd.hub.timings import Timings
 
 if TYPE_CHECKING:
+    from volantd.hub.peer import Peer
     from volantd.hub.session import Session
+
+#: Inputs that the user code of one container has handed in: bytes of frames, and memory files.
+HELD_BYTES_MAX = 64 << 20
+HELD_FDS_MAX = 64
+
+
+class Held:
+    """What one session has handed in and the hub keeps: beyond a limit it is not read from.
+
+    For user code in containers, which must not fill the memory of the daemon, that no control
+    group limits. A client of the machine's user bounds what it sends ahead by itself, and is
+    always read from, so that its end is noticed.
+    """
+
+    __slots__ = ("_bytes", "_fds", "_peer")
+
+    def __init__(self, peer: Peer | None) -> None:
+        """`peer`: whom to stop reading from; None for no limit."""
+        self._peer = peer
+        self._bytes = 0
+        self._fds = 0
+
+    def add(self, size: int, *, fd: bool) -> None:
+        """Take inputs in."""
+        self._bytes += size
+        self._fds += fd
+        if self._peer is not None and not self._fits():
+            self._peer.pause()
+
+    def drop(self, size: int, *, fd: bool) -> None:
+        """Let inputs go."""
+        self._bytes -= size
+        self._fds -= fd
+        if self._peer is not None and self._peer.paused and self._fits():
+            self._peer.resume()
+
+    def _fits(self) -> bool:
+        return self._bytes <= HELD_BYTES_MAX and self._fds <= HELD_FDS_MAX
 
 
 class InputItems:
     """The items section of one SUBMIT frame, cut to pieces only when a batch was split."""
 
-    __slots__ = ("_offsets", "count", "fd", "lent", "queued_ns", "section")
+    __slots__ = ("_held", "_offsets", "count", "fd", "lent", "queued_ns", "section")
 
-    def __init__(self, section: bytes, count: int, fd: int | None) -> None:
+    def __init__(self, section: bytes, count: int, fd: int | None, held: Held) -> None:
         self.section = section
+        self._held = held
+        held.add(len(section), fd=fd is not None)
         self.count = count
         self.fd = fd
         #: When the hub put them into their queue.
@@ -48,6 +89,7 @@ class InputItems:
         return heads + self.section[self._offsets[offset] : self._offsets[offset + count]]
 
     def __del__(self) -> None:
+        self._held.drop(len(self.section), fd=self.fd is not None)
         if self.fd is not None:
             os.close(self.fd)
 
@@ -92,6 +134,8 @@ class Function:
     name: str
     app: App
     version: Version
+    #: what its containers prove by that an answer is theirs to give; empty: no express lane
+    express_token: bytes
     #: what the runner needs to find it
     spec: dict[str, Any]
     options: dict[str, Any]

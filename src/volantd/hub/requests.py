@@ -11,8 +11,14 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import InvalidError, NotFoundError, PermissionDeniedError
+from volant.errors import (
+    InvalidError,
+    NotFoundError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+)
 from volant.version import VERSION
+from volant.wire.frames import EXPRESS_TOKEN_BYTES
 from volantd.hub import checks
 from volantd.hub.records import App, Call, Function, Version
 
@@ -56,10 +62,13 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Take a described app; answers with the content hashes that have to be uploaded."""
     description = checks.mapping(message, "app")
     services = session.hub.services
-    if session.container_app is not None:
+    own = session.container_function
+    if own is not None:
         # User code may run further apps, but sees no more of this machine than it does already.
-        description["image"] = _own_image(session.container_app)
+        description["image"] = own.version.image
     checks.check_description(description)
+    if own is not None:
+        _check_nested(session, description, own)
     if len(description["functions"]) > FUNCTIONS_MAX:
         raise InvalidError(
             f"{len(description['functions'])} functions in one app, at most {FUNCTIONS_MAX}"
@@ -71,14 +80,16 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         output=description["output"],
         session=session,
     )
-    for number, spec in enumerate(description["functions"], description["base"]):
+    for index, spec in enumerate(description["functions"]):
+        at = EXPRESS_TOKEN_BYTES * index
         function = Function(
+            express_token=description["express"][at : at + EXPRESS_TOKEN_BYTES],
             function_id=ids.new_id("fu"), name=spec["name"], app=app,
             version=Version.of(description, spec["options"]),
             spec={key: spec[key] for key in _RUNNER_FIELDS}, options=spec["options"],
         )  # fmt: skip
         app.functions[function.name] = function
-        app.numbers[number] = function
+        app.numbers[description["base"] + index] = function
     services.zygotes.check(app)
     sizes = {entry[2]: entry[3] for entry in description["files"]}
     missing = services.blobs.missing(sizes)
@@ -91,8 +102,19 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     return {"app_id": app.app_id, "need": sorted(missing)}
 
 
-def _own_image(app: App) -> dict[str, Any]:
-    return next(iter(app.functions.values())).version.image
+def _check_nested(session: Session, description: dict[str, Any], own: Function) -> None:
+    checks.confine(description, own.options)
+    if len(session.apps) >= checks.NESTED_APPS_MAX:
+        raise ResourceExhaustedError(
+            f"a container has {len(session.apps)} apps of its own open, which is the most",
+            hint="leave `with app.run():` blocks before opening further ones",
+        )
+    waiting = sum(session.uploads.expected.values())
+    waiting += sum(entry[3] for entry in description["files"])
+    if waiting > checks.NESTED_UPLOAD_BYTES_MAX:
+        raise ResourceExhaustedError(
+            f"sources of {waiting} bytes at once, at most {checks.NESTED_UPLOAD_BYTES_MAX}"
+        )
 
 
 _RUNNER_FIELDS = ("name", "module", "qualname", "serialized", "is_async", "is_generator")
@@ -239,7 +261,7 @@ def call_get(session: Session, message: dict[str, Any]) -> None:
     if index < 0 or (known and index >= call.inputs):
         raise InvalidError(f"the call has {call.inputs} inputs, there is no index {index}")
     wait = checks.switch(message, "wait")
-    session.hub.retained.watch(session, message["id"], call, index, wait=wait)
+    session.answer_later(message["id"], call, index, wait=wait)
 
 
 def _find_call(session: Session, message: dict[str, Any]) -> Call:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from hmac import compare_digest
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from volant.wire.faults import platform_fault
 from volant.wire.frames import HOT
 from volantd.hub import checks, requests
 from volantd.hub.blobs import Upload
-from volantd.hub.records import App, Call, Function, InputItems
+from volantd.hub.records import App, Call, Function, Held, InputItems
 
 if TYPE_CHECKING:
     from volantd.hub.hub import Hub
@@ -29,20 +30,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Bytes queued for a session, beyond which further kept results wait to be sent.
+ANSWERS_BYTES_MAX = 16 << 20
+
 
 class Session:
     """State of one connection."""
 
-    def __init__(self, hub: Hub, peer: Peer, *, app: App | None = None) -> None:
+    def __init__(self, hub: Hub, peer: Peer, *, function: Function | None = None) -> None:
         """Serve a connection.
 
         Args:
-            app: the app that a container belongs to; its session may do what the app may.
-                None for a client of the machine's user.
+            function: the one of the container whose user code this is; its session may do what
+                the function's app may. None for a client of the machine's user.
         """
         self.hub = hub
         self.peer = peer
-        self.container_app = app
+        self.container_function = function
+        self.container_app = None if function is None else function.app
         self.session_id = ids.new_session()
         self.client_pid = 0
         self.apps: dict[str, App] = {}
@@ -54,10 +59,13 @@ class Session:
         #: Where containers of this client's apps may send small results to it directly.
         self.express_fd: int | None = None
         #: Whether it may be here: a container is, a client has to show the key.
-        self.trusted = app is not None
+        self.trusted = function is not None
         hub.sessions.add(self)
-        if app is not None:
-            self.functions = dict(enumerate(app.functions.values()))
+        #: What it has handed in that waits; and answers for it, until there is room.
+        self.held = Held(None if function is None else peer)
+        self._answers: deque[tuple[int, Call, int, bool]] = deque()
+        if function is not None:
+            self.functions = dict(enumerate(function.app.functions.values()))
         peer.serve(self)
 
     # -- frames
@@ -98,7 +106,7 @@ class Session:
         frames.check_items(section, count)
         items = None
         if flags & frames.HAS_FD:
-            items = InputItems(section, count, self.peer.stream.take_fd())
+            items = InputItems(section, count, self.peer.stream.take_fd(), self.held)
         now = monotonic()
         hub = self.hub
         call = self.calls.get(number)
@@ -113,7 +121,7 @@ class Session:
             if call.retain and first > call.inputs:
                 raise ValueError(f"inputs from {first} on, after {call.inputs}")
             call.inputs = max(call.inputs, first + count)
-            items = items or InputItems(section, count, None)
+            items = items or InputItems(section, count, None, self.held)
             commands = hub.scheduler.submit(call.call_id, first, count, items, now)
             if commands:
                 hub.apply(commands, now)
@@ -200,6 +208,17 @@ class Session:
             self.hub.loans.returned(self.peer, event)
         elif op == "upload":
             requests.upload(self, event)
+
+    def answer_later(self, number: int, call: Call, index: int, *, wait: bool) -> None:
+        """Answer a `call_get` when there is room: many small ones may ask for large results."""
+        self._answers.append((number, call, index, wait))
+        self.on_drained()
+
+    def on_drained(self) -> None:
+        """Answer those who asked for kept results, as far as there is room."""
+        while self._answers and self.peer.queued_bytes < ANSWERS_BYTES_MAX:
+            number, call, index, wait = self._answers.popleft()
+            self.hub.retained.watch(self, number, call, index, wait=wait)
 
     def _cancel(self, number: int) -> None:
         if number in self.watching:

@@ -42,11 +42,30 @@ def result(number: int, value: bytes = b"by the lane") -> bytes:
     return frames.hot(frames.RESULT, 0, number, 0, 1, 5, section_of(value))
 
 
-def test_a_result_by_the_lane_ends_the_wait_for_the_hub(channel: Channel, hub: FakeHub):
+class Writer:
+    """A container's end of the lane, with the token of the function that calls here are of."""
+
+    def __init__(self, channel: Channel, hub: FakeHub, count: int = 1) -> None:
+        self.socket = hub.lane(count)
+        self.token = channel.lane_tokens.make(1 << 16, 1)
+        self.others = channel.lane_tokens.make((1 << 16) + 1, 1)
+
+    def send(self, frame: bytes) -> None:
+        self.socket.send(self.token + frame)
+
+
+@pytest.fixture
+def lane(channel: Channel, hub: FakeHub) -> Writer:
+    return Writer(channel, hub)
+
+
+def test_a_result_by_the_lane_ends_the_wait_for_the_hub(
+    channel: Channel, hub: FakeHub, lane: Writer
+):
     hub.hold = True
     number = channel.next_number()
     waiter = waiting(channel, number)
-    hub.lane().send(result(number))
+    lane.send(result(number))
     channel.wait(waiter)
     assert waiter.section == section_of(b"by the lane")
 
@@ -58,7 +77,7 @@ def test_a_result_from_the_hub_is_as_good(channel: Channel):
     assert waiter.section == section_of(b"x")
 
 
-def test_threads_wait_for_both_at_once(channel: Channel, hub: FakeHub):
+def test_threads_wait_for_both_at_once(channel: Channel, hub: FakeHub, lane: Writer):
     hub.hold = True
     waiters = [waiting(channel, channel.next_number()) for _ in range(6)]
     hub.wait_held(6)
@@ -66,7 +85,7 @@ def test_threads_wait_for_both_at_once(channel: Channel, hub: FakeHub):
     for thread in threads:
         thread.start()
     for number in (6, 4, 2):
-        hub.lane().send(result(number))
+        lane.send(result(number))
     for number in (5, 1, 3):
         hub.answer(number)
     for thread in threads:
@@ -90,25 +109,40 @@ def test_threads_wait_for_both_at_once(channel: Channel, hub: FakeHub):
         result(77),
     ],
 )
-def test_nonsense_on_the_lane_is_passed_over(channel: Channel, hub: FakeHub, nonsense: bytes):
+def test_nonsense_on_the_lane_is_passed_over(
+    channel: Channel, hub: FakeHub, lane: Writer, nonsense: bytes
+):
     """Who writes there is user code."""
     hub.hold = True
     waiter = waiting(channel, 1)
-    hub.lane().send(nonsense)
-    hub.lane().send(result(1))
+    lane.send(nonsense)
+    lane.send(result(1))
     channel.wait(waiter)
     assert waiter.section == section_of(b"by the lane")
 
 
-def test_a_map_takes_nothing_from_the_lane(channel: Channel, hub: FakeHub):
+@pytest.mark.parametrize("prefix", ["", "others", "unknown"])
+def test_nobody_answers_a_call_of_another_function(
+    channel: Channel, hub: FakeHub, lane: Writer, prefix: str
+):
+    hub.hold = True
+    waiter = waiting(channel, 1)
+    token = {"": b"", "others": lane.others, "unknown": b"x" * 8}[prefix]
+    lane.socket.send(token + result(1, b"forged"))
+    lane.send(result(1))
+    channel.wait(waiter)
+    assert waiter.section == section_of(b"by the lane")
+
+
+def test_a_map_takes_nothing_from_the_lane(channel: Channel, hub: FakeHub, lane: Writer):
     """Its books count what the hub brings; a container that lies cannot upset them."""
     state = MapState(Binding(channel, 1 << 16, "f", None), ordered=True, retain=False)
     mapped = MapWaiter(state)
     channel.register(state.number, mapped)
     hub.hold = True
     single = waiting(channel, channel.next_number())
-    hub.lane().send(result(state.number))
-    hub.lane().send(result(2))
+    lane.send(result(state.number))
+    lane.send(result(2))
     channel.wait(single)
     assert not mapped.ready
     assert not mapped.inbox
@@ -127,12 +161,12 @@ def test_a_new_hub_gets_a_new_lane(channel: Channel, hub: FakeHub):
     assert hub.lane(2) is not old
     with pytest.raises(ConnectionError):
         old.send(result(number, b"too late"))
-    hub.lane(2).send(result(number))
+    Writer(channel, hub, 2).send(result(number))
     done.join(WITHIN_S)
     assert waiter.section == section_of(b"by the lane")
 
 
-def test_coroutines_take_results_from_the_lane(channel: Channel, hub: FakeHub):
+def test_coroutines_take_results_from_the_lane(channel: Channel, hub: FakeHub, lane: Writer):
     import asyncio
 
     from volant.channel import aio
@@ -142,7 +176,7 @@ def test_coroutines_take_results_from_the_lane(channel: Channel, hub: FakeHub):
     async def call() -> bytes:
         number = channel.next_number()
         waiter = waiting(channel, number)
-        hub.lane().send(result(number))
+        lane.send(result(number))
         await aio.wait(channel, waiter)
         return waiter.section
 

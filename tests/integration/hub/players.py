@@ -43,7 +43,7 @@ def description(*functions: dict[str, Any], base: int = 1 << 16, **fields: Any) 
     return {
         "name": "app", "detach": False, "output": False, "files": [], "image": dict(IMAGE),
         "entry": {"module": "m", "file": "m.py", "path": [""]},
-        "functions": list(functions or [function_spec()]), "base": base, **fields,
+        "functions": list(functions or [function_spec()]), "base": base, "express": b"", **fields,
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.integration.hub.world import Client, Container, World
 
 SEVEN = [dumps(7)[:2]]
+TOKEN = b"of the f"
 
 
 @pytest.fixture
@@ -54,10 +55,11 @@ def express(container: Container) -> None:
 def test_what_a_single_call_answers_by_the_lane_is_not_delivered_again(
     world: World, client: Client
 ):
-    client.open()
+    client.open(express=TOKEN)
     number = client.call(1)
     [container] = world.containers
     assert container.has_lane
+    assert container.start["express"] == TOKEN
     assert may_express(container) == [True]
     express(container)
     assert number not in client.results
@@ -68,7 +70,7 @@ def test_what_a_single_call_answers_by_the_lane_is_not_delivered_again(
 @pytest.mark.usefixtures("lane")
 def test_no_input_of_a_map_may_take_the_lane(world: World, client: Client, count: int):
     """A map of one input is one too: its client waits for what the hub brings."""
-    client.open(function_spec(max_containers=1))
+    client.open(function_spec(max_containers=1), express=TOKEN)
     number = client.submit(list(range(count)), flags=frames.OPEN)
     client.submit([], number=number, first=count, flags=frames.LAST)
     world.turn()
@@ -79,7 +81,7 @@ def test_no_input_of_a_map_may_take_the_lane(world: World, client: Client, count
 
 @pytest.mark.usefixtures("lane")
 def test_a_map_is_delivered_even_if_its_container_says_it_was(world: World, client: Client):
-    client.open()
+    client.open(express=TOKEN)
     number = client.submit([1], flags=frames.OPEN)
     client.submit([], number=number, first=1, flags=frames.LAST)
     world.turn()
@@ -92,14 +94,14 @@ def test_a_map_is_delivered_even_if_its_container_says_it_was(world: World, clie
 def test_kept_results_and_values_of_generators_may_not_take_it(
     world: World, client: Client, flag: int
 ):
-    client.open()
+    client.open(express=TOKEN)
     client.call(1, flags=flag)
     assert may_express(world.containers[0]) == [False]
 
 
 @pytest.mark.usefixtures("lane")
 def test_an_app_whose_output_is_shown_has_no_lane(world: World, client: Client):
-    client.open(output=True)
+    client.open(output=True, express=TOKEN)
     client.call(1)
     [container] = world.containers
     assert not container.has_lane
@@ -109,7 +111,7 @@ def test_an_app_whose_output_is_shown_has_no_lane(world: World, client: Client):
 @pytest.mark.usefixtures("lane")
 def test_a_call_of_another_container_goes_through_the_hub(world: World, client: Client):
     """It is not for the client whose lane the container has."""
-    client.open()
+    client.open(express=TOKEN)
     client.call(1)
     [container] = world.containers
     express(container)
@@ -122,11 +124,26 @@ def test_a_call_of_another_container_goes_through_the_hub(world: World, client: 
 
 @pytest.mark.usefixtures("lane")
 def test_what_runs_again_after_a_death_may_take_it_too(world: World, client: Client):
-    client.open()
+    client.open(express=TOKEN)
     client.call(1)
     world.containers[0].kill()
     world.until(lambda: len(world.containers) == 2 and world.containers[1].batches)
     assert may_express(world.containers[1]) == [True]
+
+
+@pytest.mark.usefixtures("lane")
+def test_each_function_is_told_its_own_token(world: World, client: Client):
+    client.open(function_spec("f"), function_spec("g"), express=TOKEN + b"of the g")
+    client.call(1, function=1 << 16)
+    client.call(1, function=(1 << 16) + 1)
+    assert [c.start["express"] for c in world.containers] == [TOKEN, b"of the g"]
+
+
+@pytest.mark.usefixtures("lane")
+def test_an_app_without_tokens_has_no_lane(world: World, client: Client):
+    client.open()
+    client.call(1)
+    assert not world.containers[0].has_lane
 
 
 def test_a_second_lane_or_another_descriptor_ends_the_connection(world: World, client: Client):
