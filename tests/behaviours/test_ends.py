@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.behaviours.programs import apps, containers, is_alive
+from tests.behaviours.programs import apps, containers, has_printed, is_alive
 from tests.support import daemon_pid, eventually
 
 if TYPE_CHECKING:
@@ -56,6 +56,19 @@ def test_ctrl_c_stops_remote_work_within_a_second(
     assert code == -signal.SIGINT, complaint
     assert complaint.rstrip().endswith("KeyboardInterrupt")
     assert app_id not in [row["app_id"] for row in apps(volant_home)]
+
+
+@pytest.mark.parametrize("end", ["interrupt", "kill"])
+def test_what_runs_may_clean_up_when_its_app_ends(
+    start: Callable[..., Program], volant_home: Path, end: str
+) -> None:
+    """Behaviour 70: `finally` blocks run, also such that take a moment."""
+    program = start("cleaning.py")
+    assert program.line() == "running"
+    app_id = app_of(volant_home, "cleaning")
+    eventually(lambda: has_printed(volant_home, app_id, "begun"))
+    getattr(program, end)()
+    eventually(lambda: has_printed(volant_home, app_id, "cleaned up"))
 
 
 def test_an_app_ends_with_a_client_that_is_killed(

@@ -144,6 +144,13 @@ class Runner:
                 pass  # a closed or broken stream has nothing left to lose
         os._exit(status)
 
+    def send(self, frame: bytes, fd: int | None = None) -> None:
+        """Send a frame; a hub that has closed the connection wants nothing more from here."""
+        try:
+            self.stream.send(frame, fd)
+        except OSError:
+            self._leave(0)
+
     # -- start
 
     def _start(self, message: dict[str, Any]) -> None:
@@ -160,11 +167,11 @@ class Runner:
         except BaseException as exc:  # noqa: BLE001  # user code may raise anything
             self.in_user_code = False
             reply = {"id": message["id"], "fault": self.fault(exc)}
-            self.stream.send(frames.control(frames.REPLY, values.encode(reply)))
+            self.send(frames.control(frames.REPLY, values.encode(reply)))
             self._leave(1)
         took_us = (perf_counter_ns() - begun) // 1000
         reply = {"id": message["id"], "import_us": took_us}
-        self.stream.send(frames.control(frames.REPLY, values.encode(reply)))
+        self.send(frames.control(frames.REPLY, values.encode(reply)))
 
     def _enter_app(self, message: dict[str, Any]) -> None:
         os.environ.update(message["env"])
@@ -236,7 +243,7 @@ class Runner:
                 self.queue.remove(batch)
                 batch.close()
         event = {"op": "returned", "batch": key, "count": max(0, count)}
-        self.stream.send(frames.control(frames.EVENT, values.encode(event)))
+        self.send(frames.control(frames.EVENT, values.encode(event)))
 
     def wait_for_credit(self, batch: Batch) -> None:
         """Block until the client has taken values of this generator, or cancelled it."""
@@ -288,7 +295,7 @@ class Outbox:
         flags = frames.HAS_FD if fd is not None else 0
         section = frames.items_section([(kind, payload)])
         body = frames.hot(frames.OUTCOME, flags, self.batch.key, sequence, 1, 0, section)
-        self.runner.stream.send(body, fd)
+        self.runner.send(body, fd)
         if fd is not None:
             payloads.close_sent(fd, reusable=True)
 
@@ -314,7 +321,7 @@ class Outbox:
             flags |= self._send_express(exec_us, section)
         first = self.batch.first + self.sent
         body = frames.hot(frames.OUTCOME, flags, self.batch.key, first, count, exec_us, section)
-        self.runner.stream.send(body, fd)
+        self.runner.send(body, fd)
         self.sent += count
         self.items, self.all_ok, self.bytes, self.exec_ns = [], True, 0, 0
         self.begun_ns = now

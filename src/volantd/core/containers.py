@@ -66,6 +66,16 @@ def stop(
         state.events.append((now, "stopping", container.container_id, reason))
 
 
+def close(state: State, container: Container, now: float, out: list[Command]) -> None:
+    """Ends a container of a removed pool; what runs has a moment for its own clean-up."""
+    is_busy = bool(container.outstanding)
+    take_back(state, container, out)
+    stop(state, container, not is_busy, "its app was stopped", now, out)
+    if is_busy:
+        container.kill_due = now + state.limits.close_grace_s
+        state.arm(container, container.kill_due)
+
+
 def bury(state: State, container: Container) -> None:
     """Removes a container that is gone and holds no inputs any more."""
     assert not container.outstanding, container.container_id

@@ -165,6 +165,7 @@ class Limits:
     starved_s: float = 1.0
     #: How long a cancelled input may go on before its container is killed.
     cancel_grace_s: float = 10.0
+    close_grace_s: float = 0.8  # the same when its app is stopped
     #: How long a container that was told to stop may take before it is killed.
     stop_grace_s: float = 30.0
     #: Transition events kept between two drains; 0 switches them off.

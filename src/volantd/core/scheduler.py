@@ -18,6 +18,7 @@ from volantd.core.containers import (
     bury,
     cancel,
     clear_stall,
+    close,
     fail_by_user,
     stop,
     take_back,
@@ -116,7 +117,7 @@ class Scheduler:
         return out
 
     def remove_pool(self, pool_id: PoolId, now: float) -> list[Command]:
-        """Removes a pool: fails all its inputs as stopped, and kills its containers."""
+        """Removes a pool: fails all its inputs as stopped, and ends its containers."""
         out: list[Command] = []
         state = self.state
         pool = self._pool(pool_id)
@@ -125,8 +126,7 @@ class Scheduler:
         state.waiting.pop(pool, None)
         for container in list(pool.containers.values()):
             if container.state is not ContainerState.STOPPING:
-                take_back(state, container, out)
-                stop(state, container, True, "its app was stopped", now, out)
+                close(state, container, now, out)
         fail_waiting(state, pool, Fault.STOPPED, None, out)
         serve_waiting(state, now, out)
         return out

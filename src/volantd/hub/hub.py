@@ -219,7 +219,11 @@ class Hub:
 
     def _cancelled(self, call: Call) -> None:
         call.function.app.timings.note_failed(call, 0, max(1, call.inputs), "cancelled")
-        payload = platform_fault("InputCancellation", "the call was cancelled")
+        app = call.function.app
+        text = "the call was cancelled"
+        if app.state == "stopped":
+            text = f"the app `{app.name}` was stopped: {app.stop_reason}"
+        payload = platform_fault("InputCancellation", text)
         if call.retain:
             self.retained.fail_rest(call, payload)
         elif call.session is not None and not call.session.peer.closed:
@@ -262,12 +266,12 @@ class Hub:
         """Stop an app: its calls are cancelled, its containers killed."""
         if app.state == "stopped":
             return
-        app.state = "stopped"
+        app.state, app.stop_reason = "stopped", reason
         log.info("app_closed", extra={"fields": {"app_id": app.app_id, "reason": reason}})
         now = monotonic()
         for call in list(app.calls.values()):
             if self.scheduler.has_call(call.call_id):
-                self.apply(self.scheduler.cancel_call(call.call_id, True, now), now)
+                self.apply(self.scheduler.cancel_call(call.call_id, False, now), now)
         for function in app.functions.values():
             self.apply(self.scheduler.remove_pool(function.function_id, now), now)
             self.functions.pop(function.function_id, None)

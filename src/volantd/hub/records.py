@@ -151,6 +151,7 @@ class App:
     output: bool
     session: Session | None
     state: str = "ephemeral"
+    stop_reason: str = ""
     created_at: float = field(default_factory=time)
     functions: dict[str, Function] = field(default_factory=dict)
     #: number on the owner's connection -> function

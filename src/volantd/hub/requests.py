@@ -167,7 +167,7 @@ def _app_row(app: App, containers: int) -> dict[str, Any]:
 def app_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Stop an app by id or name."""
     app = _find_app(session, str(message["app"]))
-    session.hub.close_app(app, "stopped by request")
+    session.hub.close_app(app, "by `volant app stop`")
     return {"app_id": app.app_id}
 
 

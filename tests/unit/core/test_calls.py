@@ -277,14 +277,14 @@ def test_inputs_return_to_their_place_in_the_call():
     assert [batch.first_index for batch in queue] == [0, 1, 2]
 
 
-def test_removing_a_pool_fails_its_inputs_and_kills_its_containers():
+def test_removing_a_pool_fails_its_inputs_and_ends_its_containers():
     bench = Bench(containers=1, exec_us=10_000, config=RETRIES)
     bench.open("k")
     bench.submit("k", 0, 1)
     bench.fail("c1")
     bench.call("run", 4)
     commands = bench.do(bench.scheduler.remove_pool("p", bench.now))
-    assert commands[0] == StopContainer("c1", True, "its app was stopped")
+    assert commands[0] == StopContainer("c1", False, "its app was stopped")
     assert commands[1:] == [
         FailInput("run", 0, 2, Fault.STOPPED, None),
         FailInput("run", 2, 2, Fault.STOPPED, None),
@@ -295,6 +295,20 @@ def test_removing_a_pool_fails_its_inputs_and_kills_its_containers():
     assert bench.forget("k") == []
     assert bench.exit("c1", ExitCause.STOPPED) == []
     assert bench.scheduler.snapshot() == []
+
+
+def test_a_container_that_goes_on_after_its_app_was_stopped_is_killed_soon():
+    bench = Bench(containers=1)
+    bench.call("k", 1)
+    bench.do(bench.scheduler.remove_pool("p", bench.now))
+    assert bench.tick(bench.now + 0.5) == []
+    assert bench.tick(bench.now + 0.5) == [StopContainer("c1", True, "it did not stop in time")]
+
+
+def test_an_idle_container_of_a_removed_pool_is_killed_at_once():
+    bench = Bench(containers=1)
+    commands = bench.do(bench.scheduler.remove_pool("p", bench.now))
+    assert commands == [StopContainer("c1", True, "its app was stopped")]
 
 
 def test_removing_a_pool_leaves_a_container_alone_that_stops_already():
