@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter
 from time import perf_counter
@@ -53,15 +54,24 @@ def sweep(seeds: range) -> int:
 
 def main(arguments: list[str]) -> int:
     """The command."""
-    if not arguments:
-        return sweep(SWEEP)
-    if arguments == ["cost"]:
+    parser = argparse.ArgumentParser(
+        prog="scripts/sim",
+        description="Plays the real core against simulated machines, clients and faults.",
+        epilog="Examples: scripts/sim, scripts/sim 123, scripts/sim 1-5000, scripts/sim cost",
+    )
+    parser.add_argument(
+        "what", nargs="?", default=f"{SWEEP[0]}-{SWEEP[-1]}", metavar="SEED | FIRST-LAST | cost",
+        help="a seed to replay event by event, seeds to sweep (default: %(default)s), or what the "
+        "core's decisions cost",
+    )  # fmt: skip
+    what = parser.parse_args(arguments).what
+    if what == "cost":
         say("\n".join(report()))
         return 0
-    first, dash, last = arguments[0].partition("-")
-    if dash:
-        return sweep(range(int(first), int(last) + 1))
-    return replay(int(first))
+    first, dash, last = what.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()):
+        parser.error(f"{what!r} is neither a seed nor a range such as 1-5000")
+    return sweep(range(int(first), int(last) + 1)) if dash else replay(int(first))
 
 
 if __name__ == "__main__":
