@@ -85,7 +85,7 @@ def __getattr__(name: str) -> object:
     if name in _PLANNED:
         from volant.sdk.planned import Planned
 
-        return Planned(name)
+        return Planned(f"volant.{name}")
     raise AttributeError(f"module 'volant' has no attribute {name!r}{_suggestion(name)}")
 
 

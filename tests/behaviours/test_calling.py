@@ -12,7 +12,6 @@ import pytest
 import volant
 from tests.behaviours.apps import calling
 from volant.errors import (
-    AsyncUsageWarning,
     FunctionTimeoutError,
     InvalidError,
     RemoteError,
@@ -234,27 +233,6 @@ def test_the_other_forms_refuse_generators(form: str) -> None:
     """Behaviour 15: naming the form."""
     with pytest.raises(InvalidError, match=rf"generator function.*\.{form}\(\)"):
         getattr(calling.count_up, form)([1])
-
-
-def test_a_blocking_call_in_an_event_loop_warns() -> None:
-    """Behaviour 17: naming the form to await; the call itself works."""
-
-    async def call() -> int:
-        return calling.place.remote(1)[0]
-
-    with pytest.warns(AsyncUsageWarning, match=r"place\.remote\.aio"):
-        assert asyncio.run(call()) == 1
-
-
-def test_a_blocking_map_in_an_event_loop_raises() -> None:
-    """Behaviour 17: with ".map.aio" in the text."""
-
-    async def call() -> list[object]:
-        return list(calling.place.map([1]))
-
-    with pytest.raises(InvalidError) as caught:
-        asyncio.run(call())
-    assert ".map.aio" in str(caught.value.hint)
 
 
 def test_calling_the_object_says_what_to_write() -> None:

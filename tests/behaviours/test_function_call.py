@@ -157,6 +157,21 @@ def test_a_call_of_many_inputs_is_asked_one_by_one() -> None:
         call.get(index=10)
 
 
+def test_a_call_of_many_inputs_is_asked_one_by_one_in_async_code() -> None:
+    """Behaviour 36: `.aio` alike."""
+
+    async def ask() -> tuple[int, int, list[int], list[int]]:
+        call = await mapping.double.experimental_spawn_map.aio(range(10))
+        return (
+            await call.num_inputs.aio(),
+            await call.get.aio(index=7),
+            [value async for value in call.iter.aio()],
+            [value async for value in call.iter.aio(start=3, end=5)],
+        )
+
+    assert asyncio.run(ask()) == (10, 14, [2 * value for value in range(10)], [6, 8])
+
+
 def test_a_call_of_many_inputs_fails_one_by_one() -> None:
     """Behaviour 36: each input has its own outcome."""
     call = mapping.double_even.experimental_spawn_map([0, 1, 2])

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from volant.sdk.app import App
-    from volant.sdk.calls.forms import ForEach, Map, Remote, RemoteGen, Spawn, SpawnMap, StarMap
+    from volant.sdk.calls.forms import (
+        ForEach,
+        Map,
+        Remote,
+        RemoteGen,
+        Spawn,
+        SpawnMap,
+        SpawnMapHandle,
+        StarMap,
+    )
     from volant.sdk.image import Image
 
 
@@ -161,13 +170,13 @@ class Function(Generic[P, R, Raw]):
     @property
     def spawn_map(self) -> SpawnMap:
         """Start it for every input and return without waiting for results."""
-        form: SpawnMap = _forms().SpawnMap(self, handle=False)
+        form: SpawnMap = _forms().SpawnMap(self)
         return form
 
     @property
-    def experimental_spawn_map(self) -> SpawnMap:
+    def experimental_spawn_map(self) -> SpawnMapHandle[R]:
         """`spawn_map` that returns a `FunctionCall` over all its inputs."""
-        form: SpawnMap = _forms().SpawnMap(self, handle=True)
+        form: SpawnMapHandle[R] = _forms().SpawnMapHandle(self)
         return form
 
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> Raw:

@@ -61,7 +61,7 @@ active: Output | None = None
 
 
 class EnabledOutput:
-    """What `enable_output()` returns: a context manager."""
+    """What `enable_output()` returns: a context manager for `with` and `async with`."""
 
     def __enter__(self) -> EnabledOutput:
         global active
@@ -77,6 +77,17 @@ class EnabledOutput:
     ) -> None:
         global active
         active = self._before
+
+    async def __aenter__(self) -> EnabledOutput:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, value, traceback)
 
 
 def enable_output() -> EnabledOutput:

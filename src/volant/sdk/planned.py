@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from volant.errors import UnimplementedError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 
 class Planned:
-    """Raises `UnimplementedError` as soon as it is used for anything."""
+    """Raises `UnimplementedError`, naming itself, as soon as it is called or asked for a part."""
 
     def __init__(self, name: str) -> None:
         self.__name__ = name
 
-    def __call__(self, *args: object, **kwargs: object) -> object:
-        raise unimplemented(f"`volant.{self.__name__}`")
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        raise unimplemented(f"`{self.__name__}`")
 
-    def __getattr__(self, attribute: str) -> object:
-        if attribute.startswith("__"):
+    def __getattr__(self, attribute: str) -> NoReturn:
+        if attribute.startswith("_"):  # asked for by copy, pickle, inspect, prompts: not by users
             raise AttributeError(attribute)
-        raise unimplemented(f"`volant.{self.__name__}.{attribute}`")
+        raise unimplemented(f"`{self.__name__}.{attribute}`")
 
     def __repr__(self) -> str:
-        return f"<volant.{self.__name__}, not implemented yet>"
+        return f"<{self.__name__}, not implemented yet>"
 
 
 def unimplemented(what: str) -> UnimplementedError:

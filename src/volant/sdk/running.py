@@ -15,7 +15,7 @@ from volant import _context
 from volant.channel import current
 from volant.errors import ConnectionError, InvalidError
 from volant.sdk import output
-from volant.sdk.calls.calling import Binding
+from volant.sdk.calls.calling import Binding, warn_blocking
 from volant.sdk.function import bind
 from volant.sdk.image import Image
 from volant.sdk.sources import Entry, Sources, collect, entry_of
@@ -43,6 +43,7 @@ class RunContext:
 
     def __enter__(self) -> App:
         self._refuse_global_scope()
+        warn_blocking("with app.run()", "async with app.run()")
         if self._app._app_id is not None:
             raise InvalidError(f"{self._app!r} runs already")
         self._running = RunningApp(self._app, self._name, self._detach)

@@ -6,8 +6,9 @@ from volant import ids
 from volant.channel import current
 from volant.channel.waiters import OutcomeWaiter
 from volant.errors import InvalidError, TimeoutError
+from volant.sdk.calls.calling import warn_blocking
 from volant.sdk.generics import Generic, R
-from volant.sdk.planned import unimplemented
+from volant.sdk.planned import Planned
 from volant.wire import frames, values
 
 TYPE_CHECKING = False
@@ -66,7 +67,7 @@ class FunctionCall(Generic[R]):
     @property
     def num_inputs(self) -> Ask[int]:
         """How many inputs the call has: `num_inputs()`."""
-        return Ask("call_inputs", self.object_id)
+        return Ask("num_inputs", "call_inputs", self.object_id)
 
     @property
     def cancel(self) -> Cancel:
@@ -75,22 +76,18 @@ class FunctionCall(Generic[R]):
         Running inputs are interrupted (`InputCancellation` in sync code, `CancelledError` in
         async code); with `terminate_containers=True` their containers end.
         """
-        return Cancel("call_cancel", self.object_id)
+        return Cancel("cancel", "call_cancel", self.object_id)
 
-    def iter(self, *, start: int = 0, end: int | None = None) -> Iterator[R]:
-        """Yield the results of inputs `start` to `end` (exclusive, default all), in order."""
-        stop = self.num_inputs() if end is None else end
-        for index in range(start, stop):
-            yield self.get(index=index)
+    @property
+    def iter(self) -> Iter[R]:
+        """Yield the results of inputs `start` to `end` (exclusive, default all), in order.
 
-    async def _iter_async(self, start: int, end: int | None) -> AsyncIterator[R]:
-        stop = await self.num_inputs.aio() if end is None else end
-        for index in range(start, stop):
-            yield await self.get.aio(index=index)
+        `iter(start=0, end=None)`; `async for result in iter.aio(...)` in async code.
+        """
+        return Iter(self)
 
-    def get_call_graph(self) -> object:
-        """The tree of calls that this one made; not there yet."""
-        raise unimplemented("`FunctionCall.get_call_graph`")
+    #: The tree of calls that this one made.
+    get_call_graph = Planned("FunctionCall.get_call_graph")
 
     gather: Gather
 
@@ -112,6 +109,11 @@ class Get(Generic[R]):
         self._call = call
 
     def __call__(self, timeout: float | None = None, *, index: int = 0) -> R:
+        _warn_blocking("get")
+        return self.blocking(timeout, index)
+
+    def blocking(self, timeout: float | None = None, index: int = 0) -> R:
+        """What calling it does, without a look at the event loop."""
         channel = current.channel()
         number, frame = self._call._get_frame(channel, timeout, index)
         waiter = OutcomeWaiter(frame)
@@ -154,13 +156,19 @@ class Get(Generic[R]):
 class Ask(Generic[R]):
     """A question to the hub about one call."""
 
-    __slots__ = ("_call_id", "_op")
+    __slots__ = ("_call_id", "_form", "_op")
 
-    def __init__(self, op: str, call_id: str) -> None:
+    def __init__(self, form: str, op: str, call_id: str) -> None:
+        self._form = form
         self._op = op
         self._call_id = call_id
 
     def __call__(self) -> R:
+        _warn_blocking(self._form)
+        return self.blocking()
+
+    def blocking(self) -> R:
+        """What calling it does, without a look at the event loop."""
         reply: R = current.channel().request(self._op, call=self._call_id)["value"]
         return reply
 
@@ -169,12 +177,36 @@ class Ask(Generic[R]):
         return reply
 
 
+class Iter(Generic[R]):
+    """`call.iter(...)` and `call.iter.aio(...)`."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: FunctionCall[R]) -> None:
+        self._call = call
+
+    def __call__(self, *, start: int = 0, end: int | None = None) -> Iterator[R]:
+        warn_blocking("call.iter(...)", "async for result in call.iter.aio(...)")
+        return self._blocking(start, end)
+
+    def _blocking(self, start: int, end: int | None) -> Iterator[R]:
+        stop = self._call.num_inputs.blocking() if end is None else end
+        for index in range(start, stop):
+            yield self._call.get.blocking(index=index)
+
+    async def aio(self, *, start: int = 0, end: int | None = None) -> AsyncIterator[R]:
+        stop = await self._call.num_inputs.aio() if end is None else end
+        for index in range(start, stop):
+            yield await self._call.get.aio(index=index)
+
+
 class Cancel(Ask[None]):
     """`call.cancel(...)` and `call.cancel.aio(...)`."""
 
     __slots__ = ()
 
     def __call__(self, terminate_containers: bool = False) -> None:
+        _warn_blocking(self._form)
         current.channel().request(
             self._op, call=self._call_id, terminate=bool(terminate_containers)
         )
@@ -208,12 +240,17 @@ class Gather:
     __slots__ = ()
 
     def __call__(self, *calls: FunctionCall[R]) -> list[R]:
-        return [call.get() for call in calls]
+        warn_blocking("FunctionCall.gather(...)", "await FunctionCall.gather.aio(...)")
+        return [call.get.blocking() for call in calls]
 
     async def aio(self, *calls: FunctionCall[R]) -> list[R]:
         import asyncio
 
         return list(await asyncio.gather(*(call.get.aio() for call in calls)))
+
+
+def _warn_blocking(form: str) -> None:
+    warn_blocking(f"call.{form}(...)", f"await call.{form}.aio(...)", stacklevel=4)
 
 
 FunctionCall.gather = Gather()

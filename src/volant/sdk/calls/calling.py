@@ -228,3 +228,24 @@ def in_event_loop() -> bool:
     """True when the calling thread runs an asyncio event loop."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def warn_blocking(blocking: str, instead: str, stacklevel: int = 3) -> None:
+    """Warn that the event loop of this thread is blocked, if there is one.
+
+    Args:
+        blocking: the form that was used, such as `f.spawn(...)`.
+        instead: what to write, such as `await f.spawn.aio(...)`.
+        stacklevel: whose line is shown; by default that of the caller's caller.
+    """
+    if not in_event_loop():
+        return
+    import warnings
+
+    from volant.errors import AsyncUsageWarning
+
+    warnings.warn(
+        f"`{blocking}` blocks the running event loop; use `{instead}`",
+        AsyncUsageWarning,
+        stacklevel=stacklevel,
+    )

@@ -37,7 +37,7 @@ class Remote(_Form, Generic[P, R]):
         if function.is_generator:
             function._refuse_generator("remote")
         if calling.in_event_loop():
-            _warn_blocking(function.name, "remote")
+            _warn_blocking(function, "remote")
         ok, value = calling.call(binding, args, kwargs)
         if not ok:
             raise value
@@ -69,7 +69,9 @@ class RemoteGen(_Form, Generic[P, R]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         self._check()
-        return calling.stream(self._function._bound(), args, kwargs)
+        binding = self._function._bound()
+        _warn_blocking(self._function, "remote_gen")
+        return calling.stream(binding, args, kwargs)
 
     def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         """Iterate with `async for`."""
@@ -87,6 +89,7 @@ class Spawn(_Form, Generic[P, R]):
 
         self._function._refuse_generator("spawn")
         binding = self._function._bound()
+        _warn_blocking(self._function, "spawn")
         return FunctionCall(calling.spawn(binding, args, kwargs), binding.local_path)
 
     async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
@@ -120,10 +123,10 @@ class Map(_Form, Generic[R]):
             return_exceptions: put exceptions in place of results instead of raising them.
             wrap_returned_exceptions: accepted for old programs, does nothing.
         """
-        _check_iterables(self._function, "map", iterables)
+        _check_blocking(self._function, "map", iterables)
         _warn_wrap(wrap_returned_exceptions)
         return _start_map(
-            self._function, zip(*iterables, strict=False), _count(iterables), kwargs,
+            self._function, "map", zip(*iterables, strict=False), _count(iterables), kwargs,
             order_outputs, return_exceptions,
         )  # fmt: skip
 
@@ -162,10 +165,10 @@ class StarMap(_Form, Generic[R]):
         wrap_returned_exceptions: bool | None = None,
     ) -> Iterator[R]:
         """Yield one result per tuple of arguments in `inputs`."""
-        _check_iterables(self._function, "starmap", (inputs,))
+        _check_blocking(self._function, "starmap", (inputs,))
         _warn_wrap(wrap_returned_exceptions)
         return _start_map(
-            self._function, (tuple(args) for args in inputs), _count((inputs,)), kwargs,
+            self._function, "starmap", (tuple(args) for args in inputs), _count((inputs,)), kwargs,
             order_outputs, return_exceptions,
         )  # fmt: skip
 
@@ -206,9 +209,9 @@ class ForEach(_Form):
         Raises:
             BaseException: the first exception, unless `ignore_exceptions`.
         """
-        _check_iterables(self._function, "for_each", iterables)
+        _check_blocking(self._function, "for_each", iterables)
         for _ in _start_map(
-            self._function, zip(*iterables, strict=False), _count(iterables), kwargs,
+            self._function, "for_each", zip(*iterables, strict=False), _count(iterables), kwargs,
             False, ignore_exceptions,
         ):  # fmt: skip
             pass
@@ -220,6 +223,7 @@ class ForEach(_Form):
         ignore_exceptions: bool = False,
     ) -> None:
         """`for_each` for async code."""
+        _check_iterables(self._function, "for_each", iterables)
         results: AsyncIterator[Any] = Map(self._function).aio(
             *iterables, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions
         )
@@ -230,39 +234,81 @@ class ForEach(_Form):
 class SpawnMap(_Form):
     """`f.spawn_map(...)` and `f.spawn_map.aio(...)`."""
 
-    __slots__ = ("_handle",)
-
-    def __init__(self, function: Function[..., Any, Any], *, handle: bool) -> None:
-        super().__init__(function)
-        self._handle = handle
+    __slots__ = ()
 
     def __call__(
         self,
         *iterables: Iterable[Any],
         kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
-    ) -> Any:
+    ) -> None:
         """Start every input; returns when the hub has them all."""
-        from volant.sdk.calls import mapdrive
-        from volant.sdk.calls.call import FunctionCall
-
-        _check_iterables(self._function, "spawn_map", iterables)
-        binding = self._function._bound()
-        number = mapdrive.spawn_inputs(binding, zip(*iterables, strict=False), kwargs)
-        if not self._handle:
-            return None
-        call_id = f"fc-{ids.call_id(binding.channel.session, number)}"
-        return FunctionCall(call_id, binding.local_path)
+        _spawn_map(self._function, "spawn_map", iterables, kwargs)
 
     async def aio(
         self,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
+    ) -> None:
+        """`spawn_map` for async code; async iterables are welcome as inputs."""
+        await _spawn_map_async(self._function, "spawn_map", iterables, kwargs)
+
+
+class SpawnMapHandle(_Form, Generic[R]):
+    """`f.experimental_spawn_map(...)` and `f.experimental_spawn_map.aio(...)`."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
         *iterables: Iterable[Any],
         kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
-    ) -> Any:
-        """`spawn_map` in a thread, so that the event loop goes on."""
-        import asyncio
+    ) -> FunctionCall[R]:
+        """Start every input; returns when the hub has them all."""
+        return _spawn_map(self._function, "experimental_spawn_map", iterables, kwargs)
 
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, lambda: self(*iterables, kwargs=kwargs))
+    async def aio(
+        self,
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        kwargs: dict[str, Any] = {},  # noqa: B006  # never written to
+    ) -> FunctionCall[R]:
+        """`experimental_spawn_map` for async code; async iterables are welcome as inputs."""
+        return await _spawn_map_async(self._function, "experimental_spawn_map", iterables, kwargs)
+
+
+def _spawn_map(
+    function: Function[..., Any, Any],
+    form: str,
+    iterables: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> FunctionCall[Any]:
+    from volant.sdk.calls import mapdrive
+
+    _check_blocking(function, form, iterables)
+    binding = function._bound()
+    _warn_blocking(function, form, stacklevel=5)  # the line of the user, not that of the form
+    number = mapdrive.spawn_inputs(binding, zip(*iterables, strict=False), kwargs)
+    return _handle(binding, number)
+
+
+async def _spawn_map_async(
+    function: Function[..., Any, Any],
+    form: str,
+    iterables: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> FunctionCall[Any]:
+    from volant.sdk.calls import mapdrive
+
+    _check_iterables(function, form, iterables)
+    binding = function._bound()
+    rows = mapdrive.zip_async(iterables)
+    return _handle(binding, await mapdrive.spawn_inputs_async(binding, rows, kwargs))
+
+
+def _handle(binding: calling.Binding, number: int) -> FunctionCall[Any]:
+    from volant.sdk.calls.call import FunctionCall
+
+    call_id = f"fc-{ids.call_id(binding.channel.session, number)}"
+    return FunctionCall(call_id, binding.local_path)
 
 
 def _count(iterables: tuple[Any, ...]) -> int | None:
@@ -275,6 +321,7 @@ def _count(iterables: tuple[Any, ...]) -> int | None:
 def _check_iterables(
     function: Function[..., Any, Any], form: str, iterables: tuple[Any, ...]
 ) -> None:
+    """Refuse what no form of a map can pull from."""
     function._refuse_generator(form)
     if not iterables:
         raise InvalidError(f"`{function.name}.{form}()` needs at least one iterable of inputs")
@@ -286,8 +333,38 @@ def _check_iterables(
             )
 
 
+def _check_blocking(
+    function: Function[..., Any, Any], form: str, iterables: tuple[Any, ...]
+) -> None:
+    """Refuse what a blocking form of a map cannot pull from."""
+    _check_iterables(function, form, iterables)
+    for iterable in iterables:
+        if not hasattr(iterable, "__iter__"):
+            raise InvalidError(
+                f"`{function.name}.{form}()` cannot pull from the async iterable {iterable!r}",
+                hint=f"use `{_in_async_code(function, form)}`",
+            )
+
+
+#: Forms whose `.aio` is iterated over, and what it gives; the others' is awaited.
+_ITERATED = {"map": "result", "starmap": "result", "remote_gen": "value"}
+
+
+def _in_async_code(function: Function[..., Any, Any], form: str) -> str:
+    """How a form is written where an event loop runs."""
+    begin = f"async for {_ITERATED[form]} in" if form in _ITERATED else "await"
+    return f"{begin} {function.name}.{form}.aio(...)"
+
+
+def _warn_blocking(function: Function[..., Any, Any], form: str, stacklevel: int = 4) -> None:
+    calling.warn_blocking(
+        f"{function.name}.{form}(...)", _in_async_code(function, form), stacklevel
+    )
+
+
 def _start_map(
     function: Function[..., Any, Any],
+    form: str,
     inputs: Iterator[Any],
     total: int | None,
     kwargs: dict[str, Any],
@@ -298,26 +375,14 @@ def _start_map(
 
     if calling.in_event_loop():
         raise InvalidError(
-            f"`{function.name}.map()` would block the running event loop",
-            hint=f"use `async for result in {function.name}.map.aio(...)`",
+            f"`{function.name}.{form}()` would block the running event loop",
+            hint=f"use `{_in_async_code(function, form)}`",
         )
     options = mapdrive.MapOptions(
         kwargs, ordered=ordered, return_exceptions=return_exceptions, total=total
     )
     results = mapdrive.run_map(function._bound(), inputs, options)
     return mapdrive.MapResults(function.name, results)
-
-
-def _warn_blocking(name: str, form: str) -> None:
-    import warnings
-
-    from volant.errors import AsyncUsageWarning
-
-    warnings.warn(
-        f"`{name}.{form}(...)` blocks the running event loop; use `await {name}.{form}.aio(...)`",
-        AsyncUsageWarning,
-        stacklevel=3,
-    )
 
 
 def _warn_wrap(value: bool | None) -> None:

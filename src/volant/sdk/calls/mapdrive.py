@@ -303,6 +303,34 @@ def spawn_inputs(binding: Binding, inputs: Iterable[Any], kwargs: dict[str, Any]
     return state.number
 
 
+async def spawn_inputs_async(
+    binding: Binding, inputs: AsyncIterator[Any], kwargs: dict[str, Any]
+) -> int:
+    """`spawn_inputs` for asyncio."""
+    import asyncio
+
+    from volant.channel import aio
+
+    mapped = _Map(binding, MapOptions(kwargs), retain=True)
+    state, channel = mapped.state, binding.channel
+    loop = asyncio.get_running_loop()
+    try:
+        async for args in inputs:
+            due = state.add(args, kwargs)
+            state.yielded = state.pulled  # results stay with the hub: no window
+            if due:  # and nothing else that would hold back: the socket may be full for a while
+                await loop.run_in_executor(None, mapped.send, due)
+        await loop.run_in_executor(None, mapped.send, state.finish_inputs())
+        while not mapped.waiter.answered:
+            await aio.wait(channel, mapped.waiter)
+            mapped.send(mapped.waiter.book())
+    finally:
+        channel.unregister(state.number)
+        state.release()
+        mapped.waiter.release()
+    return state.number
+
+
 async def unpack_async(rows: AsyncIterator[tuple[Any, ...]]) -> AsyncIterator[tuple[Any, ...]]:
     """Rows of one column, whose value is the tuple of arguments."""
     async for (args,) in rows:
