@@ -48,6 +48,9 @@ _HOME = {
     "is_local": "volant.sdk.ambient",
 }
 
+#: Public modules that are reached by name, without an import of their own.
+_SUBMODULES = frozenset({"billing", "experimental", "types"})
+
 #: Names of the programming model whose feature is not there yet: using one says so.
 _PLANNED = frozenset({
     "Client", "CloudBucketMount", "Cluster", "Cls", "Cron", "Dict", "Environment",
@@ -82,6 +85,11 @@ def __getattr__(name: str) -> object:
         value: object = getattr(sys.modules[home], name)
         globals()[name] = value
         return value
+    if name in _SUBMODULES:
+        import sys
+
+        __import__(f"volant.{name}")
+        return sys.modules[f"volant.{name}"]
     if name in _PLANNED:
         from volant.sdk.planned import Planned
 
@@ -98,7 +106,7 @@ def _suggestion(name: str) -> str:
         return ""
     import difflib
 
-    near = difflib.get_close_matches(name, [*_HOME, *_PLANNED], n=1)
+    near = difflib.get_close_matches(name, [*_HOME, *_PLANNED, *_SUBMODULES], n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -16,7 +16,6 @@ from volant.errors import (
     ExecutionError,
     InvalidError,
     SerializationError,
-    UnimplementedError,
 )
 
 if TYPE_CHECKING:
@@ -272,15 +271,6 @@ def test_classes_and_methods_are_refused_as_functions() -> None:
     assert "@app.cls" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize(
-    "given", [{"gpu": "h100"}, {"schedule": object()}, {"volumes": {"/data": object()}}]
-)
-def test_what_is_not_there_yet_is_named(given: dict[str, object]) -> None:
-    """No keyword of the model is silently ignored: each that has no feature yet says so."""
-    with pytest.raises(UnimplementedError, match=next(iter(given))):
-        volant.App().function(**given)  # type: ignore[arg-type]  # that is the test
-
-
 @pytest.mark.parametrize("name", ["", "two words", "what!", "x" * 65])
 def test_names_that_cannot_be_looked_up_are_refused(name: str) -> None:
     """Behaviour 71: of apps; letters, digits and `-._` up to 64."""
@@ -292,8 +282,14 @@ def test_handles_lose_their_app_when_it_ends() -> None:
     """Behaviour 69: calls are refused again, and the id vanishes."""
     with idle_app.run():
         assert str(idle_app.app_id).startswith("ap-")
+        assert str(never_called.object_id).startswith("fu-")
+        assert never_called.hydrate() is never_called
+        assert asyncio.run(never_called.hydrate.aio()) is never_called
         assert never_called.remote(4) == 4
     assert idle_app.app_id is None
+    assert never_called.object_id is None
+    with pytest.raises(ExecutionError, match="hydrated"):
+        never_called.hydrate()
     with pytest.raises(ExecutionError, match="hydrated"):
         never_called.remote(4)
 

@@ -12,7 +12,7 @@ from volant import _context
 from volant.errors import InvalidError
 from volant.sdk import options
 from volant.sdk.function import Function
-from volant.sdk.planned import unimplemented
+from volant.sdk.planned import Planned, unimplemented
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class App:
     ) -> None:
         if name is not None:
             check_name("an app", name)
-        options.refuse_planned({"secrets": secrets or None, "volumes": volumes or None})
+        options.refuse_planned({"secrets": secrets, "volumes": volumes}, "App")
         self.name = name
         self._tags = dict(tags or {})
         self._image = image
@@ -155,6 +155,11 @@ class App:
     def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
         """Functions by name."""
         return dict(self._functions)
+
+    @property
+    def registered_web_endpoints(self) -> list[str]:
+        """Names of functions that answer to the web: none, before there are such functions."""
+        return []
 
     @property
     def registered_entrypoints(self) -> dict[str, LocalEntrypoint]:
@@ -353,6 +358,14 @@ class App:
         if environment_name is not None or client is not None:
             raise unimplemented("app.run(environment_name=..., client=...)")
         return RunContext(self, name=name, detach=detach)
+
+    client = Planned("App.client")
+    get_dashboard_url = Planned("App.get_dashboard_url")
+    info = Planned("App.info")
+    logs = Planned("App.logs")
+    sandboxes = Planned("App.sandboxes")
+    stats = Planned("App.stats")
+    stop = Planned("App.stop")
 
     def cls(self, *args: object, **kwargs: object) -> NoReturn:
         """Classes with state; not there yet."""

@@ -13,6 +13,7 @@ from volant import _context
 from volant.errors import ExecutionError, InvalidError
 from volant.sdk.calls.calling import Binding
 from volant.sdk.generics import Generic, P, R, Raw
+from volant.sdk.planned import Planned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from volant.sdk.app import App
     from volant.sdk.calls.forms import (
         ForEach,
+        Hydrate,
         Map,
         Remote,
         RemoteGen,
@@ -179,6 +181,21 @@ class Function(Generic[P, R, Raw]):
         form: SpawnMapHandle[R] = _forms().SpawnMapHandle(self)
         return form
 
+    @property
+    def object_id(self) -> str | None:
+        """Its id (`fu-…`) while its app is run by this process, else None."""
+        return None if self._binding is None else self._binding.function_id
+
+    @property
+    def hydrate(self) -> Hydrate[Function[P, R, Raw]]:
+        """The function itself, once it can be called: `f.hydrate()`.
+
+        Raises (when called):
+            ExecutionError: when its app does not run.
+        """
+        form: Hydrate[Function[P, R, Raw]] = _forms().Hydrate(self, self._bound)
+        return form
+
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> Raw:
         """Run the plain Python function here, in this process."""
         return self._raw(*args, **kwargs)
@@ -217,20 +234,12 @@ class Function(Generic[P, R, Raw]):
         return data
 
 
-def _planned(name: str) -> object:
-    def method(*args: object, **kwargs: object) -> NoReturn:
-        from volant.sdk.planned import unimplemented
-
-        raise unimplemented(f"`Function.{name}`")
-
-    return staticmethod(method)
-
-
 for _name in (
     "from_name", "from_id", "with_options", "with_concurrency", "with_batching",
-    "update_autoscaler", "get_current_stats", "stats", "info", "get_web_url",
+    "update_autoscaler", "autoscaler", "get_current_stats", "stats", "metrics", "info", "logs",
+    "get_web_url", "get_dashboard_url", "client",
 ):  # fmt: skip
-    setattr(Function, _name, _planned(_name))
+    setattr(Function, _name, Planned(f"Function.{_name}"))
 
 
 def _dumps_by_value(raw: Callable[..., Any]) -> bytes:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 import sys
 
-from volant.sdk.planned import unimplemented
+from volant.sdk.planned import Planned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from collections.abc import Callable
+    from typing import Any
+
+    from volant.sdk.generics import T
 
 #: What a Python installation calls the directories that packages are installed into.
 PACKAGE_DIRECTORIES = ("site-packages", "dist-packages")
@@ -34,6 +37,10 @@ class Image:
     def host() -> Image:
         """The caller's own Python and packages, read-only under an overlay; builds nothing."""
         return Image({"kind": "host"})
+
+    def pipe(self, recipe: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """`recipe(image, *args, **kwargs)`, for recipes between the steps of a chain."""
+        return recipe(self, *args, **kwargs)
 
     def to_wire(self) -> dict[str, object]:
         """The image as a control message carries it."""
@@ -71,13 +78,13 @@ def is_below(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
-def _planned(name: str) -> object:
-    def constructor(*args: object, **kwargs: object) -> NoReturn:
-        raise unimplemented(f"`Image.{name}`")
-
-    return staticmethod(constructor)
-
-
-for _name in ("debian_slim", "from_registry", "from_dockerfile", "micromamba", "from_scratch",
-              "from_id", "from_name"):  # fmt: skip
-    setattr(Image, _name, _planned(_name))
+for _name in (
+    "debian_slim", "from_registry", "from_dockerfile", "micromamba", "from_scratch", "from_id",
+    "from_name", "pip_install", "uv_pip_install", "uv_sync", "pip_install_from_requirements",
+    "pip_install_from_pyproject", "pip_install_private_repos", "poetry_install_from_file",
+    "micromamba_install", "apt_install", "run_commands", "dockerfile_commands", "run_function",
+    "env", "workdir", "shell", "entrypoint", "cmd", "add_local_file", "add_local_dir",
+    "add_local_python_source", "imports", "build", "publish", "logs", "hydrate", "object_id",
+    "client", "get_dashboard_url",
+):  # fmt: skip
+    setattr(Image, _name, Planned(f"Image.{_name}"))

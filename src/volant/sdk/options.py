@@ -36,8 +36,8 @@ SCALEDOWN_WINDOW_MAX_S = 3600
 MEMORY_DEFAULT_MIB = 128
 
 
-def refuse_planned(given: Mapping[str, object]) -> None:
-    """Raise for keywords whose feature is not there yet.
+def refuse_planned(given: Mapping[str, object], where: str = "@app.function") -> None:
+    """Raise for keywords of `where` whose feature is not there yet.
 
     Raises:
         UnimplementedError: naming the first such keyword.
@@ -48,7 +48,7 @@ def refuse_planned(given: Mapping[str, object]) -> None:
             if value is not None:
                 raise DeprecationError(f"{name}= is called {RENAMED[name]} now")
         elif value is not None and value != PLANNED[name] and value not in ([], (), {}):
-            raise unimplemented(f"@app.function({name}=...)")
+            raise unimplemented(f"{where}({name}=...)")
 
 
 def checked(

@@ -6,6 +6,7 @@ from volant.errors import UnimplementedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
 
@@ -25,6 +26,17 @@ class Planned:
 
     def __repr__(self) -> str:
         return f"<{self.__name__}, not implemented yet>"
+
+
+def planned_module(module: str) -> Callable[[str], NoReturn]:
+    """The `__getattr__` of a public module of which nothing is there yet."""
+
+    def getattribute(name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        raise unimplemented(f"`{module}.{name}`")
+
+    return getattribute
 
 
 def unimplemented(what: str) -> UnimplementedError:

@@ -22,11 +22,13 @@ from volant.sdk.sources import Entry, Sources, collect, entry_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Any
 
     from volant.channel.channel import Channel
     from volant.sdk.app import App
+    from volant.sdk.function import Function
 
 #: Content of one upload frame.
 UPLOAD_BYTES = 8 << 20
@@ -112,14 +114,18 @@ class RunningApp:
         self._upload(reply["need"])
         self.app._app_id = reply["app_id"]
         self.channel.on_reconnect.append(self._open_again)
-        for number, function in enumerate(self.app._functions.values(), self._base):
-            local_path = self.sources.local_path
-            bind(function, Binding(self.channel, number, function.name, local_path))
+        local_path = self.sources.local_path
+        for number, (function, function_id) in enumerate(self._with_ids(reply), self._base):
+            bind(function, Binding(self.channel, number, function.name, local_path, function_id))
         if shown is not None:
             self._pump = output.LogPump(self.channel)
 
+    def _with_ids(self, reply: dict[str, Any]) -> Iterator[tuple[Function[..., Any, Any], str]]:
+        """The app's functions and the ids that the hub gave them, as they were described."""
+        return zip(self._functions, reply["functions"], strict=True)
+
     def _describe(self) -> dict[str, Any]:
-        functions = list(self.app._functions.values())
+        self._functions = functions = list(self.app._functions.values())
         self._base = self.channel.next_functions(len(functions))
         entries = self._entries()
         main = entries[0] if entries else Entry(None, None, "")
@@ -168,6 +174,9 @@ class RunningApp:
         reply = self.channel.direct_request("app_open", app=self.description)
         self._upload(reply["need"])
         self.app._app_id = reply["app_id"]
+        for function, function_id in self._with_ids(reply):
+            if function._binding is not None:
+                function._binding.function_id = function_id
 
     def close(self, reason: str, *, interrupted: bool) -> None:
         """Stop the app, after its last log line was shown."""

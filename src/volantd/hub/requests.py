@@ -99,7 +99,11 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     session.hub.open_app(app)
     services.zygotes.warm(app)
     services.tell_rung(session)
-    return {"app_id": app.app_id, "need": sorted(missing)}
+    return {
+        "app_id": app.app_id,
+        "need": sorted(missing),
+        "functions": [function.function_id for function in app.numbers.values()],
+    }
 
 
 def _check_nested(session: Session, description: dict[str, Any], own: Function) -> None:

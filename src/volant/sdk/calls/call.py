@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from volant.channel.channel import Channel
+    from volant.sdk.calls.forms import Hydrate
 
 
 class FunctionCall(Generic[R]):
@@ -86,8 +87,17 @@ class FunctionCall(Generic[R]):
         """
         return Iter(self)
 
-    #: The tree of calls that this one made.
+    @property
+    def hydrate(self) -> Hydrate[FunctionCall[R]]:
+        """The call itself; whether there is one shows when it is used."""
+        from volant.sdk.calls.forms import Hydrate
+
+        return Hydrate(self, lambda: None)
+
+    client = Planned("FunctionCall.client")
     get_call_graph = Planned("FunctionCall.get_call_graph")
+    get_dashboard_url = Planned("FunctionCall.get_dashboard_url")
+    logs = Planned("FunctionCall.logs")
 
     gather: Gather
 

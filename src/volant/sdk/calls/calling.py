@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Binding:
     """Where the calls of one function go."""
 
-    __slots__ = ("channel", "local_path", "name", "number", "pool")
+    __slots__ = ("channel", "function_id", "local_path", "name", "number", "pool")
 
     def __init__(
         self,
@@ -34,11 +34,14 @@ class Binding:
         number: int,
         name: str,
         local_path: Callable[[str], str | None] | None,
+        function_id: str | None = None,
     ) -> None:
         self.channel = channel
         self.number = number
         self.name = name
         self.local_path = local_path
+        #: Its id (`fu-…`), None where the hub was not asked.
+        self.function_id = function_id
         #: Whose files arguments are written to: containers of one function read them.
         self.pool = f"{channel.session}/{number}"
 

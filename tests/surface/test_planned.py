@@ -1,0 +1,223 @@
+"""Every name and keyword of the programming model: each works, or says itself that it does not yet.
+
+The lists are those of the reference, section 1 to 3. A feature that arrives moves its names from
+the planned ones to those that work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import volant
+from volant.errors import UnimplementedError
+from volant.sdk import options
+from volant.sdk.planned import Planned
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+app = volant.App("surface")
+
+
+@app.function()
+def function(value: int) -> int:
+    return value
+
+
+#: What `from volant import *` gives: what works.
+PUBLIC = [
+    "App", "Error", "Function", "FunctionCall", "Image", "Retries", "__version__",
+    "current_function_call_id", "current_input_id", "enable_output", "is_local",
+]  # fmt: skip
+PLANNED_NAMES = [
+    "Client", "CloudBucketMount", "Cluster", "Cls", "Cron", "Dict", "Environment",
+    "FilePatternMatcher", "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
+    "SandboxSnapshot", "SchedulerPlacement", "Secret", "Server", "Tunnel", "Volume", "Workspace",
+    "asgi_app", "batched", "clustered", "concurrent", "enter", "exit", "fastapi_endpoint",
+    "forward", "interact", "method", "parameter", "sessioned", "web_endpoint", "web_server",
+    "wsgi_app",
+]  # fmt: skip
+#: Public modules -> a name that each has in the model.
+MODULES = {"billing": "report", "experimental": "stop_fetching_inputs", "types": "FileEntry"}
+
+#: Object -> (names that work, names that are planned).
+MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
+    "App": (
+        app,
+        [
+            "name", "app_id", "description", "run", "function", "local_entrypoint", "include",
+            "set_tags", "get_tags", "registered_functions", "registered_entrypoints",
+            "registered_web_endpoints",
+        ],
+        [
+            "lookup", "deploy", "cls", "server", "stop", "stats", "info", "logs", "sandboxes",
+            "get_dashboard_url", "client",
+        ],
+    ),
+    "Function": (
+        function,
+        [
+            "remote", "remote_gen", "local", "spawn", "map", "starmap", "for_each", "spawn_map",
+            "experimental_spawn_map", "app", "object_id", "hydrate",
+        ],
+        [
+            "from_name", "from_id", "with_options", "with_concurrency", "with_batching",
+            "update_autoscaler", "autoscaler", "get_current_stats", "stats", "metrics", "info",
+            "get_web_url", "logs", "client", "get_dashboard_url",
+        ],
+    ),
+    "FunctionCall": (
+        volant.FunctionCall("fc-86sn29kdn6bvd1k70000000003"),
+        ["from_id", "get", "iter", "num_inputs", "cancel", "gather", "object_id", "hydrate"],
+        ["get_call_graph", "logs", "client", "get_dashboard_url"],
+    ),
+    "Image": (
+        volant.Image.host(),
+        ["host", "pipe"],
+        [
+            "debian_slim", "from_registry", "from_dockerfile", "micromamba", "from_scratch",
+            "from_id", "from_name", "pip_install", "uv_pip_install", "uv_sync",
+            "pip_install_from_requirements", "pip_install_from_pyproject",
+            "pip_install_private_repos", "poetry_install_from_file", "micromamba_install",
+            "apt_install", "run_commands", "dockerfile_commands", "run_function", "env",
+            "workdir", "shell", "entrypoint", "cmd", "add_local_file", "add_local_dir",
+            "add_local_python_source", "imports", "build", "publish", "hydrate", "logs",
+            "object_id", "client", "get_dashboard_url",
+        ],
+    ),
+}  # fmt: skip
+
+#: Keyword of `@app.function` -> a value that it takes.
+KEYWORDS: dict[str, object] = {
+    "image": volant.Image.host(), "env": {"KEY": "value"}, "cpu": (0.5, 2.0), "memory": 256,
+    "timeout": 60, "startup_timeout": 30, "retries": 3, "min_containers": 1,
+    "max_containers": 2, "buffer_containers": 1, "scaledown_window": 5,
+    "single_use_containers": True, "block_network": True, "serialized": True,
+    "include_source": True, "name": "another", "is_generator": False,
+}  # fmt: skip
+PLANNED_KEYWORDS = [
+    "secrets", "gpu", "ephemeral_disk", "volumes", "schedule", "enable_memory_snapshot", "region",
+    "cloud", "routing_region", "nonpreemptible", "proxy", "restrict_modal_access", "i6pn",
+    "experimental_options",
+]  # fmt: skip
+OLD_KEYWORDS = ["max_inputs", *options.RENAMED]
+
+
+def test_the_public_names_are_these() -> None:
+    """A name that arrives or goes is a decision, and stands in this list."""
+    assert sorted(volant.__all__) == sorted(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PLANNED_NAMES)
+def test_a_planned_name_says_so_when_it_is_used(name: str) -> None:
+    """It exists, so that importing it works, and names itself when it is called."""
+    planned = getattr(volant, name)
+    with pytest.raises(UnimplementedError, match=rf"^`volant\.{name}` is not implemented yet"):
+        planned()
+    with pytest.raises(UnimplementedError, match=rf"^`volant\.{name}\.from_name` is not"):
+        planned.from_name("x")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_planned_module_says_so_when_it_is_used(module: str) -> None:
+    """It can be imported, and reached by its name; each of its names says what is missing."""
+    name = MODULES[module]
+    expected = rf"^`volant\.{module}\.{name}` is not implemented yet"
+    imported = __import__(f"volant.{module}", fromlist=["__doc__"])
+    assert getattr(volant, module) is imported
+    with pytest.raises(UnimplementedError, match=expected):
+        getattr(imported, name)
+    with pytest.raises(UnimplementedError, match=expected):
+        exec(f"from volant.{module} import {name}")
+    assert not hasattr(imported, "__path__")
+
+
+def _members(at: int) -> list[tuple[str, str]]:
+    return [(kind, name) for kind, (_, *lists) in MEMBERS.items() for name in lists[at]]
+
+
+@pytest.mark.parametrize(("kind", "name"), _members(0))
+def test_a_member_that_works_is_there(kind: str, name: str) -> None:
+    """What it does is tested elsewhere."""
+    assert not isinstance(getattr(MEMBERS[kind][0], name), Planned)
+
+
+@pytest.mark.parametrize(("kind", "name"), _members(1))
+def test_a_planned_member_says_so_when_it_is_used(kind: str, name: str) -> None:
+    """On the class and on its instances, called or asked for a part."""
+    for owner in (MEMBERS[kind][0], getattr(volant, kind)):
+        member = getattr(owner, name)
+        with pytest.raises(UnimplementedError, match=rf"\b{name}\b.* is not implemented yet"):
+            member(app)
+        if isinstance(member, Planned):
+            with pytest.raises(UnimplementedError, match=rf"`{kind}\.{name}\.fetch` is not"):
+                member.fetch()
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_planned_members_stand_in_nobodys_way(kind: str) -> None:
+    """Copying, pickling and looking at an object ask it for names that it does not have."""
+    instance = MEMBERS[kind][0]
+    assert {name for name, _ in inspect.getmembers(instance)} >= set(MEMBERS[kind][2])
+    if kind != "App":  # which is not a value
+        assert type(copy.copy(instance)) is type(instance)
+        assert type(copy.deepcopy(instance)) is type(instance)
+        assert type(pickle.loads(pickle.dumps(instance))) is type(instance)
+    for name in MEMBERS[kind][2]:
+        assert not hasattr(getattr(instance, name), "__wrapped__")
+        copy.deepcopy(getattr(instance, name))
+
+
+def test_the_keywords_of_a_function_are_these() -> None:
+    """Section 2.1 of the reference, and what its old programs still write."""
+    known = list(inspect.signature(app.function).parameters)[1:]
+    assert sorted(known) == sorted([*KEYWORDS, *PLANNED_KEYWORDS, *OLD_KEYWORDS])
+    assert sorted(options.PLANNED) == sorted(PLANNED_KEYWORDS)
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_a_keyword_that_works_is_taken(keyword: str) -> None:
+    given: Mapping[str, Any] = {keyword: KEYWORDS[keyword]}
+    made = volant.App().function(**given)(function._raw)
+    assert isinstance(made, volant.Function)
+
+
+@pytest.mark.parametrize("keyword", PLANNED_KEYWORDS)
+def test_a_planned_keyword_says_so_when_it_is_given(keyword: str) -> None:
+    """None is silently ignored; what means "not asked for" is taken."""
+    given: Mapping[str, Any] = {keyword: object()}
+    with pytest.raises(UnimplementedError, match=rf"^@app\.function\({keyword}=\.\.\.\) is not"):
+        volant.App().function(**given)
+    not_asked: Mapping[str, Any] = {keyword: options.PLANNED[keyword]}
+    volant.App().function(**not_asked)
+
+
+@pytest.mark.parametrize("keyword", ["secrets", "volumes"])
+def test_a_planned_keyword_of_an_app_says_so(keyword: str) -> None:
+    """By the name under which it was given."""
+    given: Mapping[str, Any] = {keyword: [object()]}
+    with pytest.raises(UnimplementedError, match=rf"^App\({keyword}=\.\.\.\) is not"):
+        volant.App(**given)
+
+
+def test_a_planned_form_cannot_be_awaited_either() -> None:
+    """Its `.aio` names itself as well."""
+    call = volant.FunctionCall("fc-86sn29kdn6bvd1k70000000003")
+    with pytest.raises(UnimplementedError, match="get_call_graph"):
+        asyncio.run(call.get_call_graph.aio())
+
+
+def test_an_image_is_piped_through_a_recipe() -> None:
+    image = volant.Image.host()
+    assert image.pipe(lambda given, *more: (given, more), 1, 2) == (image, (1, 2))
+
+
+def test_no_function_answers_to_the_web() -> None:
+    """Behaviour 74: there is none that could."""
+    assert app.registered_web_endpoints == []
