@@ -10,7 +10,7 @@ import pytest
 
 import volant
 from tests.behaviours.apps import defining
-from tests.behaviours.programs import run_program
+from tests.behaviours.programs import ask, run_program
 from volant.errors import (
     DeprecationError,
     ExecutionError,
@@ -276,6 +276,55 @@ def test_names_that_cannot_be_looked_up_are_refused(name: str) -> None:
     """Behaviour 71: of apps; letters, digits and `-._` up to 64."""
     with pytest.raises(InvalidError, match="cannot be the name"):
         volant.App(name)
+
+
+@pytest.mark.parametrize("text", ["", "two words", "what!", "x" * 65, "\x1b[2J", 7])
+def test_tags_are_named_like_apps(text: str) -> None:
+    """Behaviour 71: their names and their values, wherever they are given."""
+    for tags in ({text: "value"}, {"name": text}):
+        with pytest.raises(
+            InvalidError, match=r"cannot be the (name of a tag|value of tag 'name')"
+        ):
+            volant.App(tags=tags)
+        with pytest.raises(InvalidError, match="cannot be"):
+            idle_app.set_tags(tags)
+    assert volant.App(tags={"x" * 64: "a-b.c_d"}).get_tags() == {"x" * 64: "a-b.c_d"}
+
+
+def test_tags_that_are_none_are_refused() -> None:
+    """Behaviour 71: what is no dict, and too many of them."""
+    with pytest.raises(InvalidError, match="must be a dict"):
+        volant.App(tags=["team"])  # type: ignore[arg-type]  # that is the test
+    with pytest.raises(InvalidError, match="65 tags for one app, at most 64"):
+        volant.App(tags={f"t{number}": "x" for number in range(65)})
+
+
+def tags_shown(home: Path, app_id: str | None) -> object:
+    return next(row["tags"] for row in ask(home, "app_list")["apps"] if row["app_id"] == app_id)
+
+
+def test_tags_travel_with_the_app_and_may_change(volant_home: Path) -> None:
+    """Section 1.1: what `volant app list` shows, also when they are set while it runs."""
+    app = volant.App("tagged", tags={"team": "ml"})
+    app.include(idle_app)
+    with app.run():
+        assert tags_shown(volant_home, app.app_id) == {"team": "ml"}
+        app.set_tags({"team": "web", "stage": "dev"})
+        assert tags_shown(volant_home, app.app_id) == {"team": "web", "stage": "dev"}
+        asyncio.run(app.set_tags.aio({"stage": "live"}))
+        assert tags_shown(volant_home, app.app_id) == {"stage": "live"}
+    assert app.get_tags() == asyncio.run(app.get_tags.aio()) == {"stage": "live"}
+
+
+def test_include_inherits_tags_unless_told_not_to() -> None:
+    """Behaviour 72: its own win."""
+    other = volant.App("other", tags={"team": "ml", "stage": "dev"})
+    assert volant.App(tags={"team": "web"}).include(other).get_tags() == {
+        "team": "web", "stage": "dev",
+    }  # fmt: skip
+    kept = volant.App(tags={"team": "web"}).include(other, inherit_tags=False)
+    assert kept.get_tags() == {"team": "web"}
+    assert other.get_tags() == {"team": "ml", "stage": "dev"}
 
 
 def test_handles_lose_their_app_when_it_ends() -> None:

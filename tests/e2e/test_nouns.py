@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROGRAM = """
 import time, volant
-app = volant.App("talker")
+app = volant.App("talker", tags={"team": "ml"})
 @app.function()
 def talk(count: int = 1) -> None:
     for number in range(count):
@@ -123,10 +123,13 @@ def test_apps_are_listed_with_what_they_have(volant_home: Path, talking: str) ->
     assert app["name"] == "talker"
     assert app["state"] == "detached"
     assert app["functions"] == ["talk"]
+    assert app["tags"] == {"team": "ml"}
     assert {"created_at", "containers", "calls"} < set(app)
     table = run_volant("app", "list", home=volant_home).stdout.splitlines()
     assert table[0].split()[:3] == ["app", "id", "name"]
-    assert any(line.startswith(talking) and "detached" in line for line in table)
+    [line] = [line for line in table if line.startswith(talking)]
+    assert "detached" in line
+    assert line.endswith("team=ml")
 
 
 def test_logs_have_a_tail_and_can_be_followed(

@@ -30,15 +30,17 @@ if TYPE_CHECKING:
     from volant.sdk.generics import P, R, Y
     from volant.sdk.image import Image
     from volant.sdk.retries import Retries
-    from volant.sdk.running import RunContext
+    from volant.sdk.running import GetTags, RunContext, SetTags
 
 NAME_CHARS_MAX = 64
+#: Tags of one app.
+TAGS_MAX = 64
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 # Bits of code.co_flags: what `inspect` would tell at the price of importing it.
 _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
 
 
-def check_name(what: str, name: str) -> None:
+def check_name(what: str, name: str, *, role: str = "name") -> None:
     """Refuse names that could not be looked up.
 
     Raises:
@@ -47,9 +49,26 @@ def check_name(what: str, name: str) -> None:
     good = isinstance(name, str) and 0 < len(name) <= NAME_CHARS_MAX
     if not good or not _NAME_CHARS.issuperset(name):
         raise InvalidError(
-            f"{name!r} cannot be the name of {what}",
+            f"{name!r} cannot be the {role} of {what}",
             hint=f"1 to {NAME_CHARS_MAX} letters, digits, `-`, `.` or `_`",
         )
+
+
+def checked_tags(tags: dict[str, str]) -> dict[str, str]:
+    """A copy of what may be an app's tags.
+
+    Raises:
+        InvalidError: unless they are at most `TAGS_MAX` names and values that `check_name` lets
+            pass.
+    """
+    if not isinstance(tags, dict):
+        raise InvalidError(f"tags must be a dict of strings to strings, got {tags!r}")
+    if len(tags) > TAGS_MAX:
+        raise InvalidError(f"{len(tags)} tags for one app, at most {TAGS_MAX}")
+    for name, value in tags.items():
+        check_name("a tag", name)
+        check_name(f"tag {name!r}", value, role="value")
+    return dict(tags)
 
 
 class LocalEntrypoint:
@@ -109,12 +128,12 @@ class App:
 
     Args:
         name: letters, digits and `-._`, at most 64; needed to deploy.
-        tags: labels for the app.
+        tags: labels that `volant app list` shows; names and values are written like `name`.
         image: image of every function that names none; `Image.host()` by default.
         include_source: send the module or package that defines a function.
 
     Raises:
-        InvalidError: for a name that cannot be looked up.
+        InvalidError: for a name that cannot be looked up, or tags that are not allowed.
     """
 
     def __init__(
@@ -131,7 +150,7 @@ class App:
             check_name("an app", name)
         options.refuse_planned({"secrets": secrets, "volumes": volumes}, "App")
         self.name = name
-        self._tags = dict(tags or {})
+        self._tags = checked_tags(tags or {})
         self._image = image
         self._include_source = include_source
         self._functions: dict[str, Function[..., Any, Any]] = {}
@@ -166,13 +185,23 @@ class App:
         """Local entrypoints by name."""
         return dict(self._entrypoints)
 
-    def set_tags(self, tags: dict[str, str]) -> None:
-        """Replace the app's tags."""
-        self._tags = dict(tags)
+    @property
+    def set_tags(self) -> SetTags:
+        """Replace the app's tags, also while it runs: `app.set_tags(tags)`.
 
-    def get_tags(self) -> dict[str, str]:
-        """The app's tags."""
-        return dict(self._tags)
+        Raises (when called):
+            InvalidError: for tags that are not allowed.
+        """
+        from volant.sdk.running import SetTags
+
+        return SetTags(self)
+
+    @property
+    def get_tags(self) -> GetTags:
+        """The app's tags: `app.get_tags()`."""
+        from volant.sdk.running import GetTags
+
+        return GetTags(self)
 
     def function(
         self,

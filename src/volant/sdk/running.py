@@ -15,6 +15,7 @@ from volant import _context
 from volant.channel import current
 from volant.errors import ConnectionError, InvalidError
 from volant.sdk import output
+from volant.sdk.app import checked_tags
 from volant.sdk.calls.calling import Binding, warn_blocking
 from volant.sdk.function import bind
 from volant.sdk.image import Image
@@ -92,6 +93,45 @@ def _reason(kind: type[BaseException] | None) -> str:
     return "interrupted" if kind is KeyboardInterrupt else f"failed with {kind.__name__}"
 
 
+class SetTags:
+    """`app.set_tags(...)` and `app.set_tags.aio(...)`; asks nobody while the app does not run."""
+
+    __slots__ = ("_app",)
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def __call__(self, tags: dict[str, str]) -> None:
+        app = self._app
+        app._tags = checked_tags(tags)
+        if app._app_id is not None:
+            warn_blocking("app.set_tags(...)", "await app.set_tags.aio(...)")
+            current.channel().request("app_set_tags", app_id=app._app_id, tags=app._tags)
+
+    async def aio(self, tags: dict[str, str]) -> None:
+        from volant.sdk.calls.call import request_async
+
+        app = self._app
+        app._tags = checked_tags(tags)
+        if app._app_id is not None:
+            await request_async("app_set_tags", app_id=app._app_id, tags=app._tags)
+
+
+class GetTags:
+    """`app.get_tags()` and `app.get_tags.aio()`; neither asks anybody."""
+
+    __slots__ = ("_app",)
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def __call__(self) -> dict[str, str]:
+        return dict(self._app._tags)
+
+    async def aio(self) -> dict[str, str]:
+        return dict(self._app._tags)
+
+
 class RunningApp:
     """One run of an app on a channel."""
 
@@ -132,6 +172,7 @@ class RunningApp:
         self.sources = collect(entries) if entries else Sources()
         return {
             "name": self.name,
+            "tags": self.app._tags,
             "detach": self.detach,
             "output": output.active is not None,
             "entry": main.to_wire(),
@@ -171,6 +212,7 @@ class RunningApp:
 
     def _open_again(self) -> None:
         """Describe the app to a hub that was started anew (on the leading thread)."""
+        self.description["tags"] = self.app._tags  # they may have changed meanwhile
         reply = self.channel.direct_request("app_open", app=self.description)
         self._upload(reply["need"])
         self.app._app_id = reply["app_id"]

@@ -94,7 +94,7 @@ class LogStore:
         fd = self._files[app.app_id] = os.open(self._path(app.app_id), flags, 0o600)
         if not os.lseek(fd, 0, os.SEEK_END):
             head = {"time": app.created_at, "app_id": app.app_id, "name": app.name,
-                    "functions": sorted(app.functions)}  # fmt: skip
+                    "tags": app.tags, "functions": sorted(app.functions)}  # fmt: skip
             os.write(fd, json.dumps(head).encode() + b"\n")
         return fd
 
@@ -163,9 +163,9 @@ class LogStore:
                 head = self._head(app_id)
                 if head:
                     rows.append({
-                        "app_id": app_id, "name": head["name"], "state": "stopped",
-                        "created_at": head["time"], "functions": head["functions"],
-                        "containers": 0, "calls": 0,
+                        "app_id": app_id, "name": head["name"], "tags": head.get("tags", {}),
+                        "state": "stopped", "created_at": head["time"],
+                        "functions": head["functions"], "containers": 0, "calls": 0,
                     })  # fmt: skip
         return sorted(rows, key=lambda row: -row["created_at"])
 

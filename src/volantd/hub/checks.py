@@ -27,6 +27,10 @@ NESTED_KEPT_MAX = 16
 NESTED_UPLOAD_BYTES_MAX = 64 << 20
 #: Characters of the name of an app or function.
 NAME_CHARS_MAX = 500
+#: Tags of one app, and characters of a name or a value of one.
+TAGS_MAX = 64
+TAG_CHARS_MAX = 64
+_TAG_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 #: Largest number that the first of an app's functions may have on its connection.
 NUMBER_MAX = (1 << 32) - (1 << 16)
 _HEX = frozenset("0123456789abcdef")
@@ -103,6 +107,7 @@ def check_description(app: dict[str, Any]) -> None:
     """
     if app["name"] is not None:
         _name(app)
+    check_tags(mapping(app, "tags"))
     switch(app, "detach")
     switch(app, "output")
     whole(app, "base", 0, NUMBER_MAX)
@@ -158,6 +163,20 @@ def confine(app: dict[str, Any], own: dict[str, Any]) -> None:
             f"{NESTED_KEPT_MAX}",
             hint="lower min_containers= and buffer_containers=",
         )
+
+
+def check_tags(tags: dict[str, Any]) -> None:
+    """Make sure that tags are few, short, and nothing that a terminal would obey.
+
+    Raises:
+        ValueError: for the first that is not.
+    """
+    if len(tags) > TAGS_MAX:
+        raise ValueError(f"{len(tags)} tags, at most {TAGS_MAX}")
+    for name in tags:
+        for part in (name, text(tags, name)):
+            if not 0 < len(part) <= TAG_CHARS_MAX or not _TAG_CHARS.issuperset(part):
+                raise ValueError(f"{part[:200]!r} cannot be part of a tag")
 
 
 def _texts(fields: dict[str, Any], name: str) -> None:

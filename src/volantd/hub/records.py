@@ -147,6 +147,7 @@ class App:
 
     app_id: str
     name: str
+    tags: dict[str, str] = field(default_factory=dict)
     detach: bool
     output: bool
     session: Session | None

@@ -76,6 +76,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     app = App(
         app_id=ids.new_id("ap"),
         name=description["name"] or "app",
+        tags=description["tags"],
         detach=description["detach"],
         output=description["output"],
         session=session,
@@ -152,6 +153,18 @@ def app_close(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def app_set_tags(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Replace the tags of an app that this session runs."""
+    app_id = checks.text(message, "app_id")
+    tags = checks.mapping(message, "tags")
+    checks.check_tags(tags)
+    app = session.apps.get(app_id)
+    if app is None:
+        raise NotFoundError(f"this client runs no app {app_id[:NAME_CHARS_MAX]!r}")
+    app.tags = tags
+    return {}
+
+
 def app_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """All apps that run, and those that ended lately."""
     hub = session.hub
@@ -162,7 +175,7 @@ def app_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 
 def _app_row(app: App, containers: int) -> dict[str, Any]:
     return {
-        "app_id": app.app_id, "name": app.name, "state": app.state,
+        "app_id": app.app_id, "name": app.name, "tags": app.tags, "state": app.state,
         "created_at": app.created_at, "functions": sorted(app.functions),
         "containers": containers, "calls": app.call_count,
     }  # fmt: skip
@@ -326,14 +339,22 @@ def server_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
-        hello, app_open, app_close, app_list, app_stop, app_timings, app_logs, container_list,
-        container_stop, container_logs, call_get, call_inputs, call_cancel, server_status,
-        server_stop,
+        hello, app_open, app_close, app_set_tags, app_list, app_stop, app_timings, app_logs,
+        container_list, container_stop, container_logs, call_get, call_inputs, call_cancel,
+        server_status, server_stop,
     )
 }  # fmt: skip
 
 #: What user code in a container may ask for; the rest belongs to the machine's user.
 CONTAINER_HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
-    for handler in (hello, app_open, app_close, call_get, call_inputs, call_cancel)
+    for handler in (
+        hello,
+        app_open,
+        app_close,
+        app_set_tags,
+        call_get,
+        call_inputs,
+        call_cancel,
+    )
 }

@@ -41,7 +41,8 @@ def function_spec(name: str = "f", *, generates: bool = False, **given: Any) -> 
 def description(*functions: dict[str, Any], base: int = 1 << 16, **fields: Any) -> dict[str, Any]:
     """An app as the SDK describes it."""
     return {
-        "name": "app", "detach": False, "output": False, "files": [], "image": dict(IMAGE),
+        "name": "app", "tags": {}, "detach": False, "output": False, "files": [],
+        "image": dict(IMAGE),
         "entry": {"module": "m", "file": "m.py", "path": [""]},
         "functions": list(functions or [function_spec()]), "base": base, "express": b"", **fields,
     }  # fmt: skip

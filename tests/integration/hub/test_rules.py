@@ -106,6 +106,29 @@ def test_a_container_cannot_see_calls_of_other_apps(world: World, client: Client
     assert other.value(other.get(foreign)) == 1
 
 
+def test_tags_are_listed_and_may_be_replaced(world: World, client: Client):
+    app_id = client.open(tags={"team": "ml", "stage": "dev"})
+    other = client.open(base=1 << 17)
+
+    def listed() -> dict[str, object]:
+        return {row["app_id"]: row["tags"] for row in client.request("app_list")["apps"]}
+
+    assert listed() == {app_id: {"team": "ml", "stage": "dev"}, other: {}}
+    for _ in range(2):  # a client that was cut off asks again
+        client.request("app_set_tags", app_id=app_id, tags={"team": "web"})
+    assert listed() == {app_id: {"team": "web"}, other: {}}
+
+
+def test_nobody_sets_the_tags_of_anothers_app(world: World, client: Client):
+    app_id = client.open(tags={"team": "ml"})
+    user = user_code(world, client)
+    for stranger in (world.client(), user):
+        for wanted in (app_id, "ap-none"):
+            with pytest.raises(errors.NotFoundError, match="runs no app"):
+                stranger.request("app_set_tags", app_id=wanted, tags={})
+    assert world.hub.apps[app_id].tags == {"team": "ml"}
+
+
 def test_a_container_cannot_stop_other_apps(world: World, client: Client):
     other = world.client()
     app_id = other.open()

@@ -66,6 +66,12 @@ def test_columns_are_aligned(capsys: CaptureFixture[str]) -> None:
     )
 
 
+def test_tags_are_shown_as_they_are_written(capsys: CaptureFixture[str]) -> None:
+    rows: list[dict[str, object]] = [{"tags": {"team": "ml", "stage": "dev"}}, {"tags": {}}]
+    show.print_table(rows, ("tags",), "nothing")
+    assert capsys.readouterr().out == "tags\nteam=ml, stage=dev\n-\n"
+
+
 def test_an_empty_table_is_said_on_standard_error(capsys: CaptureFixture[str]) -> None:
     show.print_table([], ("a",), "no apps")
     captured = capsys.readouterr()

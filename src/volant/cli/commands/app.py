@@ -30,7 +30,7 @@ def list_apps(as_json: bool) -> None:
         show.print_json(apps)
         return
     rows = [{**app, "created": show.age(app["created_at"])} for app in apps]
-    columns = ("app_id", "name", "state", "created", "containers", "calls", "functions")
+    columns = ("app_id", "name", "state", "created", "containers", "calls", "functions", "tags")
     show.print_table(rows, columns, "no apps" if reply else "no apps: the server is not running")
 
 

@@ -64,6 +64,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _cell(value: object) -> str:
     if value is None or value == "":
         return "-"
+    if isinstance(value, dict):
+        value = [f"{name}={part}" for name, part in value.items()]
     if isinstance(value, (list, tuple)):
         shown = ", ".join(map(str, value[:4]))
         return f"{shown}, … ({len(value)})" if len(value) > 4 else shown or "-"
