@@ -11,7 +11,9 @@ import pytest
 
 import volant
 from tests.behaviours.apps import calling
+from tests.behaviours.programs import run_program
 from volant.errors import (
+    ExecutionError,
     FunctionTimeoutError,
     InvalidError,
     RemoteError,
@@ -21,6 +23,7 @@ from volant.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,10 +58,51 @@ def test_local_on_an_async_function_is_an_awaitable() -> None:
     assert asyncio.run(wait()) == (1, True)
 
 
-def test_lookup_says_that_it_is_still_to_come() -> None:
-    """Behaviour 3: `.local()` of a looked-up function; there is no lookup before deployments."""
-    with pytest.raises(UnimplementedError, match="from_name"):
-        volant.Function.from_name("some-app", "some-function")
+def test_a_looked_up_function_does_not_run_locally() -> None:
+    """Behaviour 3: `.local()` raises ExecutionError and says why."""
+    found = volant.Function.from_name("some-app", "some-function", version=3)
+    assert isinstance(found, volant.Function)
+    with pytest.raises(ExecutionError, match=r"`some-function`.*cannot run locally"):
+        found.local(1)
+
+
+def test_looking_up_asks_nobody(tmp_path: Path) -> None:
+    """Behaviour 3: the handle is lazy; it may be copied and sent before anything is asked."""
+    program = (
+        "import copy, pickle, sys, volant\n"
+        "found = volant.Function.from_name('some-app', 'some-function')\n"
+        "again = pickle.loads(pickle.dumps(copy.copy(found)))\n"
+        "print(again.name, again.app.name, 'volant.channel.opening' in sys.modules)\n"
+    )
+    run = run_program("-c", program, home=tmp_path)
+    assert run.stdout == "some-function some-app False\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["remote", "remote_gen", "spawn", "map", "starmap", "for_each", "spawn_map",
+     "experimental_spawn_map", "hydrate"],
+)  # fmt: skip
+def test_calling_a_looked_up_function_is_still_to_come(form: str) -> None:
+    """Behaviour 3: until there are deployments, and in `.aio` form as well."""
+    found = getattr(volant.Function.from_name("some-app", "some-function"), form)
+
+    async def wait() -> None:
+        made = found.aio([(1,)])
+        await made if inspect.isawaitable(made) else [value async for value in made]
+
+    with pytest.raises(UnimplementedError, match=r"deployment.*`some-function` of app `some-app`"):
+        found([(1,)])
+    with pytest.raises(UnimplementedError, match=r"deployment.*`some-function` of app `some-app`"):
+        asyncio.run(wait())
+
+
+@pytest.mark.parametrize("names", [("", "f"), ("app", ""), ("two words", "f"), ("app", "x" * 65)])
+def test_names_that_nothing_can_have_are_not_looked_up(names: tuple[str, str]) -> None:
+    """Behaviours 3 and 71: they are refused at once."""
+    with pytest.raises(InvalidError, match="cannot be the name of"):
+        volant.Function.from_name(*names)
 
 
 def test_the_class_and_message_of_an_exception_arrive() -> None:

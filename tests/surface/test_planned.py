@@ -64,10 +64,10 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
         function,
         [
             "remote", "remote_gen", "local", "spawn", "map", "starmap", "for_each", "spawn_map",
-            "experimental_spawn_map", "app", "object_id", "hydrate",
+            "experimental_spawn_map", "app", "object_id", "hydrate", "from_name",
         ],
         [
-            "from_name", "from_id", "with_options", "with_concurrency", "with_batching",
+            "from_id", "with_options", "with_concurrency", "with_batching",
             "update_autoscaler", "autoscaler", "get_current_stats", "stats", "metrics", "info",
             "get_web_url", "logs", "client", "get_dashboard_url",
         ],

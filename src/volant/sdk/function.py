@@ -71,6 +71,22 @@ class Function(Generic[P, R, Raw]):
         self.__module__ = raw.__module__
         self.__wrapped__ = raw
 
+    @staticmethod
+    def from_name(
+        app_name: str,
+        name: str,
+        *,
+        version: int | None = None,
+        environment_name: str | None = None,
+        client: object = None,
+    ) -> Function[..., Any, Any]:
+        """A handle on a function of a deployed app; asks nobody until it is used.
+
+        Raises:
+            InvalidError: for names that no app or function can have.
+        """
+        return _LookedUp(app_name, name, version, environment_name)
+
     @property
     def app(self) -> App:
         """The app it belongs to."""
@@ -234,8 +250,44 @@ class Function(Generic[P, R, Raw]):
         return data
 
 
+class _LookedUp(Function[..., object, object]):
+    """A function of a deployed app, of which only the names are known."""
+
+    def __init__(
+        self, app_name: str, name: str, version: int | None, environment_name: str | None
+    ) -> None:
+        from volant.sdk.app import App, check_name
+
+        check_name("an app", app_name)
+        check_name("a function", name)
+        self._names = app_name, name, version, environment_name
+        super().__init__(
+            self._absent, app=App(app_name), name=name, options={}, image=None, serialized=True,
+            is_async=False, is_generator=False, include_source=False,
+        )  # fmt: skip
+
+    def _absent(self, *args: object, **kwargs: object) -> NoReturn:
+        raise ExecutionError(
+            f"`{self.name}` was looked up in app `{self._names[0]}` and cannot run locally",
+            hint=f"use `{self.name}.remote(...)`, or import the function to use `.local(...)`",
+        )
+
+    def _bound(self) -> Binding:
+        from volant.sdk.planned import unimplemented
+
+        raise unimplemented(
+            f"deployment, and with it calling `{self.name}` of app `{self._names[0]}`,"
+        )
+
+    def _refuse_generator(self, form: str) -> None:
+        """Nothing to refuse: whether it is one is known where it is deployed."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _LookedUp, self._names
+
+
 for _name in (
-    "from_name", "from_id", "with_options", "with_concurrency", "with_batching",
+    "from_id", "with_options", "with_concurrency", "with_batching",
     "update_autoscaler", "autoscaler", "get_current_stats", "stats", "metrics", "info", "logs",
     "get_web_url", "get_dashboard_url", "client",
 ):  # fmt: skip

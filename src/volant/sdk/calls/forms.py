@@ -68,15 +68,16 @@ class RemoteGen(_Form, Generic[P, R]):
             )
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        self._check()
         binding = self._function._bound()
+        self._check()
         _warn_blocking(self._function, "remote_gen")
         return calling.stream(binding, args, kwargs)
 
     def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         """Iterate with `async for`."""
+        binding = self._function._bound()
         self._check()
-        return calling.stream_async(self._function._bound(), args, kwargs)
+        return calling.stream_async(binding, args, kwargs)
 
 
 class Spawn(_Form, Generic[P, R]):
