@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 import threading
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 
 import volant
 from tests.behaviours.apps import defining
-from tests.behaviours.programs import ask, run_program
+from tests.behaviours.programs import Program, ask, run_program
 from volant.errors import (
     DeprecationError,
     ExecutionError,
@@ -100,6 +101,79 @@ def test_what_cannot_be_captured_is_refused() -> None:
 
     with pytest.raises(SerializationError, match="`locked` cannot be pickled"):
         app.run().__enter__()
+
+
+@pytest.mark.parametrize("size", [256 << 10, 16 << 20])
+def test_large_functions_warn_and_larger_ones_are_refused(size: int) -> None:
+    """Section 2.1: `serialized=True` warns above 256 KiB and raises above 16 MiB, not below."""
+    app = volant.App("captures")
+    captured = bytes(size)
+
+    @app.function(serialized=True)
+    def first_byte() -> int:
+        return captured[0]
+
+    if size == 16 << 20:
+        with pytest.raises(InvalidError, match="`first_byte` is 16 MiB when pickled, at most 16"):
+            first_byte.to_wire(__name__)
+        captured = captured[: -(1 << 20)]  # the closure sees it
+    with pytest.warns(UserWarning, match="`first_byte` is .* KiB when pickled"):
+        assert first_byte.to_wire(__name__)["serialized"]
+    captured = captured[: (256 << 10) - 2000]
+    assert first_byte.to_wire(__name__)["serialized"]
+
+
+WITHOUT_SOURCE = """
+import volant
+
+app = volant.App("without-source")
+
+@app.function(include_source=False)
+def double(x):
+    return 2 * x
+
+{more}
+
+@app.local_entrypoint()
+def main():
+    print(double.remote(4))
+
+if __name__ == "__main__":
+    with app.run():
+        main()
+"""
+
+
+@pytest.mark.parametrize("words", [["-m", "volant", "run"], []])
+def test_a_function_whose_source_is_nowhere_is_refused(
+    volant_home: Path, tmp_path: Path, words: list[str]
+) -> None:
+    """Section 2.1: `include_source=False` of a script; it says what was not sent and what to do."""
+    script = tmp_path / "script.py"
+    script.write_text(WITHOUT_SOURCE.format(more=""))
+    program = Program(*words, script, home=volant_home)
+    code, printed, complaint = program.end()
+    assert (code, printed) == (1, "")
+    assert "`double` has include_source=False, so no source was sent, and containers do not " in (
+        complaint
+    )
+    assert str(script) in complaint
+    assert "hint: leave include_source at True, use serialized=True, or install" in complaint
+
+
+def test_a_source_that_another_function_brings_will_do(volant_home: Path, tmp_path: Path) -> None:
+    """Section 2.1: `include_source` is of a module, so one function that sends it is enough."""
+    script = tmp_path / "script.py"
+    script.write_text(WITHOUT_SOURCE.format(more="@app.function()\ndef other(): pass\n"))
+    assert run_program(script, home=volant_home).stdout == "8\n"
+
+
+def test_installed_modules_need_no_source(volant_home: Path) -> None:
+    """Section 2.1: what the image has is not sent."""
+    app = volant.App("installed", include_source=False)
+    basename = app.function()(posixpath.basename)
+    with app.run():
+        assert basename.remote("/a/b") == "b"
 
 
 INTERACTIVE = """

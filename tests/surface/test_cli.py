@@ -72,6 +72,7 @@ def test_help_is_what_the_document_says(
         (["--version"], 0, "volant 0."),
         ([], 0, "Usage: volant"),
         (["ap"], 2, "error: there is no command `volant ap`\nhint: did you mean `app`?"),
+        (["serve", "x.py"], 2, "error: `volant serve` is not there yet"),
         (["app", "lst"], 2, "did you mean `list`?"),
         (["app", "list", "--jsn"], 2, "did you mean `--json`?"),
         (["app", "logs"], 2, "error: missing argument `APP`\n"),
@@ -87,6 +88,33 @@ def test_words_are_answered_with_their_exit_code(
     assert run.returncode == code
     assert expected in (run.stderr if code else run.stdout)
     assert not (run.stdout if code else run.stderr)
+
+
+def _planned() -> list[str]:
+    from volant.cli.commands.root import PLANNED
+
+    return [f"{group} {name}" for group, names in PLANNED.items() for name in names]
+
+
+@pytest.mark.parametrize("path", _planned())
+def test_a_planned_command_says_that_it_is_not_there_yet(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever follows it; and it is not taken for a misspelt one."""
+    from volant.cli.commands.root import dispatch
+
+    assert dispatch([*path.split()[1:], "x", "--flag"]) == 2
+    assert capsys.readouterr() == (
+        "", f"error: `{path}` is not there yet\nhint: README.md lists what works today\n",
+    )  # fmt: skip
+
+
+def test_the_planned_commands_are_those_of_the_model() -> None:
+    """Section 4 of the reference, as far as a command of that name does not work."""
+    assert {"volant serve", "volant deploy", "volant shell", "volant app rollback"} < set(
+        _planned()
+    )
+    assert not {f"volant {path}" for path in [*READING, *CHANGING]} & set(_planned())
 
 
 def test_the_package_is_the_command() -> None:

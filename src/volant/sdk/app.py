@@ -260,7 +260,8 @@ class App:
             scaledown_window: seconds that an idle container is kept.
             single_use_containers: a fresh container for every input.
             block_network: no network but the container's own loopback.
-            serialized: send the function itself instead of importing its module.
+            serialized: send the function itself instead of importing its module; at most 16 MiB.
+            include_source: send the module or package that defines it; the app's by default.
             name: its name in the app; the Python name by default.
             is_generator: whether it yields; found out by default.
 

@@ -247,6 +247,14 @@ class Function(Generic[P, R, Raw]):
                 f"at most {SERIALIZED_BYTES_MAX >> 20} MiB",
                 hint="it captures large objects: pass them as arguments",
             )
+        if len(data) > SERIALIZED_WARN_BYTES:
+            import warnings
+
+            warnings.warn(
+                f"function `{self.name}` is {len(data) >> 10} KiB when pickled, and every "
+                "container unpickles it: pass what it captures as arguments",
+                stacklevel=2,
+            )
         return data
 
 
@@ -316,8 +324,9 @@ def _dumps_by_value(raw: Callable[..., Any]) -> bytes:
     return data
 
 
-#: Largest pickled function of `serialized=True`.
+#: Largest pickled function of `serialized=True`, and the size beyond which one warns.
 SERIALIZED_BYTES_MAX = 16 << 20
+SERIALIZED_WARN_BYTES = 256 << 10
 
 
 def _forms() -> Any:

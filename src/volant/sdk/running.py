@@ -19,7 +19,7 @@ from volant.sdk.app import checked_tags
 from volant.sdk.calls.calling import Binding, warn_blocking
 from volant.sdk.function import bind
 from volant.sdk.image import Image
-from volant.sdk.sources import Entry, Sources, collect, entry_of
+from volant.sdk.sources import Entry, Sources, collect, entry_of, is_local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,6 +170,8 @@ class RunningApp:
         entries = self._entries()
         main = entries[0] if entries else Entry(None, None, "")
         self.sources = collect(entries) if entries else Sources()
+        for function in functions:
+            self._refuse_without_source(function, self._remote_module(function.__module__, main))
         return {
             "name": self.name,
             "tags": self.app._tags,
@@ -196,6 +198,22 @@ class RunningApp:
             # Results made in a container name this module by its file, not as `__main__`.
             sys.modules.setdefault(entries[0].module, sys.modules["__main__"])
         return entries
+
+    def _refuse_without_source(self, function: Function[..., Any, Any], remote: str) -> None:
+        """Refuse a function whose module is neither sent nor installed: no container has it."""
+        if function._serialized or function._include_source:
+            return
+        path = remote.replace(".", "/")
+        if not {f"{path}.py", f"{path}/__init__.py"}.isdisjoint(self.sources.local_paths):
+            return  # another function has brought it
+        file = getattr(sys.modules.get(function.__module__), "__file__", None)
+        if file is not None and is_local(file):
+            raise InvalidError(
+                f"function `{function.name}` has include_source=False, so no source was sent, "
+                f"and containers do not have {file}",
+                hint="leave include_source at True, use serialized=True, or install the module "
+                "as a package",
+            )
 
     @staticmethod
     def _remote_module(module: str, main: Entry) -> str:

@@ -25,13 +25,34 @@ COMMANDS = {
 }
 
 
+#: Group -> commands of the programming model whose feature is not there yet.
+PLANNED = {
+    "volant": (
+        "serve", "deploy", "shell", "curl", "function", "endpoint", "volume", "secret", "dict",
+        "queue", "image", "nfs", "setup", "token", "profile", "environment", "workspace",
+        "billing", "changelog", "dashboard", "skills",
+    ),
+    "volant app": (
+        "info", "stats", "history", "rollback", "rollover", "promote", "dashboard",
+    ),
+    "volant container": ("exec",),
+    "volant server": ("deploy", "info", "stats", "requests", "metrics", "autoscaler"),
+    "volant config": ("set", "set-environment"),
+}  # fmt: skip
+
+
 class Group(click.Group):
-    """A group that names what is close to an unknown command."""
+    """A group that tells unknown commands from planned ones, and names what is close."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
+        if name in PLANNED.get(ctx.command_path, ()):
+            raise failures.Refused(
+                f"`{ctx.command_path} {name}` is not there yet",
+                hint="README.md lists what works today",
+            )
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             known = self.list_commands(ctx)
             raise failures.Refused(
