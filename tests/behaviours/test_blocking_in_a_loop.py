@@ -48,7 +48,7 @@ FORMS: dict[str, tuple[str, Callable[[volant.FunctionCall[int]], Any], Any]] = {
     ),
     "double.spawn_map(...)": (
         "await double.spawn_map.aio(...)",
-        lambda _: mapping.double.spawn_map([1]),  # type: ignore[func-returns-value]
+        lambda _: mapping.double.spawn_map([1]),
         None,
     ),
     "double.experimental_spawn_map(...)": (
