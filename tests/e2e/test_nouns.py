@@ -132,6 +132,28 @@ def test_apps_are_listed_with_what_they_have(volant_home: Path, talking: str) ->
     assert line.endswith("team=ml")
 
 
+def test_an_app_that_printed_nothing_is_listed_when_it_has_ended(
+    volant_home: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "quiet.py"
+    program.write_text("import volant\napp = volant.App('quiet')\n@app.function()\ndef f(): pass\n")
+    assert run_volant("run", program, home=volant_home).returncode == 0
+    [app] = [app for app in _json(volant_home, "app", "list") if app["name"] == "quiet"]
+    assert (app["state"], app["calls"]) == ("stopped", 1)
+    logs = run_volant("app", "logs", "quiet", home=volant_home)
+    assert (logs.returncode, logs.stdout, logs.stderr) == (0, "", "")
+
+
+def test_a_tail_counts_lines(volant_home: Path, talking: str) -> None:
+    """However many of them came out of a pipe at once."""
+    eventually(
+        lambda: "more" in run_volant("app", "logs", talking, home=volant_home).stdout, within_s=10
+    )
+    for count in (1, 2, 3):
+        words = ("app", "logs", talking, "--tail", str(count))
+        assert len(run_volant(*words, home=volant_home).stdout.splitlines()) == count
+
+
 def test_logs_have_a_tail_and_can_be_followed(
     volant_home: Path, talking: str, start: Start
 ) -> None:

@@ -132,14 +132,14 @@ class LogStore:
     def read(
         self, app_id: str, *, tail: int | None, container_id: str | None = None
     ) -> list[dict[str, Any]]:
-        """The last `tail` entries of an app, or of one of its containers."""
+        """The entries that hold the last `tail` lines of an app, or of one of its containers."""
         entries = []
         for row in self._rows(app_id):
             if "text" in row and container_id in (None, row["container_id"]):
                 row["data"] = row.pop("text").encode("utf-8", "surrogateescape")
                 entries.append(row)
-        wanted = ENTRIES_MAX if tail is None else min(tail, ENTRIES_MAX)
-        return entries[len(entries) - min(wanted, len(entries)) :]
+        entries = entries[-ENTRIES_MAX:]
+        return entries if tail is None else last_lines(entries, tail)
 
     def _rows(self, app_id: str) -> list[dict[str, Any]]:
         rows = []
@@ -154,12 +154,12 @@ class LogStore:
             return []
         return rows
 
-    def past_apps(self, running: set[str]) -> list[dict[str, Any]]:
-        """Apps that have ended and left a log."""
+    def past_apps(self, known: set[str]) -> list[dict[str, Any]]:
+        """Apps beside the known ones that have ended and left a log."""
         rows = []
         for entry in os.scandir(self._directory):
             app_id = entry.name.removesuffix(".jsonl")
-            if app_id not in running and entry.name.endswith(".jsonl"):
+            if app_id not in known and entry.name.endswith(".jsonl"):
                 head = self._head(app_id)
                 if head:
                     rows.append({
@@ -200,6 +200,39 @@ class LogStore:
         """Send a session what is printed from now on."""
         self._followers = [row for row in self._followers if not row[0].peer.closed]
         self._followers.append((session, app_id, container_id))
+
+
+def last_lines(entries: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """What entries hold of their last `count` lines, in the same order.
+
+    An entry is what one read of a pipe gave: many lines, or a part of one. A line that goes on in
+    the next entry of its pipe counts once and is kept whole.
+    """
+    kept: list[dict[str, Any]] = []
+    begun: set[tuple[str, str]] = set()  # pipes whose first kept line may begin in an earlier entry
+    for entry in reversed(entries):
+        pipe = entry["container_id"], entry["stream"]
+        lines = _lines(entry["data"])
+        first = len(lines)
+        if pipe in begun and not lines[-1].endswith(b"\n"):
+            first -= 1  # the rest of it is counted
+        taken = min(count, first)
+        count -= taken
+        first -= taken
+        if first < len(lines):
+            kept.append({**entry, "data": b"".join(lines[first:])})
+        begun.discard(pipe)
+        if not first:
+            begun.add(pipe)
+        if not count and not begun:
+            break
+    return kept[::-1]
+
+
+def _lines(data: bytes) -> list[bytes]:
+    r"""Lines with their ends; a lone `\r`, as of progress bars, ends none."""
+    *whole, rest = data.split(b"\n")
+    return [line + b"\n" for line in whole] + ([rest] if rest else [])
 
 
 class PipeReader:

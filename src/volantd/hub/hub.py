@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,6 +52,10 @@ log = logging.getLogger(__name__)
 CONTAINERS_PER_CORE = 8
 
 
+#: Apps that are remembered when they have ended; those that printed are known by their logs, too.
+ENDED_MAX = 200
+
+
 class Containers(Protocol):
     """What the hub asks of the agent."""
 
@@ -77,6 +82,8 @@ class Hub:
         self.containers: Containers
         self.services: Services
         self.apps: dict[str, App] = {}
+        #: Rows of the apps that ended last, the latest at the end.
+        self.ended: deque[dict[str, Any]] = deque(maxlen=ENDED_MAX)
         self.functions: dict[str, Function] = {}
         self.calls: dict[str, Call] = {}
         self.links: dict[str, ContainerLink] = {}
@@ -277,6 +284,7 @@ class Hub:
             self.functions.pop(function.function_id, None)
         app.calls.clear()
         self.apps.pop(app.app_id, None)
+        self.ended.append(app.last_row())
         if app.session is not None:
             app.session.apps.pop(app.app_id, None)
             for number in app.numbers:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: Inputs that the user code of one container has handed in: bytes of frames, and memory files.
 HELD_BYTES_MAX = 64 << 20
 HELD_FDS_MAX = 64
+#: Functions whose names are kept of an app that has ended.
+FUNCTIONS_KEPT = 100
 
 
 class Held:
@@ -160,6 +162,19 @@ class App:
     calls: dict[str, Call] = field(default_factory=dict)
     call_count: int = 0
     timings: Timings = field(default_factory=Timings)
+
+    def row(self, containers_count: int) -> dict[str, Any]:
+        """The app as lists of apps show it."""
+        return {
+            "app_id": self.app_id, "name": self.name, "tags": self.tags, "state": self.state,
+            "created_at": self.created_at, "functions": sorted(self.functions),
+            "containers": containers_count, "calls": self.call_count,
+        }  # fmt: skip
+
+    def last_row(self) -> dict[str, Any]:
+        """`row` of an app that has ended, cut to what may be kept of one by a hostile container."""
+        row = self.row(0)
+        return {**row, "functions": row["functions"][:FUNCTIONS_KEPT]}
 
 
 class Call:

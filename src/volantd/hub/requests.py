@@ -168,17 +168,10 @@ def app_set_tags(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 def app_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """All apps that run, and those that ended lately."""
     hub = session.hub
-    rows = [_app_row(app, hub.services.agent.count_of(app)) for app in hub.apps.values()]
-    rows += hub.services.logs.past_apps(set(hub.apps))
+    rows = [app.row(hub.services.agent.count_of(app)) for app in hub.apps.values()]
+    rows += hub.ended
+    rows += hub.services.logs.past_apps({row["app_id"] for row in rows})
     return {"apps": rows}
-
-
-def _app_row(app: App, containers: int) -> dict[str, Any]:
-    return {
-        "app_id": app.app_id, "name": app.name, "tags": app.tags, "state": app.state,
-        "created_at": app.created_at, "functions": sorted(app.functions),
-        "containers": containers, "calls": app.call_count,
-    }  # fmt: skip
 
 
 def app_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
@@ -223,13 +216,21 @@ def app_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     try:
         app_id = _find_app(session, wanted).app_id
     except NotFoundError:
-        app_id = logs.find_app(wanted) or ""
+        app_id = logs.find_app(wanted) or _find_ended(session, wanted)
         if not app_id:
             raise
     entries = logs.read(app_id, tail=_tail(message))
     if message.get("follow"):
         logs.follow(session, app_id=app_id, container_id=None)
     return {"app_id": app_id, "entries": entries}
+
+
+def _find_ended(session: Session, wanted: str) -> str:
+    """The id of an app that ended without printing, by id or name; "" for none."""
+    for row in reversed(session.hub.ended):
+        if wanted in (row["app_id"], row["name"]):
+            return str(row["app_id"])
+    return ""
 
 
 def _tail(message: dict[str, Any]) -> int | None:

@@ -14,6 +14,7 @@ from volant import errors
 from volant.wire import frames
 from volant.wire.payloads import dumps
 from volantd.hub import peer as peers
+from volantd.hub.hub import ENDED_MAX
 
 if TYPE_CHECKING:
     from tests.integration.hub.world import Batch, Client, Container, World
@@ -170,6 +171,42 @@ def test_a_detached_app_with_calls_is_left_running_by_app_close(world: World, cl
     container.answer(container.batches[0], lambda x: x)
     world.turn()
     assert world.hub.apps == {}
+
+
+def test_an_app_that_ended_without_printing_is_listed(world: World, client: Client):
+    app_id = client.open(function_spec("g"), function_spec("f"), name="quiet", tags={"team": "ml"})
+    world.serve = lambda x: x
+    client.value(client.call(1))
+    client.request("app_close", app_id=app_id, reason="finished")
+    [row] = client.request("app_list")["apps"]
+    assert {key: row[key] for key in row if key != "created_at"} == {
+        "app_id": app_id, "name": "quiet", "tags": {"team": "ml"}, "state": "stopped",
+        "functions": ["f", "g"], "containers": 0, "calls": 1,
+    }  # fmt: skip
+    for wanted in (app_id, "quiet"):
+        reply = client.request("app_logs", app=wanted)
+        assert (reply["app_id"], reply["entries"]) == (app_id, [])
+
+
+def test_an_app_that_printed_and_ended_is_listed_once(world: World, client: Client):
+    app_id = client.open()
+    client.call(1)
+    world.containers[0].print(b"words\n")
+    world.turn()
+    client.request("app_close", app_id=app_id, reason="finished")
+    assert [row["app_id"] for row in client.request("app_list")["apps"]] == [app_id]
+
+
+def test_few_apps_that_ended_are_remembered_and_little_of_each(world: World, client: Client):
+    ended = []
+    for _ in range(ENDED_MAX + 3):
+        app_id = client.open()
+        client.request("app_close", app_id=app_id, reason="finished")
+        ended.append(app_id)
+    assert [row["app_id"] for row in client.request("app_list")["apps"]] == ended[3:]
+    app_id = client.open(*(function_spec(f"f{number}") for number in range(300)))
+    client.request("app_close", app_id=app_id, reason="finished")
+    assert len(client.request("app_list")["apps"][-1]["functions"]) == 100
 
 
 def test_a_client_that_does_not_read_is_dropped_and_harms_nobody(

@@ -201,7 +201,10 @@ def test_apps_are_listed_and_stopped_by_id_or_name(world: World, client: Client)
     ]
     client.request("app_stop", app="first")
     client.request("app_stop", app=second)
-    assert client.request("app_list")["apps"] == []
+    assert [(row["app_id"], row["state"]) for row in client.request("app_list")["apps"]] == [
+        (first, "stopped"), (second, "stopped"),
+    ]  # fmt: skip
+    assert world.hub.apps == {}
 
 
 def test_names_that_are_not_clear_are_said_to_be_so(client: Client):

@@ -213,7 +213,8 @@ def test_a_call_of_a_detached_app_outlives_its_client(world: World):
     container.answer(container.batches[0], lambda x: x + 1)
     world.turn()
     assert later.value(later.get(call_id)) == 2
-    assert later.request("app_list")["apps"] == [], "its last call is finished"
+    [row] = later.request("app_list")["apps"]
+    assert row["state"] == "stopped", "its last call is finished"
     assert container.exited.done()
 
 

@@ -13,7 +13,7 @@ from volant.cli.failures import Refused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Entries shown when nobody says how many.
+#: Lines shown when nobody says how many.
 TAIL_DEFAULT = 100
 
 _KEYS = ("time", "app_id", "container_id", "function", "stream")
@@ -25,7 +25,7 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
         show.json_option,
         click.option(
             "-n", "--tail", type=click.IntRange(min=0), default=TAIL_DEFAULT, show_default=True,
-            metavar="N", help="Show the last N entries.",
+            metavar="N", help="Show the last N lines.",
         ),
         click.option("-f", "--follow", is_flag=True, help="Go on as more comes, until Ctrl-C."),
     ):  # fmt: skip
