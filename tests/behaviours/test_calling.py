@@ -24,6 +24,7 @@ from volant.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Any
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -177,16 +178,23 @@ def test_exceeding_the_timeout_raises() -> None:
     assert isinstance(caught.value, builtins.TimeoutError)
 
 
+def options_sent(function: volant.Function[..., Any, Any]) -> dict[str, Any]:
+    """What the hub is told of a function, and acts by."""
+    options = function.to_wire(calling.__name__)["options"]
+    assert isinstance(options, dict)
+    return options
+
+
 def test_the_default_timeout_is_300_s() -> None:
     """Behaviour 8: and None is refused."""
-    assert calling.place._options["timeout_s"] == 300.0
+    assert options_sent(calling.place)["timeout_s"] == 300.0
     with pytest.raises(InvalidError, match="timeout"):
         volant.App().function(timeout=None)  # type: ignore[arg-type]  # that is the test
 
 
 def test_the_time_of_the_start_is_not_that_of_the_function() -> None:
     """Behaviour 9: startup_timeout defaults to timeout, and only running counts for the latter."""
-    assert calling.sleep_within_its_time._options["startup_timeout_s"] == 1.5
+    assert options_sent(calling.sleep_within_its_time)["startup_timeout_s"] == 1.5
     assert calling.sleep_within_its_time.remote(0.0) == "done"
 
 

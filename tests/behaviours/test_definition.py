@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import posixpath
 import threading
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from volant.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Any
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +40,35 @@ def never_called(value: int) -> int:
     return value
 
 
-@pytest.mark.parametrize("form", ["remote", "spawn", "map", "starmap", "for_each", "spawn_map"])
-def test_calls_before_the_app_runs_are_refused(form: str) -> None:
-    """Behaviour 4: with "hydrated" in the text, in every form."""
-    with pytest.raises(ExecutionError, match="hydrated"):
-        getattr(never_called, form)([1])
+@idle_app.function()
+def never_iterated(value: int) -> Iterator[int]:
+    yield value
 
 
-def test_calls_before_the_app_runs_are_refused_in_async_code() -> None:
-    """Behaviour 4: in `.aio` form."""
+FORMS = [
+    never_called.remote, never_iterated.remote_gen, never_called.spawn, never_called.map,
+    never_called.starmap, never_called.for_each, never_called.spawn_map,
+    never_called.experimental_spawn_map,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: type(form).__name__)
+def test_calls_before_the_app_runs_are_refused(form: Any) -> None:
+    """Behaviour 4: with "hydrated" in the text, in every form, when it is called."""
     with pytest.raises(ExecutionError, match="hydrated"):
-        asyncio.run(never_called.remote.aio(1))
+        form([1])
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: type(form).__name__)
+def test_calls_before_the_app_runs_are_refused_in_async_code(form: Any) -> None:
+    """Behaviour 4: in `.aio` form, at the latest when it is awaited."""
+
+    async def call() -> None:
+        made = form.aio([(1,)])
+        await made if inspect.isawaitable(made) else [value async for value in made]
+
+    with pytest.raises(ExecutionError, match="hydrated"):
+        asyncio.run(call())
 
 
 def test_local_needs_no_running_app() -> None:
@@ -433,4 +453,4 @@ def test_include_merges_the_functions_of_another_app() -> None:
     assert whole.include(idle_app) is whole
     with whole.run():
         assert never_called.remote(3) == 3
-    assert set(whole.registered_functions) == {"never_called"}
+    assert set(whole.registered_functions) == {"never_called", "never_iterated"}

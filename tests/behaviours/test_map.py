@@ -11,10 +11,13 @@ import pytest
 
 import volant
 from tests.behaviours.apps import mapping
+from tests.behaviours.programs import containers
+from tests.support import eventually
 from volant.errors import DeprecationError, InputCancellation, InvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from pathlib import Path
 
     from tests.behaviours.programs import Program
 
@@ -67,11 +70,18 @@ def test_starmap_over_an_empty_tuple_calls_without_arguments() -> None:
 
 
 @pytest.mark.parametrize("inputs", [[], iter([]), (value for value in ())])
-def test_a_map_of_nothing_is_empty(inputs: object) -> None:
+def test_a_map_of_nothing_is_empty(volant_home: Path, inputs: Iterable[int]) -> None:
     """Behaviour 20: and returns at once, without a container."""
-    assert list(mapping.double.map(inputs)) == []
-    assert list(mapping.double.starmap([])) == []
-    mapping.double.for_each([])
+
+    async def collect() -> list[int]:
+        return [value async for value in mapping.never_needed.map.aio([])]
+
+    assert list(mapping.never_needed.map(inputs)) == []
+    assert list(mapping.never_needed.starmap([])) == []
+    mapping.never_needed.for_each([])
+    assert asyncio.run(collect()) == []
+    assert mapping.double.remote(1) == 2  # a container that was wanted would be there by now
+    assert containers(volant_home, function="never_needed") == []
 
 
 def test_none_is_a_result() -> None:
@@ -186,11 +196,26 @@ def test_a_map_feeds_another() -> None:
 
 
 def test_for_each_waits_for_all_and_returns_none() -> None:
-    """Behaviour 27: and raises what an input raises, unless told to go on."""
-    assert mapping.double.for_each(range(10)) is None  # type: ignore[func-returns-value]
-    with pytest.raises(mapping.Odd, match="1 is odd"):
-        mapping.double_even.for_each([0, 1, 2])
-    mapping.double_even.for_each([0, 1, 2], ignore_exceptions=True)
+    """Behaviour 27: every input has run when it returns."""
+    returned = mapping.count_even.for_each(["all"] * 10, range(0, 20, 2))
+    assert returned is None
+    assert mapping.counter.remote("all") == 10
+
+
+def test_for_each_raises_what_an_input_raises() -> None:
+    """Behaviour 27: also the last of them."""
+    with pytest.raises(mapping.Odd, match="5 is odd"):
+        mapping.count_even.for_each(["failing"] * 4, [0, 2, 4, 5])
+
+
+def test_for_each_goes_on_when_told_to_ignore_exceptions() -> None:
+    """Behaviour 27: with `ignore_exceptions=True` the inputs after a failing one run as well."""
+    mapping.count_even.for_each(["ignoring"] * 10, range(10), ignore_exceptions=True)
+    assert mapping.counter.remote("ignoring") == 10
+    asyncio.run(
+        mapping.count_even.for_each.aio(["awaited"] * 10, range(10), ignore_exceptions=True)
+    )
+    assert mapping.counter.remote("awaited") == 10
 
 
 def test_a_map_that_nobody_iterates_warns() -> None:
@@ -208,7 +233,11 @@ def test_a_map_that_nobody_iterates_warns_at_exit(start: Callable[..., Program])
 
 def test_spawn_map_does_not_wait() -> None:
     """Behaviour 29: it returns None when the hub has the inputs, long before their results."""
-    assert mapping.wait.spawn_map([5.0, 5.0, 5.0]) is None
+    assert mapping.gated.spawn_map(["gate"] * 3) is None
+    eventually(lambda: mapping.counter.remote("gate begun") == 2)  # both containers
+    assert mapping.counter.remote("gate ended") == 0
+    mapping.counter.remote("gate open", 1)
+    eventually(lambda: mapping.counter.remote("gate ended") == 3)
 
 
 def test_spawned_work_goes_on_in_a_detached_app(start: Callable[..., Program]) -> None:

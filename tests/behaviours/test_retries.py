@@ -89,11 +89,13 @@ def test_a_timeout_is_an_attempt_that_failed(key: str) -> None:
 
 def test_a_cancelled_call_is_not_retried(key: str) -> None:
     """Behaviour 48: whatever its retries are."""
-    call = retrying.wait_to_be_cancelled.spawn(key)
+    call = retrying.wait_to_be_cancelled.spawn(key, 60.0)
     eventually(lambda: attempts(key))
     call.cancel()
     with pytest.raises(InputCancellation):
         call.get()
+    # Its one container takes inputs in their order: an attempt without delay would be ahead.
+    retrying.wait_to_be_cancelled.remote(f"{key} after it", 0.0)
     assert attempts(key) == 1
 
 

@@ -33,6 +33,12 @@ def test_a_start_that_takes_too_long_is_told_with_its_limit() -> None:
         starting.too_late.remote()
 
 
+def test_a_start_may_take_as_long_as_the_function_when_nothing_is_said() -> None:
+    """Behaviour 9: `startup_timeout` defaults to `timeout`."""
+    with pytest.raises(InternalFailure, match=r"`as_late`.* not ready after 0\.06 s"):
+        starting.as_late.remote()
+
+
 @pytest.mark.parametrize(
     ("function", "text"),
     [

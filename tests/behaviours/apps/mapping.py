@@ -35,6 +35,33 @@ def add(first: int, second: int) -> int:
     return first + second
 
 
+@app.function(max_containers=1)
+def counter(key: str, add: int = 0) -> int:
+    """What was added under a key; containers share nothing else."""
+    counts[key] = counts.get(key, 0) + add
+    return counts[key]
+
+
+@app.function(max_containers=2)
+def gated(key: str) -> None:
+    """Runs until something is added under `key open`."""
+    counter.remote(f"{key} begun", 1)
+    while not counter.remote(f"{key} open"):
+        time.sleep(0.01)
+    counter.remote(f"{key} ended", 1)
+
+
+@app.function(max_containers=2)
+def count_even(key: str, value: int) -> int:
+    counter.remote(key, 1)
+    return double_even.local(value)
+
+
+@app.function()
+def never_needed(value: int) -> int:
+    return value
+
+
 @app.function()
 def constant() -> str:
     return "called"
@@ -103,3 +130,4 @@ def current_ids(_value: int) -> tuple[str | None, str | None]:
 
 
 interruptions: list[str] = []
+counts: dict[str, int] = {}

@@ -62,10 +62,10 @@ def run_out_of_time(key: str, attempt: int) -> int:
     return number
 
 
-@app.function(retries=5)
-def wait_to_be_cancelled(key: str) -> None:
+@app.function(retries=volant.Retries(max_retries=5, initial_delay=0.0), max_containers=1)
+def wait_to_be_cancelled(key: str, duration_s: float) -> None:
     attempts.remote(key)
-    time.sleep(60)
+    time.sleep(duration_s)
 
 
 @app.function(retries=volant.Retries(max_retries=1, initial_delay=0.0))

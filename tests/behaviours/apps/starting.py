@@ -46,6 +46,7 @@ def place() -> tuple[str, str, list[str]]:
 plain = app.function(name="plain")(place)
 late = app.function(name="late", env={"START": "slow"}, timeout=0.5, startup_timeout=60)(place)
 too_late = app.function(name="too_late", env={"START": "never"}, startup_timeout=0.05)(place)
+as_late = app.function(name="as_late", env={"START": "never"}, timeout=0.06)(place)
 exits = app.function(name="exits", env={"START": "exit"})(place)
 crashes = app.function(name="crashes", env={"START": "crash"})(place)
 raises = app.function(name="raises", env={"START": "raise"})(place)
