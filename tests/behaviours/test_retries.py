@@ -94,8 +94,10 @@ def test_a_cancelled_call_is_not_retried(key: str) -> None:
     call.cancel()
     with pytest.raises(InputCancellation):
         call.get()
-    # Its one container takes inputs in their order: an attempt without delay would be ahead.
-    retrying.wait_to_be_cancelled.remote(f"{key} after it", 0.0)
+    # Its one container takes inputs in their order: when the first of these has run, a further
+    # attempt, which has no delay, waits ahead of the second.
+    for number in range(2):
+        retrying.wait_to_be_cancelled.remote(f"{key} then {number}", 0.0)
     assert attempts(key) == 1
 
 
