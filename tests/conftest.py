@@ -8,11 +8,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import excuses
 from tests.support import stop_daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """On a build machine a skip without a good excuse is a failure."""
+    report = yield
+    if report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        is_root = os.geteuid() == 0
+        if excuses.is_build_machine() and not excuses.is_excused(reason, is_root=is_root):
+            report.outcome = "failed"
+            report.longrepr = f"{reason}: no excuse on a build machine (tests/excuses.py)"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

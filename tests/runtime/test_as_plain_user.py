@@ -68,7 +68,7 @@ def test_the_runtime_holds_for_a_plain_user() -> None:
             else:
                 shutil.copytree(Path(found.origin).parent, place / "packages" / name)
         (place / "tests").mkdir()
-        for name in ("__init__.py", "conftest.py", "support.py"):
+        for name in ("__init__.py", "conftest.py", "excuses.py", "support.py"):
             shutil.copy(ROOT / "tests" / name, place / "tests")
         shutil.copytree(ROOT / "tests/runtime", place / "tests/runtime")
         shutil.copy(ROOT / "pyproject.toml", place)
@@ -78,6 +78,7 @@ def test_the_runtime_holds_for_a_plain_user() -> None:
         env = {
             "PYTHONPATH": f"{place}/src:{place}/packages", "TMPDIR": f"{place}/tmp",
             "PATH": os.defpath, "HOME": f"{place}/tmp", "PYTHONDONTWRITEBYTECODE": "1",
+            "CI": os.environ.get("CI", ""),
         }  # fmt: skip
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
         done = as_user([*command, "tests/runtime"], env=env, cwd=place)

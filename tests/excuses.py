@@ -1,0 +1,39 @@
+"""Why a test may be skipped on a build machine. Any other skip is a failure there.
+
+A skip is green, so a machine that lost a feature would otherwise look like one that passed. Where
+`CI=true` says that nobody watches, a reason has to stand here; elsewhere a skip is just shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Reason of the skip -> why it is no loss.
+ANYBODY = {
+    r"there is no Python 3\.\d+ on this machine": "one interpreter proves the code, more are luck",
+    r"numpy is not installed beside the tests": "plain users' runs have only what they need",
+    r"less than 8 GiB of memory are free": "the machine is shared; the same is tested smaller",
+}
+#: Likewise where the tests run as a normal user, which those of root start by themselves.
+PLAIN_USER = {
+    r"this very run is a plain user's": "it is the run that the skipped test would start",
+    r"no limits by cgroup": "control groups belong to root unless somebody delegates them",
+    r"without root, trees of other owners are read-only": "there is no copy that could be changed",
+    r"only root can ": "the test needs a second user",
+}
+
+
+def is_build_machine(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the tests run where nobody watches."""
+    return environ.get("CI") == "true"
+
+
+def is_excused(reason: str, *, is_root: bool) -> bool:
+    """Whether a build machine takes this reason for a skip."""
+    patterns = [*ANYBODY, *(() if is_root else PLAIN_USER)]
+    return any(re.search(pattern, reason) for pattern in patterns)
