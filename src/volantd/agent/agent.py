@@ -176,17 +176,19 @@ class Agent:
     async def _limit(self, running: Running, child: Child) -> None:
         options = running.function.options
         memory_mib, cpu_limit = options["memory_limit_mib"], options["cpu_limit"]
-        if memory_mib is None and cpu_limit is None:
+        if memory_mib is None and cpu_limit is None and options["cpu"] is None:
             return
-        memory_bytes = self._machine.memory_bytes
+        memory_bytes = None
         if memory_mib is not None:
-            memory_bytes = min(memory_bytes, int(memory_mib * (1 << 20)))
+            memory_bytes = min(self._machine.memory_bytes, int(memory_mib * (1 << 20)))
         if child.cgroup is not None:
-            limits = cgroups_module.Limits(memory_bytes=memory_bytes, cpu_count=cpu_limit)
-            if child.alone is not None:
+            limits = cgroups_module.Limits(
+                memory_bytes=memory_bytes, cpu_count=cpu_limit, cpu_request=options["cpu"]
+            )
+            if child.alone is not None and (memory_mib or cpu_limit):
                 await child.alone  # its zygote is not to be held to them
             await asyncio.to_thread(child.cgroup.limit, limits)
-        elif memory_mib is not None:
+        elif memory_bytes is not None:
             # Without a cgroup only the address space can be limited: a MemoryError, not a kill.
             limit = (memory_bytes, memory_bytes)
             resource.prlimit(child.forked.pid, resource.RLIMIT_AS, limit)

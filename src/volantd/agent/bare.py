@@ -35,6 +35,8 @@ BOOT_DELAY_S = 0.3
 IMAGES_MAX = 2
 #: Processes and threads of one container or zygote.
 PROCESSES_MAX = 4096
+#: Cores that a function asks for when it does not say.
+CPU_DEFAULT = 0.125
 _SYSTEM_TREES = ("/usr",)
 
 
@@ -61,7 +63,9 @@ class Machine:
 
     def _make_leaf(self) -> Cgroup:
         assert self.cgroups is not None
-        limits = cgroups_module.Limits(memory_bytes=self.memory_bytes, process_count=PROCESSES_MAX)
+        limits = cgroups_module.Limits(
+            memory_bytes=self.memory_bytes, process_count=PROCESSES_MAX, cpu_request=CPU_DEFAULT
+        )
         return self.cgroups.take(limits)
 
 

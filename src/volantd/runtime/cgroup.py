@@ -25,6 +25,11 @@ DAEMON_SUFFIX = "-daemon"
 #: v1 hierarchies that are used where they exist; the first two are needed.
 V1_CONTROLLERS = ("memory", "pids", "cpu", "freezer")
 CPU_PERIOD_US = 100_000
+#: What one requested core weighs against the others, and the kernel's bounds for that (v1).
+SHARES_PER_CORE = 1024
+SHARES_MIN, SHARES_MAX = 2, 262_144
+#: Bounds of the same in version 2; the conversion is the one that container engines use.
+WEIGHT_MIN, WEIGHT_MAX = 1, 10_000
 #: A removal finds the group busy until the last dead process has been let go of.
 REMOVE_ATTEMPTS = 50
 REMOVE_PAUSE_S = 0.01
@@ -37,21 +42,35 @@ class CgroupUnavailableError(Exception):
 class Limits:
     """What a container may use; None means unlimited.
 
-    `memory_bytes` counts its tmpfs files too; `cpu_count` may be a fraction.
+    `memory_bytes` counts its tmpfs files too; `cpu_count` may be a fraction. `cpu_request` is no
+    limit: in cores, it says how busy processors are divided.
     """
 
-    __slots__ = ("cpu_count", "memory_bytes", "process_count")
+    __slots__ = ("cpu_count", "cpu_request", "memory_bytes", "process_count")
 
     def __init__(
         self,
         *,
         memory_bytes: int | None = None,
         cpu_count: float | None = None,
+        cpu_request: float | None = None,
         process_count: int | None = None,
     ) -> None:
         self.memory_bytes = memory_bytes
         self.cpu_count = cpu_count
+        self.cpu_request = cpu_request
         self.process_count = process_count
+
+
+def shares_of(cores: float) -> int:
+    """A request of processors as `cpu.shares` of version 1."""
+    return max(SHARES_MIN, min(SHARES_MAX, int(cores * SHARES_PER_CORE)))
+
+
+def weight_of(cores: float) -> int:
+    """A request of processors as `cpu.weight` of version 2."""
+    above = (shares_of(cores) - SHARES_MIN) * (WEIGHT_MAX - WEIGHT_MIN)
+    return WEIGHT_MIN + above // (SHARES_MAX - SHARES_MIN)
 
 
 class Cgroup:
@@ -89,6 +108,8 @@ class Cgroup:
             yield f"{pids}/pids.max", str(limits.process_count)
         if limits.cpu_count is not None and cpu:
             yield f"{cpu}/cpu.cfs_quota_us", str(int(limits.cpu_count * CPU_PERIOD_US))
+        if limits.cpu_request is not None and cpu:
+            yield f"{cpu}/cpu.shares", str(shares_of(limits.cpu_request))
 
     def process_ids(self) -> set[int]:
         """The processes that are in here now."""
@@ -165,6 +186,8 @@ class UnifiedCgroup(Cgroup):
         if limits.cpu_count is not None:
             quota = int(limits.cpu_count * CPU_PERIOD_US)
             yield f"{path}/cpu.max", f"{quota} {CPU_PERIOD_US}"
+        if limits.cpu_request is not None and os.path.exists(f"{path}/cpu.weight"):
+            yield f"{path}/cpu.weight", str(weight_of(limits.cpu_request))
 
     def oom_kill_count(self) -> int:
         """As in version 1, from the counters of this group."""

@@ -62,13 +62,34 @@ def test_limits_of_version_1_go_to_their_files(hybrid: tuple[str, str]) -> None:
     groups = Cgroups.open("r1", sysfs=hybrid[0], own_path_file=hybrid[1])
     leaf = groups.create()
     touch(leaf, "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "pids.max",
-          "cpu.cfs_quota_us")  # fmt: skip
-    leaf.limit(Limits(memory_bytes=1 << 20, cpu_count=0.5, process_count=7))
+          "cpu.cfs_quota_us", "cpu.shares")  # fmt: skip
+    leaf.limit(Limits(memory_bytes=1 << 20, cpu_count=0.5, cpu_request=0.25, process_count=7))
     memory, pids, cpu = (leaf.directories[name] for name in ("memory", "pids", "cpu"))
     assert Path(f"{memory}/memory.limit_in_bytes").read_text() == "1048576"
     assert Path(f"{memory}/memory.memsw.limit_in_bytes").read_text() == "1048576"
     assert Path(f"{pids}/pids.max").read_text() == "7"
     assert Path(f"{cpu}/cpu.cfs_quota_us").read_text() == "50000"
+    assert Path(f"{cpu}/cpu.shares").read_text() == "256"
+
+
+@pytest.mark.parametrize(
+    ("cores", "shares", "weight"),
+    [(0.0001, 2, 1), (0.125, 128, 5), (1, 1024, 39), (2.5, 2560, 98), (1000, 262_144, 10_000)],
+)
+def test_a_request_of_processors_stays_within_what_kernels_take(
+    cores: float, shares: int, weight: int
+) -> None:
+    assert (cgroup.shares_of(cores), cgroup.weight_of(cores)) == (shares, weight)
+
+
+def test_a_request_is_passed_over_where_processors_are_not_delegated(
+    unified: tuple[str, str],
+) -> None:
+    groups = Cgroups(version=2, parents={"unified": unified[0]}, run_id="r1")
+    os.mkdir(groups.parents["unified"])
+    leaf = groups.create()
+    leaf.limit(Limits(cpu_request=1))
+    assert os.listdir(leaf.directories["unified"]) == []
 
 
 def test_counters_of_version_1_are_read(hybrid: tuple[str, str]) -> None:
@@ -98,12 +119,12 @@ def test_limits_of_version_2_go_to_their_files(unified: tuple[str, str]) -> None
     (leaf_path,) = groups.parents.values()
     os.mkdir(leaf_path)
     leaf = groups.create()
-    touch(leaf, "memory.max", "memory.swap.max", "pids.max", "cpu.max")
-    leaf.limit(Limits(memory_bytes=4096, cpu_count=2, process_count=5))
+    touch(leaf, "memory.max", "memory.swap.max", "pids.max", "cpu.max", "cpu.weight")
+    leaf.limit(Limits(memory_bytes=4096, cpu_count=2, cpu_request=1, process_count=5))
     path = leaf.directories["unified"]
-    names = ("memory.max", "memory.swap.max", "pids.max", "cpu.max")
+    names = ("memory.max", "memory.swap.max", "pids.max", "cpu.max", "cpu.weight")
     written = [Path(f"{path}/{name}").read_text() for name in names]
-    assert written == ["4096", "0", "5", "200000 100000"]
+    assert written == ["4096", "0", "5", "200000 100000", "39"]
     with open(f"{path}/memory.events", "w") as file:
         file.write("low 0\noom 2\noom_kill 1\noom_group_kill 0\n")
     assert leaf.oom_kill_count() == 1
