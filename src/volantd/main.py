@@ -84,6 +84,7 @@ class Services:
         self.hub.containers = self.agent
         reserve_bytes = int(config.number("disk_reserve_mib")) << 20
         self.disk = DiskGuard(self.agent, tasks, config.home, reserve_bytes)
+        self._set_capacity()  # calls may come before the launcher is up
 
     def tell_rung(self, session: Session) -> None:
         """Tell a client when its containers are none; never pass over that in silence."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.support import ROOT
+from volant.channel import current
 from volant.channel.opening import open_channel
 
 if TYPE_CHECKING:
@@ -92,6 +96,19 @@ def run_program(
         program.kill()
     assert code == 0, f"exit code {code}\n{printed}\n{complaint}"
     return subprocess.CompletedProcess(list(words), code, printed, complaint)
+
+
+@contextlib.contextmanager
+def at_home(volant_home: Path, **variables: str) -> Iterator[None]:
+    """What this process calls goes to the daemon of another home, started with `variables`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"VOLANT_HOME": str(volant_home), **variables}.items():
+            patch.setenv(name, value)
+        current.forget()
+        try:
+            yield
+        finally:
+            current.forget()
 
 
 def ask(home: Path, op: str, **fields: object) -> dict[str, Any]:

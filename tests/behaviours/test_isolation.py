@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.behaviours.apps import escaping
-from tests.behaviours.programs import ask, containers
+from tests.behaviours.programs import ask, at_home, containers
 from tests.support import daemon_pid, stop_daemon
-from volant.channel import current
 from volant.errors import InternalFailure
 from volant.runner import seccomp
 from volantd.agent.bare import PROCESSES_MAX
@@ -57,16 +56,11 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.write_text(CANARY)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("HOME", str(home))
-            patch.setenv("VOLANT_HOME", str(volant_home))
-            current.forget()
-            with escaping.app.run():
-                assert escaping.alive.remote()  # so that the rung is chosen
-                if ask(volant_home, "server_status")["rung"] != "container":
-                    pytest.skip("no containers on this machine")
-                yield Person(home, volant_home, canaries)
-            current.forget()
+        with at_home(volant_home, HOME=str(home)), escaping.app.run():
+            assert escaping.alive.remote()  # so that the rung is chosen
+            if ask(volant_home, "server_status")["rung"] != "container":
+                pytest.skip("no containers on this machine")
+            yield Person(home, volant_home, canaries)
     finally:
         stop_daemon(volant_home)
 

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import volant
@@ -155,15 +154,6 @@ def use_memory(place: str, size_mib: int) -> int:
         with open(place, "wb") as file:
             file.writelines(bytes(1 << 20) for _ in range(size_mib))
     return len(bytearray(b"x") * (size_mib << 20))
-
-
-@app.function()
-def write_files(directory: str, count: int, size_mib: int) -> int:
-    """Writes many files, slowly enough to be caught."""
-    for index in range(count):
-        Path(directory, f"{index}.bin").write_bytes(os.urandom(1 << 20) * size_mib)
-        time.sleep(0.02)
-    return count
 
 
 @app.function()
