@@ -56,23 +56,25 @@ def test_a_whole_map_survives_the_death_of_a_container(volant_home: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("function", "arguments", "text"),
+    ("function", "arguments", "count", "text"),
     [
-        (failing.leave, (3,), "ended by itself with status 3"),
-        (failing.leave, (0,), "ended by itself with status 0"),
-        (failing.crash, (), r"killed by signal 11 \(SIGSEGV\)"),
-        (failing.kill_itself, (), r"killed by signal 9 \(SIGKILL\)"),
-        (failing.use_memory, (200,), r"ran out of memory \(limit 100 MiB"),
+        (failing.leave, (3,), 9, "ended by itself with status 3"),
+        (failing.leave, (0,), 9, "ended by itself with status 0"),
+        (failing.crash, (), 9, r"killed by signal 11 \(SIGSEGV\)"),
+        (failing.kill_itself, (), 9, r"killed by signal 9 \(SIGKILL\)"),
+        (failing.use_memory, (200,), 3, r"ran out of memory \(limit 100 MiB"),
     ],
     ids=["exit-3", "exit-0", "segfault", "kill", "memory"],
 )
 def test_the_cause_of_a_death_is_named(
-    function: Any, arguments: tuple[object, ...], text: str
+    function: Any, arguments: tuple[object, ...], count: int, text: str
 ) -> None:
     """Issue 2, 7: after its last attempt, with the function and how often it was tried."""
     with pytest.raises(InternalFailure, match=text) as caught:
         function.remote(*arguments)
-    assert f"`{function.name}` died 9 times" in str(caught.value)
+    assert f"`{function.name}` died {count} times" in str(caught.value)
+    wanted = "memory=(request, limit)" if count == 3 else "volant app logs"
+    assert wanted in (caught.value.hint or "")
 
 
 def test_a_limit_of_memory_leaves_room_below_it() -> None:

@@ -12,6 +12,7 @@ from volantd.core.commands import CancelRunning, StopContainer
 from volantd.core.model import (
     INFINITY,
     ContainerState,
+    ExitCause,
     Fault,
     Loss,
 )
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
         Batch,
         Call,
         Container,
-        ExitCause,
         Pool,
+        PoolConfig,
         State,
     )
 
@@ -127,6 +128,13 @@ def forget_next(container: Container, batch: Batch) -> None:
         del container.outstanding[batch.batch_id]
 
 
+def deaths_survived(config: PoolConfig, cause: ExitCause) -> int:
+    """How many deaths an input survives when the last has this cause; memory rarely grows back."""
+    if cause is ExitCause.OOM:
+        return min(config.max_platform_retries, config.max_oom_retries)
+    return config.max_platform_retries
+
+
 def blame_death(
     state: State, container: Container, cause: ExitCause, detail: object, out: list[Command]
 ) -> None:
@@ -140,7 +148,7 @@ def blame_death(
         forget_next(container, batch)
     take_back(state, container, out)
     if suspect is not None:
-        if suspect.platform_attempt > pool.config.max_platform_retries:
+        if suspect.platform_attempt > deaths_survived(pool.config, cause):
             fail(suspect, Fault.LOST, Loss(cause, detail, suspect.platform_attempt), out)
         else:
             requeue(pool, suspect)

@@ -124,18 +124,18 @@ class PoolConfig:
     single_use: bool = False
     #: What one container books in the machine's ledger.
     memory_bytes: int = 0
-    #: How many container deaths an input survives.
+    #: Container deaths that an input survives, and those when the last was for want of memory.
     max_platform_retries: int = 8
+    max_oom_retries: int = 2
 
     def __post_init__(self) -> None:
         assert 0 <= self.min_containers <= self.max_containers, self
         assert self.max_containers >= 1, self
         assert self.buffer_containers >= 0, self
         assert self.scaledown_window_s >= 0, self
-        assert self.timeout_s > 0, self
-        assert self.startup_timeout_s > 0, self
+        assert min(self.timeout_s, self.startup_timeout_s) > 0, self
         assert self.memory_bytes >= 0, self
-        assert self.max_platform_retries >= 0, self
+        assert min(self.max_platform_retries, self.max_oom_retries) >= 0, self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from volantd.core import (
     CancelRunning,
     Command,
     Dispatch,
+    ExitCause,
     FailInput,
     Fault,
     Limits,
@@ -332,10 +333,13 @@ def fault_payload(function: Function, fault: Fault, detail: object) -> bytes:
         case Fault.START_FAILED, _:
             return platform_fault("InternalFailure", f"no container for `{name}`: {detail}")
         case Fault.LOST, Loss(cause=cause, detail=what, deaths=deaths):
+            hint = "`volant app logs` shows what it printed"
+            if cause is ExitCause.OOM:
+                hint = "raise it with @app.function(memory=(request, limit)), counted in MiB"
             return platform_fault(
                 "InternalFailure",
                 f"the container of `{name}` died {deaths} times while it ran this input; "
                 f"the last time: {what or cause.name.lower()}",
-                "`volant app logs` shows what it printed",
+                hint,
             )
     return platform_fault("InputCancellation", f"the app of `{name}` was stopped")

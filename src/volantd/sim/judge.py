@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from volantd.core import Dispatch, ExitCause, FailInput, Fault, Loss
+from volantd.core.containers import deaths_survived
 
 if TYPE_CHECKING:
     from volantd.core import PoolConfig
@@ -195,7 +196,8 @@ class Judge:
             item = (command.call_id, index)
             if command.fault is Fault.LOST:
                 assert isinstance(command.detail, Loss)
-                assert command.detail.deaths == config.max_platform_retries + 1
+                survived = deaths_survived(config, command.detail.cause)
+                assert survived < command.detail.deaths <= config.max_platform_retries + 1
                 assert self.blamed.get(item, 0) == command.detail.deaths, f"{item} is not lost"
             elif command.fault is Fault.TIMEOUT:
                 assert self.raised.get(item, 0) == config.retries.max_retries, f"{item} has retries"

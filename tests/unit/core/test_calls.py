@@ -250,6 +250,28 @@ def test_an_input_that_kills_too_many_containers_is_lost():
     assert dispatched(bench.ready("c3")) == [("c3", 1, 1)]
 
 
+@pytest.mark.parametrize(
+    ("causes", "is_lost"),
+    [
+        ([ExitCause.OOM] * 2, False),
+        ([ExitCause.OOM] * 3, True),
+        ([ExitCause.OOM] * 2 + [ExitCause.KILLED], False),
+        ([ExitCause.KILLED] * 2 + [ExitCause.OOM], True),
+        ([ExitCause.KILLED] * 8, False),
+        ([ExitCause.KILLED] * 9, True),
+    ],
+)
+def test_an_input_survives_fewer_deaths_for_want_of_memory(causes: list[ExitCause], is_lost: bool):
+    bench = Bench(containers=1, config=PoolConfig(max_containers=1, max_oom_retries=2))
+    bench.call("k", 1)
+    for number, cause in enumerate(causes, 1):
+        commands = bench.exit(f"c{number}", cause)
+        if number < len(causes):
+            bench.ready(f"c{number + 1}")
+    lost = FailInput("k", 0, 1, Fault.LOST, Loss(causes[-1], "signal 9", len(causes)))
+    assert (lost in commands) is is_lost
+
+
 def test_a_container_that_was_told_to_stop_takes_no_input_along():
     bench = Bench(containers=1, exec_us=10, config=ONE)
     bench.call("k", 2)
