@@ -296,22 +296,6 @@ class ServerWarning(UserWarning):
     """The daemon has something to say about a request that succeeded otherwise."""
 
 
-def error_from_code(code: str, message: str, *, hint: str | None = None) -> Error:
-    """Make the error that a code from the wire stands for.
-
-    Returns:
-        The class of that code, or a plain `Error` with that code if this version does not know it.
-    """
-    from volant import _late_errors
-
-    for kind in [*globals().values(), *vars(_late_errors).values()]:
-        if isinstance(kind, type) and issubclass(kind, Error) and kind.code == code:
-            return kind(message, hint=hint)
-    unknown = Error(message, hint=hint)
-    unknown.code = code
-    return unknown
-
-
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> type:

@@ -125,19 +125,6 @@ def test_a_hint_is_shown_by_a_traceback() -> None:
     assert run.stderr.endswith("volant.errors.NotFoundError: gone\nhint: look\n")
 
 
-def test_a_code_from_the_wire_makes_its_class(kind: type[errors.Error]) -> None:
-    if issubclass(kind, errors.Error):
-        made = errors.error_from_code(kind.code, "m", hint="h")
-        assert type(made) is kind
-        assert (made.message, made.hint) == ("m", "h")
-
-
-def test_an_unknown_code_is_kept_on_a_plain_error() -> None:
-    made = errors.error_from_code("VOL-FROM-THE-FUTURE", "m")
-    assert type(made) is errors.Error
-    assert made.code == "VOL-FROM-THE-FUTURE"
-
-
 def test_timeouts_and_lost_connections_are_the_builtin_ones_too() -> None:
     """Behaviours 8 and 141: callers catch the builtin."""
     assert issubclass(errors.FunctionTimeoutError, builtins.TimeoutError)

@@ -29,7 +29,7 @@ _RENAMED = "volant_script_"
 #: Modules of the standard library that do something when they are imported.
 _TALKATIVE = ("antigravity", "this")
 #: Bits of code.co_flags.
-_VARARGS, _KEYWORDS = 0x04, 0x08
+_KEYWORDS = 0x08
 
 
 class Target:

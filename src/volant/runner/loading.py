@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-#: Where sources land in a container, and the working directory.
-SOURCE_ROOT = "/root"
-
 #: The directory that holds this package, in a container.
 _SDK_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

@@ -131,15 +131,6 @@ def check_items(section: bytes, count: int) -> None:
         raise ValueError("items section does not match its heads")
 
 
-def are_items(section: bytes, count: int) -> bool:
-    """Whether `check_items` has nothing to say against a section."""
-    try:
-        check_items(section, count)
-    except ValueError:
-        return False
-    return True
-
-
 class FrameReader:
     """Cuts frames out of a byte stream, whatever pieces it arrives in."""
 

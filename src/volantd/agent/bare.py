@@ -66,7 +66,9 @@ class Machine:
         limits = cgroups_module.Limits(
             memory_bytes=self.memory_bytes, process_count=PROCESSES_MAX, cpu_request=CPU_DEFAULT
         )
-        return self.cgroups.take(limits)
+        leaf = self.cgroups.create()
+        leaf.limit(limits)
+        return leaf
 
 
 class BareZygotes:

@@ -199,13 +199,12 @@ class UnifiedCgroup(Cgroup):
 
 
 class Cgroups:
-    """All groups of one run, and a pool of fresh ones."""
+    """All groups of one run."""
 
     def __init__(self, *, version: int, parents: dict[str, str], run_id: str) -> None:
         self.version = version
         self.run_id = run_id
         self.parents = {name: f"{path}/{PREFIX}{run_id}" for name, path in parents.items()}
-        self._pool: list[Cgroup] = []
         self._made = 0
 
     @classmethod
@@ -248,17 +247,6 @@ class Cgroups:
     def limit_all(self, limits: Limits) -> None:
         """Set what all groups of this run may use together."""
         self._leaf(self.parents).limit(limits)
-
-    def fill_pool(self, count: int) -> None:
-        """Make leaves ahead of need until `count` are waiting."""
-        while len(self._pool) < count:
-            self._pool.append(self.create())
-
-    def take(self, limits: Limits) -> Cgroup:
-        """A fresh leaf with limits, from the pool if one waits there."""
-        group = self._pool.pop() if self._pool else self.create()
-        group.limit(limits)
-        return group
 
     def remove_all(self) -> None:
         """Kill what is in any group of this run, and remove them all."""

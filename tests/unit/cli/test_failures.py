@@ -47,8 +47,8 @@ def test_a_users_exception_shows_the_users_frames_alone(
 def test_the_chain_of_an_exception_loses_our_frames_too(tmp_path: Path) -> None:
     """Behaviour 130."""
     source = (
-        "from volant.errors import error_from_code\n"
-        "try:\n    error_from_code()\n"
+        "from volant.ids import new_id\n"
+        "try:\n    new_id()\n"
         "except TypeError as cause:\n    raise ExceptionGroup('g', [cause]) from cause\n"
     )
     error = _raised_in(tmp_path / "program.py", source)

@@ -131,12 +131,10 @@ def test_limits_of_version_2_go_to_their_files(unified: tuple[str, str]) -> None
     assert leaf.peak_memory_bytes() == 0
 
 
-def test_a_pool_is_used_before_new_groups_are_made(hybrid: tuple[str, str]) -> None:
+def test_each_leaf_is_a_new_one(hybrid: tuple[str, str]) -> None:
     groups = Cgroups.open("r1", sysfs=hybrid[0], own_path_file=hybrid[1])
-    groups.fill_pool(2)
-    taken = [groups.take(Limits()) for _ in range(3)]
-    assert len({leaf.directories["pids"] for leaf in taken}) == 3
-    assert taken[2].directories["pids"].endswith("/c3")
+    made = [groups.create().directories["pids"] for _ in range(3)]
+    assert len(set(made)) == 3
 
 
 def test_missing_hierarchies_are_explained(tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""What `src` defines, `src` uses: code that only tests call proves nothing about the product.
+
+A name counts as used when it is read anywhere in `src`, is an argument's name, or stands there as
+a string (methods that are found by name). Decorators use what they decorate.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from tests.support import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOURCE = ROOT / "src"
+#: Modules whose names users import; tests/surface holds what they are.
+PUBLIC_MODULES = {"volant/errors.py", "volant/_late_errors.py"}
+#: Decorators that change how a name is used, not whether.
+PLAIN_DECORATORS = {"property", "staticmethod", "classmethod", "contextmanager", "overload"}
+#: Name -> who uses it.
+USED_ELSEWHERE = {
+    # methods of the public objects
+    "deploy": "App, users",
+    "experimental_spawn_map": "Function, users",
+    "get_call_graph": "FunctionCall, users",
+    "get_tags": "App, users",
+    "include": "App, users",
+    "local_entrypoint": "App, users",
+    "lookup": "App, users",
+    "registered_entrypoints": "App, users",
+    "registered_functions": "App, users",
+    "set_tags": "App, users",
+    # called or read by libraries
+    "_fields_": "ctypes",
+    "_layout_": "ctypes",
+    "_pack_": "ctypes",
+    "format_commands": "click",
+    "writelines": "whoever prints to a stream",
+    # windows into the core, which has no other way to be seen
+    "drain_events": "tests of the core, and people who look for a mistake in it",
+    "snapshot": "the same",
+}
+
+
+def _definitions(body: list[ast.stmt]) -> Iterator[str]:
+    """Names of a module or class that outlive one function."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = {word.id for word in node.decorator_list if isinstance(word, ast.Name)}
+            if len(node.decorator_list) == len(names & PLAIN_DECORATORS):
+                yield node.name
+        elif isinstance(node, ast.ClassDef):
+            yield node.name
+            yield from _definitions(node.body)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                yield from (name.id for name in ast.walk(target) if isinstance(name, ast.Name))
+        elif isinstance(node, ast.If | ast.Try):
+            yield from _definitions([*node.body, *node.orelse])
+
+
+def _uses(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.keyword) and node.arg is not None:
+            yield node.arg
+        elif isinstance(node, ast.MatchClass):
+            yield from node.kwd_attrs
+
+
+def _unused(sources: dict[str, str]) -> dict[str, str]:
+    """Name -> module, of what nothing uses."""
+    trees = {name: ast.parse(text) for name, text in sources.items()}
+    used = {word for tree in trees.values() for word in _uses(tree)}
+    return {
+        word: name
+        for name, tree in trees.items()
+        if name not in PUBLIC_MODULES
+        for word in _definitions(tree.body)
+        if word not in used and not (word.startswith("__") and word.endswith("__"))
+    }
+
+
+def test_nothing_is_there_that_nothing_uses() -> None:
+    sources = {str(path.relative_to(SOURCE)): path.read_text() for path in SOURCE.rglob("*.py")}
+    unused = _unused(sources)
+    dead = {word: where for word, where in unused.items() if word not in USED_ELSEWHERE}
+    assert not dead, f"use it or delete it: {dead}"
+    assert set(USED_ELSEWHERE) <= set(unused), "these need no excuse any more"
+
+
+def test_what_is_not_used_is_found() -> None:
+    source = """
+import click
+LIMIT, OTHER = 1, 2
+class Box:
+    size: int = 0
+    def open(self): return OTHER
+    @property
+    def shut(self): return self.size
+@click.command()
+def command(): Box()
+async def lonely(): pass
+"""
+    assert set(_unused({"volant/x.py": source})) == {"LIMIT", "open", "shut", "lonely"}
