@@ -150,19 +150,56 @@ def test_notes_to_self_name_an_issue(texts: dict[str, str]) -> None:
     assert not problems, "write TODO(#issue), or do it now:\n" + "\n".join(problems)
 
 
+def test_what_a_type_checker_may_not_say_has_a_reason(texts: dict[str, str]) -> None:
+    """On the same line, or in a comment right above it."""
+    problems = []
+    for name, text in texts.items():
+        lines = text.splitlines() if name.startswith("src/") and name.endswith(".py") else []
+        for number, line in enumerate(lines, 1):
+            above = lines[number - 2].strip() if number > 1 else ""
+            _, found, rest = line.partition("# type: " + "ignore[")
+            if found and "]  # " not in rest and not above.startswith("#"):
+                problems.append(f"{name}:{number}")
+    assert not problems, f"say why: {problems}"
+
+
+def _sleeps(tree: ast.Module) -> Iterator[int]:
+    """Lines that wait for time to pass; `asyncio.sleep(0)` only lets others run."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in ("time", "asyncio"):
+            yield from (node.lineno for name in node.names if name.name == "sleep")
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        if node.func.attr == "sleep" and isinstance(node.func.value, ast.Name):
+            zero = [isinstance(word, ast.Constant) and word.value == 0 for word in node.args]
+            if node.func.value.id != "asyncio" or zero != [True]:
+                yield node.lineno
+
+
 def test_tests_do_not_sleep(modules: dict[str, ast.Module]) -> None:
     """In the programs that tests run (`apps`) a sleep stands for work."""
     problems = [
-        f"{name}:{node.lineno}"
+        f"{name}:{line}"
         for name, tree in modules.items()
         if name.startswith("tests/") and "/apps/" not in name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and node.attr == "sleep"
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "time"
+        for line in _sleeps(tree)
     ]
     assert not problems, f"wait for the event, or use eventually(): {problems}"
+
+
+@pytest.mark.parametrize(
+    ("source", "is_found"),
+    [
+        ("import time\ntime.sleep(1)", True),
+        ("from time import sleep", True),
+        ("from asyncio import sleep", True),
+        ("import asyncio\nasync def f(): await asyncio.sleep(0.1)", True),
+        ("import asyncio\nasync def f(): await asyncio.sleep(pause)", True),
+        ("import asyncio\nasync def f(): await asyncio.sleep(0)", False),
+    ],
+)
+def test_every_way_to_sleep_is_seen(source: str, is_found: bool) -> None:
+    assert bool(list(_sleeps(ast.parse(source)))) is is_found
 
 
 def test_no_path_of_anybodys_machine_is_recorded(texts: dict[str, str]) -> None:

@@ -307,7 +307,7 @@ class Channel:
                 self._fed(waiter)
             elif kind == frames.REPLY:
                 reply = values.decode_map(body)
-                waiter = self._waiters.get(reply["id"])  # type: ignore[arg-type]
+                waiter = self._waiters.get(reply["id"])  # type: ignore[arg-type]  # a number
                 if waiter is not None:
                     waiter.on_reply(reply)
                     self._fed(waiter)

@@ -316,7 +316,8 @@ class App:
             is_generator=generates if is_generator is None else is_generator,
             include_source=self._include_source if include_source is None else include_source,
         )  # fmt: skip
-        if function.is_generator and options["retries"]["max_retries"]:  # type: ignore[index]
+        retries: dict[str, object] = options["retries"]  # type: ignore[assignment]  # by `to_wire`
+        if function.is_generator and retries["max_retries"]:
             raise InvalidError(
                 f"generator function `{chosen}` cannot have retries",
                 hint="values that were yielded already cannot be taken back",

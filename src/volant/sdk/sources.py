@@ -18,6 +18,7 @@ from volant.sdk.image import PACKAGE_DIRECTORIES, is_below
 try:
     from _sha2 import sha256
 except ImportError:  # before Python 3.12
+    # typeshed knows it only for the versions that have it
     from _sha256 import sha256  # type: ignore[import-not-found,no-redef,unused-ignore]
 
 TYPE_CHECKING = False

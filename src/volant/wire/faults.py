@@ -311,7 +311,7 @@ def _traceback_entry(
     tree = _ast.Module(body=[_ast.Raise(exc=stop, cause=None, **where)], type_ignores=[])
     code = compile(tree, filename, "exec").replace(co_name=name)
     if hasattr(code, "co_qualname"):  # pragma: no branch  # Python 3.10 has none
-        code = code.replace(co_qualname=name)  # type: ignore[call-arg,unused-ignore]
+        code = code.replace(co_qualname=name)  # type: ignore[call-arg,unused-ignore]  # 3.11
     made = None
     try:
         exec(code, {"__name__": name})  # noqa: S102  # our own constant tree, see above

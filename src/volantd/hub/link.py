@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from volantd.core import Batch
     from volantd.hub.hub import Hub
     from volantd.hub.peer import Peer
-    from volantd.hub.records import Call, Function
+    from volantd.hub.records import Call, Function, InputItems
     from volantd.hub.session import Session
 
 _STREAMED = (frames.YIELD, frames.YIELD_MAPPED)
@@ -90,11 +90,11 @@ class ContainerLink:
 
     def dispatch(self, batch: Batch, call: Call) -> None:
         """Send a batch of inputs."""
-        items = batch.payload
-        section = items.cut(batch.offset, batch.count)  # type: ignore[attr-defined]
-        fd = items.fd  # type: ignore[attr-defined]
+        items: InputItems = batch.payload  # type: ignore[assignment]  # the core only carries it
+        section = items.cut(batch.offset, batch.count)
+        fd = items.fd
         if fd is not None:
-            self.hub.loans.lend_input(items, section, call, self.peer)  # type: ignore[arg-type]
+            self.hub.loans.lend_input(items, section, call, self.peer)
         sent = self.batches[batch.batch_id] = Sent(batch, call)
         call.sent_ns = sent.sent_ns
         flags = frames.HAS_FD if fd is not None else 0

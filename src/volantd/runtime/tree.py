@@ -188,8 +188,9 @@ def build_root(state_dir: str, trees: list[str], owner: int | None) -> None:
             os.symlink(os.readlink("/" + name), os.path.join(root, name))
     for tree in trees:
         made += _make_path(root, tree)
-    for path in made if owner is not None else ():
-        os.chown(path, owner, owner, follow_symlinks=False)  # type: ignore[arg-type]
+    if owner is not None:
+        for path in made:
+            os.chown(path, owner, owner, follow_symlinks=False)
 
 
 def _make_path(root: str, path: str) -> list[str]:
