@@ -12,7 +12,6 @@ import compileall
 import fcntl
 import functools
 import gc
-import json
 import logging
 import os
 import resource
@@ -24,8 +23,9 @@ from typing import TYPE_CHECKING
 
 import volant
 from volant import config as settings
-from volant.channel.daemon import SOCKET_NAME
+from volant.channel.daemon import LOG_NAME, SOCKET_NAME
 from volant.channel.key import make_key
+from volantd import daemon_log
 from volantd.agent.agent import Agent
 from volantd.agent.bare import Machine
 from volantd.agent.disk import DiskGuard
@@ -268,19 +268,6 @@ async def _shut_down(services: Services, listener: socket.socket, runs_dir: str)
         session.peer.close()
 
 
-class JsonLines(logging.Formatter):
-    """One JSON object a line: a constant event name and its fields."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {
-            "time": record.created, "level": record.levelname.lower(),
-            "event": record.getMessage(), **getattr(record, "fields", {}),
-        }  # fmt: skip
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields)
-
-
 def _allow_many_files() -> None:
     """A container takes five descriptors here; the usual soft limit of 1024 is soon reached."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -307,15 +294,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="volantd", description=__doc__.splitlines()[0])
     parser.add_argument("--ready-fd", type=int, help="descriptor that gets a byte when listening")
     arguments = parser.parse_args()
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
     config = settings.load()
     os.makedirs(config.home, mode=0o700, exist_ok=True)
+    in_background = arguments.ready_fd is not None
+    daemon_log.begin(os.path.join(config.home, LOG_NAME) if in_background else None)
     _allow_many_files()
-    if not _lock_home(config.home, PREDECESSOR_S if arguments.ready_fd is not None else 0.0):
+    if not _lock_home(config.home, PREDECESSOR_S if in_background else 0.0):
         raise SystemExit(f"a daemon runs in {config.home} already")
-    if arguments.ready_fd is not None:
+    if in_background:
         os.setsid()
         os.chdir("/")
     import uvloop

@@ -24,6 +24,8 @@ TYPE_CHECKING = False
 #: Name of the daemon's socket in its home directory.
 SOCKET_NAME = "daemon.sock"
 LOG_NAME = "daemon.log"
+#: What the log was before it became too long.
+OLDER_LOG_NAME = LOG_NAME + ".1"
 _LOCK_NAME = "start.lock"
 _LOG_TAIL_BYTES = 2000
 _NOBODY_THERE = (errno.ENOENT, errno.ECONNREFUSED, errno.ECONNRESET, errno.EAGAIN)

@@ -123,28 +123,56 @@ def logs(follow: bool, tail: int, as_json: bool) -> None:
         return
     except OSError as error:
         raise ConnectionError(f"cannot read {path}: {error.strerror}") from error
-    with file:
-        lines = file.read().splitlines(keepends=True)
+    lines = file.read().splitlines(keepends=True)
+    if len(lines) < tail:
+        lines = _older_lines(path) + lines
+    try:
         for line in lines[len(lines) - min(tail, len(lines)) :]:
             _print_line(line, as_json=as_json)
-        if follow:
-            try:
-                for line in _follow(file):
-                    _print_line(line, as_json=as_json)
-            except KeyboardInterrupt:
-                pass  # how one stops following
+        for line in follow_lines(file, path) if follow else ():
+            _print_line(line, as_json=as_json)
+    except KeyboardInterrupt:
+        pass  # how one stops following
+    finally:
+        file.close()
 
 
-def _follow(file: BinaryIO) -> Iterator[bytes]:
+def _older_lines(path: str) -> list[bytes]:
+    """What the log held before it became too long and was begun anew."""
+    try:
+        with open(os.path.join(os.path.dirname(path), daemon.OLDER_LOG_NAME), "rb") as older:
+            return older.read().splitlines(keepends=True)
+    except OSError:
+        return []  # it never became too long
+
+
+def follow_lines(file: BinaryIO, path: str) -> Iterator[bytes]:
+    """The lines that are written from now on, also to the files that take its place at `path`."""
     pause = threading.Event()
     partial = b""
-    while True:
-        partial += file.readline()
-        if partial.endswith(b"\n"):
-            yield partial
-            partial = b""
-        else:
-            pause.wait(FOLLOW_PERIOD_S)
+    try:
+        while True:
+            partial += file.readline()
+            if partial.endswith(b"\n"):
+                yield partial
+                partial = b""
+            elif not _is_replaced(file, path):
+                pause.wait(FOLLOW_PERIOD_S)
+            elif rest := partial + file.readline():  # it came just before the file was replaced
+                yield rest
+                partial = b""
+            else:
+                file.close()
+                file = open(path, "rb")  # noqa: SIM115  # closed below, or when it is replaced too
+    finally:
+        file.close()
+
+
+def _is_replaced(file: BinaryIO, path: str) -> bool:
+    try:
+        return os.stat(path).st_ino != os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False  # the next one is about to be made
 
 
 def _print_line(line: bytes, *, as_json: bool) -> None:
