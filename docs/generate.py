@@ -6,6 +6,7 @@ python docs/generate.py --check    exit 1 and say which are out of date
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import click
 from volant import _late_errors, config, errors
 from volant.cli.commands.root import root
 from volant.cli.run_help import USAGE
+from volant.wire import frames
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTICE = "<!-- made by docs/generate.py: change the code instead, then run scripts/docs -->\n\n"
@@ -134,7 +136,44 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"errors.md": errors_page, "config.md": config_page, "cli.md": cli_page}
+def wire_page() -> str:
+    """The layout of frames, and every number in them with its meaning."""
+    source = Path(frames.__file__).read_text()
+    title, _, layout = (frames.__doc__ or "").partition("\n\n")
+    picture, _, words = layout.partition("\n\n")
+    parts = [
+        "# Wire",
+        "",
+        f"{NOTICE}{title}",
+        "Client and daemon speak it over a unix socket, daemon and container over an inherited",
+        "one. It may change with every version: peers that differ do not talk.",
+        "",
+        *("```text", *(line[4:] for line in picture.splitlines()), "```"),
+        "",
+        words.strip().replace("\n`", "\n- `").replace("`", "- `", 1),
+        "",
+        "## Limits",
+        "",
+        *("| name | value | meaning |", "|---|---|---|"),
+    ]
+    for meaning, name in re.findall(r"^#: (.+)\n([A-Z_]+) = ", source, re.MULTILINE):
+        parts.append(f"| `{name}` | {getattr(frames, name):,} | {meaning} |")
+    for heading, start in (("Types", "# Frame types"), ("Flags", "# Flags"), ("Items", "# Kinds")):
+        section = source.partition(start)[2].partition("\n\n")[0]
+        parts += ["", f"## {heading}", "", "| number | name | meaning |", "|---|---|---|"]
+        for names, meaning in re.findall(r"^([A-Z_, ]+) = .*?(?:#: (.*))?$", section, re.MULTILINE):
+            for name in names.split(", "):
+                told = meaning or ("items, see above" if name in words else "a msgpack map")
+                parts.append(f"| {getattr(frames, name)} | `{name}` | {told} |")
+    return "\n".join([*parts, ""])
+
+
+PAGES = {
+    "errors.md": errors_page,
+    "config.md": config_page,
+    "cli.md": cli_page,
+    "wire.md": wire_page,
+}
 
 
 def main(arguments: list[str]) -> int:
