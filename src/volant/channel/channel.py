@@ -382,7 +382,10 @@ class Channel:
         """
         hello = {"id": 0, "op": "hello", "protocol": frames.PROTOCOL, "version": VERSION,
                  "session": self.session, "pid": os.getpid()}  # fmt: skip
-        self._stream.send(frames.control(frames.REQUEST, values.encode(hello)))
+        try:
+            self._stream.send(frames.control(frames.REQUEST, values.encode(hello)))
+        except OSError:
+            pass  # it has refused us and hung up: why can still be read
         self.hub = self._read_reply(0)
         raise_reply_error(self.hub)
         self.session = self.hub["session"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -349,3 +350,15 @@ def test_a_fork_has_a_connection_of_its_own(channel: Channel, hub: FakeHub):
     assert os.waitpid(pid, 0)[1] == 0, script
     hub.answer()
     call.join()
+
+
+def test_a_client_that_was_refused_before_it_spoke_hears_why() -> None:
+    """The hub may have hung up by the time that the client sends its greeting."""
+    ours, theirs = socket.socketpair()
+    fault = platform_fault("AuthError", "the key was not shown")
+    theirs.sendall(frames.control(frames.REPLY, values.encode({"id": 0, "fault": fault})))
+    theirs.close()
+    channel = Channel(ours, None)
+    with pytest.raises(errors.AuthError, match="the key was not shown"):
+        channel.greet()
+    channel.close()
