@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from volant.wire import frames
+from volant.wire import frames, values
 from volant.wire.stream import FDS_PER_READ_MAX, FDS_WAITING_MAX, FrameStream
 
 if TYPE_CHECKING:
@@ -172,3 +172,35 @@ def test_streams_of_one_thread_may_share_their_buffer():
     assert received == [(frames.EVENT, 0, b"x" * 5000)]
     ours.close()
     theirs.close()
+
+
+def released(received: list[tuple[int, int, bytes]] | None) -> dict[str, object]:
+    assert received is not None
+    kind, _, body = received[0]
+    assert kind == frames.EVENT
+    return values.decode_map(body)
+
+
+def test_files_that_were_let_go_of_travel_with_the_next_frame(
+    streams: tuple[FrameStream, FrameStream],
+) -> None:
+    left, right = streams
+    left.releases.extend([(1, True), (2, False), (3, True)])
+    left.send(EVENT)
+    received = right.receive()
+    assert received is not None
+    assert len(received) == 2, "one frame about the files, before the one that was sent"
+    assert released(received) == {"op": "released", "tokens": [1, 3], "lost": [2]}
+    left.send(EVENT)
+    assert right.receive() == [(frames.EVENT, 0, b"\x80")], "they are told of once"
+
+
+def test_files_that_were_let_go_of_can_be_told_of_alone(
+    streams: tuple[FrameStream, FrameStream],
+) -> None:
+    left, right = streams
+    left.send_releases()
+    assert right.receive_nowait() == []
+    left.releases.append((7, True))
+    left.send_releases()
+    assert released(right.receive()) == {"op": "released", "tokens": [7], "lost": []}

@@ -352,3 +352,43 @@ def test_positions_are_left_out_where_python_has_none():
     code = compile("x", "<c>", "eval")
     assert faults._position(code.replace(co_linetable=b""), 0) == []
     assert faults._position(object(), 0) == []  # type: ignore[arg-type]  # code before 3.11
+
+
+def _travelled(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as raised:  # noqa: BLE001  # it is what travels
+        return faults.decode_fault(faults.encode_fault(raised))
+
+
+def test_the_exceptions_of_a_group_arrive_one_by_one() -> None:
+    """Those that can be pickled as themselves, the others as what stands in for them."""
+    made = _travelled(ExceptionGroup("two", [PlainError("one"), UnpicklableError("other")]))
+    assert isinstance(made, ExceptionGroup)
+    assert made.message == "two"
+    first, second = made.exceptions
+    assert type(first) is PlainError
+    assert type(second) is errors.RemoteError
+    assert "other" in str(second)
+
+
+def test_a_group_keeps_what_was_put_on_it() -> None:
+    group = ExceptionGroup("one", [PlainError("a")])
+    group.attempt = 3  # type: ignore[attr-defined]  # users may
+    assert _travelled(group).__dict__["attempt"] == 3
+
+
+def test_a_group_that_cannot_be_pickled_arrives_as_text() -> None:
+    group = ExceptionGroup("one", [PlainError("a")])
+    group.handle = sys._getframe()  # type: ignore[attr-defined]  # users may
+    made = _travelled(group)
+    assert type(made) is errors.RemoteError
+    assert "one" in str(made)
+
+
+def test_a_group_that_is_too_large_says_how_many_are_missing() -> None:
+    many = [PlainError(str(number)) for number in range(faults.MEMBERS_MAX + 3)]
+    made = _travelled(ExceptionGroup("many", many))
+    assert isinstance(made, ExceptionGroup)
+    assert len(made.exceptions) == faults.MEMBERS_MAX
+    assert "3 more exceptions are not shown" in made.__notes__
