@@ -31,6 +31,8 @@ USED_ELSEWHERE = {
     "lookup": "App, users",
     "registered_entrypoints": "App, users",
     "registered_functions": "App, users",
+    "registered_web_endpoints": "App, users",
+    "sandboxes": "App, users",
     "set_tags": "App, users",
     # called or read by libraries
     "_fields_": "ctypes",
