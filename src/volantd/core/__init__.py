@@ -25,12 +25,10 @@ from volantd.core.model import (
     ContainerState,
     ExitCause,
     Fault,
-    Limits,
     Loss,
-    PoolConfig,
-    RetryPolicy,
     UnknownIdError,
 )
+from volantd.core.records.configuration import Limits, PoolConfig, RetryPolicy
 from volantd.core.scheduler import Scheduler
 from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
 

@@ -1,4 +1,4 @@
-r"""The records of the core: configurations, batches, calls, containers, pools, and the whole state.
+r"""The records of the core: batches, calls, containers, pools, and the whole state.
 
 Owns what is remembered between two events, and no rule about it. Only the functions that
 ``Scheduler`` calls may change these records; everybody else reads them or leaves them alone.
@@ -15,10 +15,13 @@ from enum import Enum, auto
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, TypeAlias
 
-from volantd.core.intervals import IndexRanges
+from volantd.core.records.intervals import IndexRanges
+from volantd.core.records.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from volantd.core.records.configuration import Limits, PoolConfig
 
 PoolId: TypeAlias = str
 CallId: TypeAlias = str
@@ -81,95 +84,6 @@ class Loss:
     detail: object
     #: How many containers died while they ran this input.
     deaths: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
-    """How often and when an input whose user code failed runs again."""
-
-    max_retries: int = 0
-    backoff_coefficient: float = 2.0
-    initial_delay_s: float = 1.0
-    max_delay_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        assert self.max_retries >= 0, self
-        assert self.backoff_coefficient >= 1.0, self
-        assert self.initial_delay_s >= 0.0, self
-        assert self.max_delay_s >= 0.0, self
-
-    def delay_s(self, attempt: int) -> float:
-        """How long to wait after attempt number ``attempt`` (0 is the first) failed."""
-        try:
-            delay_s = self.initial_delay_s * self.backoff_coefficient**attempt
-        except OverflowError:
-            return self.max_delay_s
-        return min(delay_s, self.max_delay_s)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolConfig:
-    """What the user asked for one function variant."""
-
-    min_containers: int = 0
-    max_containers: int = 100
-    #: Containers kept above the need while the pool has inputs.
-    buffer_containers: int = 0
-    scaledown_window_s: float = 60.0
-    #: How long one input may run.
-    timeout_s: float = 300.0
-    startup_timeout_s: float = 300.0
-    retries: RetryPolicy = RetryPolicy()
-    #: A container takes one input in its life.
-    single_use: bool = False
-    #: What one container books in the machine's ledger.
-    memory_bytes: int = 0
-    #: Container deaths that an input survives, and those when the last was for want of memory.
-    max_platform_retries: int = 8
-    max_oom_retries: int = 2
-
-    def __post_init__(self) -> None:
-        assert 0 <= self.min_containers <= self.max_containers, self
-        assert self.max_containers >= 1, self
-        assert self.buffer_containers >= 0, self
-        assert self.scaledown_window_s >= 0, self
-        assert min(self.timeout_s, self.startup_timeout_s) > 0, self
-        assert self.memory_bytes >= 0, self
-        assert min(self.max_platform_retries, self.max_oom_retries) >= 0, self
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The scheduler's own limits and thresholds, the same for all pools."""
-
-    #: Containers of one pool that may be starting at the same time.
-    starts_in_flight_max: int = 8
-    #: Failed starts in a row, without one that worked, before waiting inputs fail.
-    start_attempts_max: int = 5
-    #: The wait after the first failed start; it doubles with every further one.
-    start_backoff_s: float = 0.1
-    start_backoff_s_max: float = 10.0
-    #: A busy container gets further batches while its estimated work is below this.
-    prefetch_below_s: float = 0.004
-    #: Batches a container holds behind the one that it runs.
-    prefetch_batches_max: int = 2
-    #: A batch of more estimated work is shared between idle containers.
-    share_above_s: float = 0.005
-    #: No more estimated work than this goes to a container in one batch of several inputs.
-    batch_s_max: float = 0.02
-    #: A container without progress for so long gives back what it did not start.
-    stall_s: float = 0.03
-    #: Backlog of fast inputs that is worth one container more.
-    backlog_per_container_s: float = 0.05
-    #: A pool without a container that waits longer may take one from any other pool.
-    starved_s: float = 1.0
-    #: How long a cancelled input may go on before its container is killed.
-    cancel_grace_s: float = 10.0
-    close_grace_s: float = 0.8  # the same when its app is stopped
-    #: How long a container that was told to stop may take before it is killed.
-    stop_grace_s: float = 30.0
-    #: Transition events kept between two drains; 0 switches them off.
-    events_max: int = 4096
 
 
 class Batch:
@@ -442,59 +356,3 @@ class State:
         """Makes ``tick`` queue a delayed batch at ``due``."""
         self.timer_count += 1
         heappush(self.timers, (due, self.timer_count, batch))
-
-
-class Ledger:
-    """What the machine has and what its containers have booked."""
-
-    __slots__ = (
-        "booked_bytes",
-        "booked_count",
-        "containers_max",
-        "leaving_bytes",
-        "leaving_count",
-        "memory_bytes",
-    )
-
-    def __init__(self) -> None:
-        self.memory_bytes: float = INFINITY
-        self.containers_max: float = INFINITY
-        self.booked_bytes = 0
-        self.booked_count = 0
-        #: The part of the booked that belongs to stopping containers.
-        self.leaving_bytes = 0
-        self.leaving_count = 0
-
-    def fits(self, memory_bytes: int) -> bool:
-        """Whether one more container of that size may start now."""
-        return (
-            self.booked_count < self.containers_max
-            and self.booked_bytes + memory_bytes <= self.memory_bytes
-        )
-
-    def fits_ever(self, memory_bytes: int) -> bool:
-        """Whether it may start on an empty machine."""
-        return self.containers_max >= 1 and memory_bytes <= self.memory_bytes
-
-    def shortage(self, memory_bytes: int) -> tuple[float, float]:
-        """Bytes and containers that must leave, beyond those leaving already, to fit one more."""
-        short_bytes = self.booked_bytes - self.leaving_bytes + memory_bytes - self.memory_bytes
-        short_count = self.booked_count - self.leaving_count + 1 - self.containers_max
-        return short_bytes, short_count
-
-    def book(self, container: Container) -> None:
-        """Books a container that starts."""
-        self.booked_bytes += container.memory_bytes
-        self.booked_count += 1
-
-    def leave(self, container: Container) -> None:
-        """Notes that a booked container is stopping."""
-        self.leaving_bytes += container.memory_bytes
-        self.leaving_count += 1
-
-    def release(self, container: Container) -> None:
-        """Ends the booking of a container that is gone, after ``leave``."""
-        self.booked_bytes -= container.memory_bytes
-        self.booked_count -= 1
-        self.leaving_bytes -= container.memory_bytes
-        self.leaving_count -= 1

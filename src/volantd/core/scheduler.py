@@ -33,7 +33,6 @@ from volantd.core.model import (
     ContainerState,
     ExitCause,
     Fault,
-    Limits,
     Pool,
     State,
     UnknownIdError,
@@ -46,6 +45,7 @@ from volantd.core.queueing import (
     rest_of,
     settle,
 )
+from volantd.core.records.configuration import Limits
 from volantd.core.scaling import scale_down, serve_waiting, start_failed
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ if TYPE_CHECKING:
         Container,
         ContainerId,
         Event,
-        PoolConfig,
         PoolId,
     )
+    from volantd.core.records.configuration import PoolConfig
     from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
 
 Verdict: TypeAlias = Literal["deliver", "retry", "drop"]
