@@ -43,6 +43,18 @@ CONFIGS = {
         memory_bytes=2,
     ),
     "single": PoolConfig(min_containers=1, max_containers=2, single_use=True, memory_bytes=1),
+    "threads": PoolConfig(
+        max_containers=2, max_inputs=3, max_platform_retries=3, timeout_s=5.0, memory_bytes=1
+    ),
+    "tasks": PoolConfig(
+        max_containers=3,
+        max_inputs=4,
+        target_inputs=2,
+        interruptible=True,
+        timeout_s=5.0,
+        retries=RetryPolicy(max_retries=1, initial_delay_s=0.5),
+        memory_bytes=1,
+    ),
 }
 Item = tuple[str, int]
 
@@ -67,6 +79,25 @@ class ModelContainer:
     ready: bool = False
     stopped: bool = False
     batches: dict[int, list[Item]] = field(default_factory=dict)
+    #: When each batch was given to it, and when it was asked to end one early.
+    since: dict[int, float] = field(default_factory=dict)
+    asked: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def is_shared(self) -> bool:
+        return CONFIGS[self.pool_id].max_inputs > 1
+
+    def running(self) -> list[Item]:
+        """What it has begun, as far as the hub can know."""
+        items = [item for batch in self.batches.values() for item in batch]
+        return items if self.is_shared else items[:1]
+
+    def late(self, now: float) -> list[int]:
+        """The batches for whose timeout a shared container is stopped."""
+        config = CONFIGS[self.pool_id]
+        if config.interruptible:
+            return [b for b, asked in self.asked.items() if b in self.batches and asked + 10 <= now]
+        return [b for b in self.batches if self.since[b] + config.timeout_s <= now]
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -164,9 +195,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         ]
         container_id = data.draw(st.sampled_from(ids))
         container = self.containers.pop(container_id)
-        items = [item for batch in container.batches.values() for item in batch]
-        if items and cause is not ExitCause.STOPPED:
-            self.deaths[items[0]] = self.deaths.get(items[0], 0) + 1
+        if cause is not ExitCause.STOPPED:
+            for item in container.running():
+                self.deaths[item] = self.deaths.get(item, 0) + 1
         self.do(self.scheduler.container_exited(container_id, cause, None, self.now))
 
     @precondition(lambda self: any(c.batches for c in self.containers.values()))
@@ -188,11 +219,13 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), retryable=st.booleans())
     def failed(self, data: st.DataObject, retryable: bool) -> None:
         container_id, batch_id, _ = self._running(data)
+        late = self.containers[container_id].is_shared and self._was_late(container_id, batch_id)
         [item] = self._take(container_id, batch_id, 1)
         verdict, commands = self.scheduler.failed(container_id, batch_id, retryable, self.now)
         call = self.calls.get(item[0])
-        if call is None or call.cancelled:
+        if call is None or call.cancelled or late:
             assert verdict == "drop"
+            self.failures[item] = self.failures.get(item, 0) + late
         elif retryable and self.failures.get(item, 0) < CONFIGS[call.pool_id].retries.max_retries:
             assert verdict == "retry"
             self.failures[item] = self.failures.get(item, 0) + 1
@@ -201,10 +234,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             self._settle([item])
         self.do(commands)
 
-    @precondition(lambda self: any(c.batches for c in self.containers.values()))
+    def _was_late(self, container_id: str, batch_id: int) -> bool:
+        return batch_id in self.containers[container_id].asked
+
+    @precondition(lambda self: any(c.batches and not c.is_shared for c in self.containers.values()))
     @rule(data=st.data())
     def returned(self, data: st.DataObject) -> None:
-        container_id, batch_id, items = self._running(data)
+        container_id, batch_id, items = self._running(data, shared_too=False)
         number = data.draw(st.integers(0, len(items)))
         batch = self.containers[container_id].batches[batch_id]
         del batch[len(batch) - number :]
@@ -212,10 +248,20 @@ class SchedulerMachine(RuleBasedStateMachine):
             del self.containers[container_id].batches[batch_id]
         self.do(self.scheduler.returned(container_id, batch_id, number, self.now))
 
-    def _running(self, data: st.DataObject) -> tuple[str, int, list[Item]]:
-        ids = [c for c, container in self.containers.items() if container.batches]
+    def _running(
+        self, data: st.DataObject, *, shared_too: bool = True
+    ) -> tuple[str, int, list[Item]]:
+        ids = [
+            c
+            for c, container in self.containers.items()
+            if container.batches and (shared_too or not container.is_shared)
+        ]
         container_id = data.draw(st.sampled_from(ids))
-        batch_id, items = next(iter(self.containers[container_id].batches.items()))
+        container = self.containers[container_id]
+        batch_id, items = next(iter(container.batches.items()))
+        if container.is_shared:
+            batch_id = data.draw(st.sampled_from(sorted(container.batches)))
+            items = container.batches[batch_id]
         return container_id, batch_id, items
 
     def _take(self, container_id: str, batch_id: int, number: int) -> list[Item]:
@@ -254,15 +300,15 @@ class SchedulerMachine(RuleBasedStateMachine):
             case StopContainer(container_id, _, reason):
                 container = self.containers[container_id]
                 if reason == "timeout":
-                    item = next(item for batch in container.batches.values() for item in batch)
-                    self.failures[item] = self.failures.get(item, 0) + 1
+                    self._time_out(container)
                 container.stopped = True
                 container.batches = {}
             case Dispatch(container_id):
                 self._dispatch(self.containers[container_id], command)
             case FailInput(call_id, first_index, number, fault, _):
                 if fault is Fault.LOST:
-                    assert self.deaths[call_id, first_index] == 2
+                    config = CONFIGS[self.calls[call_id].pool_id]
+                    assert self.deaths[call_id, first_index] == config.max_platform_retries + 1
                 self._settle([(call_id, first_index + n) for n in range(number)])
             case CallFinished(call_id):
                 call = self.calls[call_id]
@@ -270,8 +316,26 @@ class SchedulerMachine(RuleBasedStateMachine):
                 assert not call.finished
                 assert call.outcomes == call.submitted
                 call.finished = True
-            case Reclaim(container_id, batch_id) | CancelRunning(container_id, batch_id):
+            case Reclaim(container_id, batch_id):
                 assert batch_id in self.containers[container_id].batches
+                assert not self.containers[container_id].is_shared
+            case CancelRunning(container_id, batch_id):
+                container = self.containers[container_id]
+                assert batch_id in container.batches
+                assert batch_id not in container.asked or not container.is_shared
+                container.asked[batch_id] = self.now
+
+    def _time_out(self, container: ModelContainer) -> None:
+        late = container.running()
+        if container.is_shared:
+            late = [
+                item
+                for batch_id in container.late(self.now)
+                for item in container.batches[batch_id]
+            ]
+        assert late
+        for item in late:
+            self.failures[item] = self.failures.get(item, 0) + 1
 
     def _dispatch(self, container: ModelContainer, command: Dispatch) -> None:
         batch = command.batch
@@ -294,6 +358,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert batch.attempt == self.failures.get(items[0], 0)
         assert batch.platform_attempt == self.deaths.get(items[0], 0)
         container.batches[batch.batch_id] = list(items)
+        container.since[batch.batch_id] = self.now
+        if container.is_shared:
+            assert len(items) == 1
+            assert len(container.batches) <= CONFIGS[container.pool_id].max_inputs
 
     # What always holds
 

@@ -33,10 +33,12 @@ def desired_containers(
     buffer: int,
     single_use: bool,
     backlog_per_container_s: float,
+    inputs_per_container: int = 1,
 ) -> int:
     """The number of containers, starting or ready, that the pool's work asks for.
 
-    One container for each input that waits or runs, and the buffer while there is any. Inputs known
+    One container for each input that waits or runs, or for each ``inputs_per_container`` of them,
+    and the buffer while there is any. Inputs known
     to be tiny do not each deserve a container: beyond the first, and beyond those that are stuck in
     a long input, there is one for each ``backlog_per_container_s`` of estimated work.
 
@@ -50,8 +52,9 @@ def desired_containers(
         buffer: containers wanted above the need.
         single_use: a container serves one input only.
         backlog_per_container_s: estimated work that is worth one container.
+        inputs_per_container: inputs that one container runs at the same time.
     """
-    need = queued + running
+    need = ceil((queued + running) / inputs_per_container)
     if need:
         if estimate_s is not None and not single_use:
             need = min(need, 1 + stalled + ceil(need * estimate_s / backlog_per_container_s))

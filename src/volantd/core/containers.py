@@ -6,9 +6,9 @@ start or choose containers; callers rebalance the pool afterwards.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from volantd.core.commands import CancelRunning, StopContainer
+from volantd.core.commands import CancelRunning, FailInput, StopContainer
 from volantd.core.model import (
     INFINITY,
     ContainerState,
@@ -17,6 +17,7 @@ from volantd.core.model import (
     Loss,
 )
 from volantd.core.queueing import delay, drain, fail, requeue, rest_of, settle
+from volantd.core.sharing import earliest_due, interrupt
 
 if TYPE_CHECKING:
     from volantd.core.commands import Command
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
         PoolConfig,
         State,
     )
+
+#: What becomes of an exception: see ``Scheduler.failed``.
+Verdict: TypeAlias = Literal["deliver", "retry", "drop"]
 
 
 def clear_stall(container: Container) -> None:
@@ -94,6 +98,7 @@ def _withdraw(state: State, container: Container) -> None:
     pool = container.pool
     clear_stall(container)
     pool.roomy.pop(container.container_id, None)
+    pool.bursting.pop(container.container_id, None)
     if container.state is ContainerState.STARTING:
         pool.starting -= 1
     else:
@@ -138,16 +143,19 @@ def deaths_survived(config: PoolConfig, cause: ExitCause) -> int:
 def blame_death(
     state: State, container: Container, cause: ExitCause, detail: object, out: list[Command]
 ) -> None:
-    """Returns a dead container's inputs; the one that ran will run alone, or fails as lost."""
+    """Returns a dead container's inputs; what ran travels in no batch, or fails as lost."""
     pool = container.pool
-    batch = next(iter(container.outstanding.values()))
-    suspect = None
-    if not batch.call.cancelled:
-        deaths = batch.platform_attempt + 1
-        suspect = rest_of(state, batch, 0, 1, platform_attempt=deaths)
-        forget_next(container, batch)
+    running = list(container.outstanding.values())
+    if pool.config.max_inputs == 1:
+        del running[1:]
+    suspects = []
+    for batch in running:
+        if not batch.call.cancelled:
+            deaths = batch.platform_attempt + 1
+            suspects.append(rest_of(state, batch, 0, 1, platform_attempt=deaths))
+            forget_next(container, batch)
     take_back(state, container, out)
-    if suspect is not None:
+    for suspect in reversed(suspects):
         if suspect.platform_attempt > deaths_survived(pool.config, cause):
             fail(suspect, Fault.LOST, Loss(cause, detail, suspect.platform_attempt), out)
         else:
@@ -167,8 +175,38 @@ def fail_by_user(
     return again
 
 
+def time_out(
+    state: State, container: Container, batch: Batch, now: float, out: list[Command]
+) -> None:
+    """Takes the next input of a batch out because it ran too long; it fails or is retried."""
+    index = batch.first_index + batch.done
+    if not fail_by_user(state, container, batch, True, now):
+        timeout_s = container.pool.config.timeout_s
+        out.append(FailInput(batch.call_id, index, 1, Fault.TIMEOUT, timeout_s))
+        settle(batch.call, 1, out)
+    if state.events is not None:
+        state.events.append((now, "timed out", container.container_id, batch.batch_id))
+
+
+def judge_failure(
+    state: State, container: Container, batch: Batch, retryable: bool, now: float,
+    out: list[Command],
+) -> Verdict:  # fmt: skip
+    """Takes the next input of a batch out because it ended with an exception."""
+    call = batch.call
+    if batch.interrupted_at < INFINITY and not call.cancelled:
+        time_out(state, container, batch, now, out)  # the exception only says that it ended
+        return "drop"
+    if fail_by_user(state, container, batch, retryable, now):
+        return "retry"
+    settle(call, 1, out)
+    return "drop" if call.cancelled else "deliver"
+
+
 def busy_deadline(state: State, container: Container) -> float:
-    """When a busy container is killed: its input ran too long, or went on after its cancelling."""
+    """When a busy container is looked at: an input ran too long, or on after its cancelling."""
+    if container.pool.config.max_inputs > 1:
+        return earliest_due(state, container)
     due = container.progress_at + container.pool.config.timeout_s
     batch = next(iter(container.outstanding.values()))
     if batch.call.cancelled:
@@ -188,6 +226,9 @@ def cancel(state: State, call: Call, terminate: bool, now: float, out: list[Comm
         held = [batch for batch in container.outstanding.values() if batch.call is call]
         if not held:
             continue
+        if container.pool.config.max_inputs > 1:
+            _cancel_shared(state, container, held, terminate, now, out)
+            continue
         if terminate and held[0] is next(iter(container.outstanding.values())):
             take_back(state, container, out)
             stop(state, container, True, "cancelled", now, out)
@@ -200,3 +241,17 @@ def cancel(state: State, call: Call, terminate: bool, now: float, out: list[Comm
             container.kill_due = now + state.limits.cancel_grace_s
         out.extend(CancelRunning(container.container_id, batch.batch_id) for batch in held)
         state.arm(container, busy_deadline(state, container))
+
+
+def _cancel_shared(
+    state: State, container: Container, held: list[Batch], terminate: bool, now: float,
+    out: list[Command],
+) -> None:  # fmt: skip
+    """Ends a cancelled call's inputs beside others: one by one, or with their container."""
+    if terminate or not container.pool.config.interruptible:
+        take_back(state, container, out)
+        stop(state, container, True, "cancelled", now, out)
+        return
+    for batch in held:
+        interrupt(container, batch, now, out)
+    state.arm(container, earliest_due(state, container))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from volantd.core.commands import FailInput, StopContainer
-from volantd.core.containers import busy_deadline, fail_by_user, stop, take_back
+from volantd.core.commands import StopContainer
+from volantd.core.containers import busy_deadline, stop, take_back, time_out
 from volantd.core.dispatch import balance, check_stalls
-from volantd.core.model import INFINITY, Batch, ContainerState, Fault, Pool
-from volantd.core.queueing import settle, undelay
+from volantd.core.model import INFINITY, Batch, ContainerState, Pool
+from volantd.core.queueing import undelay
 from volantd.core.scaling import scale_down, start_failed
+from volantd.core.sharing import due_of, earliest_due, interrupt
 
 if TYPE_CHECKING:
     from volantd.core.commands import Command
@@ -66,17 +67,32 @@ def _look_at_busy(state: State, container: Container, now: float, out: list[Comm
         state.arm(container, due)
         return
     pool = container.pool
-    batch = next(iter(container.outstanding.values()))
+    if pool.config.max_inputs > 1:
+        overdue = _overdue(state, container, now, out)
+        if not overdue:
+            state.arm(container, earliest_due(state, container))
+            return
+    else:
+        overdue = [next(iter(container.outstanding.values()))]
     reason = "cancelled"
-    if not batch.call.cancelled:
-        reason = "timeout"
-        index = batch.first_index + batch.done
-        if not fail_by_user(state, container, batch, True, now):
-            timeout_s = pool.config.timeout_s
-            out.append(FailInput(batch.call_id, index, 1, Fault.TIMEOUT, timeout_s))
-            settle(batch.call, 1, out)
-        if state.events is not None:
-            state.events.append((now, "timed out", container.container_id, batch.batch_id))
+    for batch in overdue:
+        if not batch.call.cancelled:
+            reason = "timeout"
+            time_out(state, container, batch, now, out)
     take_back(state, container, out)
     stop(state, container, True, reason, now, out)
     balance(state, pool, now, out)
+
+
+def _overdue(state: State, container: Container, now: float, out: list[Command]) -> list[Batch]:
+    """The inputs for which a shared container has to end; others that are due are asked to end."""
+    asked = container.pool.config.interruptible
+    overdue = []
+    for batch in container.outstanding.values():
+        if due_of(state, batch) > now:
+            continue
+        if asked and batch.interrupted_at == INFINITY:
+            interrupt(container, batch, now, out)
+        else:
+            overdue.append(batch)
+    return overdue

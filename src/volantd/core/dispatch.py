@@ -14,6 +14,7 @@ from volantd.core.containers import arm_idle, busy_deadline, clear_stall, stop
 from volantd.core.model import INFINITY, ContainerState
 from volantd.core.queueing import take
 from volantd.core.scaling import scale, scale_down, serve_waiting, should_yield
+from volantd.core.sharing import next_with_room, sort_in
 
 if TYPE_CHECKING:
     from volantd.core.commands import Command
@@ -24,7 +25,12 @@ READY = ContainerState.READY
 
 def balance(state: State, pool: Pool, now: float, out: list[Command]) -> None:
     """Dispatches what can be dispatched, starts what must be started."""
-    if pool.ring:
+    config = pool.config
+    if not pool.ring:
+        pass
+    elif config.max_inputs > 1:
+        _share_out(state, pool, now, out)
+    else:
         idle = pool.idle
         while idle:
             send(state, pool, idle.pop(), now, out)
@@ -34,8 +40,10 @@ def balance(state: State, pool: Pool, now: float, out: list[Command]) -> None:
             _prefetch(state, pool, now, out)
             watch(state, pool, now)
     scale(state, pool, now, out)
-    if pool.config.buffer_containers and not pool.running_inputs:
+    if config.buffer_containers and not pool.running_inputs:
         scale_down(state, pool, now, out)
+    if config.target_inputs:
+        arm_idle(state, pool)
 
 
 def send(state: State, pool: Pool, container: Container, now: float, out: list[Command]) -> None:
@@ -54,17 +62,22 @@ def send(state: State, pool: Pool, container: Container, now: float, out: list[C
     outstanding[batch.batch_id] = batch
     container.inputs += size
     pool.running_inputs += size
-    if pool.estimate_s is not None:
-        pool.roomy[container.container_id] = container
-    if container.inputs > 1:
-        watch(state, pool, now)
+    if pool.config.max_inputs > 1:
+        batch.started_at = now
+        state.arm(container, now + pool.config.timeout_s)
+        sort_in(state, container)
+    else:
+        if pool.estimate_s is not None:
+            pool.roomy[container.container_id] = container
+        if container.inputs > 1:
+            watch(state, pool, now)
     out.append(Dispatch(container.container_id, batch))
     if state.events is not None:
         state.events.append((now, "dispatched", container.container_id, batch.batch_id))
 
 
 def _portion(state: State, pool: Pool, count: int) -> int:
-    if pool.config.single_use:
+    if pool.config.single_use or pool.config.max_inputs > 1:
         return 1
     others = len(pool.ring) + len(pool.ring[0].queue) - 2
     return portion(
@@ -74,6 +87,26 @@ def _portion(state: State, pool: Pool, count: int) -> int:
         share_above_s=state.limits.share_above_s,
         batch_s_max=state.limits.batch_s_max,
     )
+
+
+def _share_out(state: State, pool: Pool, now: float, out: list[Command]) -> None:
+    """Gives queued inputs one by one to the containers of a shared pool that have room."""
+    withheld = None
+    if state.waiting:
+        busy = [c for c in pool.containers.values() if c.outstanding]
+        emptiest = min(busy, key=_inputs, default=None)
+        # Among a steady stream of inputs no container would ever run empty, and then leave.
+        if emptiest is not None and should_yield(state, emptiest, now):
+            withheld = emptiest
+    while pool.ring:
+        container = next_with_room(state, pool, withheld)
+        if container is None:
+            break
+        send(state, pool, container, now, out)
+
+
+def _inputs(container: Container) -> int:
+    return container.inputs
 
 
 def _has_room(state: State, pool: Pool, container: Container) -> bool:
@@ -103,6 +136,11 @@ def _prefetch(state: State, pool: Pool, now: float, out: list[Command]) -> None:
 def refill(state: State, container: Container, now: float, out: list[Command]) -> None:
     """Decides what a container that made progress does next."""
     pool = container.pool
+    if pool.config.max_inputs > 1:
+        sort_in(state, container)
+        if container.outstanding:
+            arm_idle(state, pool)
+            return
     if not container.outstanding:
         container.kill_due = INFINITY
         if pool.config.single_use:
@@ -151,6 +189,8 @@ def watch(state: State, pool: Pool, now: float) -> None:
 
 def check_stalls(state: State, pool: Pool, now: float, out: list[Command]) -> None:
     """Marks containers without progress, and asks back what they did not start."""
+    if pool.config.max_inputs > 1:
+        return
     stall_s = state.limits.stall_s
     live_wanted = not pool.config.single_use and pool.live < pool.config.max_containers
     for container in pool.containers.values():

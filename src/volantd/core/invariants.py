@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from volantd.core.model import INFINITY, ContainerState
+from volantd.core.sharing import earliest_due, runs_alone
 
 if TYPE_CHECKING:
     from volantd.core.model import Batch, Container, Pool, State
@@ -16,7 +17,7 @@ def check(state: State) -> None:
     _check_calls(state)
     for pool in state.pools.values():
         assert not pool.removed
-        _check_containers(pool)
+        _check_containers(state, pool)
         _check_queues(pool)
         _check_progress(state, pool)
 
@@ -37,7 +38,7 @@ def _check_ledger(state: State) -> None:
         assert state.pools.get(pool.pool_id) is pool
 
 
-def _check_containers(pool: Pool) -> None:
+def _check_containers(state: State, pool: Pool) -> None:
     containers = list(pool.containers.values())
     ready = [c for c in containers if c.state is ContainerState.READY]
     idle = [c for c in ready if not c.outstanding]
@@ -53,6 +54,28 @@ def _check_containers(pool: Pool) -> None:
         _check_container(container)
     for container in pool.roomy.values():
         assert container.state is ContainerState.READY
+    if pool.config.max_inputs > 1:
+        _check_shared(state, pool, ready)
+
+
+def _check_shared(state: State, pool: Pool, ready: list[Container]) -> None:
+    """Each busy container is filed by the room that it has, and holds no more than it may."""
+    config = pool.config
+    filed: dict[int, str] = {id(c): "below" for c in pool.roomy.values()}
+    filed |= {id(c): "above" for c in pool.bursting.values()}
+    assert len(filed) == len(pool.roomy) + len(pool.bursting)
+    assert not pool.stalled
+    for container in ready:
+        batches = list(container.outstanding.values())
+        assert len(batches) <= config.max_inputs, "too many inputs at once"
+        assert all(batch.count == 1 and not batch.reclaiming for batch in batches)
+        alone = any(runs_alone(state, batch) for batch in batches)
+        assert len(batches) == 1 or not alone, "a suspect has neighbours"
+        where = "above" if len(batches) >= config.inputs_per_container else "below"
+        full = alone or len(batches) in {0, config.max_inputs}
+        assert filed.get(id(container)) == (None if full else where)
+        if batches:
+            assert container.timer_due <= earliest_due(state, container)
 
 
 def _check_container(container: Container) -> None:

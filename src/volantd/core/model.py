@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
 from heapq import heappop, heappush
+from math import ceil
 from typing import TYPE_CHECKING, TypeAlias
 
 from volantd.core.records.intervals import IndexRanges
@@ -102,10 +103,12 @@ class Batch:
         "count",
         "done",
         "first_index",
+        "interrupted_at",
         "offset",
         "payload",
         "platform_attempt",
         "reclaiming",
+        "started_at",
     )
 
     def __init__(
@@ -133,6 +136,8 @@ class Batch:
         self.platform_attempt = platform_attempt
         self.done = 0
         self.reclaiming = False
+        #: When it began, and when it was asked to end early; kept where inputs run side by side.
+        self.started_at = self.interrupted_at = INFINITY
 
     def __repr__(self) -> str:
         return (
@@ -218,7 +223,7 @@ class Container:
         self.pool = pool
         self.memory_bytes = pool.config.memory_bytes
         self.state = ContainerState.STARTING
-        #: Dispatched batches by id, oldest first; the first one runs.
+        #: Dispatched batches by id, oldest first; the first one runs, or all in a shared pool.
         self.outstanding: dict[int, Batch] = {}
         #: Inputs in ``outstanding`` without an outcome.
         self.inputs = 0
@@ -236,10 +241,14 @@ class Container:
 
 
 class Pool:
-    """The containers and waiting inputs of one function variant."""
+    """The containers and waiting inputs of one function variant.
+
+    One whose containers run several inputs at the same time is called shared: see ``sharing``.
+    """
 
     __slots__ = (
         "broken",
+        "bursting",
         "config",
         "containers",
         "delayed_inputs",
@@ -271,7 +280,10 @@ class Pool:
         #: Idle containers, the most recently used one last.
         self.idle: list[Container] = []
         #: Busy containers that may have room for prefetching: a hint, checked on use.
+        #: In a shared pool exactly the busy ones below the target, the one used last at the end.
         self.roomy: dict[ContainerId, Container] = {}
+        #: In a shared pool: those at or above the target that could take more.
+        self.bursting: dict[ContainerId, Container] = {}
         #: Containers without progress for ``stall_s``.
         self.stalled = 0
         #: Calls with queued inputs, the next one first.
@@ -301,7 +313,10 @@ class Pool:
         config = self.config
         need = 0
         if self.queued_inputs or self.running_inputs:
-            need = self.ready - len(self.idle) + config.buffer_containers
+            need = self.ready - len(self.idle)
+            if config.target_inputs:
+                need = max(need, ceil(self.running_inputs / config.target_inputs))
+            need += config.buffer_containers
         return max(config.min_containers, min(need, config.max_containers))
 
 

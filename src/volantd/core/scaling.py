@@ -15,6 +15,7 @@ from volantd.core.commands import StartContainer
 from volantd.core.containers import arm_idle, stop
 from volantd.core.model import Container, Fault
 from volantd.core.queueing import fail_waiting
+from volantd.core.sharing import needs_another
 
 if TYPE_CHECKING:
     from volantd.core.commands import Command
@@ -27,17 +28,22 @@ def starts_wanted(state: State, pool: Pool, now: float) -> int:
     if pool.removed or (pool.broken and not pool.queued_inputs):
         return 0
     if pool.queued_inputs:
+        shared = config.max_inputs > 1
         desired = desired_containers(
             queued=pool.queued_inputs,
             running=pool.running_inputs,
-            estimate_s=pool.estimate_s,
+            estimate_s=None if shared else pool.estimate_s,
             stalled=pool.stalled,
             containers_min=config.min_containers,
             containers_max=config.max_containers,
             buffer=config.buffer_containers,
             single_use=config.single_use,
             backlog_per_container_s=state.limits.backlog_per_container_s,
+            inputs_per_container=config.inputs_per_container,
         )
+        if shared and needs_another(state, pool):
+            busy = pool.ready - len(pool.idle)
+            desired = max(desired, min(busy + 1, config.max_containers))
     else:
         desired = pool.floor
     missing = desired - pool.starting - pool.ready
@@ -58,7 +64,12 @@ def scale(state: State, pool: Pool, now: float, out: list[Command]) -> None:
         return
     config = pool.config
     live = pool.starting + pool.ready
-    if not pool.ring and live >= config.min_containers and not config.buffer_containers:
+    if (
+        not pool.ring
+        and live >= config.min_containers
+        and not config.buffer_containers
+        and not config.target_inputs
+    ):
         return
     wanted = starts_wanted(state, pool, now)
     memory_bytes = pool.config.memory_bytes

@@ -8,7 +8,7 @@ seconds and never goes back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from volantd.core import statistics
 from volantd.core.autoscale import next_estimate_s
@@ -19,7 +19,7 @@ from volantd.core.containers import (
     cancel,
     clear_stall,
     close,
-    fail_by_user,
+    judge_failure,
     stop,
     take_back,
 )
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volantd.core.commands import Command
+    from volantd.core.containers import Verdict
     from volantd.core.model import (
         CallId,
         Container,
@@ -61,8 +62,6 @@ if TYPE_CHECKING:
     )
     from volantd.core.records.configuration import PoolConfig
     from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
-
-Verdict: TypeAlias = Literal["deliver", "retry", "drop"]
 
 
 class Scheduler:
@@ -106,9 +105,10 @@ class Scheduler:
         return pool_id in self.state.pools
 
     def update_pool_config(self, pool_id: PoolId, config: PoolConfig, now: float) -> list[Command]:
-        """Replaces the configuration; containers that run keep their memory booking."""
+        """Replaces the configuration but for ``max_inputs``; containers keep their booking."""
         out: list[Command] = []
         pool = self._pool(pool_id)
+        assert config.max_inputs == pool.config.max_inputs, config
         pool.config = config
         for container in list(pool.containers.values()):
             look_at(self.state, container, now, out)
@@ -380,14 +380,10 @@ class Scheduler:
         if container is None or batch is None:
             return "drop", out
         pool = container.pool
-        call = batch.call
         container.progress_at = now
         container.completed += 1
         clear_stall(container)
-        verdict: Verdict = "retry"
-        if not fail_by_user(state, container, batch, retryable, now):
-            verdict = "drop" if call.cancelled else "deliver"
-            settle(call, 1, out)
+        verdict = judge_failure(state, container, batch, retryable, now, out)
         if state.events is not None:
             state.events.append((now, "failed", container_id, batch_id))
         refill(state, container, now, out)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from volantd.sim.hub import SimHub
     from volantd.sim.scenario import Deed, Input, PoolPlan
 
+#: What the hub hears of the deeds that end a container.
+CAUSES: dict[Deed, ExitCause] = {
+    "crash": ExitCause.CRASHED, "oom": ExitCause.OOM, "exit": ExitCause.CLEAN,
+}  # fmt: skip
 #: One item of a payload: whose input it is.
 Item = tuple[str, int]
 
@@ -75,8 +79,9 @@ class SimContainer:
             return
         self.alive = False
         self.world.log("died", self.container_id, cause.name)
-        if self._running is not None and cause is not ExitCause.STOPPED:
-            self._truth(self._running[1][0]).deaths += 1
+        if cause is not ExitCause.STOPPED:
+            for item in self._in_progress():
+                self._truth(item).deaths += 1
         if self.world.rng.random() < 0.3:
             self.outbox.cut = True
         delay_s = self.world.rng.random() * 0.002
@@ -132,6 +137,9 @@ class SimContainer:
 
     # Running
 
+    def _in_progress(self) -> list[Item]:
+        return [] if self._running is None else self._running[1][:1]
+
     def _truth(self, item: Item) -> Input:
         return self.hub.scenario.truth(self.world, self.plan, *item)
 
@@ -166,24 +174,26 @@ class SimContainer:
             exec_s += more_s
             chunk.append(items.pop(0))
         for item in chunk:
-            truth = self._truth(item)
-            truth.runs += 1
-            truth.raised += deed == "raise"
-            truth.hung += deed == "hang"
+            self._count(item, deed)
         self._running = (batch_id, chunk)
         self._token += 1
         token = self._token
         if deed != "hang":
             self.world.after(exec_s, lambda: self._end(token, deed, exec_s))
 
+    def _count(self, item: Item, deed: Deed) -> None:
+        truth = self._truth(item)
+        truth.runs += 1
+        truth.raised += deed == "raise"
+        truth.hung += deed == "hang"
+
     def _end(self, token: int, deed: Deed, exec_s: float) -> None:
         if not self.alive or token != self._token or self._running is None:
             return
-        if deed in {"crash", "oom", "exit"}:
-            causes = {"crash": ExitCause.CRASHED, "oom": ExitCause.OOM, "exit": ExitCause.CLEAN}
+        if deed in CAUSES:
             if self.world.rng.random() < 0.5:
                 self._flush()
-            self.die(causes[deed])
+            self.die(CAUSES[deed])
             return
         batch_id, chunk = self._running
         self._running = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from volantd.sim.clients import SimClient
 from volantd.sim.hub import SimHub
-from volantd.sim.scenario import PoolPlan, Scenario, draw, draw_config
+from volantd.sim.scenario import PoolPlan, Scenario, draw, draw_config, share_some
 from volantd.sim.world import World, line_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def run(seed: int, *, verbose: bool = False) -> Summary:
     """
     rng = Random(seed)
     world = World(rng, verbose=verbose)
-    history = History(world, draw(rng))
+    scenario = draw(rng)
+    share_some(Random(f"shared {seed}"), scenario)
+    history = History(world, scenario)
     try:
         history.play()
         return history.summary(seed)
@@ -140,6 +142,9 @@ class History:
             plan.config = replace(
                 draw_config(rng),
                 single_use=plan.config.single_use,
+                max_inputs=plan.config.max_inputs,
+                target_inputs=plan.config.target_inputs,
+                interruptible=plan.config.interruptible,
                 retries=plan.config.retries,
                 max_platform_retries=plan.config.max_platform_retries,
             )

@@ -25,6 +25,7 @@ from volantd.core import (
 )
 from volantd.sim.containers import Item, SimContainer
 from volantd.sim.judge import Judge
+from volantd.sim.sharing import SharedSimContainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,6 +203,7 @@ class SimHub:
         """A user's exception arrives."""
         if not self.alive:
             return
+        late = self.judge.was_late(container_id, batch_id)
         item = self.judge.on_failure(container_id, batch_id)
         now = self.world.now
         verdict, commands = self.scheduler.failed(container_id, batch_id, True, now)
@@ -209,6 +211,11 @@ class SimHub:
             assert verdict == "drop", "a late exception is not dropped"
         elif item[0] in self.judge.cancelled:
             assert verdict == "drop", "an exception of a cancelled call is not dropped"
+        elif late:
+            assert verdict == "drop", "an exception is delivered that only says it was too late"
+            self._do(commands)
+            self.judge.on_late(item)
+            return
         else:
             retries = self.scheduler.state.calls[item[0]].pool.config.retries
             self.judge.on_verdict(item, verdict, retries.max_retries)
@@ -242,7 +249,8 @@ class SimHub:
                 self.starts += 1
                 config = self.scheduler.state.pools[pool_id].config
                 self.judge.on_start(pool_id, config, container_id)
-                self.containers[container_id] = SimContainer(self, plan, container_id)
+                kind = SimContainer if config.max_inputs == 1 else SharedSimContainer
+                self.containers[container_id] = kind(self, plan, container_id)
             case StopContainer(container_id, kill, reason):
                 self._stop(container_id, kill, reason)
             case Reclaim(container_id, batch_id):
@@ -251,6 +259,7 @@ class SimHub:
                 container = self.containers[container_id]
                 container.inbox.send(lambda: container.on_reclaim(batch_id))
             case CancelRunning(container_id, batch_id):
+                self.judge.on_asked(container_id, batch_id)
                 container = self.containers[container_id]
                 container.inbox.send(lambda: container.on_cancel(batch_id))
             case FailInput():
@@ -278,12 +287,15 @@ class SimHub:
         holding = self.judge.holdings.get(container_id)
         if holding is None:
             return
-        late = self.judge.on_timeout_of(container_id) if reason == "timeout" else None
+        late: list[Item] = []
+        if reason == "timeout":
+            config = self.scheduler.state.pools[holding.pool_id].config
+            late = self.judge.on_timeout_of(container_id, config.timeout_s)
         if not holding.ready:
             self.judge.troubled.add(holding.pool_id)
         self.judge.on_stop(container_id)
-        if late is not None:
-            self.judge.on_late_retry(late)
+        for item in late:
+            self.judge.on_late_retry(item)
         container = self.containers[container_id]
         container.inbox.send(lambda: container.on_stop(kill))
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PREFETCH_BATCHES_MAX = 2
 STARTS_MAX = 8
+DEATHS_UNTIL_ALONE = 2
+CANCEL_GRACE_S = 10.0
 
 
 class Holding:
@@ -33,6 +35,16 @@ class Holding:
         self.served = 0
         #: Inputs it was given and has not reported, in order, by batch.
         self.batches: dict[int, list[Item]] = {}
+        #: When each batch was given to it, and when it was asked to end one early.
+        self.since: dict[int, float] = {}
+        self.asked: dict[int, float] = {}
+
+    def running(self) -> list[Item]:
+        """The inputs that it runs, as far as the hub can know."""
+        if self.config.max_inputs > 1:
+            return [item for items in self.batches.values() for item in items]
+        head = self.head()
+        return [] if head is None else [head]
 
     def head(self) -> Item | None:
         """The input that it runs, as far as the hub can know."""
@@ -94,9 +106,9 @@ class Judge:
         holding = self.holdings.pop(container_id, None)
         if holding is None:
             return
-        head = holding.head()
-        if head is not None and cause not in {None, ExitCause.STOPPED}:
-            self.blamed[head] = self.blamed.get(head, 0) + 1
+        if cause not in {None, ExitCause.STOPPED}:
+            for item in holding.running():
+                self.blamed[item] = self.blamed.get(item, 0) + 1
         self._release(holding)
 
     def _release(self, holding: Holding) -> None:
@@ -120,7 +132,7 @@ class Judge:
         assert items == [(batch.call_id, batch.first_index + n) for n in range(batch.count)]
         holding.served += batch.count
         assert not holding.config.single_use or holding.served == 1, "single use, used twice"
-        assert len([b for b in holding.batches.values() if b]) <= PREFETCH_BATCHES_MAX
+        self._check_neighbours(holding, items)
         returned = self._returned.setdefault(batch.call_id, set())
         returned.difference_update(index for _, index in items)
         assert not returned or min(returned) > batch.first_index, "returned inputs are passed over"
@@ -130,6 +142,18 @@ class Judge:
             self.holder[item] = command.container_id
             self._check_attempts(item, batch.attempt, batch.platform_attempt, len(items))
         holding.batches[batch.batch_id] = list(items)
+        holding.since[batch.batch_id] = self.world.now
+
+    def _check_neighbours(self, holding: Holding, items: list[Item]) -> None:
+        held = [b for b in holding.batches.values() if b]
+        if holding.config.max_inputs == 1:
+            assert len(held) <= PREFETCH_BATCHES_MAX
+            return
+        assert len(items) == 1, "inputs that run at once come one by one"
+        assert len(held) < holding.config.max_inputs, "a container has too many inputs at once"
+        together = [*holding.running(), *items]
+        suspected = any(self.blamed.get(item, 0) >= DEATHS_UNTIL_ALONE for item in together)
+        assert len(together) == 1 or not suspected, "an input that kills has neighbours"
 
     def _check_attempts(self, item: Item, attempt: int, deaths: int, count: int) -> None:
         assert deaths == self.blamed.get(item, 0), f"{item} is blamed for {deaths} deaths"
@@ -176,13 +200,41 @@ class Judge:
         if verdict == "deliver":
             self.settle(item)
 
-    def on_timeout_of(self, container_id: str) -> Item:
-        """The container is stopped because its input takes too long; returns which."""
-        item = self.holdings[container_id].head()
-        assert item is not None, "an idle container timed out"
+    def on_timeout_of(self, container_id: str, timeout_s: float) -> list[Item]:
+        """The container is stopped because inputs take too long; returns which."""
+        holding = self.holdings[container_id]
+        late = holding.running()
+        if holding.config.max_inputs > 1:
+            late = [
+                item for batch in holding.batches for item in self._late(holding, batch, timeout_s)
+            ]
+        assert late, "a container without late inputs timed out"
+        for item in late:
+            self.on_late(item)
+        return late
+
+    def _late(self, holding: Holding, batch_id: int, timeout_s: float) -> list[Item]:
+        due = holding.since[batch_id] + timeout_s
+        if holding.config.interruptible:
+            due = holding.asked.get(batch_id, float("inf")) + CANCEL_GRACE_S
+        items = holding.batches[batch_id] if due <= self.world.now else []
+        return [item for item in items if item[0] not in self.cancelled]
+
+    def on_late(self, item: Item) -> None:
+        """An input took too long, which is a failure of the user's code."""
         assert self.scenario.inputs[item].hung, f"{item} timed out and never hung"
         self.raised[item] = self.raised.get(item, 0) + 1
-        return item
+
+    def on_asked(self, container_id: str, batch_id: int) -> None:
+        """A container is asked to end an input early."""
+        holding = self.holdings[container_id]
+        assert holding.config.max_inputs == 1 or holding.config.interruptible
+        holding.asked.setdefault(batch_id, self.world.now)
+
+    def was_late(self, container_id: str, batch_id: int) -> bool:
+        """Whether the present input of a batch that runs beside others was asked to end."""
+        holding = self.holdings.get(container_id)
+        return holding is not None and holding.config.max_inputs > 1 and batch_id in holding.asked
 
     def on_late_retry(self, item: Item) -> None:
         """The input waits for its retry: others of its call may pass it."""

@@ -126,6 +126,26 @@ def draw(rng: Random) -> Scenario:
     )
 
 
+def share_some(rng: Random, scenario: Scenario) -> None:
+    """Has containers of some pools run several inputs at once.
+
+    From randomness of its own, so that a seed without such pools plays the history that it
+    played before there were any.
+    """
+    if rng.random() < 0.5:
+        return
+    for plan in scenario.pools:
+        if plan.config.single_use or rng.random() < 0.4:
+            continue
+        max_inputs = rng.choice((2, 3, 5, 20))
+        plan.config = replace(
+            plan.config,
+            max_inputs=max_inputs,
+            target_inputs=rng.choice((None, 1, rng.randint(1, max_inputs))),
+            interruptible=rng.random() < 0.5,
+        )
+
+
 def _share(rng: Random, faulty: bool, high: float) -> float:
     return rng.random() * high if faulty and rng.random() < 0.35 else 0.0
 

@@ -49,6 +49,12 @@ class PoolConfig:
     #: Container deaths that an input survives, and those when the last was for want of memory.
     max_platform_retries: int = 8
     max_oom_retries: int = 2
+    #: Inputs that a container runs at the same time.
+    max_inputs: int = 1
+    #: Inputs of a container that the autoscaler aims at; None for ``max_inputs``.
+    target_inputs: int | None = None
+    #: An input that runs beside others can be stopped without its container.
+    interruptible: bool = False
 
     def __post_init__(self) -> None:
         assert 0 <= self.min_containers <= self.max_containers, self
@@ -59,6 +65,14 @@ class PoolConfig:
         assert self.startup_timeout_s > 0, self
         assert self.memory_bytes >= 0, self
         assert min(self.max_platform_retries, self.max_oom_retries) >= 0, self
+        assert self.max_inputs >= 1, self
+        assert self.max_inputs == 1 or not self.single_use, self
+        assert self.target_inputs is None or 1 <= self.target_inputs <= self.max_inputs, self
+
+    @property
+    def inputs_per_container(self) -> int:
+        """Inputs that are worth one container."""
+        return self.target_inputs or self.max_inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,5 +106,7 @@ class Limits:
     close_grace_s: float = 0.8
     #: How long a container that was told to stop may take before it is killed.
     stop_grace_s: float = 30.0
+    #: An input that ran in so many containers that died runs without neighbours from then on.
+    deaths_until_alone: int = 2
     #: Transition events kept between two drains; 0 switches them off.
     events_max: int = 4096
