@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from volant.sdk.app import App as App
     from volant.sdk.calls.call import FunctionCall as FunctionCall
+    from volant.sdk.concurrency import concurrent as concurrent
     from volant.sdk.function import Function as Function
     from volant.sdk.image import Image as Image
     from volant.sdk.output import enable_output as enable_output
@@ -42,6 +43,7 @@ _HOME = {
     "FunctionCall": "volant.sdk.calls.call",
     "Image": "volant.sdk.image",
     "Retries": "volant.sdk.retries",
+    "concurrent": "volant.sdk.concurrency",
     "current_function_call_id": "volant.sdk.ambient",
     "current_input_id": "volant.sdk.ambient",
     "enable_output": "volant.sdk.output",
@@ -56,7 +58,7 @@ _PLANNED = frozenset({
     "Client", "CloudBucketMount", "Cluster", "Cls", "Cron", "Dict", "Environment",
     "FilePatternMatcher", "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Secret", "Server", "Tunnel", "Volume", "Workspace",
-    "asgi_app", "batched", "clustered", "concurrent", "enter", "exit", "fastapi_endpoint",
+    "asgi_app", "batched", "clustered", "enter", "exit", "fastapi_endpoint",
     "forward", "interact", "method", "parameter", "sessioned", "web_endpoint", "web_server",
     "wsgi_app",
 })  # fmt: skip
@@ -69,6 +71,7 @@ __all__ = [
     "Image",
     "Retries",
     "__version__",
+    "concurrent",
     "current_function_call_id",
     "current_input_id",
     "enable_output",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from volant.runner.loop import Outbox, Runner
 
+_OURS = __file__.rpartition("/")[0] + "/"
 #: Values of a generator that may be under way to a client which has not taken them.
 STREAM_WINDOW = 1024
 
@@ -71,7 +72,7 @@ class Execute:
 
             # Our own frames (this one and `_call`) are no news to the user.
             tb = exc.__traceback__
-            while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
+            while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_OURS):
                 tb = tb.tb_next
             traceback.print_exception(type(exc), exc, tb, file=sys.stderr)
         out.add_fault(exc)

@@ -30,6 +30,7 @@ from volant.wire.stream import FrameStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any, NoReturn
 
@@ -92,11 +93,17 @@ class Runner:
         #: The way straight to the client of this app.
         self.express: _socket.socket | None = None
         self.express_token = b""
+        #: Serves in place of this loop where several inputs run at once.
+        self.serve_several: Callable[[], NoReturn] | None = None
 
     def run(self) -> NoReturn:
         """Serve until the hub closes the connection, then end the process."""
         signal.signal(SIGUSR1, self._on_wake)
         signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+        while self.execute is None and self.serve_several is None:
+            self._take(self.stream.receive())
+        if self.serve_several is not None:
+            self.serve_several()
         while True:
             if self.queue:
                 self._run_batch(self.queue.pop(0))
@@ -117,13 +124,10 @@ class Runner:
 
     def _take(self, received: list[tuple[int, int, bytes]] | None) -> None:
         if received is None:
-            self._leave(0)
+            self.leave(0)
         for kind, flags, body in received:
             if kind == frames.INPUT:
-                batch = Batch(flags, body)
-                if flags & frames.HAS_FD:
-                    batch.fd = self.stream.take_fd()
-                self.queue.append(batch)
+                self.queue.append(self.unpack(flags, body))
             elif kind == frames.EVENT:
                 self._on_event(values.decode_map(body))
             elif kind == frames.REQUEST:
@@ -135,7 +139,14 @@ class Runner:
                     self.express_token = token
                 self._start(message)
 
-    def _leave(self, status: int) -> NoReturn:
+    def unpack(self, flags: int, body: bytes) -> Batch:
+        """Take an INPUT frame apart."""
+        batch = Batch(flags, body)
+        if flags & frames.HAS_FD:
+            batch.fd = self.stream.take_fd()
+        return batch
+
+    def leave(self, status: int) -> NoReturn:
         """End without the interpreter's shutdown: nothing of the zygote's must be run twice."""
         for output in (sys.stdout, sys.stderr):
             try:
@@ -149,7 +160,7 @@ class Runner:
         try:
             self.stream.send(frame, fd)
         except OSError:
-            self._leave(0)
+            self.leave(0)
 
     # -- start
 
@@ -163,12 +174,17 @@ class Runner:
                 loading.prepare(message["entry"])
             raw = loading.resolve(function)
             self.in_user_code = False
-            self.execute = execute.for_function(raw, function, self)
+            if message["max_inputs"] > 1:
+                from volant.runner import several
+
+                self.serve_several = several.server(raw, message, self)
+            else:
+                self.execute = execute.for_function(raw, function, self)
         except BaseException as exc:  # noqa: BLE001  # user code may raise anything
             self.in_user_code = False
             reply = {"id": message["id"], "fault": self.fault(exc)}
             self.send(frames.control(frames.REPLY, values.encode(reply)))
-            self._leave(1)
+            self.leave(1)
         took_us = (perf_counter_ns() - begun) // 1000
         reply = {"id": message["id"], "import_us": took_us}
         self.send(frames.control(frames.REPLY, values.encode(reply)))

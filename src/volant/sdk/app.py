@@ -11,7 +11,7 @@ import sys
 from volant import _context
 from volant.errors import InvalidError
 from volant.sdk import options
-from volant.sdk.function import Function
+from volant.sdk.function import CONCURRENT_MARK, Function
 from volant.sdk.planned import Planned, unimplemented
 
 TYPE_CHECKING = False
@@ -308,12 +308,17 @@ class App:
         chosen = name or raw.__name__
         check_name("a function", chosen)
         flags = getattr(getattr(raw, "__code__", None), "co_flags", 0)
-        generates = bool(flags & (_GENERATOR | _ASYNC_GENERATOR))
+        if is_generator is None:
+            is_generator = bool(flags & (_GENERATOR | _ASYNC_GENERATOR))
+        if hasattr(raw, CONCURRENT_MARK):
+            from volant.sdk.concurrency import with_marks
+
+            options = with_marks(raw, options, is_generator=is_generator)
         function: Function[..., Any, Any] = Function(
             raw, app=self, name=chosen, options=options, image=image or self._image,
             serialized=serialized or _lives_in_interactive_session(raw),
             is_async=bool(flags & (_COROUTINE | _ASYNC_GENERATOR)),
-            is_generator=generates if is_generator is None else is_generator,
+            is_generator=is_generator,
             include_source=self._include_source if include_source is None else include_source,
         )  # fmt: skip
         retries: dict[str, object] = options["retries"]  # type: ignore[assignment]  # by `to_wire`

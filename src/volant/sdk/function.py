@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from volant.sdk.image import Image
 
 
+#: What `@volant.concurrent` leaves on a plain function: (max_inputs, target_inputs).
+CONCURRENT_MARK = "__volant_concurrent__"
+
+
 class Function(Generic[P, R, Raw]):
     """A function of an app; made by `@app.function`.
 

@@ -93,6 +93,8 @@ def checked(
         "buffer_containers": _count("buffer_containers", buffer_containers or 0),
         "scaledown_window_s": float(scaledown_window or SCALEDOWN_WINDOW_DEFAULT_S),
         "single_use": bool(single_use_containers),
+        "max_inputs": 1,
+        "target_inputs": None,
         "block_network": bool(block_network),
     }
 

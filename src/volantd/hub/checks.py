@@ -31,6 +31,8 @@ NAME_CHARS_MAX = 500
 TAGS_MAX = 64
 TAG_CHARS_MAX = 64
 _TAG_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
+#: Inputs that a container may run at the same time: each may need a thread.
+INPUTS_MAX = 1000
 #: Largest number that the first of an app's functions may have on its connection.
 NUMBER_MAX = (1 << 32) - (1 << 16)
 _HEX = frozenset("0123456789abcdef")
@@ -130,6 +132,8 @@ def check_description(app: dict[str, Any]) -> None:
             switch(function, name)
         optional(raw, function, "serialized")
         _check_options(mapping(function, "options"))
+        if function["is_generator"] and function["options"]["max_inputs"] > 1:
+            raise ValueError("a generator function runs one input at a time")
 
 
 def confine(app: dict[str, Any], own: dict[str, Any]) -> None:
@@ -231,6 +235,9 @@ def _check_options(options: dict[str, Any]) -> None:
     number(retries, "backoff_coefficient", 1, 1000)
     number(retries, "initial_delay_s", 0)
     number(retries, "max_delay_s", 0)
+    if whole(options, "max_inputs", 1, INPUTS_MAX) > 1 and options["single_use"]:
+        raise ValueError("a container for one input cannot run several")
+    optional(whole, options, "target_inputs", 1, options["max_inputs"])
     switch(options, "single_use")
     switch(options, "block_network")
     number(options, "memory_mib", 0)

@@ -181,7 +181,8 @@ class Hub:
         link = self.links[container_id]
         link.tell(op, batch=batch_id)
         link.peer.flush()
-        self.containers.interrupt(container_id)
+        if link.function.options["max_inputs"] == 1:  # else it always listens
+            self.containers.interrupt(container_id)
 
     # -- results
 
@@ -267,7 +268,7 @@ class Hub:
         now = monotonic()
         for function in app.functions.values():
             self.functions[function.function_id] = function
-            config = pool_config(function.options)
+            config = pool_config(function)
             self.apply(self.scheduler.add_pool(function.function_id, config, now), now)
 
     def close_app(self, app: App, reason: str) -> None:
@@ -292,8 +293,9 @@ class Hub:
                 app.session.functions.pop(number, None)
 
 
-def pool_config(options: dict[str, Any]) -> PoolConfig:
+def pool_config(function: Function) -> PoolConfig:
     """The core's view of a function's options."""
+    options = function.options
     retries = options["retries"]
     low = options["min_containers"]
     return PoolConfig(
@@ -311,6 +313,10 @@ def pool_config(options: dict[str, Any]) -> PoolConfig:
         ),
         single_use=options["single_use"],
         memory_bytes=int(options["memory_mib"]) << 20,
+        max_inputs=options["max_inputs"],
+        target_inputs=options["target_inputs"],
+        # A task can be cancelled; a thread cannot.
+        interruptible=function.spec["is_async"],
     )
 
 

@@ -75,7 +75,10 @@ class ContainerLink:
         # Files kept for the next result would count against a limit of its memory.
         recycle = options["memory_limit_mib"] is None and not options["single_use"]
         session = self.function.app.session
-        message = {"id": 1, "op": "start", "recycle": recycle, **fields}
+        message = {
+            "id": 1, "op": "start", "recycle": recycle, "max_inputs": options["max_inputs"],
+            **fields,
+        }  # fmt: skip
         flags, fd = 0, None
         if self._may_express(session):
             assert session is not None and session.express_fd is not None

@@ -1,0 +1,239 @@
+"""Serves a container that runs several inputs at once, in threads or as tasks of an event loop.
+
+    hub --INPUT--> main thread --> another thread --OUTCOME--> hub     plain functions
+    hub --INPUT--> event loop of the main thread --OUTCOME--> hub      async functions
+
+Takes the place of the loop in `loop.py` once the function is found. The main thread always listens,
+so no signal need wake it. Each input is a batch of its own and runs in its own copy of the main
+thread's context; the hub sends no more of them than may run. A task is cancelled when the hub says
+so. A thread cannot be, so the hub ends the container instead. Imported for such functions only:
+others shall not pay for `threading` and `asyncio`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+import traceback
+from queue import SimpleQueue
+from time import perf_counter_ns
+
+from volant import _context
+from volant.runner.execute import Execute
+from volant.runner.loop import ARENA_IDLE_MS, Outbox
+from volant.wire import frames, payloads, values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from volant.runner.loop import Batch, Runner
+
+
+class SharedOutbox(Outbox):
+    """The result of one input, on a connection that other inputs send on as well."""
+
+    __slots__ = ("lock",)
+
+    def __init__(self, runner: Runner, batch: Batch, lock: threading.Lock) -> None:
+        super().__init__(runner, batch)
+        self.lock = lock
+
+    def _send(self, *, last: bool, fd: int | None = None) -> None:
+        if os.getpid() != self.runner.pid:
+            os._exit(0)  # a forked child: whoever held the lock does not exist in it
+        with self.lock:
+            super()._send(last=last, fd=fd)
+
+
+class Several(Execute):
+    """What threads and tasks have in common."""
+
+    def __init__(self, raw: Callable[..., Any], runner: Runner) -> None:
+        super().__init__(raw, runner)
+        #: Held by whoever writes to the connection.
+        self.lock = threading.Lock()
+        self._clearing: threading.Timer | None = None
+
+    # -- on the main thread
+
+    def serve(self) -> NoReturn:
+        """Serve until the hub closes the connection, then end the process."""
+        raise NotImplementedError
+
+    def begin(self, batch: Batch) -> None:
+        """Begin an input beside the others."""
+        raise NotImplementedError
+
+    def cancel(self, key: int) -> None:
+        """End an input early."""
+        raise NotImplementedError
+
+    def take(self, received: list[tuple[int, int, bytes]] | None) -> None:
+        """Begin the inputs that came, and heed what the hub says."""
+        if received is None:
+            self.runner.leave(0)
+        for kind, flags, body in received:
+            if kind == frames.INPUT:
+                self.begin(self.runner.unpack(flags, body))
+            elif kind == frames.EVENT:
+                event: dict[str, Any] = values.decode_map(body)
+                if event["op"] == "cancel":
+                    self.cancel(event["batch"])
+                elif event["op"] == "released":
+                    payloads.on_released(event)
+
+    # -- in the input's own thread or task
+
+    def _enter(self, batch: Batch) -> SharedOutbox:
+        _context.current_input.set((batch.call_id, batch.first))
+        return SharedOutbox(self.runner, batch, self.lock)
+
+    def _succeed(self, value: Any, begun_ns: int, out: SharedOutbox) -> None:
+        out.exec_ns = perf_counter_ns() - begun_ns
+        self._finish(value, out)
+        out.settle(last=True)
+
+    def _fail(self, exc: BaseException, begun_ns: int, out: SharedOutbox) -> None:
+        out.exec_ns = perf_counter_ns() - begun_ns
+        self._failed(exc, out)
+        out.settle(last=True)
+
+    def _tidy(self) -> None:
+        """After an input: tell of files that were let go of, close in time what was kept."""
+        with self.lock:
+            self.runner.stream.send_releases()
+            if payloads.arena_holds():
+                if self._clearing is not None:
+                    self._clearing.cancel()
+                self._clearing = threading.Timer(ARENA_IDLE_MS / 1000, payloads.clear_arena)
+                self._clearing.daemon = True
+                self._clearing.start()
+
+    def _break_down(self) -> NoReturn:
+        """End the container over a failure of ours: an input without an answer would hang."""
+        traceback.print_exc()
+        self.runner.leave(1)
+
+
+class InThreads(Several):
+    """Runs inputs of a plain function, each in a thread of its own; threads are used again."""
+
+    def __init__(self, raw: Callable[..., Any], runner: Runner, max_inputs: int) -> None:
+        super().__init__(raw, runner)
+        self._max_inputs = max_inputs
+        self._work: SimpleQueue[tuple[contextvars.Context, Batch]] = SimpleQueue()
+        self._threads = 0
+        self._begun = 0
+        self._ended = 0
+
+    def serve(self) -> NoReturn:
+        """Listen; the work is done elsewhere."""
+        while True:
+            self.take(self.runner.stream.receive())
+
+    def begin(self, batch: Batch) -> None:
+        """Hand an input to a thread that has nothing to do, or to a new one."""
+        self._begun += 1
+        busy = self._begun - self._ended
+        if busy > self._threads and self._threads < self._max_inputs:
+            self._threads += 1
+            name = f"volant input {self._threads}"
+            threading.Thread(target=self._run_inputs, name=name, daemon=True).start()
+        self._work.put((contextvars.copy_context(), batch))
+
+    def cancel(self, key: int) -> None:
+        """Nothing: what a thread runs ends with its container, which the hub sees to."""
+
+    def _run_inputs(self) -> None:
+        while True:
+            context, batch = self._work.get()
+            try:
+                context.run(self._run_input, batch)
+                del context, batch
+                self._tidy()
+            except BaseException:  # noqa: BLE001  # user code's own were caught inside
+                self._break_down()
+            with self.lock:
+                self._ended += 1
+
+    def _run_input(self, batch: Batch) -> None:
+        out = self._enter(batch)
+        begun_ns = perf_counter_ns()
+        try:
+            kind, payload = batch.items[0]
+            args, kwargs = payloads.loads(kind, payload, batch.take_fd())
+            value = self.raw(*args, **kwargs)
+        except BaseException as exc:  # noqa: BLE001  # user code may raise anything
+            self._fail(exc, begun_ns, out)
+        else:
+            self._succeed(value, begun_ns, out)
+
+
+class AsTasks(Several):
+    """Runs inputs of an async function as tasks of one loop that lives as long as the container."""
+
+    def __init__(self, raw: Callable[..., Any], runner: Runner) -> None:
+        super().__init__(raw, runner)
+        import asyncio
+
+        self._loop = asyncio.new_event_loop()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        asyncio.set_event_loop(self._loop)
+
+    def serve(self) -> NoReturn:
+        """Run the loop, which also listens."""
+        self._loop.add_reader(self.runner.stream.sock.fileno(), self._on_readable)
+        while True:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                # Of a task that user code made: it ends no other. Who awaits it hears of it.
+                traceback.print_exc()
+
+    def _on_readable(self) -> None:
+        self.take(self.runner.stream.receive_nowait())
+
+    def begin(self, batch: Batch) -> None:
+        """Make a task of an input."""
+        task = self._loop.create_task(self._run_input(batch))
+        if not task.done():
+            self._tasks[batch.key] = task
+
+    def cancel(self, key: int) -> None:
+        """Cancel the task of an input, once that has begun: before, it could not even answer."""
+        task = self._tasks.get(key)
+        if task is not None:
+            self._loop.call_soon(task.cancel)
+
+    async def _run_input(self, batch: Batch) -> None:
+        try:
+            await self._await_input(batch)
+            self._tasks.pop(batch.key, None)
+            self._tidy()
+        except BaseException:  # noqa: BLE001  # user code's own were caught inside
+            self._break_down()
+
+    async def _await_input(self, batch: Batch) -> None:
+        out = self._enter(batch)
+        begun_ns = perf_counter_ns()
+        try:
+            kind, payload = batch.items[0]
+            args, kwargs = payloads.loads(kind, payload, batch.take_fd())
+            value = await self.raw(*args, **kwargs)
+        except BaseException as exc:  # noqa: BLE001  # user code may raise anything
+            self._fail(exc, begun_ns, out)
+        else:
+            self._succeed(value, begun_ns, out)
+
+
+def server(
+    raw: Callable[..., Any], message: dict[str, Any], runner: Runner
+) -> Callable[[], NoReturn]:
+    """What serves a function of the app, of which START says how many inputs it runs at once."""
+    if message["function"]["is_async"]:
+        return AsTasks(raw, runner).serve
+    return InThreads(raw, runner, message["max_inputs"]).serve
