@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import volant
 from tests.behaviours.apps import retrying
 from tests.support import eventually
-from volant.errors import (
-    FunctionTimeoutError,
-    InputCancellation,
-    InternalFailure,
-    UnimplementedError,
-)
+from volant.errors import FunctionTimeoutError, InputCancellation, InternalFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,12 +122,6 @@ def test_a_generator_that_has_yielded_does_not_run_again(key: str) -> None:
     with pytest.raises(InternalFailure, match=r"`yield_and_die` died.*status 3"):
         next(values)
     assert attempts(key) == 1
-
-
-def test_several_inputs_at_once_are_still_to_come() -> None:
-    """Behaviour 51: `@volant.concurrent` says that it is not there yet, by its name."""
-    with pytest.raises(UnimplementedError, match=r"volant\.concurrent"):
-        volant.concurrent(max_inputs=2)
 
 
 def test_user_code_runs_on_the_main_thread() -> None:

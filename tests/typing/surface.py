@@ -41,6 +41,18 @@ async def count_async(upto: int) -> AsyncGenerator[str, None]:
     yield str(upto)
 
 
+@app.function()
+@volant.concurrent(max_inputs=10, target_inputs=5)
+def side_by_side(x: int, *, fast: bool = False) -> str:
+    return str(x)
+
+
+@app.function()
+@volant.concurrent(max_inputs=10)
+async def side_by_side_async(x: int) -> bytes:
+    return bytes(x)
+
+
 @app.local_entrypoint()
 def main(name: str) -> None:
     print(name)
@@ -63,6 +75,12 @@ def calls() -> None:
     assert_type(count.remote_gen(3), Iterator[int])
     assert_type(count_plainly.remote_gen(3), Iterator[bytes])
     assert_type(count_async.remote_gen(3), Iterator[str])
+    assert_type(side_by_side.remote(1, fast=True), str)
+    assert_type(side_by_side.local(1), str)
+    assert_type(side_by_side.map([1, 2]), Iterator[str])
+    assert_type(side_by_side_async.remote(1), bytes)
+    side_by_side.remote("1")  # type: ignore[arg-type]
+    volant.concurrent(max_inputs="1")  # type: ignore[arg-type]
     add.remote("1")  # type: ignore[arg-type]
     add.remote(1, z=2)  # type: ignore[call-arg]
     add.remote()  # type: ignore[call-arg]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import signal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -181,6 +182,47 @@ def test_a_single_use_container_takes_one_input(world: World, client: Client):
     assert [client.value(number) for number in numbers] == [0, 1, 2]
     assert len(world.containers) == 3
     assert [container.exited.done() for container in world.containers] == [True] * 3
+
+
+def of_three_inputs(*, is_async: bool) -> dict[str, Any]:
+    """A function whose one container runs three inputs at once."""
+    spec = {**function_spec(max_containers=1), "is_async": is_async}
+    spec["options"] = {**spec["options"], "max_inputs": 3}
+    return spec
+
+
+def test_a_container_of_several_inputs_gets_them_one_by_one_and_no_signal(
+    world: World, client: Client
+):
+    client.open(of_three_inputs(is_async=True))
+    cancelled = client.call(0)
+    number = client.submit([1, 2, 3])
+    world.turn()
+    [container] = world.containers
+    assert container.start["max_inputs"] == 3
+    assert [batch.count for batch in container.batches] == [1, 1, 1]
+    client.event("cancel", call=cancelled)
+    world.turn()
+    assert container.events == [{"op": "cancel", "batch": container.batches[0].key}]
+    assert container.signals == [], "it listens by itself"
+    for batch in container.batches[:0:-1]:  # each is answered when it is done
+        container.answer(batch, lambda x: 10 * x)
+    world.turn()
+    assert [client.value(number, index) for index in range(2)] == [10, 20]
+
+
+def test_a_container_of_threads_ends_with_an_input_that_is_cancelled(world: World, client: Client):
+    client.open(of_three_inputs(is_async=False))
+    number = client.submit([1, 2])
+    cancelled = client.call(3)
+    client.event("cancel", call=cancelled)
+    world.turn()
+    [first, second] = world.containers
+    assert first.signals == [signal.SIGKILL]
+    for batch in list(second.batches):
+        second.answer(batch, lambda x: 10 * x)
+    world.turn()
+    assert [client.value(number, index) for index in range(2)] == [10, 20]
 
 
 def test_a_container_that_is_told_to_stop_and_stays_is_killed(

@@ -50,8 +50,8 @@ def opened(**changes: object) -> bytes:
     return request("app_open", app={**description(), **changes})
 
 
-def with_option(**changes: object) -> bytes:
-    spec = function_spec()
+def with_option(*, generates: bool = False, **changes: object) -> bytes:
+    spec = function_spec(generates=generates)
     spec["options"] = {**spec["options"], **changes}
     return request("app_open", app=description(spec))
 
@@ -141,6 +141,13 @@ BROKEN: dict[str, bytes] = {
     "an infinite memory": with_option(memory_mib=INFINITY),
     "a memory limit that is a text": with_option(memory_limit_mib="1"),
     "a switch that is a number": with_option(single_use=1),
+    "no input at once": with_option(max_inputs=0),
+    "more inputs at once than there can be": with_option(max_inputs=1 << 40),
+    "half an input at once": with_option(max_inputs=1.5),
+    "a target of no input": with_option(max_inputs=3, target_inputs=0),
+    "a target above the maximum": with_option(max_inputs=3, target_inputs=4),
+    "several inputs at once for single use": with_option(max_inputs=2, single_use=True),
+    "a generator of several inputs at once": with_option(generates=True, max_inputs=2),
     "a call that is asked for by a number": request("call_get", call=7, index=0, wait=True),
     "logs from a text on": request("app_logs", app="app", tail="x"),
 }  # fmt: skip
