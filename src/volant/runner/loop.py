@@ -127,7 +127,10 @@ class Runner:
             self.leave(0)
         for kind, flags, body in received:
             if kind == frames.INPUT:
-                self.queue.append(self.unpack(flags, body))
+                batch = Batch(flags, body)
+                if flags & frames.HAS_FD:
+                    batch.fd = self.stream.take_fd()
+                self.queue.append(batch)
             elif kind == frames.EVENT:
                 self._on_event(values.decode_map(body))
             elif kind == frames.REQUEST:
@@ -138,13 +141,6 @@ class Runner:
                     assert isinstance(token, bytes)
                     self.express_token = token
                 self._start(message)
-
-    def unpack(self, flags: int, body: bytes) -> Batch:
-        """Take an INPUT frame apart."""
-        batch = Batch(flags, body)
-        if flags & frames.HAS_FD:
-            batch.fd = self.stream.take_fd()
-        return batch
 
     def leave(self, status: int) -> NoReturn:
         """End without the interpreter's shutdown: nothing of the zygote's must be run twice."""

@@ -21,7 +21,7 @@ from time import perf_counter_ns
 
 from volant import _context
 from volant.runner.execute import Execute
-from volant.runner.loop import ARENA_IDLE_MS, Outbox
+from volant.runner.loop import ARENA_IDLE_MS, Batch, Outbox
 from volant.wire import frames, payloads, values
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from volant.runner.loop import Batch, Runner
+    from volant.runner.loop import Runner
 
 
 class SharedOutbox(Outbox):
@@ -78,7 +78,10 @@ class Several(Execute):
             self.runner.leave(0)
         for kind, flags, body in received:
             if kind == frames.INPUT:
-                self.begin(self.runner.unpack(flags, body))
+                batch = Batch(flags, body)
+                if flags & frames.HAS_FD:
+                    batch.fd = self.runner.stream.take_fd()
+                self.begin(batch)
             elif kind == frames.EVENT:
                 event: dict[str, Any] = values.decode_map(body)
                 if event["op"] == "cancel":

@@ -57,7 +57,10 @@ def concurrent(
 
     def decorate(raw: F) -> F:
         _check_raw(raw)
-        setattr(raw, MARK, (max_inputs, target_inputs))
+        try:
+            setattr(raw, MARK, (max_inputs, target_inputs))
+        except (AttributeError, TypeError):
+            raise _no_function(raw) from None
         return raw
 
     return decorate
@@ -71,8 +74,12 @@ def _check_raw(raw: Any) -> None:
         )
     if isinstance(raw, type):
         raise unimplemented(f"@volant.concurrent on class {raw.__name__!r}")
-    if not callable(raw) or not hasattr(raw, "__dict__"):
-        raise InvalidError(f"@volant.concurrent needs a function, got {raw!r}", hint=_RIGHT_FORM)
+    if not callable(raw):
+        raise _no_function(raw)
+
+
+def _no_function(raw: object) -> InvalidError:
+    return InvalidError(f"@volant.concurrent needs a function, got {raw!r}", hint=_RIGHT_FORM)
 
 
 def with_marks(

@@ -401,13 +401,13 @@ class Scheduler:
         if container is None or batch is None:
             return out
         batch.reclaiming = False
+        pool = container.pool
         left = batch.count - batch.done - count_unstarted
-        if left < 0 or count_unstarted < 0:
+        if left < 0 or count_unstarted < 0 or pool.config.max_inputs > 1:
             self._break_off(container, now, out)
             return out
         if not count_unstarted:
             return out
-        pool = container.pool
         if batch.call.cancelled:
             settle(batch.call, count_unstarted, out)
         else:

@@ -112,7 +112,7 @@ def act(what: str, key: str = "") -> Any:
     return act_in_thread(what, key)
 
 
-@app.function(max_containers=1, timeout=2.0)
+@app.function(max_containers=1, timeout=3.0)
 @volant.concurrent(max_inputs=8)
 def act_in_time(what: str, key: str = "") -> Any:
     return act_in_thread(what, key)

@@ -227,6 +227,14 @@ def test_all_inputs_of_a_dead_container_run_again():
     assert _attempts(bench.ready("c2")) == [(0, 0, 1), (1, 0, 1), (2, 0, 1)]
 
 
+def test_a_container_that_gives_back_what_runs_breaks_the_protocol():
+    bench = Bench(containers=1, config=THREADS)
+    bench.call("k", 2)
+    assert _stopped(bench.returned("c1", 1)) == [("c1", True, "it broke the protocol")]
+    bench.exit("c1", ExitCause.STOPPED)
+    assert _attempts(bench.ready("c2")) == [(0, 0, 1), (1, 0, 1)]
+
+
 def test_inputs_whose_containers_died_twice_run_without_neighbours():
     """Or one that kills its container would take its neighbours along until all are lost."""
     bench = Bench(containers=1, config=THREADS)
