@@ -11,7 +11,8 @@ import pytest
 
 import volant
 from tests.behaviours.apps import together
-from tests.behaviours.programs import containers
+from tests.behaviours.programs import containers, has_printed
+from tests.behaviours.test_ends import app_of
 from tests.support import eventually
 from volant.errors import (
     FunctionTimeoutError,
@@ -21,8 +22,10 @@ from volant.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.behaviours.programs import Program
 
 _keys = itertools.count()
 
@@ -181,6 +184,21 @@ def test_large_results_of_inputs_that_run_at_once_are_not_mixed_up() -> None:
     letters = [bytes([65 + number]) for number in range(12)]
     for letter, result in zip(letters, together.repeat.map(letters, [size] * 12), strict=True):
         assert result == letter * size
+
+
+@pytest.mark.parametrize("end", ["interrupt", "kill"])
+def test_all_tasks_may_clean_up_when_their_app_ends(
+    start: Callable[..., Program], volant_home: Path, end: str
+) -> None:
+    """Behaviour 70: the first that is done does not cut off the others."""
+    program = start("cleaning_together.py")
+    assert program.line() == "running"
+    app_id = app_of(volant_home, "cleaning-together")
+    for clean_up_s in ("0.0", "0.2"):
+        eventually(lambda s=clean_up_s: has_printed(volant_home, app_id, f"begun {s}"))
+    getattr(program, end)()
+    for clean_up_s in ("0.0", "0.2"):
+        eventually(lambda s=clean_up_s: has_printed(volant_home, app_id, f"cleaned up {s}"))
 
 
 idle_app = volant.App("idle")

@@ -30,9 +30,10 @@ from volant.wire.stream import FrameStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
     from typing import Any, NoReturn
+
+    from volant.runner.several import Several
 
 #: Finished results wait at most this long for company before they are sent.
 FLUSH_NS = 1_000_000
@@ -94,16 +95,16 @@ class Runner:
         self.express: _socket.socket | None = None
         self.express_token = b""
         #: Serves in place of this loop where several inputs run at once.
-        self.serve_several: Callable[[], NoReturn] | None = None
+        self.several: Several | None = None
 
     def run(self) -> NoReturn:
         """Serve until the hub closes the connection, then end the process."""
         signal.signal(SIGUSR1, self._on_wake)
         signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
-        while self.execute is None and self.serve_several is None:
+        while self.execute is None and self.several is None:
             self._take(self.stream.receive())
-        if self.serve_several is not None:
-            self.serve_several()
+        if self.several is not None:
+            self.several.serve()
         while True:
             if self.queue:
                 self._run_batch(self.queue.pop(0))
@@ -156,7 +157,9 @@ class Runner:
         try:
             self.stream.send(frame, fd)
         except OSError:
-            self.leave(0)
+            if self.several is None:
+                self.leave(0)
+            self.several.end()
 
     # -- start
 
@@ -173,7 +176,7 @@ class Runner:
             if message["max_inputs"] > 1:
                 from volant.runner import several
 
-                self.serve_several = several.server(raw, message, self)
+                self.several = several.for_function(raw, message, self)
             else:
                 self.execute = execute.for_function(raw, function, self)
         except BaseException as exc:  # noqa: BLE001  # user code may raise anything

@@ -36,17 +36,18 @@ if TYPE_CHECKING:
 class SharedOutbox(Outbox):
     """The result of one input, on a connection that other inputs send on as well."""
 
-    __slots__ = ("lock",)
+    __slots__ = ("several",)
 
-    def __init__(self, runner: Runner, batch: Batch, lock: threading.Lock) -> None:
-        super().__init__(runner, batch)
-        self.lock = lock
+    def __init__(self, several: Several, batch: Batch) -> None:
+        super().__init__(several.runner, batch)
+        self.several = several
 
     def _send(self, *, last: bool, fd: int | None = None) -> None:
         if os.getpid() != self.runner.pid:
             os._exit(0)  # a forked child: whoever held the lock does not exist in it
-        with self.lock:
-            super()._send(last=last, fd=fd)
+        with self.several.lock:
+            if not self.several.is_over:
+                super()._send(last=last, fd=fd)
 
 
 class Several(Execute):
@@ -56,6 +57,8 @@ class Several(Execute):
         super().__init__(raw, runner)
         #: Held by whoever writes to the connection.
         self.lock = threading.Lock()
+        #: The hub has closed the connection.
+        self.is_over = False
         self._clearing: threading.Timer | None = None
 
     # -- on the main thread
@@ -72,10 +75,15 @@ class Several(Execute):
         """End an input early."""
         raise NotImplementedError
 
+    def end(self) -> None:
+        """End the process, since the hub wants nothing more of it; from any thread."""
+        self.runner.leave(0)
+
     def take(self, received: list[tuple[int, int, bytes]] | None) -> None:
         """Begin the inputs that came, and heed what the hub says."""
         if received is None:
-            self.runner.leave(0)
+            self.end()
+            return
         for kind, flags, body in received:
             if kind == frames.INPUT:
                 batch = Batch(flags, body)
@@ -93,7 +101,7 @@ class Several(Execute):
 
     def _enter(self, batch: Batch) -> SharedOutbox:
         _context.current_input.set((batch.call_id, batch.first))
-        return SharedOutbox(self.runner, batch, self.lock)
+        return SharedOutbox(self, batch)
 
     def _succeed(self, value: Any, begun_ns: int, out: SharedOutbox) -> None:
         out.exec_ns = perf_counter_ns() - begun_ns
@@ -108,7 +116,10 @@ class Several(Execute):
     def _tidy(self) -> None:
         """After an input: tell of files that were let go of, close in time what was kept."""
         with self.lock:
-            self.runner.stream.send_releases()
+            try:
+                self.runner.stream.send_releases()
+            except OSError:
+                self.end()
             if payloads.arena_holds():
                 if self._clearing is not None:
                     self._clearing.cancel()
@@ -184,7 +195,9 @@ class AsTasks(Several):
         import asyncio
 
         self._loop = asyncio.new_event_loop()
+        #: Tasks that were not cancelled, by batch.
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._running = 0
         asyncio.set_event_loop(self._loop)
 
     def serve(self) -> NoReturn:
@@ -202,21 +215,36 @@ class AsTasks(Several):
 
     def begin(self, batch: Batch) -> None:
         """Make a task of an input."""
+        self._running += 1
         task = self._loop.create_task(self._run_input(batch))
         if not task.done():
             self._tasks[batch.key] = task
 
     def cancel(self, key: int) -> None:
-        """Cancel the task of an input, once that has begun: before, it could not even answer."""
-        task = self._tasks.get(key)
+        """Cancel the task of an input, once: a second time would break into its clean-up."""
+        task = self._tasks.pop(key, None)
         if task is not None:
-            self._loop.call_soon(task.cancel)
+            self._loop.call_soon(task.cancel)  # not before it has begun, or it could not answer
+
+    def end(self) -> None:
+        """Cancel what runs, and end the process after that; the hub waits for it a moment."""
+        if not self.is_over:
+            self.is_over = True
+            self._loop.remove_reader(self.runner.stream.sock.fileno())
+            for key in list(self._tasks):
+                self.cancel(key)
+        if not self._running:
+            self.runner.leave(0)
 
     async def _run_input(self, batch: Batch) -> None:
         try:
             await self._await_input(batch)
             self._tasks.pop(batch.key, None)
-            self._tidy()
+            self._running -= 1
+            if self.is_over:
+                self.end()
+            else:
+                self._tidy()
         except BaseException:  # noqa: BLE001  # user code's own were caught inside
             self._break_down()
 
@@ -233,10 +261,8 @@ class AsTasks(Several):
             self._succeed(value, begun_ns, out)
 
 
-def server(
-    raw: Callable[..., Any], message: dict[str, Any], runner: Runner
-) -> Callable[[], NoReturn]:
-    """What serves a function of the app, of which START says how many inputs it runs at once."""
+def for_function(raw: Callable[..., Any], message: dict[str, Any], runner: Runner) -> Several:
+    """What fits a function of the app; START says how many inputs it runs at once."""
     if message["function"]["is_async"]:
-        return AsTasks(raw, runner).serve
-    return InThreads(raw, runner, message["max_inputs"]).serve
+        return AsTasks(raw, runner)
+    return InThreads(raw, runner, message["max_inputs"])
