@@ -26,9 +26,9 @@ if TYPE_CHECKING:
         Call,
         Container,
         Pool,
-        PoolConfig,
         State,
     )
+    from volantd.core.records.configuration import PoolConfig
 
 #: What becomes of an exception: see ``Scheduler.failed``.
 Verdict: TypeAlias = Literal["deliver", "retry", "drop"]

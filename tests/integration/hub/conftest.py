@@ -42,3 +42,17 @@ def world(tmp_path: Path) -> Iterator[World]:
 def client(world: World) -> Client:
     """A client that has said hello."""
     return world.client()
+
+
+@pytest.fixture
+def small_world(tmp_path: Path) -> Iterator[World]:
+    """Room for few containers, so that what is asked for at random stays small."""
+    silence_logs()
+    made = World(tmp_path, capacity=4)
+    made.serve = lambda x: x
+    made.opens = False
+    try:
+        yield made
+        made.check()
+    finally:
+        made.close()
