@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.hub.players import description, function_spec
-from tests.integration.hub.world import World
 from volant.wire import frames, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.integration.hub.world import Client, Container
+    from tests.integration.hub.world import Client, Container, World
 
 HUGE = (1 << 64) - 1
 INFINITY = math.inf
