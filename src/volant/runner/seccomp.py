@@ -8,7 +8,8 @@ a new kernel does not open a new door.
     wrong architecture -> ENOSYS
     number > ceiling   -> ENOSYS      (also the x32 calls, which have bit 30 set)
     refused            -> EPERM       (ENOSYS where libraries then fall back)
-    argument checks    -> clone, unshare: no namespaces; socket: four families; ioctl, personality
+    argument checks    -> clone, unshare: no namespaces; socket: four families; ioctl, personality;
+                          setsockopt: SO_LINGER seems to work and does nothing
     anything else      -> allowed     (the kernel keeps a bitmap of these: no cost per call)
 
 Source: https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
@@ -70,6 +71,7 @@ TEMPLATE_NEEDS = ("setns", "sethostname")
 _CLONE = (56, 220)
 _UNSHARE = (272, 97)
 _SOCKET = (41, 198)
+_SETSOCKOPT = (54, 208)
 _IOCTL = (16, 29)
 _PERSONALITY = (135, 92)
 #: NEWTIME | NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
@@ -79,6 +81,7 @@ _NEW_CGROUP = 0x2000000
 _NEW_BY_CLONE = 0x7E020000
 _TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+_SOL_SOCKET, _SO_LINGER = 1, 13
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _AUDIT_ARCH = (0xC000003E, 0xC00000B7)
 
@@ -151,8 +154,8 @@ def build(
     out.jump(_JUMP_EQUAL, _AUDIT_ARCH[column], "", "absent")
     out.load(_AT_NUMBER)
     out.jump(_JUMP_ABOVE, CEILING, "absent")
-    judged = {_SOCKET[column]: "socket", _IOCTL[column]: "ioctl"}
-    judged[_PERSONALITY[column]] = "personality"
+    judged = {_SOCKET[column]: "socket", _SETSOCKOPT[column]: "setsockopt"}
+    judged.update({_IOCTL[column]: "ioctl", _PERSONALITY[column]: "personality"})
     judged[_CLONE[column]] = "nested" if template else "clone"
     judged[_UNSHARE[column]] = "nested" if template else "unshare"
     judged.update(dict.fromkeys(_numbers(ABSENT, column), "absent"))
@@ -164,6 +167,7 @@ def build(
     out.end("refused", _ERRNO | EPERM)
     out.end("absent", _ERRNO | ENOSYS)
     out.end("no family", _ERRNO | EAFNOSUPPORT)
+    out.end("pretended", _ERRNO)
     return out.assemble()
 
 
@@ -203,6 +207,13 @@ def _judge_arguments(out: _Assembler, *, template: bool, sockets_of_inet: bool) 
     out.jump(_JUMP_EQUAL, _AF_NETLINK, "", "no family")
     out.load(_AT_ARGUMENTS + 16)  # of netlink only routing, which name resolution asks
     out.jump(_JUMP_EQUAL, 0, "allowed", "no family")
+    # Whoever closes the last descriptor of a socket that lingers waits for its peer: that would be
+    # the hub's event loop, if a container sent it one. The kernel looks at 32 bits of these.
+    out.label("setsockopt")
+    out.load(_AT_ARGUMENTS + 8)
+    out.jump(_JUMP_EQUAL, _SOL_SOCKET, "", "allowed")
+    out.load(_AT_ARGUMENTS + 16)
+    out.jump(_JUMP_EQUAL, _SO_LINGER, "pretended", "allowed")
     out.label("ioctl")
     out.load(_AT_ARGUMENTS + 8)
     for request in _TERMINAL_INJECTION:

@@ -6,6 +6,8 @@ hostile. A message that is not what it has to be is a `ValueError`, which ends i
 
 from __future__ import annotations
 
+import fcntl
+import os
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from volant.wire.frames import EXPRESS_TOKEN_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from volant.wire.stream import FrameStream
 
 #: Source files of one app, their bytes together, and functions.
 FILES_MAX = 20_000
@@ -98,6 +102,21 @@ def optional(check: Callable[..., Any], fields: dict[str, Any], name: str, *limi
     """A field that may be null."""
     if fields[name] is not None:
         check(fields, name, *limits)
+
+
+def payload_fd(stream: FrameStream) -> int:
+    """The file of the frame being handled, which has to be one in memory.
+
+    Whatever else a descriptor may be (a socket, a terminal, a file on a disk) could make whoever
+    reads, maps or closes it wait.
+    """
+    fd = stream.take_fd()
+    try:
+        fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+    except OSError:
+        os.close(fd)
+        raise ValueError("a file of values that is not in memory") from None
+    return fd
 
 
 def check_description(app: dict[str, Any]) -> None:

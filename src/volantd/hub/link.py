@@ -147,7 +147,7 @@ class ContainerLink:
         key, first, count, exec_us = HOT.unpack_from(body)
         section = body[HOT.size :]
         frames.check_items(section, count)
-        fd = self.peer.stream.take_fd() if flags & frames.HAS_FD else None
+        fd = checks.payload_fd(self.peer.stream) if flags & frames.HAS_FD else None
         sent = self.batches.get(key)
         if fd is not None:
             self.hub.loans.lend_result(None if sent is None else sent.call, section, self.peer)

@@ -106,7 +106,7 @@ class Session:
         frames.check_items(section, count)
         items = None
         if flags & frames.HAS_FD:
-            items = InputItems(section, count, self.peer.stream.take_fd(), self.held)
+            items = InputItems(section, count, checks.payload_fd(self.peer.stream), self.held)
         now = monotonic()
         hub = self.hub
         call = self.calls.get(number)

@@ -71,10 +71,10 @@ def test_inputs_of_a_cancelled_map_are_dropped_with_their_files(world: World, cl
 
 def test_a_file_that_comes_without_inputs_is_closed(world: World, client: Client):
     client.open()
-    with open(os.devnull) as null:
+    with open(os.memfd_create("file"), "wb") as file:
         client.send(
             frames.hot(frames.SUBMIT, frames.HAS_FD | frames.OPEN, 7, 0, 0, 1 << 16, b""),
-            null.fileno(),
+            file.fileno(),
         )
     world.turn()
     assert not client.broken

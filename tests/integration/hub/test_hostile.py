@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import socket
 from struct import pack
 from typing import TYPE_CHECKING, Any
 
@@ -231,6 +232,20 @@ def test_a_container_that_breaks_the_protocol_is_killed_and_its_input_runs_elsew
     assert container.signals in ([9], [])
     assert client.value(number) == 1
     assert client.deliveries == 1
+
+
+def test_a_socket_in_place_of_a_file_of_results_ends_its_container(world: World, client: Client):
+    client.open(function_spec(max_containers=1))
+    number = client.call(1)
+    [container] = world.containers
+    container.leaves = False
+    world.serve = lambda x: x
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        container.send(outcome(container, flags=frames.HAS_FD), theirs.fileno())
+    world.turn()
+    assert container.signals == [9]
+    assert client.value(number) == 1
 
 
 def test_a_container_cannot_have_results_delivered_twice(world: World, client: Client):

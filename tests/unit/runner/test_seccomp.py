@@ -144,6 +144,20 @@ def test_terminal_injection_is_refused_also_with_high_bits_set(
     assert verdict(program, machine, number, 0, 0x5401) == ALLOW
 
 
+@pytest.mark.parametrize("template", [False, True])
+def test_a_lingering_socket_is_only_pretended_also_with_high_bits_set(
+    machine: str, template: bool
+) -> None:
+    """Level and name are ints: the kernel drops their upper halves, so the filter must too."""
+    program = seccomp.build(machine, template=template)
+    number = (54, 208)[MACHINES.index(machine)]
+    high = 1 << 32
+    for level, name in ((1, 13), (1 | high, 13), (1, 13 | high), (1 | high, 13 | high)):
+        assert verdict(program, machine, number, 3, level, name) == 0
+    for level, name in ((1, 2), (6, 13), (0, 13), (6, 1)):  # SO_REUSEADDR, TCP and IP options
+        assert verdict(program, machine, number, 3, level, name) == ALLOW
+
+
 def test_odd_personalities_are_refused(machine: str, program: bytes) -> None:
     number = seccomp._PERSONALITY[MACHINES.index(machine)]
     assert verdict(program, machine, number, 0xFFFFFFFF) == ALLOW
