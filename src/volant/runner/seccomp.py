@@ -62,6 +62,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
 #: Calls that libraries probe for and do without: they must look absent, not forbidden.
 ABSENT: dict[str, tuple[int | None, int | None]] = {
     "clone3": (435, 435),  # its flags lie in memory, where no filter can read them
+    "io_setup": (206, 0),  # takes of a quota that all processes of the machine share
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
 }  # fmt: skip
 

@@ -88,6 +88,13 @@ def test_no_table_has_a_number_twice() -> None:
         assert max(n for n in numbers if n is not None) <= seccomp.CEILING
 
 
+@pytest.mark.parametrize("template", [False, True])
+def test_asynchronous_reads_and_writes_are_absent(machine: str, template: bool) -> None:
+    """`io_setup` takes of fs.aio-max-nr, which the machine has only once."""
+    program = seccomp.build(machine, template=template)
+    assert verdict(program, machine, (206, 0)[MACHINES.index(machine)], 3000) == ENOSYS
+
+
 @pytest.mark.parametrize(
     "flag", [0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000]
 )
