@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.runtime.laboratory import Container
+    from tests.runtime.laboratory import Container, Laboratory
 
 
 def test_a_socket_does_not_keep_its_closer_waiting(container: Container) -> None:
@@ -25,3 +25,32 @@ one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 result = lingers, one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 """
     assert container.ask(code) == (0, 1)
+
+
+def test_the_init_of_a_cell_cannot_be_taken_over_without_landlock(
+    container_lab: Laboratory,
+) -> None:
+    """It has the container's user, and is not counted to the container."""
+    # Forks of this zygote behave as on a kernel that has no Landlock.
+    zygote = container_lab.zygote("""
+import gc
+from volant.runner import isolate
+[plan] = [one for one in gc.get_objects() if isinstance(one, isolate.Plan)]
+plan.landlock_abi = 0
+""")
+    forked = container_lab.fork(zygote)
+    code = """
+result = []
+for name, mode in (("mem", "r+b"), ("maps", "rb"), ("environ", "rb"), ("syscall", "rb")):
+    try: open(f"/proc/1/{name}", mode, buffering=0).read(1)
+    except PermissionError: result.append("refused")
+    except OSError as error: result.append(str(error))
+    else: result.append("read")
+"""
+    assert forked.ask(code) == ["refused"] * 4
+    status = forked.ask("result = open('/proc/1/status').read()")
+    assert "CapPrm:\t0000000000040000" in status, "CAP_SYS_CHROOT and nothing else"
+    assert "CapBnd:\t0000000000000000" in status
+    assert "Seccomp:\t2" in status, "which refuses it to use that"
+    forked.end()
+    container_lab.end(zygote)
