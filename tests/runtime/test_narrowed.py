@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,4 +55,27 @@ for name, mode in (("mem", "r+b"), ("maps", "rb"), ("environ", "rb"), ("syscall"
     assert "CapBnd:\t0000000000000000" in status
     assert "Seccomp:\t2" in status, "which refuses it to use that"
     forked.end()
+    container_lab.end(zygote)
+
+
+def test_a_nursery_makes_no_cell_at_a_path_of_the_zygotes_choice(
+    container_lab: Laboratory,
+) -> None:
+    zygote = container_lab.zygote(r"""
+import gc
+from volant.runner import nursery
+[own] = [one for one in gc.get_objects() if isinstance(one, nursery.Nursery)]
+own.order("../../tmp/cell")
+own._socket.send(b"\xff")
+answers = []
+while len(answers) < 2:
+    word, name, reason, _ = own.receive()
+    if name != "s1":
+        answers.append((word, name, reason))
+open("answers", "w").write(repr(answers))
+""")
+    root = Path(zygote.state_dir) / "root"
+    refused = ("failed", "-", "no cell can have this name")
+    assert ast.literal_eval((root / "root/answers").read_text()) == [refused] * 2
+    assert not (root / "tmp/cell").exists()
     container_lab.end(zygote)

@@ -105,7 +105,14 @@ class _Nursery:
                 name = self.socket.recv(MESSAGE_BYTES_MAX)
                 if not name:
                     return
-                self._make(name.decode())
+                self._take_order(name.decode("utf-8", "replace"))
+
+    def _take_order(self, name: str) -> None:
+        # It becomes a path, with capabilities that the zygote, which runs user code, has not.
+        if is_cell_name(name):
+            self._make(name)
+        else:
+            self.socket.send(b"failed - no cell can have this name")
 
     def _make(self, name: str) -> None:
         try:
@@ -156,6 +163,12 @@ class _Nursery:
         while True:
             _reap_all()
             _signal.sigwait([_signal.SIGCHLD])
+
+
+def is_cell_name(name: str) -> bool:
+    """True for `s` and a number of one to nine digits."""
+    digits = name[1:]
+    return name[:1] == "s" and digits.isascii() and digits.isdigit() and len(digits) <= 9
 
 
 def _reap_all() -> None:
