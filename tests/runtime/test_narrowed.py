@@ -6,6 +6,8 @@ import ast
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.runtime.laboratory import Container, Laboratory
 
@@ -27,6 +29,93 @@ one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 result = lingers, one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 """
     assert container.ask(code) == (0, 1)
+
+
+def test_no_file_gets_the_rights_of_its_owner(container: Container) -> None:
+    """A file with such a bit could be run by other users of the host, on the rung `process`."""
+    code = """
+import os, stat, tempfile
+os.chdir(tempfile.mkdtemp())
+os.umask(0)
+open("file", "w").close()
+attempts = [
+    lambda mode: os.chmod("file", mode),
+    lambda mode: os.fchmod(os.open("file", os.O_RDONLY), mode),
+    lambda mode: os.close(os.open("new", os.O_CREAT | os.O_WRONLY, mode)),
+    lambda mode: os.mkdir("directory", mode),
+    lambda mode: os.mkfifo("fifo", mode),
+]
+result = []
+for attempt in attempts:
+    for mode in (0o4711, 0o2755, 0o700):
+        try: attempt(mode)
+        except PermissionError: result.append("refused")
+        else: result.append("done")
+for name in os.listdir():
+    assert not os.stat(name).st_mode & (stat.S_ISUID | stat.S_ISGID), name
+"""
+    assert container.ask(code) == ["refused", "refused", "done"] * 5
+
+
+def test_programs_that_set_modes_and_times_go_on_working(container: Container) -> None:
+    code = """
+import io, os, shutil, stat, subprocess, tarfile, tempfile, zipfile
+place = tempfile.mkdtemp(); os.chdir(place)
+with open("program", "w") as file: file.write("#!/bin/sh\\necho ran\\n")
+os.chmod("program", 0o755); os.utime("program", (10**9, 10**9)); os.mkdir("tree", 0o1777)
+shutil.copy2("program", "tree/copy"); shutil.copystat("program", "tree/copy")
+shutil.copytree("tree", "second"); shutil.move("second", "third")
+with tarfile.open("all.tar.gz", "w:gz") as archive: archive.add("tree")
+with tarfile.open("all.tar.gz") as archive: archive.extractall("from-tar")
+with zipfile.ZipFile("all.zip", "w") as archive: archive.write("tree/copy")
+zipfile.ZipFile("all.zip").extractall("from-zip")
+with tempfile.NamedTemporaryFile() as one, tempfile.TemporaryFile() as two: two.write(b"x")
+for command in (
+    ["cp", "-r", "tree", "copied"], ["cp", "-a", "program", "kept"],
+    ["install", "-m", "755", "program", "installed"], ["chmod", "-R", "go-w", "copied"],
+    ["mv", "kept", "moved"], ["touch", "-d", "2001-01-01", "moved"],
+    ["mkdir", "-m", "1777", "made"], ["tar", "-xf", "all.tar.gz", "-C", "made"],
+):
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, (command, done.stderr)
+result = [
+    (stat.S_IMODE(os.stat(name).st_mode), int(os.stat(name).st_mtime))
+    for name in ("tree/copy", "third/copy", "from-tar/tree/copy", "made/tree/copy")
+] + [subprocess.run(["./installed"], capture_output=True).stdout]
+"""
+    assert container.ask(code) == [(0o755, 10**9)] * 4 + [b"ran\n"]
+
+
+def test_packages_can_be_installed(container: Container) -> None:
+    """As pip does it: into a directory beside, from a wheel, without a network."""
+    if container.ask("import importlib.util; result = importlib.util.find_spec('pip') is None"):
+        pytest.skip("this Python has no pip")
+    code = """
+import os, subprocess, sys, tempfile, zipfile
+place = tempfile.mkdtemp()
+wheel = place + "/small-1.0-py3-none-any.whl"
+info = "small-1.0.dist-info/"
+with zipfile.ZipFile(wheel, "w") as archive:
+    archive.writestr("small.py", "answer = 42\\ndef main(): print(answer)\\n")
+    archive.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: small\\nVersion: 1.0\\n")
+    about = ["Wheel-Version: 1.0", "Root-Is-Purelib: true", "Tag: py3-none-any", ""]
+    archive.writestr(info + "WHEEL", "\\n".join(about))
+    archive.writestr(info + "entry_points.txt", "[console_scripts]\\nsmall = small:main\\n")
+    archive.writestr(info + "RECORD", "")
+import pip
+# Without the paths that this environment adds: those to our own sources are not shown.
+start = f"import sys; sys.path.append({os.path.dirname(pip.__path__[0])!r}); import runpy;"
+start += "runpy.run_module('pip', run_name='__main__')"
+command = [sys.executable, "-S", "-c", start, "--isolated", "--disable-pip-version-check"]
+command += ["install", "--no-cache-dir", "--no-index", "--no-deps"]
+command += ["--target", place + "/to", wheel]
+done = subprocess.run(command, capture_output=True, text=True)
+assert done.returncode == 0, done.stderr
+sys.path.insert(0, place + "/to")
+import small
+result = small.answer, os.access(place + "/to/bin/small", os.X_OK)
+"""
+    assert container.ask(code) == (42, True)
 
 
 def test_the_init_of_a_cell_cannot_be_taken_over_without_landlock(

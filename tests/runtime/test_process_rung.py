@@ -96,6 +96,80 @@ result = libc.syscall({number}, 0, 0, 0, 0, 0, 0), ctypes.get_errno()
     assert inside.ask(code) == (-1, 1)
 
 
+def test_shared_memory_and_terminals_of_others_are_out_of_reach(inside: Container) -> None:
+    leader, follower = os.openpty()
+    os.write(leader, b"a secret that is typed\n")
+    shared = Path(f"/dev/shm/volant-test-{os.getpid()}")
+    shared.write_text("a secret that is shared")
+    try:
+        for path in (os.ttyname(follower), str(shared), "/dev/ptmx"):
+            for mode in ("rb", "r+b"):
+                with pytest.raises(Failed, match="PermissionError"):
+                    inside.ask(f"open({path!r}, {mode!r}, buffering=0)")
+        for path in ("/dev/shm", "/dev/pts"):
+            with pytest.raises(Failed, match="PermissionError"):
+                inside.ask(f"import os; os.listdir({path!r})")
+        with pytest.raises(Failed, match="PermissionError"):
+            inside.ask(f"import os; os.unlink({str(shared)!r})")
+    finally:
+        shared.unlink()
+        os.close(leader)
+        os.close(follower)
+
+
+def test_what_needs_shared_memory_or_terminals_says_so_and_the_rest_works(
+    inside: Container,
+) -> None:
+    for code in (
+        "import multiprocessing; multiprocessing.Lock()",
+        "from multiprocessing.shared_memory import SharedMemory; SharedMemory(create=True, size=1)",
+        "import os; os.openpty()",
+    ):
+        with pytest.raises(Failed, match="PermissionError"):
+            inside.ask(code)
+    code = """
+import mmap, multiprocessing, os
+ours, theirs = multiprocessing.Pipe()
+shared = mmap.mmap(-1, 4096)
+def work(): shared[0] = 7; theirs.send(42)
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start(); child.join()
+result = ours.recv(), shared[0], os.memfd_create("x") > 0
+"""
+    assert inside.ask(code) == (42, 7, True)
+
+
+def test_owners_and_attributes_of_the_users_files_cannot_be_changed(
+    process_lab: Laboratory, inside: Container
+) -> None:
+    theirs = process_lab.place / "theirs"
+    theirs.write_text("x")
+    for code in (
+        f"os.chmod({str(theirs)!r}, 0o4755)",
+        f"os.chown({str(theirs)!r}, -1, 65534)",
+        f"os.setxattr({str(theirs)!r}, 'user.x', b'1')",
+        f"os.removexattr({str(theirs)!r}, 'user.x')",
+    ):
+        with pytest.raises(Failed, match=r"PermissionError|Operation not supported"):
+            inside.ask(f"import os; {code}")
+    assert os.listxattr(theirs) == []
+    theirs.chmod(0o4755)
+    inside.ask(f"import os; os.chown({str(theirs)!r}, os.geteuid(), os.getegid())")
+    assert theirs.stat().st_mode & 0o4000, "nothing was done to it"
+
+
+def test_what_an_import_does_is_filtered_too(process_lab: Laboratory) -> None:
+    theirs = process_lab.place / "program"
+    theirs.write_text("x")
+    zygote = process_lab.zygote(f"""
+import os
+try: os.chmod({str(theirs)!r}, 0o4755)
+except PermissionError: pass
+""")
+    assert not theirs.stat().st_mode & 0o4000
+    process_lab.end(zygote)
+
+
 def test_a_blocked_network_has_no_internet_sockets(process_lab: Laboratory) -> None:
     zygote = process_lab.zygote(block_network=True)
     forked = process_lab.fork(zygote)

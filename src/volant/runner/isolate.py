@@ -74,7 +74,8 @@ class Plan:
         self.is_container = self.rung == "container"
         self.work_dir = WORK_DIR if self.is_container else os.path.join(self.state_dir, "root")
         inet = self.is_container or not self.own_network
-        self.program = seccomp.build(sockets_of_inet=inet)
+        ids = None if self.is_container else (os.geteuid(), os.getegid())
+        self.program = seccomp.build(sockets_of_inet=inet, shares_files_as=ids)
         self.landlock_abi = linux.landlock_abi()
         self.grants: list[tuple[int, int]] = []
 
@@ -97,6 +98,7 @@ def enter_template(plan: Plan) -> None:
         own = (os.open(plan.state_dir, os.O_PATH | os.O_CLOEXEC), rights)
         _restrict_files(plan, [*plan.grants, own], linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET)
         os.close(own[0])
+    linux.install_seccomp(plan.program)  # imports are user code too; every fork inherits it
 
 
 def make_cell(plan: Plan, name: str) -> None:
@@ -169,7 +171,6 @@ def enter_process(plan: Plan, name: str, limits: dict[str, Any]) -> None:
         _restrict_files(plan, [*plan.grants, *opened], scoped)
         for fd, _ in [*plan.grants, *opened]:
             os.close(fd)
-    linux.install_seccomp(plan.program)
 
 
 def enter_root(root: str) -> None:

@@ -8,8 +8,10 @@ a new kernel does not open a new door.
     wrong architecture -> ENOSYS
     number > ceiling   -> ENOSYS      (also the x32 calls, which have bit 30 set)
     refused            -> EPERM       (ENOSYS where libraries then fall back)
+    attributes         -> ENOTSUP     (where the files are the host's own)
     argument checks    -> clone, unshare: no namespaces; socket: four families; ioctl, personality;
-                          setsockopt: SO_LINGER seems to work and does nothing
+                          setsockopt: SO_LINGER seems to work and does nothing;
+                          modes of files: no set-user-id and set-group-id bits
     anything else      -> allowed     (the kernel keeps a bitmap of these: no cost per call)
 
 Source: https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
@@ -24,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
+EPERM, ENOSYS, ENOTSUP, EAFNOSUPPORT = 1, 38, 95, 97
 #: The last system call that was read and judged for this table (mseal).
 CEILING = 462
 
@@ -59,9 +61,30 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "lsm_list_modules": (461, 461),
 }  # fmt: skip
 
+#: What Landlock does not keep from who shares the host's files: changes of their owners (by the
+#: argument that holds the user; the group follows) and, in the next table, of their attributes.
+#: Without changes of modes and times no program could do.
+OWNERS: dict[int, dict[str, tuple[int | None, int | None]]] = {
+    1: {"chown": (92, None), "lchown": (94, None), "fchown": (93, 55)},
+    2: {"fchownat": (260, 54)},
+}
+#: As if no file system had any: `cp` and the like then do without.
+ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+}  # fmt: skip
+
+#: Calls that give a file a mode, by the argument that holds it.
+MODES: dict[int, dict[str, tuple[int | None, int | None]]] = {
+    1: {"chmod": (90, None), "fchmod": (91, 52), "creat": (85, None), "mkdir": (83, None),
+        "mknod": (133, None)},
+    2: {"fchmodat": (268, 53), "fchmodat2": (452, 452), "mkdirat": (258, 34), "mknodat": (259, 33)},
+}  # fmt: skip
+
 #: Calls that libraries probe for and do without: they must look absent, not forbidden.
 ABSENT: dict[str, tuple[int | None, int | None]] = {
     "clone3": (435, 435),  # its flags lie in memory, where no filter can read them
+    "openat2": (437, 437),  # the mode of its new file does too
     "io_setup": (206, 0),  # takes of a quota that all processes of the machine share
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
 }  # fmt: skip
@@ -75,6 +98,7 @@ _SOCKET = (41, 198)
 _SETSOCKOPT = (54, 208)
 _IOCTL = (16, 29)
 _PERSONALITY = (135, 92)
+_OPEN, _OPENAT = (2, None), (257, 56)
 #: NEWTIME | NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
 _NEW_NAMESPACES = 0x80 | 0x7E020000
 _NEW_CGROUP = 0x2000000
@@ -82,6 +106,10 @@ _NEW_CGROUP = 0x2000000
 _NEW_BY_CLONE = 0x7E020000
 _TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+_SET_ID_BITS = 0o6000
+_NO_ID = 0xFFFFFFFF  # in `chown`: as it is
+#: O_CREAT and the bit of O_TMPFILE: without them the mode of `open` is whatever lay there.
+_MAKES_FILE = 0o100 | 0o20000000
 _SOL_SOCKET, _SO_LINGER = 1, 13
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _AUDIT_ARCH = (0xC000003E, 0xC00000B7)
@@ -131,14 +159,17 @@ class _Assembler:
 
 
 def build(
-    machine: str | None = None, *, template: bool = False, sockets_of_inet: bool = True
-) -> bytes:
+    machine: str | None = None, *, template: bool = False, sockets_of_inet: bool = True,
+    shares_files_as: tuple[int, int] | None = None,
+) -> bytes:  # fmt: skip
     """Assemble the filter.
 
     Args:
         machine: "x86_64" or "aarch64"; the running machine's by default.
         template: for a zygote, whose children must still enter their cells.
         sockets_of_inet: False refuses IPv4 and IPv6 sockets altogether.
+        shares_files_as: user and group id of who sees the host's own files; None for who has a
+            layer on top of them. Giving files to itself seems to work, as those that it makes are.
 
     Returns:
         Instructions of 8 bytes each, ready for `linux.install_seccomp`.
@@ -155,21 +186,41 @@ def build(
     out.jump(_JUMP_EQUAL, _AUDIT_ARCH[column], "", "absent")
     out.load(_AT_NUMBER)
     out.jump(_JUMP_ABOVE, CEILING, "absent")
-    judged = {_SOCKET[column]: "socket", _SETSOCKOPT[column]: "setsockopt"}
-    judged.update({_IOCTL[column]: "ioctl", _PERSONALITY[column]: "personality"})
-    judged[_CLONE[column]] = "nested" if template else "clone"
-    judged[_UNSHARE[column]] = "nested" if template else "unshare"
-    judged.update(dict.fromkeys(_numbers(ABSENT, column), "absent"))
-    kept = TEMPLATE_NEEDS if template else ()
-    judged.update(dict.fromkeys(_numbers(REFUSED, column, kept), "refused"))
+    judged = _judged(column, template=template, shares_files=shares_files_as is not None)
     _search(out, sorted(judged.items()), "search")
-    _judge_arguments(out, template=template, sockets_of_inet=sockets_of_inet)
+    _judge_sockets(out, sockets_of_inet=sockets_of_inet)
+    _judge_modes(out)
+    if shares_files_as is not None:
+        _judge_owners(out, shares_files_as)
+    _judge_devices(out)
+    _judge_namespaces(out, template=template)
     out.end("allowed", _ALLOW)
     out.end("refused", _ERRNO | EPERM)
     out.end("absent", _ERRNO | ENOSYS)
     out.end("no family", _ERRNO | EAFNOSUPPORT)
+    out.end("not supported", _ERRNO | ENOTSUP)
     out.end("pretended", _ERRNO)
     return out.assemble()
+
+
+def _judged(column: int, *, template: bool, shares_files: bool) -> dict[int, str]:
+    """The calls that are not simply allowed: number -> label of the verdict."""
+    judged = {_SOCKET[column]: "socket", _SETSOCKOPT[column]: "setsockopt"}
+    judged.update({_IOCTL[column]: "ioctl", _PERSONALITY[column]: "personality"})
+    judged[_CLONE[column]] = "nested" if template else "clone"
+    judged[_UNSHARE[column]] = "nested" if template else "unshare"
+    judged.update(dict.fromkeys(_numbers({"open": _OPEN}, column), "open"))
+    judged[_OPENAT[column]] = "openat"
+    for at, table in MODES.items():
+        judged.update(dict.fromkeys(_numbers(table, column), f"mode {at}"))
+    judged.update(dict.fromkeys(_numbers(ABSENT, column), "absent"))
+    kept = TEMPLATE_NEEDS if template else ()
+    judged.update(dict.fromkeys(_numbers(REFUSED, column, kept), "refused"))
+    if shares_files:
+        for at, table in OWNERS.items():
+            judged.update(dict.fromkeys(_numbers(table, column), f"owner {at}"))
+        judged.update(dict.fromkeys(_numbers(ATTRIBUTES, column), "not supported"))
+    return judged
 
 
 def _numbers(
@@ -199,7 +250,7 @@ def _search(out: _Assembler, rows: list[tuple[int, str]], label: str) -> None:
     out.goto("allowed")
 
 
-def _judge_arguments(out: _Assembler, *, template: bool, sockets_of_inet: bool) -> None:
+def _judge_sockets(out: _Assembler, *, sockets_of_inet: bool) -> None:
     out.label("socket")
     out.load(_AT_ARGUMENTS)
     families = [_AF_UNIX] + ([_AF_INET, _AF_INET6] if sockets_of_inet else [])
@@ -215,6 +266,38 @@ def _judge_arguments(out: _Assembler, *, template: bool, sockets_of_inet: bool) 
     out.jump(_JUMP_EQUAL, _SOL_SOCKET, "", "allowed")
     out.load(_AT_ARGUMENTS + 16)
     out.jump(_JUMP_EQUAL, _SO_LINGER, "pretended", "allowed")
+
+
+def _judge_modes(out: _Assembler) -> None:
+    out.label("open")
+    out.load(_AT_ARGUMENTS + 8)
+    out.jump(_JUMP_ANY_BIT, _MAKES_FILE, "mode 2", "allowed")
+    out.label("openat")
+    out.load(_AT_ARGUMENTS + 16)
+    out.jump(_JUMP_ANY_BIT, _MAKES_FILE, "mode 3", "allowed")
+    for at in (1, 2, 3):
+        out.label(f"mode {at}")
+        out.load(_AT_ARGUMENTS + 8 * at)
+        out.jump(_JUMP_ANY_BIT, _SET_ID_BITS, "refused", "allowed")
+
+
+def _judge_owners(out: _Assembler, ids: tuple[int, int]) -> None:
+    """Refuse to give files to others, and make no change where they stay with their owner.
+
+    Even the latter would take away the set-user-id bit of a program.
+    """
+    for at in OWNERS:
+        out.label(f"owner {at}")
+        out.load(_AT_ARGUMENTS + 8 * at)
+        out.jump(_JUMP_EQUAL, ids[0], f"group {at}")
+        out.jump(_JUMP_EQUAL, _NO_ID, "", "refused")
+        out.label(f"group {at}")
+        out.load(_AT_ARGUMENTS + 8 * (at + 1))
+        out.jump(_JUMP_EQUAL, ids[1], "pretended")
+        out.jump(_JUMP_EQUAL, _NO_ID, "pretended", "refused")
+
+
+def _judge_devices(out: _Assembler) -> None:
     out.label("ioctl")
     out.load(_AT_ARGUMENTS + 8)
     for request in _TERMINAL_INJECTION:
@@ -225,6 +308,9 @@ def _judge_arguments(out: _Assembler, *, template: bool, sockets_of_inet: bool) 
     for persona in _PERSONALITIES:
         out.jump(_JUMP_EQUAL, persona, "allowed")
     out.goto("refused")
+
+
+def _judge_namespaces(out: _Assembler, *, template: bool) -> None:
     if template:
         out.label("nested")
         out.load(_AT_ARGUMENTS)

@@ -81,7 +81,8 @@ def _start_process(request: dict[str, Any], report_fd: int, fds: list[int]) -> N
     readable += [f"/{name}" for name in tree.MERGED]
     readable += [f"/etc/{name}" for name in (*tree.allowed_names(), *tree.bound_names())]
     readable += ["/proc", "/sys/devices/system", "/run/systemd/resolve"]
-    writable = [f"/dev/{name}" for name in (*tree.DEVICES, "shm", "pts", "ptmx")]
+    # Not shm, pts and ptmx: they hold other programs' memory, and terminals that somebody types at.
+    writable = [f"/dev/{name}" for name in tree.DEVICES]
     marked = [f"r:{path}" for path in readable] + [f"w:{path}" for path in writable]
     env = {"HOME": os.path.join(state_dir, "root"), "TMPDIR": os.path.join(state_dir, "tmp")}
     _execute(request, fds, sdk, marked, {**env, **request["env"]})

@@ -99,7 +99,9 @@ except OSError as error: result = error.errno
 def test_set_user_id_programs_gain_nothing(container: Container) -> None:
     code = """
 import os, shutil, subprocess
-shutil.copy("/usr/bin/id", "/tmp/id"); os.chmod("/tmp/id", 0o6755)
+shutil.copy("/usr/bin/id", "/tmp/id")
+try: os.chmod("/tmp/id", 0o6755)
+except PermissionError: pass  # as the filter has it
 result = open("/proc/self/status").read().split("CapEff:")[1].split()[0]
 mount = ["mount", "-t", "tmpfs", "none", "/mnt"]
 result = result, subprocess.run(mount, capture_output=True).returncode

@@ -9,7 +9,7 @@ import pytest
 from volant.runner import seccomp
 
 MACHINES = ["x86_64", "aarch64"]
-ALLOW, EPERM, ENOSYS, EAFNOSUPPORT = "allow", 1, 38, 97
+ALLOW, EPERM, ENOSYS, ENOTSUP, EAFNOSUPPORT = "allow", 1, 38, 95, 97
 MASK = 0xFFFFFFFF
 
 
@@ -82,7 +82,9 @@ def test_calls_of_another_architecture_do_not_exist(program: bytes) -> None:
 
 def test_no_table_has_a_number_twice() -> None:
     for column in (0, 1):
-        rows = [*seccomp.REFUSED.values(), *seccomp.ABSENT.values()]
+        tables = (seccomp.REFUSED, seccomp.ABSENT, seccomp.ATTRIBUTES)
+        tables = (*tables, *seccomp.MODES.values(), *seccomp.OWNERS.values())
+        rows = [row for table in tables for row in table.values()]
         numbers = [row[column] for row in rows if row[column] is not None]
         assert len(numbers) == len(set(numbers))
         assert max(n for n in numbers if n is not None) <= seccomp.CEILING
@@ -165,6 +167,72 @@ def test_a_lingering_socket_is_only_pretended_also_with_high_bits_set(
         assert verdict(program, machine, number, 3, level, name) == ALLOW
 
 
+#: Calls that give a file a mode: numbers, and the argument that holds it.
+MODES = {
+    "chmod": (90, None, 1), "fchmod": (91, 52, 1), "creat": (85, None, 1), "mkdir": (83, None, 1),
+    "mknod": (133, None, 1), "fchmodat": (268, 53, 2), "fchmodat2": (452, 452, 2),
+    "mkdirat": (258, 34, 2), "mknodat": (259, 33, 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("template", [False, True])
+@pytest.mark.parametrize("name", MODES)
+def test_no_file_gets_the_rights_of_its_owner(machine: str, name: str, template: bool) -> None:
+    program = seccomp.build(machine, template=template)
+    number, at = MODES[name][MACHINES.index(machine)], MODES[name][2]
+    if number is None:
+        pytest.skip("this architecture has no such call")
+    before = [7] * at
+    for mode in (0o4755, 0o2755, 0o6777, 0o104755, 0o4755 | 1 << 32):
+        assert verdict(program, machine, number, *before, mode) == EPERM
+    for mode in (0o755, 0o1777, 0o600, 0, 0o100644):
+        assert verdict(program, machine, number, *before, mode) == ALLOW
+
+
+@pytest.mark.parametrize(("numbers", "at"), [((2, None), 1), ((257, 56), 2)])
+def test_the_mode_of_a_new_file_is_judged_and_no_other(
+    machine: str, program: bytes, numbers: tuple[int, int | None], at: int
+) -> None:
+    number = numbers[MACHINES.index(machine)]
+    if number is None:
+        pytest.skip("this architecture has no such call")
+    before = [7] * at
+    create, temporary, directory = 0o100, 0o20200000, 0o200000
+    for flags in (create, temporary, create | 0o2000001, create | 1 << 32):
+        assert verdict(program, machine, number, *before, flags, 0o4755) == EPERM
+        assert verdict(program, machine, number, *before, flags, 0o2755) == EPERM
+        assert verdict(program, machine, number, *before, flags, 0o644) == ALLOW
+    for flags in (0, 0o2000000, directory):  # what lies in the register is no mode then
+        assert verdict(program, machine, number, *before, flags, 0o6777) == ALLOW
+
+
+@pytest.mark.parametrize("name", sorted(seccomp.ATTRIBUTES))
+def test_the_hosts_files_seem_to_have_no_attributes(machine: str, name: str) -> None:
+    number = seccomp.ATTRIBUTES[name][MACHINES.index(machine)]
+    assert number is not None
+    shared = seccomp.build(machine, shares_files_as=(1000, 100))
+    assert verdict(shared, machine, number) == ENOTSUP
+    assert verdict(seccomp.build(machine), machine, number) == ALLOW
+
+
+@pytest.mark.parametrize(
+    ("numbers", "at"), [((92, None), 1), ((94, None), 1), ((93, 55), 1), ((260, 54), 2)]
+)
+def test_the_hosts_files_are_given_to_nobody(
+    machine: str, numbers: tuple[int, int | None], at: int
+) -> None:
+    number = numbers[MACHINES.index(machine)]
+    if number is None:
+        pytest.skip("this architecture has no such call")
+    shared = seccomp.build(machine, shares_files_as=(1000, 100))
+    before = [7] * at
+    for ids in ((0, 100), (1000, 0), (MASK, 0), (0, MASK), (100, 1000), (0, 0)):
+        assert verdict(shared, machine, number, *before, *ids) == EPERM
+    for ids in ((1000, 100), (MASK, 100), (1000, MASK), (MASK, MASK)):
+        assert verdict(shared, machine, number, *before, *ids) == 0, "it seems to work"
+    assert verdict(seccomp.build(machine), machine, number, *before, 0, 0) == ALLOW
+
+
 def test_odd_personalities_are_refused(machine: str, program: bytes) -> None:
     number = seccomp._PERSONALITY[MACHINES.index(machine)]
     assert verdict(program, machine, number, 0xFFFFFFFF) == ALLOW
@@ -194,6 +262,8 @@ def test_a_machine_without_a_table_is_an_error() -> None:
         seccomp.build("riscv64")
 
 
-def test_the_program_is_short_enough_for_every_kernel(program: bytes) -> None:
-    assert len(program) % 8 == 0
-    assert len(program) // 8 < 256
+def test_the_program_is_short_enough_for_every_kernel(machine: str) -> None:
+    for options in ({}, {"template": True}, {"shares_files_as": (0, 0)}):
+        program = seccomp.build(machine, **options)
+        assert len(program) % 8 == 0
+        assert len(program) // 8 < 256
