@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.runtime.laboratory import Failed
+from volantd.agent.agent import limit_memory_of
+from volantd.runtime import cgroup as cgroups
+from volantd.runtime.seat import Leaves
+
 if TYPE_CHECKING:
     from tests.runtime.laboratory import Container, Laboratory
+    from volantd.runtime.client import Zygote
 
 
 def test_a_socket_does_not_keep_its_closer_waiting(container: Container) -> None:
@@ -168,3 +175,60 @@ open("answers", "w").write(repr(answers))
     assert ast.literal_eval((root / "root/answers").read_text()) == [refused] * 2
     assert not (root / "tmp/cell").exists()
     container_lab.end(zygote)
+
+
+ROOM = """
+import os
+found = os.statvfs("/dev/shm")
+result = found.f_blocks * found.f_frsize, found.f_files
+"""
+
+
+def test_shared_memory_that_no_limit_counts_is_small(container_lab: Laboratory) -> None:
+    zygote = container_lab.zygote("""
+import os
+found = os.statvfs("/dev/shm")
+open("room", "w").write(str(found.f_blocks * found.f_frsize))
+""")
+    forked = container_lab.fork(zygote)
+    assert forked.ask(ROOM) == (64 << 20, 16384)
+    assert forked.ask("result = open('room').read()") == str(64 << 20), "its zygote's own"
+    forked.end()
+    container_lab.end(zygote)
+
+
+def test_shared_memory_that_a_limit_counts_may_be_large(container_lab: Laboratory) -> None:
+    try:
+        groups = cgroups.Cgroups.open(f"test-{os.getpid()}")
+    except cgroups.CgroupUnavailableError as error:
+        pytest.skip(str(error))
+    zygote = container_lab.zygote(leaves=Leaves(groups.create))
+    forked = container_lab.fork(zygote)
+    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    room, file_count = forked.ask(ROOM)
+    assert room == pytest.approx(half, rel=0.01)
+    assert file_count == 65536
+    forked.end()
+    container_lab.end(zygote)
+    groups.remove_all()
+
+
+def test_without_a_cgroup_no_file_is_larger_than_the_memory_asked_for(
+    lab: Laboratory, shared_zygote: Zygote
+) -> None:
+    """A file in memory is no address space, so RLIMIT_AS alone would not see it."""
+    forked = lab.fork(shared_zygote)
+    limit_memory_of(forked.forked.pid, 256 << 20)
+    code = """
+import os
+fd = os.memfd_create("large")
+result = 0
+try:
+    while result < 512: result += os.write(fd, bytes(1 << 20)) >> 20
+except OSError as error:
+    result = result, error.strerror
+"""
+    assert forked.ask(code) == (256, "File too large")
+    with pytest.raises(Failed, match="MemoryError"):
+        forked.ask("bytearray(300 << 20)")
+    forked.end()

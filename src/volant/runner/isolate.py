@@ -46,6 +46,11 @@ TEMPLATE_CAPABILITIES = (*ZYGOTE_CAPABILITIES, linux.CAP_DAC_OVERRIDE, linux.CAP
 #: What the init of a cell keeps: whoever enters the cell must have it too, and gives it up then.
 INIT_CAPABILITIES = (linux.CAP_SYS_CHROOT,)
 
+#: What fits into /dev/shm of a container whose memory is counted, and so limited, by a cgroup; and
+#: of one whose memory only rlimits limit, which do not see these files.
+SHM_COUNTED = "size=50%,nr_inodes=65536"
+SHM_UNCOUNTED = "size=64m,nr_inodes=16384"
+
 #: Trees that a container may change on top of (an overlay), or that it only reads (a bind).
 OVERLAY, BIND = "o", "b"
 _SIOCSIFFLAGS = 0x8914
@@ -67,6 +72,7 @@ class Plan:
         """
         self.rung, self.state_dir, flags = arguments[:3]
         self.own_network = "n" in flags
+        self.counts_memory = "m" in flags
         marked = [(item[0], item[2:]) for item in arguments[3:]]
         self.trees = [(mark, path) for mark, path in marked if mark in (OVERLAY, BIND)]
         self.readable = [path for mark, path in marked if mark == "r"]
@@ -109,7 +115,7 @@ def make_cell(plan: Plan, name: str) -> None:
     _mount_overlays(plan, f"{SCRATCH_DIR}/{name}")
     for directory in ("/sys/devices/system", "/dev"):
         linux.mount(directory, NEW_ROOT + directory, "", linux.MS_BIND | linux.MS_REC)
-    mount_devices(NEW_ROOT)
+    mount_devices(NEW_ROOT, counts_memory=plan.counts_memory)
     mount_proc(NEW_ROOT)
     enter_root(NEW_ROOT)
     if plan.own_network:
@@ -206,10 +212,11 @@ def _mount_overlays(plan: Plan, scratch: str) -> None:
         _mount_overlay(path, scratch, str(index), NEW_ROOT + path)
 
 
-def mount_devices(root: str) -> None:
+def mount_devices(root: str, *, counts_memory: bool) -> None:
     """Mount shared memory and terminals of one's own."""
     safe = linux.MS_NOSUID | linux.MS_NOEXEC
-    linux.mount("shm", root + "/dev/shm", "tmpfs", safe | linux.MS_NODEV, "mode=1777")
+    room = "mode=1777," + (SHM_COUNTED if counts_memory else SHM_UNCOUNTED)
+    linux.mount("shm", root + "/dev/shm", "tmpfs", safe | linux.MS_NODEV, room)
     options = "newinstance,ptmxmode=0666,mode=0620"
     linux.mount("devpts", root + "/dev/pts", "devpts", safe, options)
 

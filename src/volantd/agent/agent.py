@@ -189,9 +189,7 @@ class Agent:
                 await child.alone  # its zygote is not to be held to them
             await asyncio.to_thread(child.cgroup.limit, limits)
         elif memory_bytes is not None:
-            # Without a cgroup only the address space can be limited: a MemoryError, not a kill.
-            limit = (memory_bytes, memory_bytes)
-            resource.prlimit(child.forked.pid, resource.RLIMIT_AS, limit)
+            limit_memory_of(child.forked.pid, memory_bytes)
 
     def _start_message(self, running: Running) -> dict[str, Any]:
         function, prepared = running.function, running.prepared
@@ -405,3 +403,13 @@ class Agent:
         for running in self._running.values():
             if running.function.app is app:
                 running.drain_logs()
+
+
+def limit_memory_of(pid: int, memory_bytes: int) -> None:
+    """Limit the memory of a process, and of what it starts one by one, without a cgroup.
+
+    Only the address space can be limited then: a MemoryError, not a kill. A file may lie in memory
+    too (/dev/shm, memfd_create), so none may be larger.
+    """
+    for which in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE):
+        resource.prlimit(pid, which, (memory_bytes, memory_bytes))

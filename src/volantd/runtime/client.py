@@ -167,6 +167,7 @@ class Launcher:
             "sdk_dir": spec.sdk_dir, "cloudpickle_dir": spec.cloudpickle_dir,
             "state_dir": zygote.state_dir, "block_network": spec.block_network,
             "uid_base": start if is_mapped else None,
+            "counts_memory": spec.leaves is not None,
             "cgroup": None if spec.cgroup is None else {"procs_files": spec.cgroup.procs_files},
         }  # fmt: skip
 

@@ -117,7 +117,7 @@ def _start_container(
     if pid:
         _report(report_fd, f"pid {pid}")
         os._exit(0)
-    _enter_view(root, mapped=owner is not None, own_network=request["block_network"])
+    _enter_view(request, root, mapped=owner is not None)
     _execute(request, fds, isolate.SDK_DIR, marked, {**_DEFAULT_ENV, **request["env"]})
 
 
@@ -238,7 +238,7 @@ def _mount_devices(target: str, *, own_nodes: bool) -> None:
     linux.mount_setattr(linux.AT_FDCWD, target, linux.MOUNT_ATTR_RDONLY, recursive=False)
 
 
-def _enter_view(root: str, *, mapped: bool, own_network: bool) -> None:
+def _enter_view(request: dict[str, Any], root: str, *, mapped: bool) -> None:
     """B: leave the host behind (it is still mounted around R until pivot_root)."""
     os.setsid()
     # This copy of the view is locked to its place; a fresh copy on top of it is not.
@@ -250,10 +250,10 @@ def _enter_view(root: str, *, mapped: bool, own_network: bool) -> None:
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
-    isolate.mount_devices(".")
+    isolate.mount_devices(".", counts_memory=request["counts_memory"])
     isolate.mount_proc(".")
     isolate.enter_root(".")
-    if own_network:
+    if request["block_network"]:
         isolate.raise_loopback()
     os.chdir(isolate.WORK_DIR)
     linux.drop_bounding_set(isolate.TEMPLATE_CAPABILITIES)
@@ -270,7 +270,8 @@ def _execute(
     os.dup2(log_fd, 1)
     os.dup2(log_fd, 2)
     os.set_inheritable(control_fd, True)
-    flags = "n" if request["block_network"] else "-"
+    flags = "-n" if request["block_network"] else "-"
+    flags += "m" if request["counts_memory"] else ""
     python = request["python"]
     arguments = [python, "-c", _START.format(sdk=sdk), str(control_fd), request["rung"]]
     arguments += [request["state_dir"] if request["rung"] == "process" else "-", flags, *marked]
