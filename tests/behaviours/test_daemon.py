@@ -45,6 +45,25 @@ with app.run():
     print(knock.remote(sys.argv[1]))
 """
 
+#: Each run is another version, whose import fails.
+BROKEN = """
+import os, sys, volant
+
+app = volant.App("broken")
+
+@app.function()
+def never():
+    pass
+
+if os.environ.get("VOLANT_IS_REMOTE"):
+    raise LookupError("not here")
+
+if __name__ == "__main__":
+    with app.run():
+        try: never.remote()
+        except LookupError: print("refused")
+"""
+
 
 def starts_logged(home: Path) -> int:
     return (home / "daemon.log").read_text().count('"runtime_ready"')
@@ -107,3 +126,13 @@ def test_a_plain_process_cannot_use_the_daemon_of_its_user(own_home: Path) -> No
     (own_home / "config.toml").write_text('isolation = "process"\n')
     assert run_program("-c", KNOCKING, own_home, home=own_home).stdout == "AuthError\n"
     assert daemon_pid(own_home) is not None
+
+
+def test_a_zygote_whose_import_failed_is_not_kept(own_home: Path, tmp_path: Path) -> None:
+    """Nothing is forked from it any more, and what it holds would be nobody's."""
+    program = tmp_path / "broken.py"
+    for count in range(3):
+        program.write_text(f"{BROKEN}\n# {count}\n")
+        assert run_program(program, home=own_home).stdout == "refused\n"
+    # One that is ahead for the next program may be there.
+    assert eventually(lambda: len(list(own_home.glob("run/*/z/*"))) <= 1)

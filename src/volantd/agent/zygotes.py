@@ -194,6 +194,9 @@ class ZygoteStore:
             self._prepared.pop(version.key, None)
             prepared.ready.set_exception(error)
             prepared.ready.exception()  # whoever waits gets it; if nobody does, it is no news
+            zygote = getattr(prepared, "zygote", None)
+            if zygote is not None:
+                zygote.kill()  # it goes on with what the import left, and nobody would know it
             return
         prepared.ready.set_result(None)
         prepared.refill_later()
