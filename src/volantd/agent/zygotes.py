@@ -146,6 +146,11 @@ class ZygoteStore:
         """Zygotes that are kept."""
         return len(self._prepared)
 
+    def alive(self) -> list[tuple[str, Zygote]]:
+        """Zygotes that run or have run a user's import, and the keys of their versions."""
+        taken = [(key, getattr(one, "zygote", None)) for key, one in self._prepared.items()]
+        return [(key, one) for key, one in taken if one is not None and not one.exited.done()]
+
     def check(self, app: App) -> None:
         """Refuse an app whose image would show too much.
 

@@ -70,6 +70,8 @@ class Launcher:
         self._zygotes: dict[str, Zygote] = {}
         self._spawning: dict[str, asyncio.Future[int]] = {}
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
+        #: What was asked to be removed and may still be there.
+        self.removing: set[str] = set()
         self._spawn_count = 0
         self._closed = False
         self._loop.add_reader(sock, self._on_readable)
@@ -173,6 +175,7 @@ class Launcher:
 
     def remove(self, path: str) -> None:
         """Have a path below a zygote's state directory deleted, some time soon."""
+        self.removing.add(path)
         self._request({"op": "remove", "path": path})
 
     async def close(self) -> None:
@@ -236,6 +239,8 @@ class Launcher:
                 spawned.set_exception(RuntimeFailedError(message["reason"]))
         elif event == "exited":
             self._forget(zygote_id, message["status"])
+        elif event == "removed":
+            self.removing.discard(message["path"])
 
     def _forget(self, zygote_id: str, status: int) -> None:
         zygote = self._zygotes.pop(zygote_id, None)

@@ -1,0 +1,99 @@
+"""The guard of the disk ends who fills it, however that hides, and spares who does not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.behaviours.programs import run_program
+from tests.support import stop_daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DISK_MIB, RESERVE_MIB = 400, 240
+WRITERS = """
+import os, sys
+import volant
+
+app = volant.App("writers")
+
+def write(path, mebibytes, keep=[]):
+    keep.append(open(path, "wb", buffering=0))
+    if path.endswith("hidden"): os.unlink(path)
+    for _ in range(mebibytes): keep[-1].write(os.urandom(1 << 20))
+
+if os.environ.get("VOLANT_IS_REMOTE") and IMPORT_WRITES:
+    write("/tmp/by-import", 190)
+
+@app.function()
+def hide():
+    import time
+    write("/tmp/hidden", 256)
+    time.sleep(60)
+
+@app.function()
+def little(seconds):
+    import time
+    write("/tmp/little", 32)
+    time.sleep(seconds)
+    return "spared"
+
+if __name__ == "__main__":
+    with app.run():
+        try:
+            if IMPORT_WRITES:
+                little.remote(60)
+            waiting = little.spawn(5)
+            hide.remote()
+        except volant.errors.InternalFailure as error:
+            print(error)
+        if not IMPORT_WRITES:
+            print(waiting.get())
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A home on a file system of its own, which is small."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    home = tmp_path / "home"
+    home.mkdir()
+    options = f"size={DISK_MIB}m,mode=0700"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "volant-test", home], check=True)
+    try:
+        (home / "config.toml").write_text(f"disk_reserve_mib = {RESERVE_MIB}\n")
+        yield home
+    finally:
+        stop_daemon(home)
+        subprocess.run(["umount", "--lazy", home], check=True)
+
+
+def run_writers(home: Path, place: Path, *, import_writes: bool) -> str:
+    program = place / "writers.py"
+    program.write_text(f"IMPORT_WRITES = {import_writes}\n{WRITERS}")
+    return run_program(program, home=home).stdout
+
+
+@pytest.mark.slow
+def test_a_file_without_a_name_betrays_its_writer(small_disk: Path, tmp_path: Path) -> None:
+    """Issue 2, isolation: it is ended, and a neighbour that wrote less under a name is not."""
+    told = run_writers(small_disk, tmp_path, import_writes=False)
+    assert "the container of `hide` died" in told
+    assert "it had written the most" in told
+    assert told.endswith("spared\n")
+
+
+@pytest.mark.slow
+def test_an_import_that_fills_the_disk_is_ended_with_its_zygote(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    """Issue 2, isolation: what it wrote lies in no container."""
+    told = run_writers(small_disk, tmp_path, import_writes=True)
+    assert "the disk was nearly full" in told or "killed by signal 9" in told, told
+    assert '"zygote_id"' in (small_disk / "daemon.log").read_text()
