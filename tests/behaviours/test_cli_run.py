@@ -120,6 +120,17 @@ def test_a_program_may_come_from_standard_input(run) -> None:
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
 
 
+def test_a_program_from_standard_input_imports_from_the_working_directory(
+    run, tmp_path: Path
+) -> None:
+    """Issue 2, 3: in its functions too, as Python does for `python - < program.py`."""
+    program(tmp_path, "VALUE = 42", "beside.py")
+    body = "import beside; return beside.VALUE,"
+    text = ONE_ENTRYPOINT.replace("return __name__, __file__", body)
+    done = run("-", stdin=text, directory=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+
+
 def test_a_run_that_is_not_detached_stops_its_app(run) -> None:
     """Behaviour 127: what it has spawned is cancelled."""
     done = run(ARGUMENTS.with_name("leaves_work.py"))

@@ -96,6 +96,67 @@ def test_modules_imported_by_functions_travel(volant_home: Path, tmp_path: Path)
     assert output(volant_home, tmp_path / "program.py") == expected
 
 
+LATE_IMPORTS = {
+    "behind a colon": "def load(): import late; return late.VALUE",
+    "behind a semicolon": "def load():\n    import json; import late; return late.VALUE",
+    "behind an if": "def load():\n    if True: import late\n    return late.VALUE",
+    "in a try": "def load():\n    try: import late\n    except: return None\n    return late.VALUE",
+    "on a second line": "def load():\n    import json, \\\n        late\n    return late.VALUE",
+    "by what is imported": "def load():\n    import top\n    return top.late.VALUE",
+    "by a package": "def load():\n    import package.part\n    return package.part.late.VALUE",
+    "of a namespace": "def load():\n    from space.deep import part\n    return part.VALUE",
+    "in a class": "class Load:\n    import late\ndef load(): return Load.late.VALUE",
+    "behind a relative path": "def load():\n    import beside\n    return beside.VALUE",
+}
+
+
+@pytest.mark.parametrize("how", LATE_IMPORTS)
+def test_imports_inside_functions_are_found_however_they_are_written(
+    volant_home: Path, tmp_path: Path, how: str
+) -> None:
+    """Issue 6: what Python would find in the sources, along the whole search path."""
+    function = """
+@app.function()
+def remote():
+    return load()
+"""
+    head = "import os, sys\nsys.path.append(os.path.join(os.path.dirname(__file__), 'library'))\n"
+    write(tmp_path, {"late": "VALUE = 'found'", "top": "import late"})
+    write(tmp_path, {"package/__init__": "", "package/part": "import late"})
+    write(tmp_path, {"space/deep/part": "VALUE = 'found'", "library/beside": "VALUE = 'found'"})
+    (tmp_path / "program.py").write_text(main_program(head + LATE_IMPORTS[how] + function))
+    assert output(volant_home, tmp_path / "program.py") == "found"
+
+
+def test_imports_are_found_in_files_of_any_encoding(volant_home: Path, tmp_path: Path) -> None:
+    """Issue 6: which the first lines of a file name, as for Python itself."""
+    body = """
+    @app.function()
+    def remote():
+        import läte
+        return läte.VALUE + "ä"
+    """
+    write(tmp_path, {"läte": "VALUE = 'found'"})
+    text = "# -*- coding: latin-1 -*-\n" + main_program(body)
+    (tmp_path / "program.py").write_bytes(text.encode("latin-1"))
+    assert output(volant_home, tmp_path / "program.py") == "foundä"
+
+
+def test_words_that_only_look_like_imports_send_nothing(volant_home: Path, tmp_path: Path) -> None:
+    """Issue 6: those in comments and in text; a directory of data may be called anything."""
+    body = """
+    import os
+
+    @app.function()
+    def remote():
+        "One could import data from unrelated, but not so."
+        # import unrelated
+        return sorted(name for name in os.listdir("/root") if name[0] not in "._")
+    """
+    write(tmp_path, {"program": main_program(body), "unrelated": "", "data/1/unrelated": ""})
+    assert output(volant_home, tmp_path / "program.py") == "['program.py']"
+
+
 def test_packages_travel_with_their_submodules(volant_home: Path, tmp_path: Path) -> None:
     """Issue 2, 6: all of them, with relative imports, imported by anybody or not."""
     body = """

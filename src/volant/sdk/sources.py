@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _frozen_importlib_external import PathFinder
 
 from volant.errors import InvalidError
 from volant.sdk.image import PACKAGE_DIRECTORIES, is_below
@@ -23,8 +24,8 @@ except ImportError:  # before Python 3.12
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import ModuleType
+    from typing import Any
 
 #: Where sources land in a container.
 REMOTE_ROOT = "/root"
@@ -34,6 +35,10 @@ BYTES_MAX = 256 << 20
 
 _OUR_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__))
+#: Flag of compile(), known to `ast` as PyCF_ONLY_AST.
+_AST_ONLY = 0x400
+_PUNCTUATION = b"()[]{},.;:=+-*/%&|^~<>!@#$?`\"'\\"
+_WORDS_APART = bytes.maketrans(_PUNCTUATION, b" " * len(_PUNCTUATION))
 
 
 class Sources:
@@ -148,68 +153,133 @@ def _add_module(name: str, module: ModuleType, found: dict[str, str]) -> None:
     top_module = sys.modules.get(top)
     top_path = getattr(top_module, "__file__", None)
     if isinstance(top_path, str) and os.path.basename(top_path) == "__init__.py":
-        _add_tree(os.path.dirname(os.path.abspath(top_path)), top, found)
+        _add_tree([os.path.dirname(os.path.abspath(top_path))], top, found)
 
 
-def _add_tree(directory: str, remote: str, found: dict[str, str]) -> None:
-    """Add every Python source of a package, once."""
+def _add_tree(directories: list[str], remote: str, found: dict[str, str]) -> list[str]:
+    """Add every Python source of a package, once; returns the files that are new."""
     if f"{remote}/" in found:
-        return
+        return []
     found[f"{remote}/"] = ""  # marks the package as walked; dropped before reading
-    for parent, directories, names in os.walk(directory):
-        directories[:] = [d for d in directories if d != "__pycache__" and not d.startswith(".")]
-        below = os.path.relpath(parent, directory)
-        prefix = remote if below == "." else f"{remote}/{below}"
-        for name in names:
-            if name.endswith(".py"):
-                found.setdefault(f"{prefix}/{name}", os.path.join(parent, name))
+    added = []
+    for directory in directories:
+        for parent, below, names in os.walk(directory):
+            below[:] = [d for d in below if d != "__pycache__" and not d.startswith(".")]
+            part = os.path.relpath(parent, directory)
+            prefix = remote if part == "." else f"{remote}/{part}"
+            for name in names:
+                if name.endswith(".py") and f"{prefix}/{name}" not in found:
+                    found[f"{prefix}/{name}"] = os.path.join(parent, name)
+                    added.append(os.path.join(parent, name))
+    return added
 
 
 def _add_late_imports(found: dict[str, str], roots: list[str]) -> None:
-    """Add local modules that are imported inside functions, so not in sys.modules yet."""
+    """Add local modules that nothing has imported yet, because functions will."""
+    search = _Search([*roots, *sys.path], found)
+    executed = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     waiting = [path for path in found.values() if path]
     while waiting:
-        for name in _indented_imports(waiting.pop()):
-            for root in roots:
-                file = os.path.join(root, name + ".py")
-                package = os.path.join(root, name)
-                if os.path.isfile(file) and f"{name}.py" not in found:
-                    found[f"{name}.py"] = file
-                    waiting.append(file)
-                elif _is_package(package):
-                    _add_tree(package, name, found)
+        path = waiting.pop()
+        for name in _late_imports(path, path in executed, search):
+            waiting += search.take(name)
 
 
-def _is_package(directory: str) -> bool:
-    """True for a directory with Python sources, with or without an __init__.py among them."""
+class _Search:
+    """Looks for modules where Python will, in the order in which Python does."""
+
+    def __init__(self, path: list[str], found: dict[str, str]) -> None:
+        self._path = path
+        self._found = found
+        self._places: dict[str, list[str]] = {}
+
+    def is_missing(self, name: str) -> bool:
+        """True for a local module that is not among the files yet."""
+        if f"{name}.py" in self._found or f"{name}/" in self._found:
+            return False
+        return bool(self._places_of(name))
+
+    def take(self, name: str) -> list[str]:
+        """Add a module; returns the files that are new."""
+        if not self.is_missing(name):
+            return []
+        places = self._places_of(name)
+        if not places[0].endswith(".py"):
+            return _add_tree(places, name, self._found)
+        self._found[f"{name}.py"] = places[0]
+        return places
+
+    def _places_of(self, name: str) -> list[str]:
+        """The file of a local module, or the directories of a local package."""
+        places = self._places.get(name)
+        if places is None:
+            places = self._places[name] = [] if _is_plain(name) else self._find(name)
+        return places
+
+    def _find(self, name: str) -> list[str]:
+        # Not the finders of sys.meta_path: those of some packages import, or warn.
+        spec = PathFinder.find_spec(name, self._path)
+        if spec is None:
+            return []
+        if spec.submodule_search_locations is not None:  # one for a package, more for a namespace
+            places = [os.path.abspath(place) for place in spec.submodule_search_locations]
+            return [place for place in places if is_local(os.path.join(place, "any.py"))]
+        origin = spec.origin or ""
+        return [os.path.abspath(origin)] if origin.endswith(".py") and is_local(origin) else []
+
+
+def _is_plain(name: str) -> bool:
+    """True for a module that was imported, and so added, and has no submodules."""
+    module = sys.modules.get(name)
+    return module is not None and getattr(module, "__path__", None) is None
+
+
+def _late_imports(path: str, executed: bool, search: _Search) -> list[str]:
+    """Top-level names that a file's import statements mention, if one of them is missing.
+
+    Parsing costs more than all the rest, so it is left to files in which a word beside an
+    `import` is the name of a missing module.
+    """
     try:
-        with os.scandir(directory) as entries:
-            return any(entry.name.endswith(".py") for entry in entries)
+        with open(path, "rb") as file:
+            content = file.read()
     except OSError:
-        return False
+        return []  # reading it to send it says so
+    if b"import" not in content:
+        return []
+    words: set[bytes] = set()
+    for line in content.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").splitlines():
+        # What stands at the top of a file that has run was imported by that.
+        if b"import" in line and not (executed and line.startswith((b"import ", b"from "))):
+            words.update(line.translate(_WORDS_APART).split())
+    if any(not word.isascii() or search.is_missing(word.decode()) for word in words):
+        return _imported(content, path)
+    return []
 
 
-def _indented_imports(path: str) -> Iterator[str]:
-    """Top-level names that indented import statements of a file mention, relative ones left out."""
+def _imported(content: bytes, path: str) -> list[str]:
+    """Top-level names that import statements mention anywhere in a file, relative ones left out."""
+    import warnings
+
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return
-    for line in lines:
-        if line[:1] not in " \t":
-            continue
-        word, _, rest = line.strip().partition(" ")
-        if word == "from":
-            names = [rest]
-        elif word == "import":
-            names = rest.split(",")
-        else:
-            continue
-        for name in names:
-            top = name.strip().partition(" ")[0].partition(".")[0]
-            if top.isidentifier():
-                yield top
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # running the file gives them
+            tree: Any = compile(content, path, "exec", _AST_ONLY, True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []  # whoever imports it is told
+    names, waiting = [], [tree]
+    while waiting:
+        node = waiting.pop()
+        kind = type(node).__name__
+        if kind == "Import":
+            names += [alias.name for alias in node.names]
+        elif kind == "ImportFrom" and node.level == 0:
+            names.append(node.module)
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, field, None)
+            if isinstance(inner, list):  # statements; no expression holds an import
+                waiting += inner
+    return list(dict.fromkeys(name.partition(".")[0] for name in names))
 
 
 def is_local(path: str) -> bool:
