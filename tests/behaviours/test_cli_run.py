@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -227,6 +228,29 @@ def test_a_remote_failure_shows_the_remote_lines(run) -> None:
     assert "raise KeyError(text)" in done.stderr
     assert done.stderr.rstrip().endswith("KeyError: 'there'")
     assert not [part for part in OUR_PARTS if part in done.stderr], done.stderr
+
+
+DYING = """
+import os
+import volant
+
+app = volant.App("dying")
+
+@app.function()
+def dead():
+    print("last words", flush=True)
+    os._exit(1)
+"""
+
+
+def test_the_hint_for_a_container_that_died_is_a_command(
+    run, volant_home: Path, tmp_path: Path
+) -> None:
+    """Behaviour 128: it names the app, which has ended by then."""
+    done = run(program(tmp_path, DYING))
+    assert done.returncode == 1
+    [words] = re.findall(r"`volant (app logs ap-\w+)`", done.stderr)
+    assert "last words" in run_volant(*words.split(), home=volant_home).stdout
 
 
 @pytest.mark.parametrize("code", [0, 5])

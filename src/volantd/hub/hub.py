@@ -339,7 +339,7 @@ def fault_payload(function: Function, fault: Fault, detail: object) -> bytes:
         case Fault.START_FAILED, _:
             return platform_fault("InternalFailure", f"no container for `{name}`: {detail}")
         case Fault.LOST, Loss(cause=cause, detail=what, deaths=deaths):
-            hint = "`volant app logs` shows what it printed"
+            hint = f"`volant app logs {function.app.app_id}` shows what it printed"
             if cause is ExitCause.OOM:
                 hint = "raise it with @app.function(memory=(request, limit)), counted in MiB"
             return platform_fault(
