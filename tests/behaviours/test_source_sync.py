@@ -157,6 +157,26 @@ def test_words_that_only_look_like_imports_send_nothing(volant_home: Path, tmp_p
     assert output(volant_home, tmp_path / "program.py") == "['program.py']"
 
 
+@pytest.mark.parametrize("command", ["python", "volant run"])
+def test_a_link_to_a_program_stands_for_it(volant_home: Path, tmp_path: Path, command: str) -> None:
+    """Behaviour 133: it imports what lies beside the link's target, as any Python program does."""
+    body = """
+    import early
+
+    @app.function()
+    def remote():
+        import late
+        return early.VALUE, late.VALUE
+    """
+    text = main_program(body) + "\n@app.local_entrypoint()\ndef main():\n    print(remote.remote())"
+    write(tmp_path / "real", {"program": text, "early": "VALUE = 1", "late": "VALUE = 2"})
+    write(tmp_path / "links", {"late": "VALUE = 'beside the link'"})
+    link = tmp_path / "links" / "called.py"
+    link.symlink_to("../real/program.py")
+    words = [link] if command == "python" else ["-m", "volant.cli.main", "run", link]
+    assert output(volant_home, *words) == "(1, 2)"
+
+
 def test_packages_travel_with_their_submodules(volant_home: Path, tmp_path: Path) -> None:
     """Issue 2, 6: all of them, with relative imports, imported by anybody or not."""
     body = """

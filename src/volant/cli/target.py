@@ -128,7 +128,8 @@ def _load_path(path: str) -> ModuleType:
     name = module_name_of(path)
     if name.startswith(_RENAMED):
         _import_namesake(name[len(_RENAMED) :])
-    sys.path.insert(0, os.path.dirname(path))
+    # As Python does: a link is followed to the modules beside its target.
+    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
     return load_file(name, path)
 
 

@@ -129,7 +129,7 @@ def collect(entries: list[Entry]) -> Sources:
             found[entry.file] = os.path.join(entry.root, entry.file)
     for name, module in list(sys.modules.items()):
         _add_module(name, module, found)
-    _add_late_imports(found, [entry.root for entry in entries])
+    _add_late_imports(found)
     if len(found) > FILES_MAX:
         raise InvalidError(f"{len(found)} source files, at most {FILES_MAX}")
     return _read(found)
@@ -174,9 +174,9 @@ def _add_tree(directories: list[str], remote: str, found: dict[str, str]) -> lis
     return added
 
 
-def _add_late_imports(found: dict[str, str], roots: list[str]) -> None:
+def _add_late_imports(found: dict[str, str]) -> None:
     """Add local modules that nothing has imported yet, because functions will."""
-    search = _Search([*roots, *sys.path], found)
+    search = _Search(sys.path, found)
     executed = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     waiting = [path for path in found.values() if path]
     while waiting:
