@@ -42,7 +42,8 @@ class MapProgress:
         self.done = 0
         self.total: int | None = None
         self.started = monotonic()
-        self.over = False
+        #: when it was over, None before
+        self.ended: float | None = None
 
 
 class Progress(Output):
@@ -95,7 +96,7 @@ class Progress(Output):
     def on_map_end(self, call: int) -> None:
         shown = self.maps.get(call)
         if shown is not None:
-            shown.over = True
+            shown.ended = monotonic()
 
     def is_waiting(self) -> bool:
         """True while there is something to wait for, and so something to show."""
@@ -142,16 +143,17 @@ class Progress(Output):
                 if self._stopped:
                     return
                 self._view = view  # from now on there is something to take away
-                self._close_maps(view)
+                if self._at_line_start:
+                    self._close_maps(view)
                 self._picture = picture
                 self._draw()
             if self._stopping.acquire(True, PERIOD_S):
                 return
 
     def _close_maps(self, view: View) -> None:
-        """Leave a line for each map that has ended."""
+        """Leave a line for each map that has ended, below a line that is not finished."""
         for line in view.finished_maps():
-            self.write_text(self._terminal, line + "\n")
+            self.write_text(self._terminal, ("" if self._at_line_start else "\n") + line + "\n")
 
     def _erase(self) -> None:
         if self._lines_drawn:

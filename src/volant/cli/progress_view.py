@@ -54,7 +54,9 @@ class View:
         """The picture now, each line narrower than the terminal."""
         width, height = self._console.size
         parts: list[RenderableType] = [self._tree()]
-        open_maps = [(call, one) for call, one in list(self._progress.maps.items()) if not one.over]
+        open_maps = [
+            (call, one) for call, one in list(self._progress.maps.items()) if one.ended is None
+        ]
         if open_maps:
             parts.append(self._bars(open_maps))
         options = self._console.options.update(width=max(10, width - 1), no_wrap=True)
@@ -100,12 +102,13 @@ class View:
 
     def finished_maps(self) -> list[str]:
         """A closing line for each long map that ended since the last time."""
-        ended = [(call, one) for call, one in list(self._progress.maps.items()) if one.over]
         lines = []
-        for call, one in ended:
+        for call, one in list(self._progress.maps.items()):
+            if one.ended is None:
+                continue
             del self._progress.maps[call]
             self._rates.pop(call, None)
-            taken_s = monotonic() - one.started
+            taken_s = one.ended - one.started
             if taken_s < CLOSING_LINE_S:
                 continue
             lines.append(

@@ -118,7 +118,7 @@ class Agent:
         self._running[container_id] = running
         self.logs.know(container_id, function.app.app_id)
         self._tasks.start(self._start(running), "start-container")
-        self._tell_status(function)
+        self.hub.note_change(function)
 
     async def _start(self, running: Running) -> None:
         function = running.function
@@ -232,13 +232,14 @@ class Agent:
         running.state = "running"
         link.imported_ns = monotonic_ns()
         self.hub.apply(self.hub.scheduler.container_ready(running.container_id, now), now)
-        self._tell_status(running.function)
+        self.hub.note_change(running.function)
 
-    def _tell_status(self, function: Function) -> None:
-        """Tell the client that runs an app how one of its functions stands."""
+    def tell_status(self, function: Function) -> None:
+        """Tell the client that runs an app how one of its functions stands, if that is news."""
         app = function.app
-        if app.output and app.session is not None:
-            counts = self.counts_of(function)
+        counts = self.counts_of(function)
+        if app.session is not None and counts != function.told:
+            function.told = counts
             app.session.event("status", app_id=app.app_id, function=function.name, **counts)
 
     def _on_import_output(self, key: str, data: bytes) -> None:
@@ -315,7 +316,7 @@ class Agent:
         log.info("container_exited", extra={"fields": {
             "container_id": running.container_id, "cause": cause.name, "text": text,
         }})  # fmt: skip
-        self._tell_status(running.function)
+        self.hub.note_change(running.function)
         now = monotonic()
         self.hub.apply(
             self.hub.scheduler.container_exited(running.container_id, cause, text, now), now
@@ -386,13 +387,16 @@ class Agent:
         return sum(running.function.app is app for running in self._running.values())
 
     def counts_of(self, function: Function) -> dict[str, int]:
-        """A function's containers by state, and the inputs that wait for one."""
+        """A function's containers by state, and the inputs that nobody has begun."""
         mine = [r for r in self._running.values() if r.function is function]
         ready = [r for r in mine if r.state == "running"]
         busy = sum(bool(r.link is not None and r.link.batches) for r in ready)
         pool = self.hub.scheduler.state.pools.get(function.function_id)
+        unfinished = 0
+        if pool is not None:  # containers hold inputs that they have not begun
+            unfinished = pool.queued_inputs + pool.running_inputs + pool.delayed_inputs
         return {
-            "queued": pool.queued_inputs if pool is not None else 0,
+            "queued": max(0, unfinished - busy),
             "starting": sum(r.state == "starting" for r in mine),
             "running": busy,
             "idle": len(ready) - busy,

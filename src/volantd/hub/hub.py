@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 #: Containers for each core of this machine, of a function that names no maximum: what fits when
 #: each asks for the eighth of a core that is asked for by default.
 CONTAINERS_PER_CORE = 8
+#: Between two reports to a client of how a function stands.
+STATUS_PERIOD_S = 0.1
 
 
 #: Apps that are remembered when they have ended; those that printed are known by their logs, too.
@@ -71,6 +73,9 @@ class Containers(Protocol):
 
     def interrupt(self, container_id: str) -> None:
         """Make a container read its connection in the middle of user code."""
+
+    def tell_status(self, function: Function) -> None:
+        """Tell the client that runs an app how one of its functions stands, if that is news."""
 
 
 class Hub:
@@ -130,9 +135,27 @@ class Hub:
         for command in commands:
             self._carry_out[type(command)](command, now)
 
+    def note_change(self, function: Function) -> None:
+        """Have the client that shows its app's output told, soon and not too often.
+
+        The next change arms the next timer, so a function that stands still costs nothing.
+        """
+        if function.app.output and not function.change_noted:
+            function.change_noted = True
+            due = function.told_at + STATUS_PERIOD_S
+            self.loop.call_later(max(0.0, due - monotonic()), self._tell_status, function)
+
+    def _tell_status(self, function: Function) -> None:
+        function.change_noted = False
+        function.told_at = monotonic()
+        self.containers.tell_status(function)
+        self.after_events()
+
     def _dispatch(self, command: Dispatch, now: float) -> None:
         batch = command.batch
         call = self.calls[batch.call_id]
+        if call.function.app.output:
+            self.note_change(call.function)
         if call.streamed:
             self.loop.call_soon(self._break_off, command, call)
         else:

@@ -159,6 +159,8 @@ class ContainerLink:
             sent.call.streamed = True
             self.hub.deliver(sent.call, first, 1, 0, section, fd)
             return
+        if self.function.app.output:
+            self.hub.note_change(self.function)
         expected = sent.batch.first_index + sent.batch.done
         ends = bool(flags & frames.END)
         if ends:

@@ -141,6 +141,11 @@ class Function:
     #: what the runner needs to find it
     spec: dict[str, Any]
     options: dict[str, Any]
+    #: what its client was last told of how it stands, and when
+    told: dict[str, int] = field(default_factory=dict)
+    told_at: float = 0.0
+    #: something may have changed since
+    change_noted: bool = False
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -122,6 +122,8 @@ class Session:
                 raise ValueError(f"inputs from {first} on, after {call.inputs}")
             call.inputs = max(call.inputs, first + count)
             items = items or InputItems(section, count, None, self.held)
+            if call.function.app.output:
+                hub.note_change(call.function)
             commands = hub.scheduler.submit(call.call_id, first, count, items, now)
             if commands:
                 hub.apply(commands, now)

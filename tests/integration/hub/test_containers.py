@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.integration.hub.players import function_spec
-from tests.integration.hub.world import PlayedCgroup, readable
+from tests.integration.hub.world import NONE, PlayedCgroup, readable
 from volant import errors
 from volant.wire import frames, values
 from volant.wire.faults import encode_fault
 from volantd.agent import agent as agents
+from volantd.hub.hub import STATUS_PERIOD_S
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
 
 if TYPE_CHECKING:
@@ -293,9 +295,40 @@ def test_what_a_container_prints_reaches_its_client_before_its_result(world: Wor
         ("stderr", b"trouble\n"),
     ]
     assert client.value(number) == 1
-    states = [event for event in client.events if event["op"] == "status"]
-    assert states[0]["starting"] == 1
-    assert states[-1]["running"] == 1
+
+
+def statuses(client: Client) -> list[tuple[int, int, int]]:
+    """What a client was told: containers that start and run, inputs that wait."""
+    return [
+        (event["starting"], event["running"], event["queued"])
+        for event in client.events
+        if event["op"] == "status"
+    ]
+
+
+def test_a_client_is_told_how_far_a_map_is(world: World, client: Client):
+    """What runs and waits is what is not done yet, whoever holds it."""
+    client.open(function_spec(max_containers=1), output=True)
+    client.submit([0, 1, 2, 3])
+    world.until(lambda: statuses(client))
+    assert statuses(client)[0] == (1, 0, 4)
+    world.until(lambda: statuses(client)[-1] == (0, 1, 3))
+    [container] = world.containers
+    for expected in ((0, 1, 2), (0, 1, 1), (0, 1, 0), (0, 0, 0)):
+        container.outcome(container.batches[0], [(frames.PICKLE, NONE)])
+        world.until(lambda: statuses(client)[-1] == expected)  # noqa: B023  # asked at once
+
+
+def test_a_client_is_not_told_of_every_input(world: World, client: Client):
+    """Ten times a second will do, and what has not changed is not said again."""
+    world.serve = lambda x: x
+    client.open(function_spec(max_containers=1), output=True)
+    began = monotonic()
+    for value in range(100):
+        client.call(value)
+    world.until(lambda: statuses(client)[-1:] == [(0, 0, 0)])
+    assert len(statuses(client)) <= 2 + (monotonic() - began) / STATUS_PERIOD_S
+    assert not any(one.change_noted for one in world.hub.functions.values())
 
 
 def test_a_container_that_prints_without_end_does_not_hold_the_hub(world: World, client: Client):

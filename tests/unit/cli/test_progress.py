@@ -144,6 +144,19 @@ def test_a_long_map_leaves_a_line_and_a_short_one_none(start: Start) -> None:
     assert progress.maps == {}
 
 
+def test_the_closing_line_of_a_map_does_not_stick_to_an_unfinished_one(start: Start) -> None:
+    progress, terminal = start()
+    progress._view = View(progress, terminal)
+    progress.on_map(1, "square", 200, 200)
+    progress.maps[1].started -= 2.0
+    progress.on_map_end(1)
+    sys.stdout.write("result 199 ")
+    progress.stop()
+    first, second, *_ = visible(terminal.text())
+    assert first.rstrip() == "result 199"
+    assert second.startswith("square: 200/200 in 2.0 s, ")
+
+
 def test_rate_and_remaining_time_come_from_the_latest_moments() -> None:
     rate = Rate(started=0.0)
     assert rate.take(1.0, 100) == pytest.approx(100)
