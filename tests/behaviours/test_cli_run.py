@@ -140,6 +140,44 @@ def test_a_run_that_is_not_detached_stops_its_app(run) -> None:
         volant.FunctionCall.from_id(done.stdout.strip()).get()
 
 
+SPAWNING = """
+import time
+import volant
+
+app = volant.App("spawning")
+
+@app.function()
+def quick():
+    pass
+
+@app.function()
+def slow():
+    time.sleep(600)
+
+@app.local_entrypoint()
+def main(count: int):
+    quick.spawn().get()
+    slow.spawn().cancel()
+    for _ in range(count):
+        slow.spawn()
+"""
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, ""),
+        (1, "1 unfinished call was cancelled; `--detach` keeps it running\n"),
+        (2, "2 unfinished calls were cancelled; `--detach` keeps them running\n"),
+    ],
+)
+def test_calls_that_a_run_leaves_are_counted(run, tmp_path: Path, count: int, said: str) -> None:
+    """Behaviour 127: those that were spawned and have not finished, unless it is quiet."""
+    path = program(tmp_path, SPAWNING)
+    assert run(path, "--count", count).stderr == said
+    assert run("--quiet", path, "--count", count).stderr == ""
+
+
 def test_a_detached_run_leaves_its_app_alive(run) -> None:
     """Behaviour 127: what it has spawned goes on, and how to see it is said."""
     done = run("--detach", ARGUMENTS.with_name("leaves_work.py"))

@@ -156,8 +156,9 @@ def _call_under_app(
         output.active = progress = Progress(chosen.app.name or chosen.label)
     else:
         output.active = output.Output()
+    running = chosen.app.run(name=options.name, detach=options.detach)
     try:
-        with chosen.app.run(name=options.name, detach=options.detach) as app:
+        with running as app:
             app_id = app.app_id
             if progress is not None:
                 progress.app_runs()
@@ -174,9 +175,17 @@ def _call_under_app(
     finally:
         if progress is not None:
             progress.stop()
+        if running.unfinished_count and not options.quiet:
+            _tell_unfinished(running.unfinished_count)
     if options.detach and not options.quiet:
         print(f"detached app {app_id}; `volant app logs {app_id}` shows it", file=sys.stderr)
     return result
+
+
+def _tell_unfinished(count: int) -> None:
+    calls = "1 unfinished call was" if count == 1 else f"{count} unfinished calls were"
+    keeps = "keeps it" if count == 1 else "keeps them"
+    print(f"{calls} cancelled; `--detach` {keeps} running", file=sys.stderr)
 
 
 def _call(chosen: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -43,6 +43,8 @@ class RunContext:
         self._name = name or app.name
         self._detach = detach
         self._running: RunningApp | None = None
+        #: spawned calls that the end of the run cut short
+        self.unfinished_count = 0
 
     def __enter__(self) -> App:
         self._refuse_global_scope()
@@ -67,7 +69,8 @@ class RunContext:
         traceback: TracebackType | None,
     ) -> None:
         assert self._running is not None
-        self._running.close(_reason(kind), interrupted=kind is KeyboardInterrupt)
+        interrupted = kind is KeyboardInterrupt
+        self.unfinished_count = self._running.close(_reason(kind), interrupted=interrupted)
 
     async def __aenter__(self) -> App:
         import asyncio
@@ -238,15 +241,20 @@ class RunningApp:
             if function._binding is not None:
                 function._binding.function_id = function_id
 
-    def close(self, reason: str, *, interrupted: bool) -> None:
-        """Stop the app, after its last log line was shown."""
+    def close(self, reason: str, *, interrupted: bool) -> int:
+        """Stop the app, after its last log line was shown.
+
+        Returns:
+            How many spawned calls were cancelled by that, as far as it is known.
+        """
         try:
             if interrupted:
                 self._close_aside(reason)
-            else:
-                self.channel.request("app_close", app_id=self.app._app_id, reason=reason)
+                return 0
+            reply = self.channel.request("app_close", app_id=self.app._app_id, reason=reason)
+            return int(reply.get("unfinished", 0))
         except ConnectionError:
-            pass  # a hub that is gone has stopped everything of ours
+            return 0  # a hub that is gone has stopped everything of ours
         finally:
             self.channel.on_reconnect = []
             self.channel.lane_tokens.forget(self.description["express"])

@@ -139,7 +139,10 @@ def upload(session: Session, event: dict[str, Any]) -> None:
 
 
 def app_close(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """Stop an app of this user, after every log line of it was sent."""
+    """Stop an app of this user, after every log line of it was sent.
+
+    The reply has the number of spawned calls that this cut short.
+    """
     app = session.hub.apps.get(str(message["app_id"]))
     if app is None or (session.container_app is not None and app.app_id not in session.apps):
         return {}
@@ -149,8 +152,9 @@ def app_close(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         app.state = "detached"
         session.apps.pop(app.app_id, None)
         return {"state": "detached"}
+    unfinished = sum(call.retain and not call.finished for call in app.calls.values())
     session.hub.close_app(app, str(message["reason"]))
-    return {}
+    return {"unfinished": unfinished}
 
 
 def app_set_tags(session: Session, message: dict[str, Any]) -> dict[str, Any]:
