@@ -121,6 +121,52 @@ def test_a_program_may_come_from_standard_input(run) -> None:
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
 
 
+TWO_FUNCTIONS = """
+import volant
+
+app = volant.App("two")
+
+@app.function()
+def first(x: int = 20):
+    return x + 1
+
+@app.function()
+def second(h: int = 1):
+    return h
+"""
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_for_a_program_with_several_functions_lists_them(
+    run, tmp_path: Path, word: str
+) -> None:
+    """Behaviour 145: before the file or behind it; that is no failure."""
+    path = program(tmp_path, TWO_FUNCTIONS)
+    for words in ((path, word), (word, path)):
+        done = run(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"Usage: volant run {path}::FUNCTION [OPTIONS]\n")
+        assert f"\n  volant run {path}::first\n  volant run {path}::second\n" in done.stdout
+
+
+def test_help_has_a_short_form_unless_the_function_takes_that_letter(run, tmp_path: Path) -> None:
+    """Behaviour 145."""
+    path = program(tmp_path, TWO_FUNCTIONS)
+    assert run(f"{path}::first", "-h").stdout == run(f"{path}::first", "--help").stdout
+    assert "\n  -h, --help  Show this text.\n" in run(f"{path}::first", "-h").stdout
+    done = run(f"{path}::second", "-h")
+    assert done.returncode == 2
+    assert "-h" not in run(f"{path}::second", "--help").stdout.replace("--h", "")
+
+
+def test_a_function_of_a_program_from_standard_input_is_named_like_any_other(run) -> None:
+    """Issue 2, 3: `-` stands for the file, in help too."""
+    done = run("-::first", "--x", "41", stdin=TWO_FUNCTIONS)
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    helped = run("-::first", "--help", stdin=TWO_FUNCTIONS)
+    assert helped.stdout.startswith("Usage: volant run -::first [OPTIONS]\n"), helped.stderr
+
+
 def test_a_program_from_standard_input_imports_from_the_working_directory(
     run, tmp_path: Path
 ) -> None:

@@ -49,9 +49,12 @@ def pick(module: ModuleType, apps: list[App], label: str, name: str) -> Target:
     else:
         guess = ""
         message = f"`{label}` has several functions and no single local entrypoint"
-    lines = [f"    volant run {label}::{one}" for one in known[:SHOWN_MAX]]
-    listed = "name one of them:\n" + "\n".join(lines)
-    raise Refused(message, hints=[guess, listed], exit_code=1)
+    forms = [f"volant run {label}::{one}" for one in known]
+    listed = "\n    ".join(["name one of them:", *forms[:SHOWN_MAX]])
+    refused = Refused(message, hints=[guess or listed], exit_code=1)
+    if not name:
+        refused.forms = forms
+    raise refused
 
 
 def _guess(name: str, known: list[str]) -> str:

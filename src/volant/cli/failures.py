@@ -42,6 +42,8 @@ class Refused(Exception):
         super().__init__(message)
         self.hints = [text for text in (hint, *hints) if text]
         self.exit_code = exit_code
+        #: commands that would do, when what was given fits several functions
+        self.forms: list[str] = []
 
 
 def refused_option(name: str, *, known: Iterable[str], takes_value: bool) -> Refused:

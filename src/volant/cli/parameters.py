@@ -92,6 +92,7 @@ class Options:
             else:
                 self.options.append(_option(parameter))
         self.by_flag = {option.flag: option for option in self.options}
+        self.help_flags = ["--help"] if "--h" in self.by_flag else ["-h", "--help"]
         self.by_no_flag = {
             "--no-" + option.flag[2:]: option for option in self.options if option.is_switch
         }
@@ -185,7 +186,7 @@ def _take_options(
             given[option.parameter.name] = _value(option, value if equals else None, waiting)
         elif word in options.by_no_flag:
             given[options.by_no_flag[word].parameter.name] = False
-        elif word == "--help":
+        elif word in options.help_flags:
             return None
         elif options.takes_tail:
             return [word, *waiting[::-1]]

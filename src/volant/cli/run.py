@@ -61,7 +61,7 @@ def parse(words: list[str]) -> RunOptions:
         word = waiting.pop()
         if word == "--" and waiting:
             word = waiting.pop()
-        elif word.startswith("-") and word != "-":
+        elif word.startswith("-") and word.partition("::")[0] != "-":
             _take_option(options, word, waiting)
             continue
         options.reference = word
@@ -111,7 +111,16 @@ def _run(options: RunOptions) -> int:
         # Before the program's directory is on sys.path, where a file may be called inspect.py.
         from volant.cli import parameters  # noqa: F401
     sys.argv[:] = [options.reference.partition("::")[0], *options.rest]
-    chosen = target.find(options.reference, as_module=options.module)
+    try:
+        chosen = target.find(options.reference, as_module=options.module)
+    except Exception as error:
+        forms = getattr(error, "forms", ())  # when several functions fit
+        if not forms or not (options.help or {"-h", "--help"} & {*options.rest}):
+            raise
+        from volant.cli.run_help import print_forms
+
+        print_forms(forms)
+        return 0
     given = _arguments(chosen, options)
     if given is None:
         return 0

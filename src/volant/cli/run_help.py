@@ -17,7 +17,8 @@ Usage: volant run [OPTIONS] REF [ARGUMENTS OF THE FUNCTION]
   Run a local entrypoint or a function of a program, and stop its app at the end.
 
   REF is `file.py`, `file.py::function`, `file.py::app.function`, with -m
-  `pkg.mod` or `pkg.mod::function`, or `-` for a script from standard input.
+  `pkg.mod` or `pkg.mod::function`, or `-` for a script from standard input,
+  `-::function` for a function of it.
   Without a name it is the single local entrypoint, else the single function.
 
 Options:
@@ -58,6 +59,15 @@ def without_target(options: RunOptions) -> int:
     raise Refused("there is nothing to run", hint="`volant run file.py`, or `volant run --help`")
 
 
+def print_forms(forms: list[str]) -> None:
+    """Show the functions of a program that has several."""
+    print(f"Usage: {forms[0].partition('::')[0]}::FUNCTION [OPTIONS]")
+    print("\nFunctions:")
+    for form in forms:
+        print(f"  {form}")
+    print(f"\nExample:\n  {forms[0]} --help")
+
+
 def print_target(target: Target) -> None:
     """Show the options of a function."""
     options = Options(target.raw)
@@ -73,7 +83,7 @@ def print_target(target: Target) -> None:
             print(f"  {line}".rstrip())
     rows = [(option.form, _remark(option.required, option.parameter.default))
             for option in options.options]  # fmt: skip
-    rows.append(("--help", "Show this text."))
+    rows.append((", ".join(options.help_flags), "Show this text."))
     width = max(len(form) for form, _ in rows)
     print("\nOptions:")
     for form, remark in rows:

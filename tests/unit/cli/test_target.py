@@ -97,6 +97,7 @@ def test_a_reference_picks_its_target(
         (TWO, "p.py::ff", "there is no function `ff` in `p.py`"),
         (TWO, "p.py::renamd", "did you mean `other.renamed`?"),
         (ENTRY, "p.py::mian", "did you mean `main`?"),
+        (ENTRY, "p.py::nothing", "name one of them:\n    volant run p.py::main\n"),
         ("x = 1", "p.py", "`p.py` has no app"),
         ("import volant; app = volant.App()", "p.py", "`p.py` has no function to run"),
     ],
@@ -109,6 +110,12 @@ def test_what_does_not_fit_is_answered_with_the_candidates(
     text, code = _refusal(reference)
     assert expected in text
     assert code == 1
+
+
+def test_a_good_guess_is_not_buried_in_a_list(tmp_path: Path) -> None:
+    _write(tmp_path / "p.py", ENTRY)
+    text, _ = _refusal("p.py::mian")
+    assert text.splitlines()[1:] == ["did you mean `main`?"]
 
 
 def test_a_method_says_that_classes_are_still_to_come(tmp_path: Path) -> None:
