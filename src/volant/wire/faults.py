@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 #: Longest chain of causes that travels; the rest is cut.
 CHAIN_MAX = 8
-#: Most frames of one traceback that travel (the innermost ones).
+#: Most frames of one traceback that travel (the innermost ones), those in a row that are alike
+#: taken as one; and how often one of these is shown at most.
 FRAMES_MAX = 100
+REPEATS_MAX = 10_000
 #: Longest text of one exception, in characters; a source line or a note is cut far earlier.
 TEXT_CHARS_MAX = 64_000
 LINE_CHARS_MAX = 2_000
@@ -57,12 +59,14 @@ def encode_fault(
 
 
 def _describe(exc: BaseException, skip_under: str | None, depth: int) -> dict[str, object]:
+    frames, repeats = _frames(exc.__traceback__, skip_under)
     fields: dict[str, object] = {
         "type": f"{type(exc).__module__}.{type(exc).__qualname__}",
         "message": _safe_text(exc)[:TEXT_CHARS_MAX],
         "text": _format(exc, skip_under)[:TEXT_CHARS_MAX],
         "pickle": _pickle_or_none(exc),
-        "frames": _frames(exc.__traceback__, skip_under),
+        "frames": frames,
+        "repeats": repeats,
         "suppress": exc.__suppress_context__,
         "notes": _notes(exc),
     }
@@ -151,19 +155,28 @@ def _set(exc: BaseException, name: str, value: object) -> None:
     BaseException.__setattr__(exc, name, value)
 
 
-def _frames(tb: TracebackType | None, skip_under: str | None) -> list[list[object]]:
+def _frames(
+    tb: TracebackType | None, skip_under: str | None
+) -> tuple[list[list[object]], list[int]]:
+    """The frames of a traceback, and how often each comes in a row: a recursion is one."""
     import linecache
 
     frames: list[list[object]] = []
+    repeats: list[int] = []
+    last = None
     while tb is not None:
         code = tb.tb_frame.f_code
-        if skip_under is None or not code.co_filename.startswith(skip_under):
+        if (code, tb.tb_lasti) == last:
+            repeats[-1] += 1
+        elif skip_under is None or not code.co_filename.startswith(skip_under):
+            last = (code, tb.tb_lasti)
+            repeats.append(1)
             line = linecache.getline(code.co_filename, tb.tb_lineno, tb.tb_frame.f_globals)
             line = line.rstrip("\n")[:LINE_CHARS_MAX]
             position = _position(code, tb.tb_lasti)
             frames.append([code.co_filename, tb.tb_lineno, code.co_name, line, *position])
         tb = tb.tb_next
-    return frames[-FRAMES_MAX:]
+    return frames[-FRAMES_MAX:], repeats[-FRAMES_MAX:]
 
 
 def _position(code: CodeType, instruction: int) -> list[int]:
@@ -222,7 +235,8 @@ def _rebuild(
     members = [_rebuild(member, "", local_path, depth - 1) for member in grouped]
     exc = _exception_of(fields, members)
     frames = fields.get("frames") or []
-    _set(exc, "__traceback__", _traceback(frames, where, local_path))
+    repeats = fields.get("repeats") or [1] * len(frames)
+    _set(exc, "__traceback__", _traceback(frames, repeats, where, local_path))
     for link in ("cause", "context"):
         chained = fields.get(link)
         if chained is not None and depth > 0:
@@ -268,18 +282,25 @@ def _exception_of(fields: dict[str, Any], members: list[BaseException]) -> BaseE
 
 
 def _traceback(
-    frames: list[list[Any]], where: str, local_path: Callable[[str], str | None] | None
+    frames: list[list[Any]],
+    repeats: list[int],
+    where: str,
+    local_path: Callable[[str], str | None] | None,
 ) -> TracebackType | None:
     """Build a traceback that shows `frames` (file, line, name, source line), outermost first."""
     if where and frames:
         frames = [[f"<remote call in {where}>", 1, "run", "", 1, 0, 0], *frames]
+        repeats = [1, *repeats]
     tb: TracebackType | None = None
-    for filename, line, name, source, *position in reversed(frames):
+    for frame, count in zip(reversed(frames), reversed(repeats), strict=True):
+        filename, line, name, source, *position = frame
         shown = local_path(filename) if local_path is not None else None
         if shown is None:
             shown = filename
             _remember_source(shown, line, source)
         tb = _traceback_entry(tb, shown, max(1, int(line)), str(name), position)
+        for _ in range(min(count, REPEATS_MAX) - 1):
+            tb = type(tb)(tb, tb.tb_frame, tb.tb_lasti, tb.tb_lineno)
     return tb
 
 

@@ -234,13 +234,41 @@ def test_a_deep_recursion_keeps_its_innermost_frames():
     def fall(depth: int) -> None:
         if depth == 0:
             raise PlainError("down")
-        fall(depth - 1)
+        if depth % 2:
+            fall(depth - 1)
+        else:
+            fall(depth - 1)
 
     again = through_the_wire(caught(lambda: fall(400)))
     entries = traceback.extract_tb(again.__traceback__)
     assert len(entries) == faults.FRAMES_MAX + 1
     assert entries[0].filename == "<remote call in ta-1>"
     assert entries[-1].name == "fall"
+
+
+def test_frames_in_a_row_that_are_alike_are_shown_as_python_shows_them(
+    capsys: pytest.CaptureFixture[str],
+):
+    def fall(depth: int) -> None:
+        if depth == 0:
+            raise PlainError("down")
+        fall(depth - 1)
+
+    fault = faults.encode_fault(caught(lambda: fall(400)), where="ta-1")
+    assert len(fault) < 4000
+    again = faults.decode_fault(fault)
+    assert len(traceback.extract_tb(again.__traceback__)) == 1 + 1 + 1 + 400 + 1
+    sys.__excepthook__(type(again), again, again.__traceback__)
+    shown = capsys.readouterr().err
+    assert "  [Previous line repeated 397 more times]\n" in shown
+    assert len(shown.splitlines()) < 25
+
+
+def test_a_container_cannot_make_a_traceback_of_any_length():
+    fields = values.decode_map(faults.encode_fault(raised(PlainError("x"))))
+    fields["repeats"] = [1 << 40] * len(fields["frames"])  # type: ignore[arg-type]
+    again = faults.decode_fault(values.encode(fields))
+    assert len(traceback.extract_tb(again.__traceback__)) <= 2 * faults.REPEATS_MAX
 
 
 def test_data_that_an_exception_carries_does_not_travel_without_limit():
