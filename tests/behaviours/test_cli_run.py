@@ -337,6 +337,70 @@ def test_the_hint_for_a_container_that_died_is_a_command(
     assert "last words" in run_volant(*words.split(), home=volant_home).stdout
 
 
+LACKING = """
+import importlib
+import pathlib
+import volant
+
+app = volant.App("lacking")
+
+@app.function()
+def dynamic():
+    importlib.import_module("beside")
+
+@app.function()
+def unknown():
+    import no_such_module_anywhere
+
+@app.function()
+def data():
+    return (pathlib.Path(__file__).parent / "data" / "one.csv").read_text()
+
+@app.function()
+def relative():
+    return open("data/one.csv").read()
+
+@app.function()
+def absolute():
+    return open({path!r}).read()
+
+@app.function()
+def nowhere():
+    return open("data/no-such-file.csv").read()
+
+@app.function()
+def own():
+    import json.no_such_part
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "hint"),
+    [
+        ("dynamic", "hint: {0}/beside.py was not sent, because no import statement names it; "
+                    "with `import beside` in the function it is\n"),
+        ("unknown", "hint: `no_such_module_anywhere` is not installed in the environment of this "
+                    "run, "),
+        ("data", "hint: {0}/data/one.csv is on this machine, and containers get Python sources "
+                 "only: pass its content as an argument\n"),
+        ("relative", "hint: {0}/data/one.csv is on this machine"),
+        ("absolute", "hint: {0}/data/one.csv is on this machine"),
+        ("nowhere", ""),
+        ("own", ""),
+    ],
+)  # fmt: skip
+def test_what_a_container_lacks_is_explained(run, tmp_path: Path, function: str, hint: str) -> None:
+    """Behaviour 130: a module or a file that this machine has, or a package that nobody has."""
+    program(tmp_path, "", "beside.py")
+    data = program(tmp_path, "1,2", "data/one.csv")
+    path = program(tmp_path, LACKING.format(path=str(data)))
+    done = run(f"{path}::{function}")
+    assert done.returncode == 1
+    assert "NotFoundError" in done.stderr
+    assert hint.format(tmp_path) in done.stderr
+    assert ("hint:" in done.stderr) == bool(hint), done.stderr
+
+
 @pytest.mark.parametrize("code", [0, 5])
 def test_sys_exit_sets_the_exit_code(run, code: int) -> None:
     """Behaviour 130: as in any Python program."""

@@ -148,7 +148,7 @@ def _report_exception(error: BaseException) -> int:
         if isinstance(error, errors.Error) and not users:
             print_service_error(error)
             return FAILED
-        _explain_relative_import(error)
+        _explain(error)
     sys.excepthook(type(error), error, error.__traceback__)
     return FAILED
 
@@ -213,10 +213,66 @@ def _ended_in_our_code(error: BaseException) -> bool:
     return file.startswith(_OUR_PACKAGE)
 
 
-def _explain_relative_import(error: BaseException) -> None:
-    if not isinstance(error, ImportError) or "relative import" not in str(error):
+# -- what Python's own message does not say
+
+
+def _explain(error: BaseException) -> None:
+    """Add a hint to an exception whose cause is in how programs are run here."""
+    hint = ""
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        hint = "a file that is part of a package runs by its module path: `volant run -m pkg.mod`"
+    elif not _comes_from_container(error):
         return
+    elif isinstance(error, ModuleNotFoundError) and error.name:
+        hint = _about_module(error.name)
+    elif isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
+        hint = _about_file(error.filename)
     notes = getattr(error, "__notes__", [])
-    hint = "hint: a file that is part of a package runs by its module path: `volant run -m pkg.mod`"
-    if hint not in notes:
-        vars(error)["__notes__"] = [*notes, hint]
+    if hint and f"hint: {hint}" not in notes:
+        vars(error)["__notes__"] = [*notes, f"hint: {hint}"]
+
+
+def _comes_from_container(error: BaseException) -> bool:
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename.startswith("<remote call in "):
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _about_module(name: str) -> str:
+    """Why a container may lack a module, "" when nothing is known about that."""
+    from importlib.machinery import PathFinder
+
+    from volant.sdk.sources import is_local
+
+    if "." in name:
+        return ""  # its package is there, and has no such module
+    spec = PathFinder.find_spec(name)
+    if spec is None:
+        return f"`{name}` is not installed in the environment of this run, {sys.prefix}"
+    places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+    if not places or not is_local(os.path.join(places[0], "")):
+        return ""
+    return (
+        f"{os.path.abspath(places[0])} was not sent, because no import statement names it; "
+        f"with `import {name}` in the function it is"
+    )
+
+
+def _about_file(path: str) -> str:
+    """Why a container may lack a file, "" when this machine has none of that name either."""
+    program = os.path.dirname(os.path.abspath(sys.argv[0]))
+    candidates = [path, os.path.join(program, path)]
+    at = path.find("/root/")
+    while at >= 0:  # in plain processes the root lies somewhere below the daemon's home
+        candidates.append(os.path.join(program, path[at + len("/root/") :]))
+        at = path.find("/root/", at + 1)
+    for candidate in candidates:
+        if os.path.exists(candidate):
+            return (
+                f"{os.path.abspath(candidate)} is on this machine, and containers get Python "
+                "sources only: pass its content as an argument"
+            )
+    return ""
