@@ -205,18 +205,20 @@ def test_an_argument_that_cannot_be_pickled_is_named() -> None:
 
 
 def test_an_argument_of_a_map_that_cannot_be_pickled_is_named() -> None:
-    """Issue 2, 8: in the map family too; the results before it are not lost."""
+    """Issue 2, 8: in the map family too, with its input; the results before it are not lost."""
     results = carrying.echo.map(iter([1, threading.Lock()]))
     assert next(results) == 1
-    with pytest.raises(SerializationError, match="argument 0 of `echo`"):
+    with pytest.raises(SerializationError, match="argument 0 of `echo`, at index 1 of its inputs,"):
         next(results)
     with pytest.raises(SerializationError, match="argument `value` of `echo`"):
         carrying.echo.spawn(value=threading.Lock())
 
 
-def test_a_result_that_cannot_be_pickled_is_told_with_its_type() -> None:
+def test_a_result_that_cannot_be_pickled_is_told_with_its_function_and_type() -> None:
     """Issue 2, 8: the function ran; its caller hears why there is nothing to have."""
-    with pytest.raises(SerializationError, match="result of type Opaque"):
+    with pytest.raises(
+        SerializationError, match="result of `return_opaque`, of type Opaque, cannot"
+    ):
         carrying.return_opaque.remote()
 
 

@@ -58,7 +58,8 @@ class Execute:
             kind, payload, fd = dumps(value, out.batch.pool)
         except Exception as exc:  # noqa: BLE001  # pickling runs user code
             error = SerializationError(
-                f"the result of type {type(value).__name__} cannot be pickled",
+                f"the result of `{getattr(self.raw, '__name__', 'a function')}`, "
+                f"of type {type(value).__name__}, cannot be pickled",
                 hint="return plain data, or something that pickles",
             )
             error.__cause__ = exc

@@ -47,9 +47,13 @@ class Binding:
 
 
 def dump_arguments(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], pool: str | None = None
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    pool: str | None = None,
+    index: int | None = None,
 ) -> tuple[int, bytes, int | None]:
-    """Pickle the arguments of one input.
+    """Pickle the arguments of one input, of a map if it has an index.
 
     Raises:
         SerializationError: naming the argument that cannot be pickled.
@@ -57,11 +61,12 @@ def dump_arguments(
     try:
         return dumps_arguments(args, kwargs, pool)
     except Exception as error:
-        raise _unpicklable(name, args, kwargs, error) from error
+        which = f"`{name}`" if index is None else f"`{name}`, at index {index} of its inputs,"
+        raise _unpicklable(which, args, kwargs, error) from error
 
 
 def _unpicklable(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
+    which: str, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
 ) -> SerializationError:
     labelled = [(f"argument {position}", value) for position, value in enumerate(args)]
     labelled += [(f"argument `{key}`", value) for key, value in kwargs.items()]
@@ -74,11 +79,11 @@ def _unpicklable(
                 os.close(fd)
         except Exception as cause:  # noqa: BLE001  # pickling runs user code
             return SerializationError(
-                f"{label} of `{name}` cannot be pickled: "
+                f"{label} of {which} cannot be pickled: "
                 f"{type(value).__name__}: {type(cause).__name__}: {cause}",
                 hint="pass plain data, and open files, connections or locks inside the function",
             )
-    return SerializationError(f"the arguments of `{name}` cannot be pickled: {error}")
+    return SerializationError(f"the arguments of {which} cannot be pickled: {error}")
 
 
 def submit_frame(

@@ -126,7 +126,7 @@ class MapState:
 
     def add(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[bytes, int | None]]:
         """Take one input; returns the frames that became due."""
-        kind, payload, fd = dump_arguments(self.binding.name, args, kwargs, self._pool)
+        kind, payload, fd = dump_arguments(self.binding.name, args, kwargs, self._pool, self.pulled)
         self.pulled += 1
         if fd is not None:
             due = self.flush()
