@@ -278,6 +278,15 @@ def test_arguments_that_do_not_fit_are_refused(run, words: str, complaint: str) 
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("name", ["bad name!", ""])
+def test_a_name_that_no_app_can_have_is_refused(run, name: str) -> None:
+    """Behaviour 128: before the program is loaded."""
+    done = run("--name", name, FAILING)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {name!r} cannot be the name of an app\nhint: 1 to 64 ")
+    assert done.stdout == ""
+
+
 def test_text_and_bytes_are_written_to_a_file(run, tmp_path: Path) -> None:
     """Behaviour 129: `-w`; other results are refused with their type."""
     path = tmp_path / "result"

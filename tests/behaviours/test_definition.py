@@ -367,7 +367,9 @@ def test_classes_and_methods_are_refused_as_functions() -> None:
 
 @pytest.mark.parametrize("name", ["", "two words", "what!", "x" * 65])
 def test_names_that_cannot_be_looked_up_are_refused(name: str) -> None:
-    """Behaviour 71: of apps; letters, digits and `-._` up to 64."""
+    """Behaviour 71: of apps and their runs; letters, digits and `-._` up to 64."""
+    with pytest.raises(InvalidError, match="cannot be the name"):
+        volant.App("good").run(name=name)
     with pytest.raises(InvalidError, match="cannot be the name"):
         volant.App(name)
 

@@ -107,6 +107,8 @@ def _run(options: RunOptions) -> int:
         return without_target(options)
     from volant.cli import target
 
+    if options.name is not None:
+        _check_name(options.name)
     if options.rest or options.help:
         # Before the program's directory is on sys.path, where a file may be called inspect.py.
         from volant.cli import parameters  # noqa: F401
@@ -134,6 +136,18 @@ def _run(options: RunOptions) -> int:
     elif chosen.function is not None and result is not None:
         print(result)
     return 0
+
+
+def _check_name(name: str) -> None:
+    from volant.errors import InvalidError
+    from volant.sdk.app import check_name
+
+    try:
+        check_name("an app", name)
+    except InvalidError as error:
+        from volant.cli.failures import Refused
+
+        raise Refused(error.message, hint=error.hint or "") from None
 
 
 def _arguments(

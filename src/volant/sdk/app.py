@@ -385,7 +385,7 @@ class App:
             detach: leave calls that have not finished running at the end of the block.
 
         Raises:
-            InvalidError: at global scope in a container.
+            InvalidError: for a name that cannot be looked up; at global scope in a container.
         """
         from volant.sdk.running import RunContext
 
@@ -393,6 +393,8 @@ class App:
             raise unimplemented("app.run(interactive=True)")
         if environment_name is not None or client is not None:
             raise unimplemented("app.run(environment_name=..., client=...)")
+        if name is not None:
+            check_name("an app", name)
         return RunContext(self, name=name, detach=detach)
 
     client = Planned("App.client")
