@@ -79,6 +79,10 @@ __all__ = [
 ]
 
 
+#: What people look for here at first.
+_OF_APPS = frozenset({"function", "local_entrypoint"})
+
+
 def __getattr__(name: str) -> object:
     home = _HOME.get(name)
     if home is not None:
@@ -97,7 +101,12 @@ def __getattr__(name: str) -> object:
         from volant.sdk.planned import Planned
 
         return Planned(f"volant.{name}")
-    raise AttributeError(f"module 'volant' has no attribute {name!r}{_suggestion(name)}")
+    message = f"module 'volant' has no attribute {name!r}"
+    if name in _OF_APPS:
+        hint = f'apps have it: `@app.{name}()` with `app = volant.App("name")`'
+        # Given an object, Python does not look here for what else might have been meant.
+        raise AttributeError(f"{message}\nhint: {hint}", name=name, obj=None)
+    raise AttributeError(message + _suggestion(name))
 
 
 #: `from volant import config` asks here first, and an error that nobody sees should cost nothing.
@@ -110,7 +119,8 @@ def _suggestion(name: str) -> str:
     import difflib
 
     near = difflib.get_close_matches(name, [*_HOME, *_PLANNED, *_SUBMODULES], n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    # What `dir()` lists Python suggests itself when it prints the error.
+    return f"; did you mean {near[0]!r}?" if near and near[0] in _PLANNED else ""
 
 
 def __dir__() -> list[str]:

@@ -65,3 +65,20 @@ def test_every_public_name_can_be_had() -> None:
     code = "import volant\nfor name in volant.__all__: assert getattr(volant, name) is not None"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("function", 'hint: apps have it: `@app.function()` with `app = volant.App("name")`\n'),
+        ("Functoin", "has no attribute 'Functoin'. Did you mean: 'Function'?\n"),
+        ("Secrte", "has no attribute 'Secrte'; did you mean 'Secret'?\n"),
+    ],
+)
+def test_a_name_that_is_not_there_is_answered_with_one_suggestion(name: str, said: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", f"import volant; volant.{name}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.stderr.endswith(said), run.stderr
+    assert run.stderr.lower().count("did you mean") == ("hint:" not in said)

@@ -117,6 +117,12 @@ def _refuse_classes(module: ModuleType, name: str) -> None:
 
 def no_such_file(path: str) -> Refused:
     """The error for a reference that is no file, which may well be a module."""
+    file, colon, name = path.rpartition(":")
+    if colon and name and file.endswith(".py") and os.path.isfile(file):
+        return Refused(
+            f"there is no file `{path}`",
+            hint=f"a function is named behind two colons: `volant run {file}::{name}`",
+        )
     module = path.rstrip(os.sep) or path
     as_file = module.replace(".", os.sep) + ".py"
     as_package = os.path.join(module.replace(".", os.sep), "__init__.py")

@@ -55,7 +55,7 @@ def refused_option(name: str, *, known: Iterable[str], takes_value: bool) -> Ref
     return Refused(
         f"there is no option `{name}`",
         hints=[
-            did_you_mean(name, known),
+            did_you_mean_option(name, known),
             "options of the program go behind its file; `volant run --help` lists the others",
         ],
     )
@@ -64,6 +64,14 @@ def refused_option(name: str, *, known: Iterable[str], takes_value: bool) -> Ref
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint that names what is close to `word`, or ""."""
     return ask_whether(closest(word, known))
+
+
+def did_you_mean_option(word: str, known: Iterable[str]) -> str:
+    """The same for options: the dashes that all of them have make none look like another."""
+    by_name: dict[str, str] = {}
+    for option in known:
+        by_name.setdefault(option.lstrip("-"), option)
+    return ask_whether([by_name[name] for name in closest(word.lstrip("-"), by_name)])
 
 
 def closest(word: str, known: Iterable[str]) -> list[str]:

@@ -17,7 +17,7 @@ import datetime
 import inspect
 import types
 
-from volant.cli.failures import Refused, did_you_mean
+from volant.cli.failures import Refused, did_you_mean, did_you_mean_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ def _take_options(
 ) -> list[str] | None:
     """Fill `given`; returns the raw tail, or None for `--help`."""
     waiting = list(reversed(words))
+    option: Option | None = None
     while waiting:
         word = waiting.pop()
         name, equals, value = word.partition("=")
@@ -185,19 +186,31 @@ def _take_options(
             option = options.by_flag[name]
             given[option.parameter.name] = _value(option, value if equals else None, waiting)
         elif word in options.by_no_flag:
-            given[options.by_no_flag[word].parameter.name] = False
+            option = options.by_no_flag[word]
+            given[option.parameter.name] = False
         elif word in options.help_flags:
             return None
         elif options.takes_tail:
             return [word, *waiting[::-1]]
-        elif word.startswith("--"):
-            raise _unknown(name, options)
         else:
-            raise Refused(
-                f"unexpected argument `{word}`: options are given by name",
-                hint=_right_form(target, options, word),
-            )
+            raise _unexpected(word, options, option, target)
     return []
+
+
+def _unexpected(word: str, options: Options, before: Option | None, target: Target) -> Refused:
+    """The error for a word that is no option, behind the option `before`."""
+    name = word.partition("=")[0]
+    if name.startswith("--") or (name.startswith("-") and name[1:].isidentifier()):
+        return _unknown(name, options)
+    if before is not None and before.is_switch:
+        return Refused(
+            f"unexpected argument `{word}`: option `{before.flag}` takes no value",
+            hint=f"`{before.form}`",
+        )
+    return Refused(
+        f"unexpected argument `{word}`: options are given by name",
+        hint=_right_form(target, options, word),
+    )
 
 
 def _value(option: Option, value: str | None, waiting: list[str]) -> Any:
@@ -228,7 +241,7 @@ def _unknown(name: str, options: Options) -> Refused:
     return Refused(
         f"there is no option `{name}`",
         hints=[
-            did_you_mean(name, known),
+            did_you_mean_option(name, known),
             moved or f"it has {', '.join(f'`{one}`' for one in known)}",
         ],
     )

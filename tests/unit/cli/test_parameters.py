@@ -160,6 +160,13 @@ def test_help_is_recognised_among_the_words() -> None:
         (everything, ["--detach"], "`--detach` of `volant run` goes before the file"),
         (everything, ["5"], "unexpected argument `5`: options are given by name"),
         (everything, ["5"], "`volant run file.py --count 5`"),
+        (
+            everything,
+            ["--fast", "yes"],
+            "`yes`: option `--fast` takes no value\n`--fast / --no-fast`",
+        ),
+        (everything, ["--no-fast", "yes"], "`--fast / --no-fast`"),
+        (everything, ["-count", "1"], "there is no option `-count`\ndid you mean `--count`?"),
         (text_annotation, ["--count", "1"], "missing option `--flag / --no-flag`"),
         (union, ["--value", "1"], "parameter `value: int | str` cannot be made an option"),
         (keywords, [], "`**values` cannot be made options"),
@@ -171,3 +178,10 @@ def test_a_wrong_word_is_refused_by_name(
 ) -> None:
     """Behaviour 128: a bad value exits with 2, `int | str` is refused."""
     assert expected in _refusal(raw, *words)
+
+
+def test_dashes_alone_make_no_option_look_like_another() -> None:
+    def one(x: int) -> None: ...
+
+    assert "did you mean" not in _refusal(one, "--y", "1")
+    assert "did you mean `--x`?" in _refusal(one, "-x", "1")

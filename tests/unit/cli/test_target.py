@@ -169,6 +169,7 @@ def test_a_missing_import_of_the_module_is_not_taken_for_a_missing_module(tmp_pa
     [
         ("scirpt.py", "there is no file `scirpt.py`\ndid you mean `script.py`?"),
         ("sub/scrip.py", "did you mean `sub/script.py`?"),
+        ("script.py:f", "named behind two colons: `volant run script.py::f`"),
         ("none/x.py", "there is no directory `none`"),
         ("sub", "`sub` is a directory"),
         ("notes.txt", "`notes.txt` is not a Python source file"),
