@@ -246,7 +246,17 @@ def _rebuild(
     _set(exc, "__suppress_context__", suppress)
     if fields.get("notes") and not getattr(exc, "__notes__", None):
         _set(exc, "__notes__", [str(note) for note in fields["notes"]])
+    if fields.get("pickle") is not None:
+        _note_lost_text(exc, fields)
     return exc
+
+
+def _note_lost_text(exc: BaseException, fields: dict[str, Any]) -> None:
+    """Keep the text of an exception that unpickles with less than it had."""
+    text = str(fields["message"])
+    if text not in _safe_text(exc)[: 2 * TEXT_CHARS_MAX]:  # a RemoteError has it, and more
+        notes = getattr(exc, "__notes__", None) or []
+        _set(exc, "__notes__", [*notes, f"in the container its text was: {text}"])
 
 
 def _exception_of(fields: dict[str, Any], members: list[BaseException]) -> BaseException:

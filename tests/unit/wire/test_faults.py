@@ -52,6 +52,20 @@ class SuicidalError(Exception):
         return _raise_at_unpickling, ()
 
 
+class ForgetfulError(Exception):
+    """Pickles without what its text was made of, as those of `requests` do."""
+
+    def __init__(self, *args: object, reason: str = "") -> None:
+        super().__init__(*args)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.reason}" if self.reason else "None"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), self.args
+
+
 class DisguisedError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         return str, ("not an exception",)
@@ -177,6 +191,17 @@ def test_cause_and_notes_arrive():
     assert isinstance(again.__cause__, KeyError)
     assert again.__cause__.__notes__ == ["of the first"]
     assert again.__suppress_context__
+
+
+def test_text_that_the_pickle_of_an_exception_has_lost_arrives_as_a_note():
+    again = through_the_wire(ForgetfulError("no answer", reason="refused"))
+    assert type(again) is ForgetfulError
+    assert vars(again)["__notes__"] == ["in the container its text was: no answer: refused"]
+    whole = through_the_wire(ForgetfulError("no answer"))
+    assert not hasattr(whole, "__notes__")
+    noted = ForgetfulError("no answer", reason="refused")
+    vars(noted)["__notes__"] = ["mine"]
+    assert len(vars(through_the_wire(noted))["__notes__"]) == 2
 
 
 def test_context_arrives_unless_it_was_suppressed():
