@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.behaviours.programs import Program
-from tests.support import stop_daemon
+from tests.support import run_volant, stop_daemon
 from volant.channel import current
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -56,3 +57,13 @@ def start(volant_home: Path) -> Iterator[StartProgram]:
     finally:
         for program in started:
             program.kill()
+
+
+@pytest.fixture
+def run(volant_home: Path):  # a closure over `run_volant`
+    """Runs `volant run ...` and returns what it said."""
+
+    def run_command(*words: object, **options: str) -> subprocess.CompletedProcess[str]:
+        return run_volant("run", *map(str, words), home=volant_home, **options)
+
+    return run_command

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 APPS = Path(__file__).parent / "apps"
 #: Longer than this no step of a program takes, even on a busy machine.
 WITHIN_S = 60.0
+#: What no traceback shows.
+OUR_PARTS = ("volant/sdk", "volant/channel", "volant/wire", "volant/runner", "volant/cli")
 
 
 class Program:
@@ -83,6 +85,14 @@ class Program:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate(timeout=WITHIN_S)
+
+
+def program_file(directory: Path, text: str, name: str = "program.py") -> Path:
+    """Write a program; returns its path."""
+    path = directory / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
 
 
 def run_program(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import volant
-from tests.behaviours.programs import APPS, apps
-from tests.support import ROOT, VOLANT, eventually, run_volant
+from tests.behaviours.programs import APPS, OUR_PARTS, apps, program_file
+from tests.support import ROOT, VOLANT, eventually
 from volant.errors import InputCancellation
 
 if TYPE_CHECKING:
@@ -20,24 +19,6 @@ if TYPE_CHECKING:
 
 ARGUMENTS = APPS.relative_to(ROOT) / "arguments.py"
 FAILING = APPS.relative_to(ROOT) / "failing_program.py"
-OUR_PARTS = ("volant/sdk", "volant/channel", "volant/wire", "volant/runner", "volant/cli")
-
-
-@pytest.fixture
-def run(volant_home: Path):  # a closure over `run_volant`
-    """Runs `volant run ...` and returns what it said."""
-
-    def run_command(*words: object, **options: str) -> subprocess.CompletedProcess[str]:
-        return run_volant("run", *map(str, words), home=volant_home, **options)
-
-    return run_command
-
-
-def program(tmp_path: Path, text: str, name: str = "program.py") -> Path:
-    path = tmp_path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
 
 
 ONE_ENTRYPOINT = """
@@ -57,7 +38,7 @@ def main():
 
 def test_the_only_entrypoint_is_picked(run, tmp_path: Path) -> None:
     """Behaviours 126 and 132: the file lies at /root/<name>.py in the container."""
-    done = run(program(tmp_path, ONE_ENTRYPOINT))
+    done = run(program_file(tmp_path, ONE_ENTRYPOINT))
     assert (done.returncode, done.stdout) == (0, "program /root/program.py\n"), done.stderr
 
 
@@ -104,10 +85,12 @@ def test_modules_may_have_names_that_are_no_identifiers(run, tmp_path: Path) -> 
         "__name__, __file__", "__name__, VALUE"
     )
     for name in ("__init__.py", "b-c/__init__.py"):
-        program(tmp_path / "10_a", "", name)
-    program(tmp_path / "10_a", "VALUE = 'beside'", "b-c/beside.py")
-    program(tmp_path / "10_a", text.format("from .beside import VALUE"), "b-c/d.py")
-    path = program(tmp_path / "10_a", text.format("from beside import VALUE"), "b-c/by-path.py")
+        program_file(tmp_path / "10_a", "", name)
+    program_file(tmp_path / "10_a", "VALUE = 'beside'", "b-c/beside.py")
+    program_file(tmp_path / "10_a", text.format("from .beside import VALUE"), "b-c/d.py")
+    path = program_file(
+        tmp_path / "10_a", text.format("from beside import VALUE"), "b-c/by-path.py"
+    )
     by_path = run(path)
     assert (by_path.returncode, by_path.stdout) == (0, "by-path beside\n"), by_path.stderr
     as_module = run("-m", "10_a.b-c.d", directory=tmp_path)
@@ -141,7 +124,7 @@ def test_help_for_a_program_with_several_functions_lists_them(
     run, tmp_path: Path, word: str
 ) -> None:
     """Behaviour 145: before the file or behind it; that is no failure."""
-    path = program(tmp_path, TWO_FUNCTIONS)
+    path = program_file(tmp_path, TWO_FUNCTIONS)
     for words in ((path, word), (word, path)):
         done = run(*words)
         assert (done.returncode, done.stderr) == (0, "")
@@ -151,7 +134,7 @@ def test_help_for_a_program_with_several_functions_lists_them(
 
 def test_help_has_a_short_form_unless_the_function_takes_that_letter(run, tmp_path: Path) -> None:
     """Behaviour 145."""
-    path = program(tmp_path, TWO_FUNCTIONS)
+    path = program_file(tmp_path, TWO_FUNCTIONS)
     assert run(f"{path}::first", "-h").stdout == run(f"{path}::first", "--help").stdout
     assert "\n  -h, --help  Show this text.\n" in run(f"{path}::first", "-h").stdout
     done = run(f"{path}::second", "-h")
@@ -171,7 +154,7 @@ def test_a_program_from_standard_input_imports_from_the_working_directory(
     run, tmp_path: Path
 ) -> None:
     """Issue 2, 3: in its functions too, as Python does for `python - < program.py`."""
-    program(tmp_path, "VALUE = 42", "beside.py")
+    program_file(tmp_path, "VALUE = 42", "beside.py")
     body = "import beside; return beside.VALUE,"
     text = ONE_ENTRYPOINT.replace("return __name__, __file__", body)
     done = run("-", stdin=text, directory=tmp_path)
@@ -219,7 +202,7 @@ def main(count: int):
 )
 def test_calls_that_a_run_leaves_are_counted(run, tmp_path: Path, count: int, said: str) -> None:
     """Behaviour 127: those that were spawned and have not finished, unless it is quiet."""
-    path = program(tmp_path, SPAWNING)
+    path = program_file(tmp_path, SPAWNING)
     assert run(path, "--count", count).stderr == said
     assert run("--quiet", path, "--count", count).stderr == ""
 
@@ -323,93 +306,6 @@ def test_a_remote_failure_shows_the_remote_lines(run) -> None:
     assert not [part for part in OUR_PARTS if part in done.stderr], done.stderr
 
 
-DYING = """
-import os
-import volant
-
-app = volant.App("dying")
-
-@app.function()
-def dead():
-    print("last words", flush=True)
-    os._exit(1)
-"""
-
-
-def test_the_hint_for_a_container_that_died_is_a_command(
-    run, volant_home: Path, tmp_path: Path
-) -> None:
-    """Behaviour 128: it names the app, which has ended by then."""
-    done = run(program(tmp_path, DYING))
-    assert done.returncode == 1
-    [words] = re.findall(r"`volant (app logs ap-\w+)`", done.stderr)
-    assert "last words" in run_volant(*words.split(), home=volant_home).stdout
-
-
-LACKING = """
-import importlib
-import pathlib
-import volant
-
-app = volant.App("lacking")
-
-@app.function()
-def dynamic():
-    importlib.import_module("beside")
-
-@app.function()
-def unknown():
-    import no_such_module_anywhere
-
-@app.function()
-def data():
-    return (pathlib.Path(__file__).parent / "data" / "one.csv").read_text()
-
-@app.function()
-def relative():
-    return open("data/one.csv").read()
-
-@app.function()
-def absolute():
-    return open({path!r}).read()
-
-@app.function()
-def nowhere():
-    return open("data/no-such-file.csv").read()
-
-@app.function()
-def own():
-    import json.no_such_part
-"""
-
-
-@pytest.mark.parametrize(
-    ("function", "hint"),
-    [
-        ("dynamic", "hint: {0}/beside.py was not sent, because no import statement names it; "
-                    "with `import beside` in the function it is\n"),
-        ("unknown", "hint: `no_such_module_anywhere` is not installed in the environment of this "
-                    "run, "),
-        ("data", "hint: {0}/data/one.csv is on this machine, and containers get Python sources "
-                 "only: pass its content as an argument\n"),
-        ("relative", "hint: {0}/data/one.csv is on this machine"),
-        ("absolute", "hint: {0}/data/one.csv is on this machine"),
-        ("nowhere", ""),
-        ("own", ""),
-    ],
-)  # fmt: skip
-def test_what_a_container_lacks_is_explained(run, tmp_path: Path, function: str, hint: str) -> None:
-    """Behaviour 130: a module or a file that this machine has, or a package that nobody has."""
-    program(tmp_path, "", "beside.py")
-    data = program(tmp_path, "1,2", "data/one.csv")
-    path = program(tmp_path, LACKING.format(path=str(data)))
-    done = run(f"{path}::{function}")
-    assert done.returncode == 1
-    assert "NotFoundError" in done.stderr
-    assert hint.format(tmp_path) in done.stderr
-    assert ("hint:" in done.stderr) == bool(hint), done.stderr
-
-
 @pytest.mark.parametrize("code", [0, 5])
 def test_sys_exit_sets_the_exit_code(run, code: int) -> None:
     """Behaviour 130: as in any Python program."""
@@ -480,6 +376,6 @@ def main():
     assert type(moved) is Point, type(moved)
     print(moved.x)
 """
-    path = program(tmp_path, text, "classes.py")
+    path = program_file(tmp_path, text, "classes.py")
     assert run(path).stdout == "2\n"
     assert run("-m", "classes", directory=tmp_path).stdout == "2\n"

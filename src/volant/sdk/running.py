@@ -9,6 +9,7 @@ wants nothing any more, unless the app is detached.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from volant import _context
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Content of one upload frame.
 UPLOAD_BYTES = 8 << 20
+
+_OUR_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class RunContext:
@@ -70,6 +73,8 @@ class RunContext:
     ) -> None:
         assert self._running is not None
         interrupted = kind is KeyboardInterrupt
+        if isinstance(value, Exception):
+            _hide_our_frames(value)
         self.unfinished_count = self._running.close(_reason(kind), interrupted=interrupted)
 
     async def __aenter__(self) -> App:
@@ -88,6 +93,45 @@ class RunContext:
 
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self.__exit__, kind, value, traceback)
+
+
+def _hide_our_frames(error: Exception) -> None:
+    """Leave the user's frames, here and in containers, in what a program is about to end with.
+
+    Whoever raises it is a frame of ours, and only behind that can it be taken out. What no user's
+    code has to do with, and is no `Error`, is a bug of ours: it keeps its frames.
+    """
+    from volant import config
+    from volant.errors import Error
+
+    try:
+        if config.load().values["traceback"]:
+            return
+    except Error:
+        pass  # settings that cannot be read are told of elsewhere
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__]
+        entries = []
+        entry = one.__traceback__
+        while entry is not None:
+            entries.append((entry, entry.tb_frame.f_code.co_filename.startswith(_OUR_PACKAGE)))
+            entry = entry.tb_next
+        users = [entry for entry, is_ours in entries if not is_ours]
+        if users and (isinstance(one, Error) or users[-1] is entries[-1][0]):
+            one.__traceback__ = _chained(users)
+
+
+def _chained(entries: list[TracebackType]) -> TracebackType | None:
+    traceback = None
+    for entry in reversed(entries):
+        traceback = type(entry)(traceback, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return traceback
 
 
 def _reason(kind: type[BaseException] | None) -> str:
