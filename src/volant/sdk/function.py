@@ -123,7 +123,7 @@ class Function(Generic[P, R, Raw]):
         if _context.in_container():
             return self._bind_in_container()
         raise ExecutionError(
-            f"function `{self.name}` has not been hydrated: its app does not run",
+            f"the app of `{self.name}` does not run, so it cannot be called (it is not hydrated)",
             hint="call it inside `with app.run():` or under `volant run`",
         )
 
@@ -133,8 +133,9 @@ class Function(Generic[P, R, Raw]):
         number = _context.function_numbers.get(self.name)
         if number is None:
             raise ExecutionError(
-                f"function `{self.name}` has not been hydrated: it is not part of the app "
-                "that this container runs"
+                f"`{self.name}` is not part of the app that this container runs, so it cannot be "
+                "called (it is not hydrated)",
+                hint="define it in the same app, or `include` its app in that one",
             )
         self._binding = Binding(current.channel(), number, self.name, None)
         return self._binding
