@@ -128,7 +128,8 @@ def cli_page() -> str:
         f"{NOTICE}Exit codes: 0 well, 1 the program failed (its own `SystemExit` code is kept) or",
         "has nothing of that name to run, 2 wrong usage, 3 the service failed, 130 interrupted.",
         "Commands that read take `--json` and never start a daemon. Without `--json`, what is data",
-        "goes to standard output, and what is said about it to standard error.",
+        "goes to standard output, and what is said about it to standard error. `volant` and its",
+        "groups without a command show their help there, with exit code 2.",
         "",
     ]
     for path, text in help_texts().items():

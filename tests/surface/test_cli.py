@@ -70,7 +70,8 @@ def test_help_is_what_the_document_says(
     ("words", "code", "expected"),
     [
         (["--version"], 0, "volant 0."),
-        ([], 0, "Usage: volant"),
+        ([], 2, "Usage: volant [OPTIONS] COMMAND"),
+        (["server"], 2, "Usage: volant server [OPTIONS] COMMAND"),
         (["ap"], 2, "error: there is no command `volant ap`\nhint: did you mean `app`?"),
         (["serve", "x.py"], 2, "error: `volant serve` is not there yet"),
         (["app", "lst"], 2, "did you mean `list`?"),

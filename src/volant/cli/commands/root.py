@@ -94,14 +94,10 @@ Examples:
     cls=Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXAMPLES,
-    invoke_without_command=True,
 )
 @click.version_option(VERSION, message="volant %(version)s")
-@click.pass_context
-def root(ctx: click.Context) -> None:
+def root() -> None:
     """Run Python functions in isolated containers on machines you own."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
 
 
 @click.command("run", add_help_option=False, context_settings={"ignore_unknown_options": True})
