@@ -141,3 +141,27 @@ def test_a_program_run_by_python_ends_with_its_own_frames(
         seen[value] = [part for part in OUR_PARTS if part in done.stderr]
     assert seen["false"] == []
     assert seen["true"] != []
+
+
+REDEFINING = """
+import volant
+
+app = volant.App("redefining")
+
+@app.function()
+def f():
+    return 1
+
+@app.function()
+def f():
+    return 2
+"""
+
+
+def test_a_function_that_replaces_another_is_warned_of_once(run, tmp_path: Path) -> None:
+    """Behaviour 37: where it is defined, and not again by each container that imports it."""
+    path = program_file(tmp_path, REDEFINING)
+    done = run(path)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+    assert done.stderr.count("is replaced by") == 1
+    assert done.stderr.startswith(f"{path}:10: UserWarning")

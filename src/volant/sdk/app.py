@@ -332,7 +332,8 @@ class App:
 
     def _register(self, function: Function[..., Any, Any]) -> None:
         before = self._functions.get(function.name)
-        if before is not None and before._raw is not function._raw:
+        # A container imports what was warned of here already, under a path that nobody has.
+        if before is not None and before._raw is not function._raw and not _context.in_container():
             import warnings
 
             warnings.warn(
