@@ -32,14 +32,14 @@ def function(value: int) -> int:
 
 #: What `from volant import *` gives: what works.
 PUBLIC = [
-    "App", "Error", "Function", "FunctionCall", "Image", "Retries", "__version__",
+    "App", "Error", "Function", "FunctionCall", "Image", "Retries", "__version__", "concurrent",
     "current_function_call_id", "current_input_id", "enable_output", "is_local",
 ]  # fmt: skip
 PLANNED_NAMES = [
     "Client", "CloudBucketMount", "Cluster", "Cls", "Cron", "Dict", "Environment",
     "FilePatternMatcher", "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Secret", "Server", "Tunnel", "Volume", "Workspace",
-    "asgi_app", "batched", "clustered", "concurrent", "enter", "exit", "fastapi_endpoint",
+    "asgi_app", "batched", "clustered", "enter", "exit", "fastapi_endpoint",
     "forward", "interact", "method", "parameter", "sessioned", "web_endpoint", "web_server",
     "wsgi_app",
 ]  # fmt: skip
