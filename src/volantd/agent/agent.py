@@ -238,7 +238,7 @@ class Agent:
         """Tell the client that runs an app how one of its functions stands, if that is news."""
         app = function.app
         counts = self.counts_of(function)
-        if app.session is not None and counts != function.told:
+        if app.session is not None and app.state != "stopped" and counts != function.told:
             function.told = counts
             app.session.event("status", app_id=app.app_id, function=function.name, **counts)
 
@@ -387,18 +387,21 @@ class Agent:
         return sum(running.function.app is app for running in self._running.values())
 
     def counts_of(self, function: Function) -> dict[str, int]:
-        """A function's containers by state, and the inputs that nobody has begun."""
+        """A function's containers by state, inputs that run, and those that nobody has begun."""
         mine = [r for r in self._running.values() if r.function is function]
         ready = [r for r in mine if r.state == "running"]
-        busy = sum(bool(r.link is not None and r.link.batches) for r in ready)
+        held = [len(r.link.batches) if r.link is not None else 0 for r in ready]
+        busy = sum(map(bool, held))
+        # A container that runs one at a time holds further ones ahead.
+        begun = sum(held) if function.options["max_inputs"] > 1 else busy
         pool = self.hub.scheduler.state.pools.get(function.function_id)
         unfinished = 0
-        if pool is not None:  # containers hold inputs that they have not begun
+        if pool is not None:
             unfinished = pool.queued_inputs + pool.running_inputs + pool.delayed_inputs
         return {
-            "queued": max(0, unfinished - busy),
+            "queued": max(0, unfinished - begun),
             "starting": sum(r.state == "starting" for r in mine),
-            "running": busy,
+            "running": begun,
             "idle": len(ready) - busy,
         }
 

@@ -319,6 +319,12 @@ def test_a_client_is_told_how_far_a_map_is(world: World, client: Client):
         world.until(lambda: statuses(client)[-1] == expected)  # noqa: B023  # asked at once
 
 
+def test_inputs_that_share_a_container_all_count_as_running(world: World, client: Client):
+    client.open(of_three_inputs(is_async=False), output=True)
+    client.submit([0, 1, 2, 3, 4])
+    world.until(lambda: statuses(client)[-1:] == [(0, 3, 2)])
+
+
 def test_a_client_is_not_told_of_every_input(world: World, client: Client):
     """Ten times a second will do, and what has not changed is not said again."""
     world.serve = lambda x: x
