@@ -120,7 +120,7 @@ def _suggestion(name: str) -> str:
 
     near = difflib.get_close_matches(name, [*_HOME, *_PLANNED, *_SUBMODULES], n=1)
     # What `dir()` lists Python suggests itself when it prints the error.
-    return f"; did you mean {near[0]!r}?" if near and near[0] in _PLANNED else ""
+    return f"; did you mean {near[0]!r}?" if near and near[0] not in __dir__() else ""
 
 
 def __dir__() -> list[str]:

@@ -73,6 +73,7 @@ def test_every_public_name_can_be_had() -> None:
         ("function", 'hint: apps have it: `@app.function()` with `app = volant.App("name")`\n'),
         ("Functoin", "has no attribute 'Functoin'. Did you mean: 'Function'?\n"),
         ("Secrte", "has no attribute 'Secrte'; did you mean 'Secret'?\n"),
+        ("experimentl", "has no attribute 'experimentl'; did you mean 'experimental'?\n"),
     ],
 )
 def test_a_name_that_is_not_there_is_answered_with_one_suggestion(name: str, said: str) -> None:
