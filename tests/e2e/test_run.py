@@ -381,7 +381,7 @@ def test_a_terminal_shows_progress_and_nothing_of_it_stays(
 ) -> None:
     source = """
 import time
-@app.function()
+@app.function(max_containers=2)
 def square(x: int) -> int:
     time.sleep(0.2)
     if x == 3:
