@@ -70,6 +70,8 @@ def test_the_cause_of_a_death_is_named(
     function: Any, arguments: tuple[object, ...], count: int, text: str
 ) -> None:
     """Issue 2, 7: after its last attempt, with the function and how often it was tried."""
+    if function is failing.use_memory and os.geteuid() != 0:
+        pytest.skip("only root can limit memory by control groups; else Python says MemoryError")
     with pytest.raises(InternalFailure, match=text) as caught:
         function.remote(*arguments)
     assert f"`{function.name}` died {count} times" in str(caught.value)
