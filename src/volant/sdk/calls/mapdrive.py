@@ -95,6 +95,12 @@ class _Map:
         self.state.release()
         self.waiter.release()
 
+    def forget(self) -> None:
+        """Let go of a map whose results stay with the hub."""
+        self.binding.channel.unregister(self.state.number)
+        self.state.release()
+        self.waiter.release()
+
 
 def run_map(binding: Binding, inputs: Iterator[Any], options: MapOptions) -> Iterator[Any]:
     """Yield the results of a map.
@@ -297,9 +303,7 @@ def spawn_inputs(binding: Binding, inputs: Iterable[Any], kwargs: dict[str, Any]
             channel.wait(mapped.waiter)
             mapped.send(mapped.waiter.book())
     finally:
-        channel.unregister(state.number)
-        state.release()
-        mapped.waiter.release()
+        mapped.forget()
     return state.number
 
 
@@ -325,9 +329,7 @@ async def spawn_inputs_async(
             await aio.wait(channel, mapped.waiter)
             mapped.send(mapped.waiter.book())
     finally:
-        channel.unregister(state.number)
-        state.release()
-        mapped.waiter.release()
+        mapped.forget()
     return state.number
 
 
