@@ -16,6 +16,7 @@ import select
 import sys
 from _socket import MSG_DONTWAIT, SHUT_RDWR
 from _thread import RLock, allocate_lock
+from collections import deque
 from itertools import count
 from time import monotonic
 
@@ -83,6 +84,8 @@ class Channel:
         self._followers: dict[Waiter, LockType] = {}
         self._express: ExpressLane | None = None
         self.lane_tokens = Tokens()
+        #: Calls answered by the lane, and how long they ran; the next frame takes them along.
+        self._receipts: deque[tuple[int, int]] = deque()
 
     @property
     def waiting_count(self) -> int:
@@ -119,12 +122,21 @@ class Channel:
     def _transmit(self, frame: bytes, fd: int | None = None) -> None:
         if self.closed:
             raise ConnectionError(self._closing or "the connection to the hub is closed")
+        if self._receipts:
+            frame = self._take_receipts() + frame
         try:
             self._stream.send(frame, fd)
         except OSError:
             if self.home is None or self.closed:
                 raise ConnectionError("the connection to the hub is closed") from None
             # The next read sees the end of the stream, reconnects and resubmits.
+
+    def _take_receipts(self) -> bytes:
+        """What the hub may not know yet: a container answers us first, and may be interrupted."""
+        taken = []
+        while self._receipts:
+            taken.append(self._receipts.popleft())
+        return frames.receipts(taken)
 
     def request(self, op: str, **fields: object) -> dict[str, Any]:
         """Send a control request and wait for its reply.
@@ -276,6 +288,7 @@ class Channel:
                 function, head, section = received
                 waiter = self._waiters.get(head[0])
                 if waiter is not None and waiter.is_call_of(function):
+                    self._receipts.append((head[0], head[3]))
                     waiter.on_result(0, head, section, None)
                     self._fed(waiter)
         return from_hub
@@ -363,6 +376,7 @@ class Channel:
             self._stream.close()
             self._stream = FrameStream(daemon.connect_or_start(self.home))
             payloads.forget_lent()
+            self._receipts.clear()
             self.greet()
             for callback in self.on_reconnect:
                 callback()

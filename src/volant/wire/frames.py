@@ -8,6 +8,7 @@
 `INPUT` (hub to container): key is the batch, extra unused, 26 bytes of call id before the heads.
 `OUTCOME` (container to hub): key is the batch, extra the microseconds that user code ran.
 `RESULT` (hub to client): key is the client's number of the call, extra as in OUTCOME.
+`RECEIVED` (client to hub): results that came by the express lane, each as number u64, extra u32.
 
 An items section (heads and payloads) is the same in all four, so the hub forwards it untouched.
 """
@@ -18,7 +19,7 @@ from _struct import Struct, pack, unpack_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 #: Version of this format; peers that differ do not talk.
 PROTOCOL = 1
@@ -38,7 +39,7 @@ READ_BYTES = 256 << 10
 
 # Frame types. Control frames carry one msgpack map.
 REQUEST, REPLY, EVENT = 1, 2, 3
-SUBMIT, INPUT, OUTCOME, RESULT = 16, 17, 18, 19
+SUBMIT, INPUT, OUTCOME, RESULT, RECEIVED = 16, 17, 18, 19, 20
 
 # Flags.
 HAS_FD = 1  #: one file descriptor travels with this frame
@@ -63,6 +64,7 @@ CALL_ID_BYTES = 26
 
 HEADER = Struct("<IBB")
 HOT = Struct("<QIHI")
+RECEIPT = Struct("<QI")
 _FRAME_AND_HOT = Struct("<IBBQIHI")
 _HOT_SIZE = HOT.size
 
@@ -70,6 +72,23 @@ _HOT_SIZE = HOT.size
 def control(kind: int, body: bytes, flags: int = 0) -> bytes:
     """A control frame around an encoded map."""
     return HEADER.pack(len(body), kind, flags) + body
+
+
+def receipts(results: Sequence[tuple[int, int]]) -> bytes:
+    """A RECEIVED frame for (number of a call, microseconds that it ran) pairs."""
+    body = b"".join([RECEIPT.pack(number, exec_us) for number, exec_us in results])
+    return control(RECEIVED, body)
+
+
+def split_receipts(body: bytes) -> Iterable[tuple[int, int]]:
+    """The pairs that `receipts` was given.
+
+    Raises:
+        ValueError: if there is a rest.
+    """
+    if len(body) % RECEIPT.size:
+        raise ValueError(f"receipts of {RECEIPT.size} bytes each, and {len(body)} bytes of them")
+    return RECEIPT.iter_unpack(body)
 
 
 def items_section(items: Sequence[tuple[int, bytes]]) -> bytes:

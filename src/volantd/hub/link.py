@@ -103,6 +103,7 @@ class ContainerLink:
         flags = frames.HAS_FD if fd is not None else 0
         if call.single and call.session is self._express_session is not None:
             flags |= frames.EXPRESS
+            call.carrier = self
         frame = frames.hot(
             frames.INPUT, flags, batch.batch_id,
             batch.first_index, batch.count, 0, call.call_id.encode("ascii") + section,
@@ -201,6 +202,19 @@ class ContainerLink:
         elif fd is not None:
             os.close(fd)
         self.hub.apply(commands, now)
+
+    def on_received(self, call: Call, exec_us: int) -> None:
+        """The client has the result of a call: as good as the outcome, which is on its way.
+
+        Without it a client that calls again at once would be given a second container. An input
+        that was sent again after a death may run now: there the outcome has to come.
+        """
+        for key, sent in self.batches.items():
+            if sent.call is call and not sent.batch.platform_attempt:
+                del self.batches[key]
+                first = sent.batch.first_index
+                self._succeeded(sent, key, first, 1, exec_us, b"", None, delivered=True)
+                return
 
     def _mixed(
         self, sent: Sent, key: int, first: int, exec_us: int, items: list[tuple[int, bytes]],

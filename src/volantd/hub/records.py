@@ -16,6 +16,7 @@ from volant.wire import values
 from volantd.hub.timings import Timings
 
 if TYPE_CHECKING:
+    from volantd.hub.link import ContainerLink
     from volantd.hub.peer import Peer
     from volantd.hub.session import Session
 
@@ -186,8 +187,9 @@ class Call:
     """One invocation. Results of a retained call stay here until the record expires."""
 
     __slots__ = (
-        "accepted_ns", "call_id", "closed", "death", "finished", "function", "inputs", "number",
-        "results", "retain", "sent_ns", "session", "single", "stream", "streamed", "watchers",
+        "accepted_ns", "call_id", "carrier", "closed", "death", "finished", "function", "inputs",
+        "number", "results", "retain", "sent_ns", "session", "single", "stream", "streamed",
+        "watchers",
     )  # fmt: skip
 
     def __init__(
@@ -202,6 +204,8 @@ class Call:
         self.stream = stream
         #: One input and one result, which the client waits for.
         self.single = single
+        #: The container that may answer it by the express lane.
+        self.carrier: ContainerLink | None = None
         self.accepted_ns = monotonic_ns()
         #: When an input of it was last sent to a container; 0: never.
         self.sent_ns = 0

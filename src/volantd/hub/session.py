@@ -77,6 +77,8 @@ class Session:
             return
         if kind == frames.SUBMIT:
             self._on_submit(flags, body)
+        elif kind == frames.RECEIVED:
+            self._on_received(body)
         elif kind == frames.REQUEST:
             self._on_request(values.decode_map(body))
         elif kind == frames.EVENT:
@@ -97,6 +99,12 @@ class Session:
             self.peer.flush()
             raise ValueError("a client without the key")
         self.trusted = True
+
+    def _on_received(self, body: bytes) -> None:
+        for number, exec_us in frames.split_receipts(body):
+            call = self.calls.get(number)
+            if call is not None and call.carrier is not None:
+                call.carrier.on_received(call, exec_us)
 
     def _on_submit(self, flags: int, body: bytes) -> None:
         if len(body) < HOT.size:

@@ -57,7 +57,8 @@ class FakeHub:
         self.hold = False
         #: Whether clients are offered the express lane.
         self.express = False
-        #: What was said to it: ("hello" | op of a request or event, fields) and ("submit", number).
+        #: What was said to it: ("hello" | op of a request or event, fields), and of calls
+        #: ("submit" | "received", number).
         self.heard: list[tuple[str, Any]] = []
         #: Calls and requests that wait for `answer`, oldest first.
         self.held: list[tuple[Connection, int, bytes]] = []
@@ -119,6 +120,10 @@ class FakeHub:
             frame = frames.hot(frames.RESULT, 0, number, first, count, 0, section)
             self._note("submit", number)
             self._later(connection, number, frame)
+            return
+        if kind == frames.RECEIVED:
+            for number, _ in frames.split_receipts(body):
+                self._note("received", number)
             return
         message = values.decode_map(body)
         op = str(message["op"])

@@ -70,6 +70,22 @@ def test_a_result_by_the_lane_ends_the_wait_for_the_hub(
     assert waiter.section == section_of(b"by the lane")
 
 
+def test_the_next_frame_tells_the_hub_of_what_came_by_the_lane(
+    channel: Channel, hub: FakeHub, lane: Writer
+):
+    hub.hold = True
+    for number in (1, 2):
+        waiter = waiting(channel, number)
+        lane.send(result(number))
+        channel.wait(waiter)
+    waiting(channel, 3)
+    hub.wait_held(3)
+    calls = [said for said in hub.heard if said[0] in ("submit", "received")]
+    assert calls == [
+        ("submit", 1), ("received", 1), ("submit", 2), ("received", 2), ("submit", 3),
+    ]  # fmt: skip
+
+
 def test_a_result_from_the_hub_is_as_good(channel: Channel):
     number = channel.next_number()
     waiter = waiting(channel, number)

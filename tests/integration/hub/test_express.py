@@ -43,12 +43,17 @@ def may_express(container: Container) -> list[bool]:
 
 
 def express(container: Container) -> None:
-    """Report the one input of the one batch as delivered by the lane."""
-    batch = container.batches.pop()
+    """Report the one input of the oldest batch as delivered by the lane."""
+    batch = container.batches.pop(0)
     flags = frames.ALL_OK | frames.END | frames.EXPRESS
     section = frames.items_section(SEVEN)
     container.send(frames.hot(frames.OUTCOME, flags, batch.key, batch.first, 1, 5, section))
     container.world.turn()
+
+
+def receive(client: Client, *numbers: int) -> None:
+    """Tell the hub that the lane has brought the results of these calls."""
+    client.send(frames.receipts([(number, 5) for number in numbers]))
 
 
 @pytest.mark.usefixtures("lane")
@@ -158,3 +163,81 @@ def test_a_second_lane_or_another_descriptor_ends_the_connection(world: World, c
     ours.close()
     theirs.close()
     assert not client.broken
+
+
+@pytest.mark.usefixtures("lane")
+def test_who_calls_again_before_the_outcome_came_gets_no_second_container(
+    world: World, client: Client
+):
+    """The container was interrupted between its answer to the client and that to the hub."""
+    client.open(express=TOKEN)
+    first = client.call(1)
+    [container] = world.containers
+    receive(client, first)
+    second = client.call(2)
+    assert len(world.containers) == 1
+    assert may_express(container) == [True, True]
+    express(container)  # the outcome that was late
+    express(container)
+    assert not client.results
+    assert not world.hub.calls
+    third = client.call(3)
+    container.answer(container.batches[0], lambda value: value)
+    world.turn()
+    assert (second, client.value(third)) == (first + 1, 3)
+
+
+@pytest.mark.usefixtures("lane")
+def test_a_container_that_dies_after_its_answer_has_nothing_run_again(world: World, client: Client):
+    client.open(express=TOKEN)
+    number = client.call(1)
+    receive(client, number)
+    world.turn()
+    assert not world.hub.calls
+    world.containers[0].kill()
+    world.turn()
+    assert len(world.containers) == 1
+
+
+@pytest.mark.usefixtures("lane")
+def test_a_receipt_does_not_end_what_runs_again(world: World, client: Client):
+    """It is of the run before: the container that has the input now is busy with it."""
+    client.open(express=TOKEN)
+    number = client.call(1)
+    world.containers[0].kill()
+    world.until(lambda: len(world.containers) == 2 and world.containers[1].batches)
+    receive(client, number)
+    world.turn()
+    assert world.hub.calls
+    express(world.containers[1])
+    assert not world.hub.calls
+
+
+@pytest.mark.usefixtures("lane")
+def test_receipts_of_other_calls_change_nothing(world: World, client: Client):
+    """Of a map, of a spawned call, of one that is over, of one that never was."""
+    client.open(function_spec(max_containers=1), express=TOKEN)
+    over = client.call(0)
+    express(world.containers[0])
+    mapped = client.submit([1, 2], flags=frames.OPEN)
+    kept = client.call(1, flags=frames.RETAIN)
+    before = len(world.hub.calls)
+    receive(client, over, mapped, kept, 1 << 40)
+    world.turn()
+    assert len(world.hub.calls) == before
+    assert not client.broken
+
+
+@pytest.mark.usefixtures("lane")
+def test_a_container_cannot_say_what_its_client_has_received(world: World, client: Client):
+    client.open(express=TOKEN)
+    number = client.call(1)
+    receive(world.containers[0].user, number)
+    world.turn()
+    assert world.hub.calls
+
+
+def test_half_a_receipt_ends_the_connection(world: World, client: Client):
+    client.send(frames.control(frames.RECEIVED, b"\0" * 13))
+    world.turn()
+    assert client.broken
