@@ -40,7 +40,7 @@ FLUSH_NS = 1_000_000
 #: Results of one frame stay below this, so that one frame never grows without limit.
 FLUSH_BYTES = 1 << 20
 #: A container that has nothing to do for so long closes the files that it would use again.
-ARENA_IDLE_MS = 2000
+MEMORY_IDLE_MS = 2000
 
 _OUR_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -112,7 +112,7 @@ class Runner:
                     self._take(self.stream.receive_nowait())
             else:
                 self.stream.send_releases()
-                if payloads.arena_holds():
+                if payloads.holds_memory():
                     self._wait_or_clear()
                 self._take(self.stream.receive())
 
@@ -120,8 +120,8 @@ class Runner:
         """Close what no result was written to for a while, before a wait that may be long."""
         poll = select.poll()
         poll.register(self.stream.sock.fileno(), select.POLLIN)
-        if not poll.poll(ARENA_IDLE_MS):
-            payloads.clear_arena()
+        if not poll.poll(MEMORY_IDLE_MS):
+            payloads.clear_memory()
 
     def _take(self, received: list[tuple[int, int, bytes]] | None) -> None:
         if received is None:

@@ -21,7 +21,7 @@ from time import perf_counter_ns
 
 from volant import _context
 from volant.runner.execute import Execute
-from volant.runner.loop import ARENA_IDLE_MS, Batch, Outbox
+from volant.runner.loop import MEMORY_IDLE_MS, Batch, Outbox
 from volant.wire import frames, payloads, values
 
 TYPE_CHECKING = False
@@ -120,10 +120,10 @@ class Several(Execute):
                 self.runner.stream.send_releases()
             except OSError:
                 self.end()
-            if payloads.arena_holds():
+            if payloads.holds_memory():
                 if self._clearing is not None:
                     self._clearing.cancel()
-                self._clearing = threading.Timer(ARENA_IDLE_MS / 1000, payloads.clear_arena)
+                self._clearing = threading.Timer(MEMORY_IDLE_MS / 1000, payloads.clear_memory)
                 self._clearing.daemon = True
                 self._clearing.start()
 

@@ -21,6 +21,7 @@ from volant.sdk.calls.calling import Binding, warn_blocking
 from volant.sdk.function import bind
 from volant.sdk.image import Image
 from volant.sdk.sources import Entry, Sources, collect, entry_of, is_local
+from volant.wire import payloads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -303,6 +304,7 @@ class RunningApp:
             self.channel.on_reconnect = []
             self.channel.lane_tokens.forget(self.description["express"])
             self.app._app_id = None
+            payloads.clear_memory()
             for function in self.app._functions.values():
                 bind(function, None)
             if self._pump is not None:

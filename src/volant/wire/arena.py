@@ -215,31 +215,6 @@ class Arena:
             self._idle_bytes -= self._idle.pop(0).size
 
 
-class _Family:
-    """What mappings compare to find out whether a fork may have copied them."""
-
-    __slots__ = ("forks",)
-
-    def __init__(self) -> None:
-        self.forks = 0
-
-
-class LentMapping(mmap.mmap):
-    """A reader's private mapping of a file that is another's; tells when it is gone."""
-
-    def expect(self, token: int, releases: deque[tuple[int, bool]]) -> None:
-        """Report the end of this mapping to `releases`."""
-        self._family, self._forks = _family, _family.forks
-        self._token, self._releases = token, releases
-
-    def __del__(self) -> None:
-        # Any thread, in the middle of anything: an append is all that may happen here.
-        if getattr(self, "_family", None) is _family:
-            # A child that was forked meanwhile has the mapping still.
-            self._releases.append((self._token, self._forks == _family.forks))
-
-
-_family = _Family()
 _arena: Arena | None = None
 
 
@@ -256,17 +231,12 @@ def holds() -> bool:
     return _arena is not None and _arena.holds
 
 
-def _before_fork() -> None:
-    _family.forks += 1
-
-
 def _after_fork() -> None:
-    global _arena, _family
+    global _arena
     _arena = None  # the parent's: its files are closed here, and written to by it alone
-    _family = _Family()
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 # -- copying

@@ -29,7 +29,6 @@ from volant.wire.frames import INLINE_BYTES_MAX, MAPPED, PICKLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import mmap
     from collections.abc import Callable
     from typing import Any
 
@@ -40,9 +39,6 @@ BUFFER_COUNT_MAX = 1 << 16
 #: Buffers start at multiples of this, so that any dtype is aligned.
 _ALIGNMENT = 4096
 _WRITE_BYTES_MAX = 1 << 30
-#: Descriptors that a process has open, beyond which what arrives is copied rather than mapped.
-FDS_OPEN_MAX = 256
-
 _COUNT = Struct("<I")
 _ENTRY = Struct("<QQ")
 _TOKEN = Struct("<Q")
@@ -201,23 +197,24 @@ def on_released(event: dict[str, Any]) -> None:
         current.post(token, arena.LOST)
 
 
-def arena_holds() -> bool:
-    """True while this process keeps files to use again."""
-    arena = sys.modules.get("volant.wire.arena")
-    return arena is not None and arena.holds()
+def holds_memory() -> bool:
+    """True while this process keeps files, or mappings of files, to use again."""
+    kept = [sys.modules.get("volant.wire.arena"), sys.modules.get("volant.wire.mappings")]
+    return any(module is not None and module.holds() for module in kept)
 
 
-def clear_arena() -> None:
-    """Close the files that would be used again."""
-    if arena_holds():
-        from volant.wire import arena
+def clear_memory() -> None:
+    """Let go of what would be used again."""
+    if holds_memory():
+        from volant.wire import arena, mappings
 
         arena.current().clear()
+        mappings.clear()
 
 
 def forget_lent() -> None:
     """Never use again what is out: the connection that would tell of it is gone."""
-    if arena_holds():
+    if holds_memory():
         from volant.wire import arena
 
         arena.current().forget_out()
@@ -274,43 +271,23 @@ def _from_mapped(payload: bytes, fd: int) -> list[memoryview]:
             raise ValueError("a mapped payload's file is not sealed: it could change underneath")
         size = os.fstat(fd).st_size
         table = _read_table(payload[: -_TOKEN.size] if token else payload, size)
-        mapping = _map(fd, size, token)
+        memory = _memory_of(fd, size, token)
     except OSError as error:
         raise ValueError("a mapped payload's file cannot be mapped") from error
     finally:
         os.close(fd)
-    view = memoryview(mapping)
+    view = PickleBuffer(memory).raw()
     return [view[offset : offset + length] for offset, length in table]
 
 
-def _map(fd: int, size: int, token: int) -> mmap.mmap:
+def _memory_of(fd: int, size: int, token: int) -> Any:
     """Private memory with the file's content: the receiver may write to its arrays."""
-    import mmap
+    from volant.wire import mappings
 
     releases = getattr(fd, "releases", None) if token else None
-    made = mmap.mmap
     if releases is not None:
-        from volant.wire.arena import LentMapping
-
-        made = LentMapping
-    protection = mmap.PROT_READ | mmap.PROT_WRITE
-    mapping = None
-    if sys.version_info >= (3, 13):  # pragma: no cover  # depends on who runs the tests
-        mapping = made(fd, size, mmap.MAP_PRIVATE, protection, trackfd=False)
-    elif fd < FDS_OPEN_MAX:
-        mapping = made(fd, size, mmap.MAP_PRIVATE, protection)
-    if mapping is not None:
-        if releases is not None:
-            mapping.expect(token, releases)  # type: ignore[attr-defined]  # a LentMapping
-        return mapping
-    # Before Python 3.13 a mapping keeps a descriptor, and a program may keep many arrays.
-    copy = mmap.mmap(-1, size)
-    at = 0
-    while at < size:
-        at += os.preadv(fd, [memoryview(copy)[at : at + _WRITE_BYTES_MAX]], at)
-    if releases is not None:
-        releases.append((token, True))
-    return copy
+        return mappings.lend(fd, size, token, releases)
+    return mappings.map_private(fd, size) or mappings.copy_of(fd, size)
 
 
 def _read_table(payload: bytes, size: int) -> list[tuple[int, int]]:

@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from tests.unit.wire.sending import SIZE, Sent
 from volant.wire import arena, payloads
-from volant.wire.frames import INLINE_BYTES_MAX, MAPPED
+from volant.wire.frames import MAPPED
 from volant.wire.stream import LentFd
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-SIZE = INLINE_BYTES_MAX + 5
-
-
-@pytest.fixture(autouse=True)
-def _empty() -> Iterator[None]:
-    """A fresh arena, and no descriptor left."""
-    arena.current().clear()
-    before = len(os.listdir("/proc/self/fd"))
-    yield
-    gc.collect()
-    arena.current().clear()
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
-class Sent:
-    """One payload, and a reader of it."""
-
-    def __init__(self, value: int, size: int = SIZE, pool: str = "pool") -> None:
-        self.releases: deque[tuple[int, bool]] = deque()
-        _, self.payload, fd = payloads.dumps(np.full(size, value, dtype=np.uint8), pool)
-        assert isinstance(fd, arena.SentFd)
-        self.fd, self.token = fd, fd.token
-        self.inode = os.fstat(fd).st_ino
-
-    def read(self) -> Any:
-        fd = LentFd(os.dup(self.fd))
-        fd.releases = self.releases
-        return payloads.loads(MAPPED, self.payload, fd)
-
-    def settle(self, *, reusable: bool = True) -> None:
-        payloads.close_sent(self.fd, reusable=reusable)
-
-    def release(self, *, reusable: bool = True) -> None:
-        tokens = [self.token]
-        payloads.on_released(
-            {"tokens": tokens if reusable else [], "lost": [] if reusable else tokens}
-        )
+pytestmark = pytest.mark.usefixtures("nothing_is_kept")
 
 
 def test_a_file_is_used_again_when_both_have_let_go_of_it():

@@ -13,7 +13,7 @@ from struct import pack
 import numpy as np
 import pytest
 
-from volant.wire import payloads
+from volant.wire import mappings, payloads
 from volant.wire.frames import INLINE_BYTES_MAX, MAPPED, PICKLE, YIELD
 
 BIG = payloads.BUFFER_BYTES_MIN
@@ -148,7 +148,7 @@ def test_writes_go_on_where_the_kernel_stopped(monkeypatch: pytest.MonkeyPatch):
 def test_arrays_that_are_kept_do_not_exhaust_the_descriptors():
     kept = [round_trip(np.full(INLINE_BYTES_MAX, 7, dtype="u1")) for _ in range(3)]
     first = os.open(os.devnull, os.O_RDONLY)
-    many = [os.dup(first) for _ in range(payloads.FDS_OPEN_MAX)]
+    many = [os.dup(first) for _ in range(mappings.FDS_OPEN_MAX)]
     before = len(open_fds())
     kept += [round_trip(np.full(INLINE_BYTES_MAX, 7, dtype="u1")) for _ in range(20)]
     assert len(open_fds()) == before
