@@ -13,7 +13,7 @@ import pytest
 
 from tests.behaviours.apps import carrying
 from volant.errors import SerializationError
-from volant.wire import arena
+from volant.wire import payloads
 from volant.wire.frames import INLINE_BYTES_MAX
 from volant.wire.payloads import BUFFER_BYTES_MIN
 
@@ -34,10 +34,10 @@ def _running() -> Iterator[None]:
 def _no_descriptor_is_left() -> Iterator[None]:
     """Mapped payloads travel as descriptors, and each is closed in the end."""
     carrying.echo.remote(0)
-    arena.current().clear()
+    payloads.clear_memory()
     before = len(os.listdir("/proc/self/fd"))
     yield
-    arena.current().clear()  # files that wait to be used again are no leak
+    payloads.clear_memory()  # what waits to be used again is no leak
     assert len(os.listdir("/proc/self/fd")) <= before
 
 

@@ -9,7 +9,7 @@ mapping is private: a page that the arrays' owner wrote to is a copy, and no mor
 with such a page is not used again; the kernel tells which there are.
 
 A mapping is kept from the second time on that its file comes, so what was read once is freed
-with its last array. Whatever arrives from finalizers is appended to a deque; nothing waits.
+with its last array.
 """
 
 from __future__ import annotations
@@ -107,12 +107,17 @@ class _Family:
 
 
 def _end_lease(lease: Any) -> None:
-    # Any thread, in the middle of anything: appends are all that may happen here.
+    # Any thread, in the middle of anything: nothing here waits.
     if getattr(lease, "family", None) is _family:
         # A child that was forked meanwhile has the memory still.
         alone = lease.forks == _family.forks
         if alone and lease.mapping.is_worth_keeping:
             _ended.append(lease.mapping)
+            if _lock.acquire(False):
+                try:
+                    _keep_ended()
+                finally:
+                    _lock.release()
         lease.releases.append((lease.token, alone))
 
 

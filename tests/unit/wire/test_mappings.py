@@ -139,7 +139,7 @@ def test_a_kept_mapping_of_another_size_is_not_used(made: list[int]):
     """The number of a file may come again, after four billion others."""
     for value in (1, 2):
         travel(value)
-    [mapping] = mappings._ended
+    [mapping] = mappings._kept
     mapping.size -= 4096
     travel(3)
     assert len(made) == 3
@@ -165,6 +165,23 @@ def test_kept_mappings_are_bounded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mappings, "KEPT_BYTES_MAX", 2 * SIZE)
     travel(1)
     assert sum(mapping.size for mapping in mappings._kept) <= 2 * SIZE
+
+
+def test_many_arrays_that_go_at_once_leave_no_more_than_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Without another file that comes."""
+    monkeypatch.setattr(mappings, "KEPT_COUNT_MAX", 3)
+    sizes = range(SIZE, 9 * SIZE, SIZE)
+    for size in sizes:
+        travel(1, size=size)
+    sent = [Sent(1, size) for size in sizes]
+    arrays = [one.read() for one in sent]
+    arrays.clear()
+    assert len(mappings._kept) == 3
+    assert not mappings._ended
+    for one in sent:
+        one.settle()
 
 
 def test_what_nobody_used_for_long_is_undone(monkeypatch: pytest.MonkeyPatch):
