@@ -1,25 +1,66 @@
-"""The public surface as a type checker sees it; `surface.py` holds the assertions.
-
-Pyright is to agree with them too. It is not run here: with the Node.js that it needs, what PyPI has
-of it (`basedpyright`) takes 280 MB. After a change of types, run it over `surface.py` by hand.
-"""
+"""The public surface as type checkers see it; `surface.py` holds the assertions."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).resolve().parent
+SURFACE = HERE / "surface.py"
+#: What no checker may pass: it shows that one was run, and found the package.
+WRONG = """
+import volant
+app = volant.App("wrong")
+@app.function()
+def add(x: int) -> str:
+    return str(x)
+number: int = add.remote(1)
+add.remote("one")
+"""
 
 
-def test_signatures_survive_decoration_for_type_checkers() -> None:
-    """`f.remote(...)` keeps f's signature: mypy agrees with every assertion of `surface.py`."""
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", str(HERE / "surface.py")],
+def mypy(program: Path, place: Path) -> subprocess.CompletedProcess[str]:
+    return check("mypy", "--strict", program)
+
+
+def pyright(program: Path, place: Path) -> subprocess.CompletedProcess[str]:
+    """As in editors; `basedpyright` is Pyright as PyPI has it, with the Node.js that it needs."""
+    configuration = place / "pyrightconfig.json"
+    configuration.write_text(json.dumps({"include": [str(program)], "typeCheckingMode": "strict"}))
+    return check("basedpyright", "--pythonpath", sys.executable, "--project", configuration)
+
+
+def check(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *words],
         cwd=HERE.parents[1],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+CHECKERS = pytest.mark.parametrize("checker", [mypy, pyright])
+
+
+@CHECKERS
+def test_signatures_survive_decoration_for_type_checkers(checker, tmp_path: Path) -> None:
+    """`f.remote(...)` keeps f's signature: checkers agree with every line of `surface.py`."""
+    checked = checker(SURFACE, tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@CHECKERS
+def test_wrong_arguments_and_results_are_found(checker, tmp_path: Path) -> None:
+    program = tmp_path / "wrong.py"
+    program.write_text(WRONG)
+    checked = checker(program, tmp_path)
+    assert checked.returncode == 1, checked.stdout + checked.stderr
+    told = checked.stdout
+    assert f"{program.name}:7" in told, told
+    assert f"{program.name}:8" in told, told
+    assert "2 errors" in told, told
