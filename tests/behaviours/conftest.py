@@ -5,6 +5,8 @@ Tests that kill daemons, or need a second client, run a program of `apps` in a p
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,6 @@ from tests.support import run_volant, stop_daemon
 from volant.channel import current
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -67,3 +68,21 @@ def run(volant_home: Path):  # a closure over `run_volant`
         return run_volant("run", *map(str, words), home=volant_home, **options)
 
     return run_command
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A home on a small file system of its own, given its size and the reserve, in MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    size_mib, reserve_mib = request.param
+    home = tmp_path / "home"
+    home.mkdir()
+    options = f"size={size_mib}m,mode=0700"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "volant-test", home], check=True)
+    try:
+        (home / "config.toml").write_text(f"disk_reserve_mib = {reserve_mib}\n")
+        yield home
+    finally:
+        stop_daemon(home)
+        subprocess.run(["umount", "--lazy", home], check=True)

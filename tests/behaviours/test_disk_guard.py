@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.behaviours.programs import run_program
-from tests.support import stop_daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-DISK_MIB, RESERVE_MIB = 400, 240
+#: The disk, and what has to be left of it, in MiB.
+SMALL_DISK = pytest.mark.parametrize("small_disk", [(400, 240)], indirect=True)
 WRITERS = """
 import os, sys
 import volant
@@ -57,23 +54,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A home on a file system of its own, which is small."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    home = tmp_path / "home"
-    home.mkdir()
-    options = f"size={DISK_MIB}m,mode=0700"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "volant-test", home], check=True)
-    try:
-        (home / "config.toml").write_text(f"disk_reserve_mib = {RESERVE_MIB}\n")
-        yield home
-    finally:
-        stop_daemon(home)
-        subprocess.run(["umount", "--lazy", home], check=True)
-
-
 def run_writers(home: Path, place: Path, *, import_writes: bool) -> str:
     program = place / "writers.py"
     program.write_text(f"IMPORT_WRITES = {import_writes}\n{WRITERS}")
@@ -81,6 +61,7 @@ def run_writers(home: Path, place: Path, *, import_writes: bool) -> str:
 
 
 @pytest.mark.slow
+@SMALL_DISK
 def test_a_file_without_a_name_betrays_its_writer(small_disk: Path, tmp_path: Path) -> None:
     """Issue 2, isolation: it is ended, and a neighbour that wrote less under a name is not."""
     told = run_writers(small_disk, tmp_path, import_writes=False)
@@ -90,6 +71,7 @@ def test_a_file_without_a_name_betrays_its_writer(small_disk: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
+@SMALL_DISK
 def test_an_import_that_fills_the_disk_is_ended_with_its_zygote(
     small_disk: Path, tmp_path: Path
 ) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.behaviours.apps import limiting
 from tests.behaviours.programs import ask, at_home
-from tests.support import daemon_pid, eventually, stop_daemon
+from tests.support import daemon_pid, eventually
 from volant.errors import InternalFailure
 
 if TYPE_CHECKING:
@@ -21,29 +20,13 @@ DISK_MIB, RESERVE_MIB = 208, 128
 MEMORY_MIB = 300
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A home on a file system of its own, which is small."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    home = tmp_path / "home"
-    home.mkdir()
-    options = f"size={DISK_MIB}m,mode=0700"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "volant-test", home], check=True)
-    try:
-        (home / "config.toml").write_text(f"disk_reserve_mib = {RESERVE_MIB}\n")
-        yield home
-    finally:
-        stop_daemon(home)
-        subprocess.run(["umount", "--lazy", home], check=True)
-
-
 def free_mib(place: Path) -> int:
     status = os.statvfs(place)
     return status.f_bavail * status.f_frsize >> 20
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("small_disk", [(DISK_MIB, RESERVE_MIB)], indirect=True)
 def test_who_fills_the_disk_is_ended_and_told_so(small_disk: Path) -> None:
     """Issue 2, isolation: neighbours and daemon go on, and the space is given back."""
     with at_home(small_disk), limiting.app.run():
@@ -55,6 +38,7 @@ def test_who_fills_the_disk_is_ended_and_told_so(small_disk: Path) -> None:
         told = str(caught.value)
         assert f"the disk was nearly full (less than {RESERVE_MIB} MiB left)" in told
         assert "it had written the most" in told
+        assert "died 3 times" in told
         eventually(lambda: free_mib(small_disk) > RESERVE_MIB, within_s=20.0)
         assert limiting.write_little.remote() == neighbour
         assert daemon_pid(small_disk) == daemon

@@ -54,7 +54,7 @@ class Running:
         self.state = "starting"
         self.stop_reason: str | None = None
         #: Why this daemon killed it without having been asked to stop it.
-        self.kill_reason: str | None = None
+        self.killed_for: tuple[ExitCause, str] | None = None
         self.prepared: Prepared | None = None
         self.child: Child | None = None
         self.link: ContainerLink | None = None
@@ -282,11 +282,11 @@ class Agent:
         if running is not None and running.child is not None:
             running.child.forked.kill(signal.SIGUSR1)
 
-    def kill(self, container_id: str, reason: str) -> None:
+    def kill(self, container_id: str, reason: str, cause: ExitCause = ExitCause.KILLED) -> None:
         """Kill a container as somebody from outside would: its inputs run again elsewhere."""
         running = self._running[container_id]
         if running.child is not None:
-            running.kill_reason = reason
+            running.killed_for = cause, reason
             running.child.forked.kill()
 
     def running(self) -> list[Running]:
@@ -326,8 +326,8 @@ class Agent:
     def _cause(self, running: Running, child: Child, status: int) -> tuple[ExitCause, str]:
         if running.stop_reason is not None:
             return ExitCause.STOPPED, running.stop_reason
-        if running.kill_reason is not None:
-            return ExitCause.KILLED, running.kill_reason
+        if running.killed_for is not None:
+            return running.killed_for
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         if killed and child.cgroup is not None and child.cgroup.oom_kill_count():
             return ExitCause.OOM, self._memory_text(running, child)

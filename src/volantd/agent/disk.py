@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from volantd.agent import written
+from volantd.core import ExitCause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +111,7 @@ class DiskGuard:
         fields = {"container_id": running.container_id, "bytes": size}
         log.warning("disk_nearly_full", extra={"fields": fields})
         reason = f"{why} and it had written the most ({size >> 20} MiB)"
-        self._agent.kill(running.container_id, reason)
+        self._agent.kill(running.container_id, reason, ExitCause.DISK_FULL)
 
     def _end_zygote(self, key: str, zygote: Zygote, why: str, size: int) -> None:
         fields = {"zygote_id": zygote.zygote_id, "bytes": size}
@@ -119,7 +120,7 @@ class DiskGuard:
         self._agent.zygotes.on_output(key, f"volant: {reason}\n".encode())
         for running in self._agent.running():
             if running.prepared is not None and running.prepared.zygote is zygote:
-                running.kill_reason = reason
+                running.killed_for = ExitCause.DISK_FULL, reason
         zygote.kill()
 
 

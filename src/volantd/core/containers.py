@@ -134,9 +134,12 @@ def forget_next(container: Container, batch: Batch) -> None:
 
 
 def deaths_survived(config: PoolConfig, cause: ExitCause) -> int:
-    """How many deaths an input survives when the last has this cause; memory rarely grows back."""
-    if cause is ExitCause.OOM:
-        return min(config.max_platform_retries, config.max_oom_retries)
+    """How many deaths an input survives when the last has this cause.
+
+    What used up memory or the disk does so again wherever it runs, and harms its neighbours.
+    """
+    if cause in (ExitCause.OOM, ExitCause.DISK_FULL):
+        return min(config.max_platform_retries, config.max_exhaustion_retries)
     return config.max_platform_retries
 
 

@@ -48,6 +48,8 @@ class ExitCause(Enum):
     KILLED = auto()
     #: It used more memory than it may.
     OOM = auto()
+    #: It wrote so much that the disk of its machine was nearly full.
+    DISK_FULL = auto()
     #: It was told to stop by a ``StopContainer``.
     STOPPED = auto()
 

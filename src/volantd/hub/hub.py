@@ -365,6 +365,8 @@ def fault_payload(function: Function, fault: Fault, detail: object) -> bytes:
             hint = f"`volant app logs {function.app.app_id}` shows what it printed"
             if cause is ExitCause.OOM:
                 hint = "raise it with @app.function(memory=(request, limit)), counted in MiB"
+            elif cause is ExitCause.DISK_FULL:
+                hint = "write less at a time, or free some of the disk that the daemon's home is on"
             return platform_fault(
                 "InternalFailure",
                 f"the container of `{name}` died {deaths} times while it ran this input; "

@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from tests.runtime.laboratory import Container, Laboratory
     from volantd.runtime.client import Zygote
 
+#: Ends up with the number of processes that it could make.
+FORK_BOMB = """
+import os, signal
+result = 0
+try:
+    while result < 500:
+        if os.fork() == 0:
+            signal.pause()
+            os._exit(0)
+        result += 1
+except OSError:
+    pass
+"""
+
 
 def test_a_memory_bomb_ends_itself_alone(
     container_lab: Laboratory, seated: Zygote, other: Container
@@ -40,19 +54,7 @@ def test_a_fork_bomb_stops_at_its_limit(
     container_lab: Laboratory, seated: Zygote, other: Container
 ) -> None:
     bomb, group = container_lab.fork_limited(seated, cgroups.Limits(process_count=32))
-    code = """
-import os, signal
-result = 0
-try:
-    while result < 500:
-        if os.fork() == 0:
-            signal.pause()
-            os._exit(0)
-        result += 1
-except OSError:
-    pass
-"""
-    assert bomb.ask(code) < 32
+    assert bomb.ask(FORK_BOMB) < 32
     assert other.ask("import os; pid = os.fork() or os._exit(0); result = os.wait()[1]") == 0
     bomb.end()
     assert group.remove(), "nothing of it is left"
@@ -63,19 +65,7 @@ def test_processes_can_be_limited_without_cgroups(
 ) -> None:
     zygote = container_lab.zygote("")
     bomb = container_lab.fork(zygote, {"processes": 24})
-    code = """
-import os, signal
-result = 0
-try:
-    while result < 100:
-        if os.fork() == 0:
-            signal.pause()
-            os._exit(0)
-        result += 1
-except OSError:
-    pass
-"""
-    assert bomb.ask(code) < 24
+    assert bomb.ask(FORK_BOMB) < 24
     bomb.end()
     container_lab.end(zygote)
 

@@ -257,12 +257,14 @@ def test_an_input_that_kills_too_many_containers_is_lost():
         ([ExitCause.OOM] * 3, True),
         ([ExitCause.OOM] * 2 + [ExitCause.KILLED], False),
         ([ExitCause.KILLED] * 2 + [ExitCause.OOM], True),
+        ([ExitCause.DISK_FULL] * 2, False),
+        ([ExitCause.OOM] * 2 + [ExitCause.DISK_FULL], True),
         ([ExitCause.KILLED] * 8, False),
         ([ExitCause.KILLED] * 9, True),
     ],
 )
 def test_an_input_survives_fewer_deaths_for_want_of_memory(causes: list[ExitCause], is_lost: bool):
-    bench = Bench(containers=1, config=PoolConfig(max_containers=1, max_oom_retries=2))
+    bench = Bench(containers=1, config=PoolConfig(max_containers=1, max_exhaustion_retries=2))
     bench.call("k", 1)
     for number, cause in enumerate(causes, 1):
         commands = bench.exit(f"c{number}", cause)

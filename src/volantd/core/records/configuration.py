@@ -46,9 +46,9 @@ class PoolConfig:
     single_use: bool = False
     #: What one container books in the machine's ledger.
     memory_bytes: int = 0
-    #: Container deaths that an input survives, and those when the last was for want of memory.
+    #: Container deaths that an input survives, and those when it used up its memory or the disk.
     max_platform_retries: int = 8
-    max_oom_retries: int = 2
+    max_exhaustion_retries: int = 2
     #: Inputs that a container runs at the same time.
     max_inputs: int = 1
     #: Inputs of a container that the autoscaler aims at; None for ``max_inputs``.
@@ -64,7 +64,7 @@ class PoolConfig:
         assert self.timeout_s > 0, self
         assert self.startup_timeout_s > 0, self
         assert self.memory_bytes >= 0, self
-        assert min(self.max_platform_retries, self.max_oom_retries) >= 0, self
+        assert min(self.max_platform_retries, self.max_exhaustion_retries) >= 0, self
         assert self.max_inputs >= 1, self
         assert self.max_inputs == 1 or not self.single_use, self
         assert self.target_inputs is None or 1 <= self.target_inputs <= self.max_inputs, self
