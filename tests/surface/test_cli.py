@@ -174,9 +174,10 @@ def test_a_plain_run_loads_few_modules_of_the_command(tmp_path: Path) -> None:
         "@app.local_entrypoint()\n"
         "def main(x: int = 7): pass\n"
     )
-    code = "import sys; from volant.cli.main import main; sys.argv[1:] = sys.argv[2:]; main()"
+    command = tmp_path / "command.py"
+    command.write_text("from volant.cli.main import main\nmain()\n")
     run = subprocess.run(
-        [sys.executable, "-I", "-c", code, "-", "run", program],
+        [sys.executable, "-I", command, "run", program],
         capture_output=True,
         text=True,
         check=False,

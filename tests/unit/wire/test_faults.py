@@ -330,7 +330,7 @@ def test_the_remote_source_line_and_its_carets_are_shown():
     text = "".join(traceback.format_exception(again))
     assert f'File "{name}", line 2, in fail' in text
     assert "return x + (x / 0)" in text
-    carets = next(line for line in text.splitlines() if "^" in line and "~" in line)
+    *_, carets = (line for line in text.splitlines() if "^" in line and "~" in line)
     assert carets.strip() == "~~^~~"
 
 
