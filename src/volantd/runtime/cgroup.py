@@ -1,8 +1,10 @@
 """Control groups: limits, out-of-memory counts and sure kills, on v1 (hybrid) and v2.
 
     <own cgroup>/volant-<run id>/<name>      one leaf per container, in each hierarchy
+    <own cgroup>/volant-daemon               version 2: who was in the own cgroup, while runs live
 
-Owns the directories of its run below the daemon's own cgroup and nothing else. Every leaf
+Owns the directories of its run below the daemon's own cgroup and nothing else; the leaf of
+version 2 belongs to all runs together, and the last one puts back what was moved. Every leaf
 is used once, because its counters stay with it. Reads and writes files only, so both drivers
 are tested on a directory tree in a temporary place.
 
@@ -12,6 +14,7 @@ https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
 
 SYSFS = "/sys/fs/cgroup"
 PREFIX = "volant-"
-DAEMON_SUFFIX = "-daemon"
+#: Version 2: a group with processes cannot hand out controllers, so they wait in this leaf of it.
+DAEMON_LEAF = "volant-daemon"
+#: What is handed down in version 2, where it is there; the first two are needed.
+V2_CONTROLLERS = ("memory", "pids", "cpu")
 #: v1 hierarchies that are used where they exist; the first two are needed.
 V1_CONTROLLERS = ("memory", "pids", "cpu", "freezer")
 CPU_PERIOD_US = 100_000
@@ -33,6 +39,8 @@ WEIGHT_MIN, WEIGHT_MAX = 1, 10_000
 #: A removal finds the group busy until the last dead process has been let go of.
 REMOVE_ATTEMPTS = 50
 REMOVE_PAUSE_S = 0.01
+#: Somebody forks, or the last of the other runs ends, while controllers are handed down.
+DELEGATE_ATTEMPTS = 20
 
 
 class CgroupUnavailableError(Exception):
@@ -219,12 +227,10 @@ class Cgroups:
         version, parents = find_parents(sysfs, own_path_file)
         groups = cls(version=version, parents=parents, run_id=run_id)
         try:
-            if version == 2:
-                _delegate(parents["unified"], f"{PREFIX}{run_id}{DAEMON_SUFFIX}")
             for path in groups.parents.values():
                 os.mkdir(path)
             if version == 2:
-                _enable(groups.parents["unified"])
+                _delegate(parents["unified"], groups.parents["unified"])
         except OSError as error:
             groups.remove_all()
             text = f"no limits by cgroup: {error.strerror} ({error.filename})"
@@ -252,7 +258,7 @@ class Cgroups:
         """Kill what is in any group of this run, and remove them all."""
         _remove_trees(list(self.parents.values()))
         if self.version == 2:
-            _leave_leaf(self.parents["unified"])
+            _take_back(os.path.dirname(self.parents["unified"]))
 
 
 def find_parents(
@@ -270,6 +276,8 @@ def find_parents(
     own = _own_paths(own_path_file)
     if os.path.exists(f"{sysfs}/cgroup.controllers"):
         path = _existing(sysfs, own.get("", "/"))
+        if os.path.basename(path) == DAEMON_LEAF:  # started by somebody whom a run has moved
+            path = os.path.dirname(path)
         controllers = _read(f"{path}/cgroup.controllers").split()
         missing = [name for name in ("memory", "pids") if name not in controllers]
         if missing:
@@ -291,7 +299,8 @@ def find_parents(
 def remove_run(run_id: str, *, sysfs: str = SYSFS) -> None:
     """Kill and remove what any daemon with this run id left in any hierarchy."""
     roots = [sysfs]
-    if not os.path.exists(f"{sysfs}/cgroup.controllers"):
+    is_unified = os.path.exists(f"{sysfs}/cgroup.controllers")
+    if not is_unified:
         roots = [f"{sysfs}/{name}" for name in (*V1_CONTROLLERS, "unified")]
     name = PREFIX + run_id
     found = []
@@ -299,10 +308,13 @@ def remove_run(run_id: str, *, sysfs: str = SYSFS) -> None:
         for directory, names, _ in os.walk(root):
             if name in names:
                 found.append(os.path.join(directory, name))
-            names[:] = [entry for entry in names if not entry.startswith(PREFIX)]
+            names[:] = [
+                entry for entry in names if entry == DAEMON_LEAF or not entry.startswith(PREFIX)
+            ]
     _remove_trees(found)
-    for path in found:
-        _leave_leaf(path)
+    if is_unified:
+        for path in found:
+            _take_back(os.path.dirname(path))
 
 
 def _own_paths(path: str) -> dict[str, str]:
@@ -321,32 +333,70 @@ def _existing(root: str, own: str) -> str:
     return path if os.path.isdir(path) else root
 
 
-def _delegate(path: str, leaf: str) -> None:
-    """Version 2: a group with processes cannot hand out controllers, so move ours to a leaf."""
-    if not _read(f"{path}/cgroup.type"):
-        _enable(path)  # the root group may hold processes and groups
-        return
-    os.makedirs(f"{path}/{leaf}", exist_ok=True)
-    for pid in _read(f"{path}/cgroup.procs").split():
+def _delegate(path: str, run_path: str) -> None:
+    """Version 2: hand the controllers of a group down to a run in it, and on to its leaves.
+
+    The run's directory is there already: whoever ends another run sees by it that this one lives.
+
+    Raises:
+        OSError: when the kernel does not allow it, or not within some attempts.
+    """
+    for attempt in range(DELEGATE_ATTEMPTS):
         try:
-            _write(f"{path}/{leaf}/cgroup.procs", pid)
+            if _read(f"{path}/cgroup.type"):  # the root group may hold processes and groups
+                os.makedirs(f"{path}/{DAEMON_LEAF}", exist_ok=True)
+                _move_all(path, f"{path}/{DAEMON_LEAF}")
+            _enable(path)
+            _enable(run_path)
+        except OSError as error:
+            is_last = attempt == DELEGATE_ATTEMPTS - 1
+            if is_last or error.errno not in (errno.EBUSY, errno.ENOENT):
+                raise
+            time.sleep(REMOVE_PAUSE_S)
+        else:
+            return
+
+
+def _take_back(path: str) -> None:
+    """Version 2: undo `_delegate` once no group but the leaf is left in there."""
+    leaf = f"{path}/{DAEMON_LEAF}"
+    try:
+        if [entry.name for entry in os.scandir(path) if entry.is_dir()] != [DAEMON_LEAF]:
+            return  # the root group, or not the last run, or somebody else's groups need it
+        have = _read(f"{path}/cgroup.subtree_control").split()
+        wanted = [f"-{name}" for name in V2_CONTROLLERS if name in have]
+        _write(f"{path}/cgroup.subtree_control", " ".join(wanted))
+        for _attempt in range(REMOVE_ATTEMPTS):
+            _move_all(leaf, path)
+            try:
+                os.rmdir(leaf)
+            except FileNotFoundError:
+                return
+            except OSError:
+                time.sleep(REMOVE_PAUSE_S)  # somebody was just forked in there
+            else:
+                return
+    except OSError:
+        return  # gone, or a new run has begun here meanwhile
+
+
+def _move_all(source: str, target: str) -> None:
+    for pid in _read(f"{source}/cgroup.procs").split():
+        if pid == "0":
+            continue  # in a pid namespace that cannot be seen from here
+        try:
+            _write(f"{target}/cgroup.procs", pid)
         except ProcessLookupError:
             continue
-    _enable(path)
-
-
-def _leave_leaf(run_path: str) -> None:
-    """Remove the leaf that the daemon moved to, unless it still lives there."""
-    try:
-        os.rmdir(run_path + DAEMON_SUFFIX)
-    except OSError:
-        return
 
 
 def _enable(path: str) -> None:
     have = _read(f"{path}/cgroup.controllers").split()
-    wanted = [name for name in ("memory", "pids", "cpu") if name in have]
-    _write(f"{path}/cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
+    missing = [name for name in V2_CONTROLLERS[:2] if name not in have]
+    if missing:
+        raise OSError(errno.ENOENT, f"{' and '.join(missing)} not handed down", path)
+    wanted = [f"+{name}" for name in V2_CONTROLLERS if name in have]
+    _write(f"{path}/cgroup.subtree_control", " ".join(wanted))
 
 
 def _remove_trees(paths: list[str]) -> None:
@@ -393,5 +443,8 @@ def _write(path: str, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode("ascii"))
+    except OSError as error:
+        error.filename = path  # a refused write does not say where
+        raise
     finally:
         os.close(fd)

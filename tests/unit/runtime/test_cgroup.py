@@ -149,6 +149,42 @@ def test_missing_delegation_is_explained(unified: tuple[str, str], tmp_path: Pat
         Cgroups.open("r1", sysfs=unified[0], own_path_file=unified[1])
 
 
+def test_who_starts_where_a_daemon_moved_it_does_not_nest(
+    unified: tuple[str, str], tmp_path: Path
+) -> None:
+    sysfs, own = unified
+    (tmp_path / "sys/user.slice/volant.scope/volant-daemon").mkdir()
+    Path(own).write_text(OWN_V2.replace("volant.scope", "volant.scope/volant-daemon"))
+    assert cgroup.find_parents(sysfs, own) == (2, {"unified": f"{sysfs}/user.slice/volant.scope"})
+
+
+def test_a_run_below_the_leaf_of_daemons_is_removed(unified: tuple[str, str]) -> None:
+    """Older versions made them there."""
+    sysfs, _ = unified
+    run = Path(sysfs, "user.slice/volant.scope/volant-daemon/volant-r9")
+    (run / "c1").mkdir(parents=True)
+    cgroup.remove_run("r9", sysfs=sysfs)
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("other", ["volant-r2", "somebody"])
+def test_the_last_run_of_version_2_puts_back_what_was_moved(
+    unified: tuple[str, str], other: str
+) -> None:
+    sysfs, _ = unified
+    path = Path(sysfs, "user.slice/volant.scope")
+    groups = Cgroups(version=2, parents={"unified": str(path)}, run_id="r1")
+    for name in ("volant-r1", "volant-daemon", other):
+        (path / name).mkdir()
+    groups.remove_all()
+    assert (path / "volant-daemon").is_dir(), "the other group needs what is handed down"
+    (path / other).rmdir()
+    (path / "cgroup.subtree_control").write_text("memory pids cpu")
+    groups.remove_all()
+    assert not (path / "volant-daemon").exists()
+    assert (path / "cgroup.subtree_control").read_text() == "-memory -pids -cpu"
+
+
 def test_a_run_is_removed_wherever_it_lies(hybrid: tuple[str, str]) -> None:
     groups = Cgroups.open("r1", sysfs=hybrid[0], own_path_file=hybrid[1])
     groups.create()
