@@ -18,7 +18,7 @@ from _socket import MSG_DONTWAIT, SHUT_RDWR
 from _thread import RLock, allocate_lock
 from collections import deque
 from itertools import count
-from time import monotonic
+from time import monotonic, sleep
 
 from volant import ids
 from volant.channel import daemon
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 #: Times that a lost connection is made again before every waiter fails.
 RECONNECT_ATTEMPTS_MAX = 3
+#: Connections lost one after the other, without an answer in between, before every waiter fails:
+#: whatever we send again may be what ends them. Each one is made a little later than the last.
+LOSSES_IN_A_ROW_MAX = 10
+LOSS_PAUSE_S = 0.02
 #: Numbers below belong to the functions that a container's connection knows from the start.
 FUNCTION_NUMBER_FIRST = 1 << 16
 
@@ -72,6 +76,8 @@ class Channel:
         self.connection = 1
         #: The last single call was answered within `LOOK_OUT_S`.
         self._answers_soon = False
+        #: Connections lost since the last answer.
+        self._losses = 0
         #: Why the hub said that it closes the connection; then it is not made again.
         self._closing = ""
         self._stream = FrameStream(sock)
@@ -288,6 +294,7 @@ class Channel:
                 function, head, section = received
                 waiter = self._waiters.get(head[0])
                 if waiter is not None and waiter.is_call_of(function):
+                    self._losses = 0
                     self._receipts.append((head[0], head[3]))
                     waiter.on_result(0, head, section, None)
                     self._fed(waiter)
@@ -309,6 +316,7 @@ class Channel:
         failure: Exception | None = None
         for kind, flags, body in received:
             if kind == frames.RESULT:
+                self._losses = 0
                 head = frames.HOT.unpack_from(body)
                 fd = self._stream.take_fd() if flags & frames.HAS_FD else None
                 waiter = self._waiters.get(head[0])
@@ -319,6 +327,7 @@ class Channel:
                 waiter.on_result(flags, head, body[frames.HOT.size :], fd)
                 self._fed(waiter)
             elif kind == frames.REPLY:
+                self._losses = 0
                 reply = values.decode_map(body)
                 waiter = self._waiters.get(reply["id"])  # type: ignore[arg-type]  # a number
                 if waiter is not None:
@@ -350,17 +359,21 @@ class Channel:
     # -- losing and finding the hub again
 
     def _on_lost(self) -> None:
-        error: BaseException = ConnectionError(
-            self._closing or "the connection to the hub was lost"
-        )
-        if self.home is not None and not self.closed and not self._closing:
-            for _ in range(RECONNECT_ATTEMPTS_MAX):
-                try:
-                    self._reconnect()
-                    return
-                except (OSError, Error) as failure:
-                    error = failure
-        self._end(error)
+        error: BaseException = ConnectionError("the connection to the hub was lost")
+        self._losses += 1
+        attempts = RECONNECT_ATTEMPTS_MAX if self._losses <= LOSSES_IN_A_ROW_MAX else 0
+        if self.home is None or self.closed:
+            attempts = 0
+        elif attempts and not self._closing:
+            sleep(LOSS_PAUSE_S * (self._losses - 1))
+        while attempts and not self._closing:
+            attempts -= 1
+            try:
+                self._reconnect()
+                return
+            except (OSError, Error) as failure:
+                error = failure
+        self._end(ConnectionError(self._closing) if self._closing else error)
 
     def _end(self, error: BaseException) -> None:
         self.closed = True

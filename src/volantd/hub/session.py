@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Bytes queued for a session, beyond which further kept results wait to be sent.
 ANSWERS_BYTES_MAX = 16 << 20
+#: Of what was wrong with a message, what its sender is told.
+REASON_CHARS_MAX = 300
 
 
 class Session:
@@ -75,6 +77,16 @@ class Session:
         if not self.trusted:
             self._check_key(kind, body)
             return
+        try:
+            self._take(kind, flags, body)
+        except Exception as error:
+            # Told why, it does not come back with the same.
+            what = f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX]
+            self.event("closing", reason=f"the daemon does not understand a message ({what})")
+            self.peer.flush()
+            raise
+
+    def _take(self, kind: int, flags: int, body: bytes) -> None:
         if kind == frames.SUBMIT:
             self._on_submit(flags, body)
         elif kind == frames.RECEIVED:

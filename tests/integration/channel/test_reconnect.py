@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,39 @@ def test_it_is_tried_again_when_the_new_connection_breaks_as_well(channel: Chann
     hub.cut()
     assert Call(channel, b"x").start().join() == b"x"
     assert len(attempts) == channels.RECONNECT_ATTEMPTS_MAX
+
+
+def test_what_ends_every_connection_is_not_sent_for_ever(
+    channel: Channel, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(channels, "LOSS_PAUSE_S", 0.0)
+    channel.on_reconnect.append(lambda: channel._stream.sock.shutdown(socket.SHUT_RDWR))
+    hub.hold = True
+    call = Call(channel, b"x").start()
+    hub.wait_held(1)
+    hub.cut()
+    with pytest.raises(errors.ConnectionError):
+        call.join()
+    hellos = [what for what, _ in hub.heard].count("hello")
+    assert hellos == 1 + channels.LOSSES_IN_A_ROW_MAX
+
+
+def test_a_hub_that_says_why_it_closes_is_believed(channel: Channel, hub: FakeHub):
+    """Also while the apps are opened again."""
+
+    def open_again() -> None:
+        hub.connections[-1].event("closing", reason="it makes no sense")
+        hub.connections[-1].cut()
+        channel._read_reply(99)  # as if the request had reached it
+
+    channel.on_reconnect.append(open_again)
+    hub.hold = True
+    call = Call(channel, b"x").start()
+    hub.wait_held(1)
+    hub.cut()
+    with pytest.raises(errors.ConnectionError, match="it makes no sense"):
+        call.join()
+    assert [what for what, _ in hub.heard].count("hello") == 2
 
 
 def test_everybody_hears_when_the_hub_cannot_be_found_again(

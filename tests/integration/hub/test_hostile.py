@@ -167,6 +167,14 @@ def test_a_client_that_breaks_the_protocol_ends_alone(world: World, client: Clie
     assert world.hub.sessions == set()
 
 
+def test_who_is_not_understood_is_told_why(world: World, client: Client):
+    client.send(BROKEN["an unknown type"])
+    world.turn()
+    assert client.broken
+    [event] = [event for event in client.events if event["op"] == "closing"]
+    assert "a client sent a frame of type" in event["reason"]
+
+
 def test_frames_behind_a_broken_one_are_not_acted_on(world: World, client: Client):
     client.open(detach=True)
     client.send(BROKEN["an unknown type"] + submit(section=ITEM))
