@@ -1,0 +1,1 @@
+"""Images: how the file systems that containers see come to be."""
