@@ -161,7 +161,8 @@ class Archive:
 def _check_sum(block: bytes) -> None:
     """Some old writers summed signed bytes."""
     rest = block[:148] + b" " * 8 + block[156:]
-    said, unsigned = _number(block, 148, 8, "checksum"), sum(rest)
+    digits, unsigned = block[148:156].strip(b" \0"), sum(rest)
+    said = int(digits, 8) if digits and _OCTAL.fullmatch(digits) else -1
     if said != unsigned and said != unsigned - 256 * sum(byte > 127 for byte in rest):
         raise OciError("the layer is not a tar archive, or a broken one")
 

@@ -225,7 +225,7 @@ class RegistrySource:
 def _challenges(text: str) -> dict[str, dict[str, str]]:
     """Scheme in lower case -> parameters in lower case, of those that are understood."""
     matches = list(_SCHEME.finditer(text))
-    ends = [match.start() for match in matches[1:]] + [len(text)]
+    ends = [*(match.start() for match in matches), len(text)][1:]
     return {
         match[1].lower(): {
             name.lower(): quoted or plain

@@ -182,22 +182,27 @@ class _Unpacking:
             return
         if any(parent.startswith(_WHITEOUT) for parent in parents):
             raise _refusal(entry, "lies in a whiteout, which is no directory")
-        dir_fd = self._tree.enter(parents, self._make_directory)
+        dir_fd = self._tree.enter(parents, self._imply)
         if name == _OPAQUE:
             os.setxattr(dir_fd, _OPAQUE_XATTR, b"y")
         elif name.startswith(_WHITEOUT):
             self._hide(entry, dir_fd, parents, name.removeprefix(_WHITEOUT))
         elif entry.kind is Kind.DIRECTORY:
             path = b"/".join(names)
-            self._make_directory(dir_fd, name, path)
+            if path not in self._directories:
+                self._make_directory(dir_fd, name, path)
             self._directories[path] = entry
         else:
             self._make_plain(entry, archive, dir_fd, names)
 
+    def _imply(self, dir_fd: int, name: bytes, path: bytes) -> None:
+        """Make a directory that only the path of an entry says."""
+        if path not in self._directories:
+            self._count()
+            self._make_directory(dir_fd, name, path)
+
     def _make_directory(self, dir_fd: int, name: bytes, path: bytes) -> None:
-        """Unless it is there; only its maker may use it until all are finished."""
-        if path in self._directories:
-            return
+        """Only its maker may use it until all are finished."""
         was_hidden = path in self._whiteouts
         if was_hidden:
             os.unlink(name, dir_fd=dir_fd)
@@ -207,7 +212,6 @@ class _Unpacking:
         except FileExistsError:
             problem = f"{shown(path)} in the layer is used as a directory, which it is not"
             raise OciError(problem, hint="the layer is hostile or broken") from None
-        self._count()
         self._directories[path] = None
         if was_hidden:
             _make_opaque(dir_fd, name)
@@ -275,7 +279,7 @@ class _Unpacking:
         own_fd = os.dup(dir_fd)
         try:
             self._make_room(own_fd, names[-1], b"/".join(names))
-            from_fd = self._tree.enter(link[:-1], self._make_directory)
+            from_fd = self._tree.enter(link[:-1], self._imply)
             os.link(
                 link[-1], names[-1], src_dir_fd=from_fd, dst_dir_fd=own_fd, follow_symlinks=False
             )
@@ -298,7 +302,7 @@ class _Unpacking:
     def _finish_directories(self) -> None:
         """Those within another before it, so that what they may not be matters no more."""
         for path in sorted(self._directories, reverse=True):
-            fd = self._tree.enter(path.split(b"/") if path else [], self._make_directory)
+            fd = self._tree.enter(path.split(b"/") if path else [], self._imply)
             entry = self._directories[path]
             if entry is not None:
                 self._settle(fd, entry)
