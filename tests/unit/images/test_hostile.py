@@ -44,10 +44,10 @@ kinds = st.sampled_from(KINDS[:4]) | st.sampled_from(KINDS)
 
 
 @st.composite
-def entries(draw: st.DrawFn) -> tuple[tarfile.TarInfo, bytes]:
+def entries(draw: st.DrawFn, names: st.SearchStrategy[str] = paths) -> tuple:
     kind = draw(kinds)
     info = entry(
-        draw(paths),
+        draw(names),
         kind,
         linkname=draw(links) if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE) else "",
         mode=draw(st.integers(0, 0o7777)),
@@ -58,9 +58,25 @@ def entries(draw: st.DrawFn) -> tuple[tarfile.TarInfo, bytes]:
     return info, draw(st.binary(max_size=20)) if is_file else b""
 
 
+@st.composite
+def attacks(draw: st.DrawFn) -> list[tuple[tarfile.TarInfo, bytes]]:
+    """A way out, and what would take it; entries in between may build or break it."""
+    name = draw(st.sampled_from(["a", "b", "a/b"]))
+    out = "../" * name.count("/") + "../canary"
+    way = (entry(name, tarfile.SYMTYPE, linkname=draw(st.sampled_from([out, "..", "."]))), b"")
+    target, content = draw(entries())
+    ends = ["secret", "new", ".wh.secret", "canary/secret"]
+    target.name = f"{name}/{draw(st.sampled_from(ends))}"
+    if draw(st.booleans()):
+        target.name, target.linkname, target.type = "c", target.name, tarfile.LNKTYPE
+        target.size, content = 0, b""
+    between = draw(st.lists(entries(st.sampled_from(["a", "b", "c"])), max_size=1))
+    return [way, *between, (target, content)]
+
+
 layers = st.builds(
     lambda parts, form: layer_of(*parts, form=form),
-    st.lists(entries(), max_size=8),
+    st.lists(entries(), max_size=8) | attacks(),
     st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
 )
 
