@@ -1,12 +1,13 @@
 """The bytes of a layer before compression: counted, hashed, bounded.
 
-Owns decompression (plain, gzip and, where Python has it, zstd; told apart by the first bytes, as
-the diff id vouches for the result) and the limits on what may come out.
+Owns decompression (plain, gzip and, where there is a module for it, zstd; told apart by the first
+bytes, as the diff id vouches for the result) and the limits on what may come out.
 Invariant: memory is bounded, whatever the bytes are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import zlib
@@ -159,11 +160,11 @@ class LayerStream:
 
 
 def _zstd() -> Any:
-    """The module, which Python has since 3.14."""
-    try:
-        return importlib.import_module("compression.zstd")
-    except ImportError as error:
-        raise OciError(
-            "the layer is compressed with zstd, which this Python cannot read",
-            hint="run the daemon with Python 3.14, or push the image with gzip layers",
-        ) from error
+    """The module: Python's own, since 3.14, or the same as a distribution for older ones."""
+    for name in ("compression.zstd", "backports.zstd"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    raise OciError(
+        "the layer is compressed with zstd, which this Python cannot read",
+        hint="install `backports.zstd` beside the daemon, or push the image with gzip layers",
+    )
