@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from volant.sdk.calls.call import FunctionCall as FunctionCall
     from volant.sdk.concurrency import concurrent as concurrent
     from volant.sdk.function import Function as Function
-    from volant.sdk.image import Image as Image
+    from volant.sdk.images.image import Image as Image
+    from volant.sdk.images.patterns import FilePatternMatcher as FilePatternMatcher
     from volant.sdk.output import enable_output as enable_output
     from volant.sdk.retries import Retries as Retries
 
@@ -41,7 +42,8 @@ _HOME = {
     "Error": "volant.errors",
     "Function": "volant.sdk.function",
     "FunctionCall": "volant.sdk.calls.call",
-    "Image": "volant.sdk.image",
+    "FilePatternMatcher": "volant.sdk.images.patterns",
+    "Image": "volant.sdk.images.image",
     "Retries": "volant.sdk.retries",
     "concurrent": "volant.sdk.concurrency",
     "current_function_call_id": "volant.sdk.ambient",
@@ -51,12 +53,12 @@ _HOME = {
 }
 
 #: Public modules that are reached by name, without an import of their own.
-_SUBMODULES = frozenset({"billing", "experimental", "types"})
+_SUBMODULES = frozenset({"billing", "experimental", "file_pattern_matcher", "types"})
 
 #: Names of the programming model whose feature is not there yet: using one says so.
 _PLANNED = frozenset({
     "Client", "CloudBucketMount", "Cluster", "Cls", "Cron", "Dict", "Environment",
-    "FilePatternMatcher", "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
+    "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Secret", "Server", "Tunnel", "Volume", "Workspace",
     "asgi_app", "batched", "clustered", "enter", "exit", "fastapi_endpoint",
     "forward", "interact", "method", "parameter", "sessioned", "web_endpoint", "web_server",
@@ -66,6 +68,7 @@ _PLANNED = frozenset({
 __all__ = [
     "App",
     "Error",
+    "FilePatternMatcher",
     "Function",
     "FunctionCall",
     "Image",

@@ -89,6 +89,7 @@ def resolve(function: dict[str, Any]) -> Callable[..., Any]:
 
     Raises:
         AttributeError: when the module no longer has that name.
+        Exception: what a block of `imports()` of the function's image has raised.
     """
     if function["serialized"] is not None:
         import pickle
@@ -99,5 +100,9 @@ def resolve(function: dict[str, Any]) -> Callable[..., Any]:
     found: Any = module
     for part in function["qualname"].split("."):
         found = getattr(found, part)
+    # What a block of `image.imports()` passed over, when this is a container of that image.
+    missed = getattr(getattr(found, "_image", None), "_missed", None)
+    if missed is not None:
+        raise missed
     raw: Callable[..., Any] = getattr(found, "_raw", found)
     return raw

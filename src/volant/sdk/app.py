@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, overload
 
     from volant.sdk.generics import P, R, Y
-    from volant.sdk.image import Image
+    from volant.sdk.images.image import Image
     from volant.sdk.retries import Retries
     from volant.sdk.running import GetTags, RunContext, SetTags
 
@@ -427,7 +427,7 @@ class App:
 def _refuse_positional(value: object) -> None:
     if value is None:
         return
-    from volant.sdk.image import Image
+    from volant.sdk.images.image import Image
 
     if isinstance(value, Image):
         raise InvalidError(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         SpawnMapHandle,
         StarMap,
     )
-    from volant.sdk.image import Image
+    from volant.sdk.images.image import Image
 
 
 #: What `@volant.concurrent` leaves on a plain function: (max_inputs, target_inputs).

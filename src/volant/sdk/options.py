@@ -71,21 +71,15 @@ def checked(
     Raises:
         InvalidError: for a value that makes no sense, naming it.
     """
-    _number("timeout", timeout, 0.001, 7 * 86400)
+    resources = checked_resources(cpu=cpu, memory=memory, timeout=timeout)
     if startup_timeout is not None:
         _number("startup_timeout", startup_timeout, 0.001, 86400)
     low, high = _containers(min_containers, max_containers)
     if scaledown_window is not None:
         _number("scaledown_window", scaledown_window, 0.05, SCALEDOWN_WINDOW_MAX_S)
-    cpu_request, cpu_limit = _request_and_limit("cpu", cpu)
-    memory_request, memory_limit = _request_and_limit("memory", memory)
     return {
-        "env": _environment(env),
-        "cpu": cpu_request,
-        "cpu_limit": cpu_limit,
-        "memory_mib": memory_request or MEMORY_DEFAULT_MIB,
-        "memory_limit_mib": memory_limit,
-        "timeout_s": float(timeout),
+        "env": checked_environment(env or {}, "env"),
+        **resources,
         "startup_timeout_s": float(startup_timeout if startup_timeout is not None else timeout),
         "retries": as_retries(retries).to_wire(),
         "min_containers": low,
@@ -96,6 +90,29 @@ def checked(
         "max_inputs": 1,
         "target_inputs": None,
         "block_network": bool(block_network),
+    }
+
+
+def checked_resources(
+    *,
+    cpu: float | tuple[float, float] | None,
+    memory: int | tuple[int, int] | None,
+    timeout: float,
+) -> dict[str, object]:
+    """What a container may use and for how long, as a control message carries it.
+
+    Raises:
+        InvalidError: for a value that makes no sense, naming it.
+    """
+    _number("timeout", timeout, 0.001, 7 * 86400)
+    cpu_request, cpu_limit = _request_and_limit("cpu", cpu)
+    memory_request, memory_limit = _request_and_limit("memory", memory)
+    return {
+        "cpu": cpu_request,
+        "cpu_limit": cpu_limit,
+        "memory_mib": memory_request or MEMORY_DEFAULT_MIB,
+        "memory_limit_mib": memory_limit,
+        "timeout_s": float(timeout),
     }
 
 
@@ -137,10 +154,20 @@ def _request_and_limit(name: str, value: Any) -> tuple[float | None, float | Non
     return request, limit
 
 
-def _environment(env: dict[str, str] | None) -> dict[str, str]:
-    for key, value in (env or {}).items():
+def checked_environment(env: Mapping[str, str], where: str) -> dict[str, str]:
+    """A copy of what may be environment variables.
+
+    Raises:
+        InvalidError: unless they are strings that name variables, and strings.
+    """
+    if not isinstance(env, dict):
+        raise InvalidError(f"{where} must be a dict of strings to strings, got {env!r}")
+    for key, value in env.items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise InvalidError(f"env must map strings to strings, got {key!r}: {value!r}")
+            raise InvalidError(
+                f"{where} must map strings to strings, got {key!r}: {value!r}",
+                hint=f"write {str(key)!r}: {str(value)!r}",
+            )
         if not key or "=" in key or "\0" in key + value:
-            raise InvalidError(f"env: {key!r} cannot be the name of a variable")
-    return dict(env or {})
+            raise InvalidError(f"{where}: {key!r} cannot be the name of a variable")
+    return dict(env)

@@ -19,8 +19,8 @@ from volant.sdk import output
 from volant.sdk.app import checked_tags
 from volant.sdk.calls.calling import Binding, warn_blocking
 from volant.sdk.function import bind
-from volant.sdk.image import Image
-from volant.sdk.sources import Entry, Sources, collect, entry_of, is_local
+from volant.sdk.images.host import host_wire
+from volant.sdk.sources import Entry, Sources, collect, entry_of, is_local, sha256
 from volant.wire import payloads
 
 TYPE_CHECKING = False
@@ -189,6 +189,8 @@ class RunningApp:
         self.detach = detach
         self.channel: Channel = current.channel()
         self.sources = Sources()
+        #: sha256 -> local path or content, of what the image of the app needs
+        self.image_contents: dict[str, str | bytes] = {}
         self.description: dict[str, Any] = {}
         self._pump: output.LogPump | None = None
 
@@ -227,11 +229,19 @@ class RunningApp:
             "output": output.active is not None,
             "entry": main.to_wire(),
             "files": self.sources.files,
-            "image": (self.app._image or Image.host()).to_wire(),
+            "image": self._described_image(),
             "functions": [f.to_wire(self._remote_module(f.__module__, main)) for f in functions],
             "base": self._base,
             "express": self.channel.lane_tokens.make(self._base, len(functions)),
         }
+
+    def _described_image(self) -> dict[str, object]:
+        image = self.app._image
+        if image is None:
+            return host_wire()
+        described = image.described()
+        self.image_contents = described.contents
+        return described.wire
 
     def _entries(self) -> list[Entry]:
         """Entries of the modules that define functions, the script's own first."""
@@ -240,6 +250,8 @@ class RunningApp:
             for function in self.app._functions.values()
             if not function._serialized and function._include_source
         ]
+        if self.app._image is not None:
+            names += self.app._image.build_modules()
         modules = sorted(set(names), key=lambda name: (name != "__main__", names.index(name)))
         entries = [entry_of(sys.modules[name]) for name in modules]
         if "__main__" in modules and entries[0].module is not None:
@@ -269,12 +281,24 @@ class RunningApp:
 
     def _upload(self, need: list[str]) -> None:
         for digest in need:
-            content = self.sources.contents[digest]
+            content = self._content(digest)
             for at in range(0, max(1, len(content)), UPLOAD_BYTES):
                 self.channel.tell(
                     "upload", sha256=digest, offset=at, size=len(content),
                     data=content[at : at + UPLOAD_BYTES],
                 )  # fmt: skip
+
+    def _content(self, digest: str) -> bytes:
+        content = self.sources.contents.get(digest) or self.image_contents.get(digest, b"")
+        if isinstance(content, bytes):
+            return content
+        with open(content, "rb") as file:
+            read = file.read()
+        if sha256(read).hexdigest() != digest:
+            raise InvalidError(
+                f"{content} changed while the app was started", hint="start the app again"
+            )
+        return read
 
     def _open_again(self) -> None:
         """Describe the app to a hub that was started anew (on the leading thread)."""

@@ -14,13 +14,13 @@ import sys
 from _frozen_importlib_external import PathFinder
 
 from volant.errors import InvalidError
-from volant.sdk.image import PACKAGE_DIRECTORIES, is_below
+from volant.sdk.images.host import PACKAGE_DIRECTORIES, is_below
 
 try:
-    from _sha2 import sha256
+    from _sha2 import sha256 as sha256
 except ImportError:  # before Python 3.12
     # typeshed knows it only for the versions that have it
-    from _sha256 import sha256  # type: ignore[import-not-found,no-redef,unused-ignore]
+    from _sha256 import sha256 as sha256  # type: ignore[import-not-found,no-redef,unused-ignore]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
