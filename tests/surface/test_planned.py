@@ -32,12 +32,13 @@ def function(value: int) -> int:
 
 #: What `from volant import *` gives: what works.
 PUBLIC = [
-    "App", "Error", "Function", "FunctionCall", "Image", "Retries", "__version__", "concurrent",
+    "App", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image", "Retries",
+    "__version__", "concurrent",
     "current_function_call_id", "current_input_id", "enable_output", "is_local",
 ]  # fmt: skip
 PLANNED_NAMES = [
     "Client", "CloudBucketMount", "Cluster", "Cls", "Cron", "Dict", "Environment",
-    "FilePatternMatcher", "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
+    "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Secret", "Server", "Tunnel", "Volume", "Workspace",
     "asgi_app", "batched", "clustered", "enter", "exit", "fastapi_endpoint",
     "forward", "interact", "method", "parameter", "sessioned", "web_endpoint", "web_server",
@@ -79,17 +80,16 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
     ),
     "Image": (
         volant.Image.host(),
-        ["host", "pipe"],
         [
-            "debian_slim", "from_registry", "from_dockerfile", "micromamba", "from_scratch",
-            "from_id", "from_name", "pip_install", "uv_pip_install", "uv_sync",
+            "host", "debian_slim", "from_registry", "from_dockerfile", "micromamba",
+            "from_scratch", "from_id", "from_name", "pip_install", "uv_pip_install", "uv_sync",
             "pip_install_from_requirements", "pip_install_from_pyproject",
             "pip_install_private_repos", "poetry_install_from_file", "micromamba_install",
             "apt_install", "run_commands", "dockerfile_commands", "run_function", "env",
             "workdir", "shell", "entrypoint", "cmd", "add_local_file", "add_local_dir",
-            "add_local_python_source", "imports", "build", "publish", "hydrate", "logs",
-            "object_id", "client", "get_dashboard_url",
+            "add_local_python_source", "imports", "pipe", "hydrate",
         ],
+        ["build", "publish", "logs", "object_id", "client", "get_dashboard_url"],
     ),
 }  # fmt: skip
 

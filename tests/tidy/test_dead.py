@@ -23,8 +23,11 @@ PLAIN_DECORATORS = {"property", "staticmethod", "classmethod", "contextmanager",
 USED_ELSEWHERE = {
     # methods of the public objects
     "deploy": "App, users",
+    "from_scratch": "Image, users",
     "get_call_graph": "FunctionCall, users",
     "get_tags": "App, users",
+    "hydrate": "Function, FunctionCall and Image, users",
+    "imports": "Image, users",
     "include": "App, users",
     "local_entrypoint": "App, users",
     "lookup": "App, users",

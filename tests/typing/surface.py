@@ -12,6 +12,7 @@ import volant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
+    from pathlib import Path
 
 app = volant.App("types")
 
@@ -56,6 +57,36 @@ async def side_by_side_async(x: int) -> bytes:
 @app.local_entrypoint()
 def main(name: str) -> None:
     print(name)
+
+
+def images(path: Path) -> None:
+    base = volant.Image.debian_slim("3.12")
+    assert_type(base, volant.Image)
+    assert_type(volant.Image.from_registry("ubuntu", add_python="3.12"), volant.Image)
+    assert_type(volant.Image.from_dockerfile(path, context_dir=path), volant.Image)
+    assert_type(base.pip_install("a", ["b"], pre=True).apt_install("c"), volant.Image)
+    assert_type(base.uv_pip_install(requirements=["r.txt"]).uv_sync(path), volant.Image)
+    assert_type(base.env({"A": "1"}).workdir(path).entrypoint(["a"]).cmd([]), volant.Image)
+    assert_type(base.run_function(add.local, args=(1,), kwargs={"y": 2}), volant.Image)
+    assert_type(base.add_local_dir(path, "/a", ignore=lambda file: file.is_dir()), volant.Image)
+    matcher = ~volant.FilePatternMatcher("**/*.py", "!a.py").with_repr("X")
+    assert_type(matcher, volant.FilePatternMatcher)
+    assert_type(matcher(path), bool)
+    assert_type(base.add_local_python_source("a", ignore=matcher, copy=True), volant.Image)
+    assert_type(base.pipe(with_tools, "a"), volant.Image)
+    assert_type(base.pipe(repr), str)
+    assert_type(base.hydrate(), volant.Image)
+    with base.imports():
+        pass
+    base.pip_install(3)  # type: ignore[arg-type]
+    base.env({"A": 1})  # type: ignore[dict-item]
+    base.entrypoint("a")  # type: ignore[arg-type]
+    base.pip_install("a", indx_url="b")  # type: ignore[call-arg]
+    volant.Image.debian_slim(3.12)  # type: ignore[arg-type]
+
+
+def with_tools(image: volant.Image, *more: str) -> volant.Image:
+    return image.apt_install("git", *more)
 
 
 def calls() -> None:

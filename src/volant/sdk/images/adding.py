@@ -99,7 +99,8 @@ class Adding(Chain):
         """Add local modules and packages, so that containers can import them.
 
         Args:
-            modules: names as in an `import`; found as Python finds them here, and not imported.
+            modules: names as in an `import`, found as Python finds them here; that imports the
+                packages which they lie in, if any.
             copy: as in `add_local_file`.
             ignore: files of packages to leave out, as in `add_local_dir`; by default all but
                 Python sources.
@@ -144,7 +145,7 @@ def _of_module(name: str, ignored: Ignored) -> Iterator[LocalFile | LocalTree]:
         return
     try:
         spec = util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):
+    except (ImportError, ValueError):
         spec = None
     if spec is None:
         raise ModuleNotMountable(

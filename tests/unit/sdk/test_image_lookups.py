@@ -1,0 +1,140 @@
+"""What an image does beside its steps: imports that may fail, hydration, copies."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import volant
+from volant import Image, _context
+from volant.errors import ExecutionError, InvalidError, UnimplementedError
+from volant.runner import loading
+from volant.sdk.images.host import host_wire
+from volant.sdk.running import RunningApp
+from volant.sdk.sources import Sources
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BASE = Image.debian_slim("3.12")
+
+
+def test_an_import_that_fails_elsewhere_is_passed_over() -> None:
+    """Behaviour 78."""
+    with BASE.imports():
+        import not_there_at_all  # type: ignore[import-not-found]  # noqa: F401
+
+
+def test_any_other_exception_elsewhere_is_a_warning() -> None:
+    """Behaviour 78."""
+    with (
+        pytest.warns(UserWarning, match=r"ValueError\('odd'\) in a block of image\.imports"),
+        BASE.imports(),
+    ):
+        raise ValueError("odd")
+
+
+def test_what_is_no_failure_of_an_import_passes_through() -> None:
+    with pytest.raises(KeyboardInterrupt), BASE.imports():
+        raise KeyboardInterrupt
+
+
+def test_an_import_that_works_is_there_afterwards() -> None:
+    with BASE.imports():
+        import string
+    assert string.digits
+
+
+def test_a_container_of_the_image_raises_and_others_do_not(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behaviour 78: which image a container has is known when its function is."""
+    (project / "two_images.py").write_text(
+        "import volant\n"
+        "one = volant.Image.debian_slim('3.12').pip_install('a')\n"
+        "other = one.pip_install('b')\n"
+        "app = volant.App('two', image=other)\n"
+        "with one.imports():\n"
+        "    import not_there_at_all\n"
+        "@app.function(image=one)\n"
+        "def inside(): pass\n"
+        "@app.function()\n"
+        "def outside(): pass\n"
+    )
+    monkeypatch.setattr(_context, "container_id", "ta-1")
+    described = {"serialized": None, "module": "two_images", "name": ""}
+    assert loading.resolve({**described, "qualname": "outside"})() is None
+    with pytest.raises(ModuleNotFoundError, match="not_there_at_all"):
+        loading.resolve({**described, "qualname": "inside"})
+
+
+@pytest.mark.parametrize("image", [BASE, Image.from_scratch().env({"A": "1"})])
+def test_an_image_that_has_to_be_built_cannot_be_hydrated(image: Image) -> None:
+    """Behaviour 81."""
+    with pytest.raises(ExecutionError, match="cannot be hydrated by itself") as refused:
+        image.hydrate()
+    assert "run an app" in str(refused.value.hint)
+
+
+async def _hydrated(image: Image) -> Image:
+    return await image.hydrate.aio()
+
+
+def test_the_host_image_needs_no_building() -> None:
+    import asyncio
+
+    image = Image.host()
+    assert image.hydrate() is image
+    assert asyncio.run(_hydrated(image)) is image
+    assert image.to_wire() == host_wire()
+    with pytest.raises(ExecutionError):
+        asyncio.run(_hydrated(BASE))
+
+
+@pytest.mark.parametrize("image", [Image.from_id("im-1"), Image.from_name("base")])
+def test_an_image_that_was_looked_up_is_not_hydrated_yet(image: Image) -> None:
+    with pytest.raises(UnimplementedError, match=r"Image\.hydrate of an image"):
+        image.hydrate()
+
+
+@pytest.mark.parametrize("image", [Image.host(), BASE.pip_install("a")])
+def test_a_copy_is_the_same_image(image: Image, project: Path) -> None:
+    for other in (copy.copy(image), copy.deepcopy(image), pickle.loads(pickle.dumps(image))):
+        assert other.to_wire() == image.to_wire()
+        assert repr(other) == repr(image)
+
+
+def test_an_image_with_local_files_can_be_pickled(project: Path) -> None:
+    """It may be a global of a function that is sent by value."""
+    image = (
+        BASE.add_local_dir("site", "/s", ignore=["*.tmp"], copy=True)
+        .pip_install_from_requirements("more.txt")
+        .dockerfile_commands("COPY more.txt /m")
+    )
+    assert pickle.loads(pickle.dumps(image)).to_wire() == image.to_wire()
+
+
+def test_an_image_is_shown_by_its_base_and_what_is_on_it(project: Path) -> None:
+    image = BASE.pip_install("a")
+    assert repr(image) == "<volant.Image of debian_slim and 1 step>"
+    image = image.apt_install("b").add_local_file("more.txt", "/m")
+    assert repr(image) == "<volant.Image of debian_slim and 2 steps and 1 added>"
+
+
+def test_the_image_of_an_app_is_described_with_its_contents(project: Path) -> None:
+    """What a client sends when the hub asks for a digest."""
+    running: Any = RunningApp.__new__(RunningApp)
+    image = BASE.uv_pip_install(requirements=["more.txt"]).add_local_file("tools.py", "t")
+    running.app = volant.App("described", image=image)
+    running.sources = Sources()
+    wire = running._described_image()
+    digest = wire["steps"][1]["requirements"]
+    assert running._content(digest) == b"requests\n"
+    attached = wire["attached"][0][2]
+    assert running._content(attached) == b"ANSWER = 42\n"
+    (project / "tools.py").write_text("ANSWER = 43\n")
+    with pytest.raises(InvalidError, match="changed while the app was started"):
+        running._content(attached)
