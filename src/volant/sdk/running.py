@@ -20,6 +20,7 @@ from volant.sdk.app import checked_tags
 from volant.sdk.calls.calling import Binding, warn_blocking
 from volant.sdk.function import bind
 from volant.sdk.images.host import host_wire
+from volant.sdk.planned import unimplemented
 from volant.sdk.sources import Entry, Sources, collect, entry_of, is_local, sha256
 from volant.wire import payloads
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from volant.channel.channel import Channel
     from volant.sdk.app import App
     from volant.sdk.function import Function
+    from volant.sdk.images.image import Image
 
 #: Content of one upload frame.
 UPLOAD_BYTES = 8 << 20
@@ -236,12 +238,27 @@ class RunningApp:
         }
 
     def _described_image(self) -> dict[str, object]:
-        image = self.app._image
-        if image is None:
-            return host_wire()
-        described = image.described()
-        self.image_contents = described.contents
-        return described.wire
+        """The one image of all functions.
+
+        Raises:
+            UnimplementedError: when they have different ones.
+        """
+        if _context.in_container():
+            return host_wire()  # a container's apps run in its own image, whatever they name
+        wire: dict[str, object] | None = None
+        for image in self._images():
+            described = None if image is None else image.described()
+            self.image_contents = {} if described is None else described.contents
+            own = host_wire() if described is None else described.wire
+            if wire not in (None, own):
+                raise unimplemented("an app whose functions have different images")
+            wire = own
+        return wire or host_wire()
+
+    def _images(self) -> list[Image | None]:
+        """The images that functions have, each once; None for the default."""
+        given = [function._image for function in self.app._functions.values()]
+        return list({id(image): image for image in given or [self.app._image]}.values())
 
     def _entries(self) -> list[Entry]:
         """Entries of the modules that define functions, the script's own first."""
@@ -250,8 +267,8 @@ class RunningApp:
             for function in self.app._functions.values()
             if not function._serialized and function._include_source
         ]
-        if self.app._image is not None:
-            names += self.app._image.build_modules()
+        for image in self._images():
+            names += [] if image is None else image.build_modules()
         modules = sorted(set(names), key=lambda name: (name != "__main__", names.index(name)))
         entries = [entry_of(sys.modules[name]) for name in modules]
         if "__main__" in modules and entries[0].module is not None:

@@ -11,7 +11,7 @@ import os
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from volant.errors import PermissionDeniedError, ResourceExhaustedError
+from volant.errors import PermissionDeniedError, ResourceExhaustedError, UnimplementedError
 from volant.wire.frames import EXPRESS_TOKEN_BYTES
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def check_description(app: dict[str, Any]) -> None:
     Raises:
         ValueError: naming the field that is not what it has to be.
         KeyError: when one is missing.
+        UnimplementedError: for an image that would have to be built.
     """
     if app["name"] is not None:
         _name(app)
@@ -215,6 +216,10 @@ def _name(fields: dict[str, Any]) -> None:
 
 
 def _check_image(image: dict[str, Any]) -> None:
+    if image["kind"] != "host":
+        raise UnimplementedError(
+            "building images is not implemented yet", hint="use Image.host(), the default"
+        )
     for name in ("python", "prefix", "base_prefix"):
         text(image, name)
     _texts(image, "trees")
