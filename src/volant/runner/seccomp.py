@@ -108,6 +108,8 @@ _TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _SET_ID_BITS = 0o6000
 _NO_ID = 0xFFFFFFFF  # in `chown`: as it is
+#: Labels of what is judged by the mode of a file.
+_MODE_VERDICTS = frozenset({"open", "openat", "mode 1", "mode 2", "mode 3"})
 #: O_CREAT and the bit of O_TMPFILE: without them the mode of `open` is whatever lay there.
 _MAKES_FILE = 0o100 | 0o20000000
 _SOL_SOCKET, _SO_LINGER = 1, 13
@@ -160,7 +162,7 @@ class _Assembler:
 
 def build(
     machine: str | None = None, *, template: bool = False, sockets_of_inet: bool = True,
-    shares_files_as: tuple[int, int] | None = None,
+    shares_files_as: tuple[int, int] | None = None, may_set_ids: bool = False,
 ) -> bytes:  # fmt: skip
     """Assemble the filter.
 
@@ -170,6 +172,7 @@ def build(
         sockets_of_inet: False refuses IPv4 and IPv6 sockets altogether.
         shares_files_as: user and group id of who sees the host's own files; None for who has a
             layer on top of them. Giving files to itself seems to work, as those that it makes are.
+        may_set_ids: for what installs programs, some of which run with their owner's rights.
 
     Returns:
         Instructions of 8 bytes each, ready for `linux.install_seccomp`.
@@ -187,6 +190,8 @@ def build(
     out.load(_AT_NUMBER)
     out.jump(_JUMP_ABOVE, CEILING, "absent")
     judged = _judged(column, template=template, shares_files=shares_files_as is not None)
+    if may_set_ids:
+        judged = {number: to for number, to in judged.items() if to not in _MODE_VERDICTS}
     _search(out, sorted(judged.items()), "search")
     _judge_sockets(out, sockets_of_inet=sockets_of_inet)
     _judge_modes(out)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volantd.runtime import launcher as launcher_module, leftovers
+from volantd.runtime.building.step import Step, StepSpec
 from volantd.runtime.probe import Probe
 from volantd.runtime.zygotes import (
     ForkedContainer,
@@ -34,12 +35,16 @@ from volantd.runtime.zygotes import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from volantd.runtime.cgroup import Cgroup
+
 __all__ = [
     "ForkedContainer",
     "Launcher",
     "PrepareFailedError",
     "Probe",
     "RuntimeFailedError",
+    "Step",
+    "StepSpec",
     "Zygote",
     "ZygoteSpec",
 ]
@@ -67,7 +72,7 @@ class Launcher:
         self._socket = sock
         self._process = process
         self._pidfd = os.pidfd_open(process.pid)
-        self._zygotes: dict[str, Zygote] = {}
+        self._processes: dict[str, Zygote | Step] = {}
         self._spawning: dict[str, asyncio.Future[int]] = {}
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
         #: What was asked to be removed and may still be there.
@@ -140,38 +145,72 @@ class Launcher:
         log_read, log_write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(log_read, False)
         zygote = Zygote(self, zygote_id, spec, ours, log_read)
+        request = {
+            "rung": spec.rung, "python": spec.python, "trees": list(spec.trees),
+            "sdk_dir": spec.sdk_dir, "cloudpickle_dir": spec.cloudpickle_dir,
+            "block_network": spec.block_network, "counts_memory": spec.leaves is not None,
+            "uid_base": self._next_ids() if spec.rung == "container" else None,
+            **self._common(zygote_id, spec.env, spec.cgroup),
+        }  # fmt: skip
+        await self._spawn(zygote_id, zygote, request, [theirs.detach(), log_write])
+        return zygote
+
+    async def spawn_step(self, spec: StepSpec, step_id: str) -> Step:
+        """Start a build step; as root only.
+
+        Raises:
+            RuntimeFailedError: with what failed.
+        """
+        if self._closed:
+            raise RuntimeFailedError("the launcher is gone")
+        log_read, log_write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(log_read, False)
+        step = Step(self, step_id, log_read)
+        request = {
+            "rung": "build", "layers": list(spec.layers), "output": spec.output,
+            "argv": list(spec.argv), "cwd": spec.cwd, "shared": [list(one) for one in spec.shared],
+            "counts_memory": spec.cgroup is not None, "uid_base": self._next_ids(),
+            **self._common(step_id, spec.env, spec.cgroup),
+        }  # fmt: skip
+        await self._spawn(step_id, step, request, [log_write])
+        return step
+
+    async def _spawn(
+        self, process_id: str, process: Zygote | Step, request: dict[str, Any], fds: list[int]
+    ) -> None:
         spawned: asyncio.Future[int] = self._loop.create_future()
-        self._zygotes[zygote_id] = zygote
-        self._spawning[zygote_id] = spawned
-        self._request(self._spawn_request(spec, zygote), [theirs.detach(), log_write])
+        self._processes[process_id] = process
+        self._spawning[process_id] = spawned
+        self._request(request, fds)
         try:
             async with asyncio.timeout(SPAWN_TIMEOUT_S):
-                zygote._sit(await spawned)
+                process._sit(await spawned)
         except BaseException as error:
-            zygote._lose()
-            os.close(log_read)
+            process._lose()
+            os.close(process.log_fd)
             if isinstance(error, TimeoutError):
-                text = f"zygote {zygote_id} was not there within {SPAWN_TIMEOUT_S:g} s"
+                text = f"{process_id} was not there within {SPAWN_TIMEOUT_S:g} s"
                 raise RuntimeFailedError(text) from None
             raise
         finally:
-            self._spawning.pop(zygote_id, None)
-        return zygote
+            self._spawning.pop(process_id, None)
 
-    def _spawn_request(self, spec: ZygoteSpec, zygote: Zygote) -> dict[str, Any]:
-        self._spawn_count += 1
-        is_mapped = os.geteuid() == 0 and spec.rung == "container"
-        start = UID_BASE_FIRST + (os.getpid() + self._spawn_count) % UID_RANGES * UID_RANGE
+    def _common(
+        self, process_id: str, env: dict[str, str], cgroup: Cgroup | None
+    ) -> dict[str, Any]:
         run_id = os.path.basename(self.run_dir)
         return {
-            "op": "spawn", "id": zygote.zygote_id, "rung": spec.rung, "python": spec.python,
-            "env": {leftovers.RUN_VARIABLE: run_id, **spec.env}, "trees": list(spec.trees),
-            "sdk_dir": spec.sdk_dir, "cloudpickle_dir": spec.cloudpickle_dir,
-            "state_dir": zygote.state_dir, "block_network": spec.block_network,
-            "uid_base": start if is_mapped else None,
-            "counts_memory": spec.leaves is not None,
-            "cgroup": None if spec.cgroup is None else {"procs_files": spec.cgroup.procs_files},
+            "op": "spawn", "id": process_id, "state_dir": self.state_dir(process_id),
+            "env": {leftovers.RUN_VARIABLE: run_id, **env},
+            "cgroup": None if cgroup is None else {"procs_files": cgroup.procs_files},
         }  # fmt: skip
+
+    def _next_ids(self) -> int | None:
+        """First of the next range of ids; None for a normal user, who can map only himself."""
+        if os.geteuid() != 0:
+            return None
+        self._spawn_count += 1
+        return UID_BASE_FIRST + (os.getpid() + self._spawn_count) % UID_RANGES * UID_RANGE
 
     def remove(self, path: str) -> None:
         """Have a path below a zygote's state directory deleted, some time soon."""
@@ -227,26 +266,26 @@ class Launcher:
             self._disconnect()
             return
         message = json.loads(data)
-        event, zygote_id = message["event"], message.get("id", "")
-        spawned = self._spawning.get(zygote_id)
+        event, process_id = message["event"], message.get("id", "")
+        spawned = self._spawning.get(process_id)
         if event == "hello":
             self._hello.set_result(Probe.from_fields(message["probe"]))
         elif event == "spawned" and spawned is not None:
             spawned.set_result(message["pid"])
         elif event == "failed":
-            self._forget(zygote_id, -1)
+            self._forget(process_id, -1)
             if spawned is not None and not spawned.done():
                 spawned.set_exception(RuntimeFailedError(message["reason"]))
         elif event == "exited":
-            self._forget(zygote_id, message["status"])
+            self._forget(process_id, message["status"])
         elif event == "removed":
             self.removing.discard(message["path"])
 
-    def _forget(self, zygote_id: str, status: int) -> None:
-        zygote = self._zygotes.pop(zygote_id, None)
-        if zygote is not None:
-            zygote._on_dead(status)
-            self.remove(zygote.state_dir)
+    def _forget(self, process_id: str, status: int) -> None:
+        process = self._processes.pop(process_id, None)
+        if process is not None:
+            process._on_dead(status)
+            self.remove(process.state_dir)
 
     def _disconnect(self) -> None:
         if self._closed:
@@ -265,8 +304,8 @@ class Launcher:
         os.close(self._pidfd)
         status = self._process.wait()  # it has ended: this only takes the status
         self._disconnect()
-        for zygote_id in list(self._zygotes):
-            self._forget(zygote_id, signal.SIGKILL)
+        for process_id in list(self._processes):
+            self._forget(process_id, signal.SIGKILL)
         for spawned in self._spawning.values():
             if not spawned.done():
                 spawned.set_exception(RuntimeFailedError("the launcher is gone"))

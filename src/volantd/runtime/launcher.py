@@ -28,6 +28,7 @@ from array import array
 
 from volant.runner import linux
 from volantd.runtime import cgroup, probe, removal, template, tree
+from volantd.runtime.building import view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,7 +152,8 @@ class Launcher:
             return
         if pid == 0:
             _become_ordinary()
-            template.start(request, self.base_dir, report_write, fds)
+            start = view.start if request["rung"] == "build" else template.start
+            start(request, self.base_dir, report_write, fds)
         os.close(report_write)
         os.set_blocking(report_read, False)
         self.helpers.add(pid)

@@ -46,21 +46,27 @@ def start(request: dict[str, Any], base_dir: str, report_fd: int, fds: list[int]
         fds: control socket and log, as received.
     """
     try:
-        for path in (request.get("cgroup") or {}).get("procs_files", ()):
-            with open(path, "wb", buffering=0) as procs:
-                procs.write(b"0")
-        with open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
-            score.write(OOM_SCORE.encode())
+        settle(request)
         if request["rung"] == "container":
             _start_container(request, base_dir, report_fd, fds)
         else:
             _start_process(request, report_fd, fds)
     except BaseException as error:  # noqa: BLE001  # a fork must end here, and say why
-        _report(report_fd, f"error {type(error).__name__}: {error}")
+        report(report_fd, f"error {type(error).__name__}: {error}")
     os._exit(1)
 
 
-def _report(fd: int, line: str) -> None:
+def settle(request: dict[str, Any]) -> None:
+    """Enter the cgroup of a request, and be among the first to go when memory is short."""
+    for path in (request.get("cgroup") or {}).get("procs_files", ()):
+        with open(path, "wb", buffering=0) as procs:
+            procs.write(b"0")
+    with open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
+        score.write(OOM_SCORE.encode())
+
+
+def report(fd: int, line: str) -> None:
+    """Send the launcher a line about the process that starts."""
     os.write(fd, line.replace("\n", " ")[:4000].encode("utf-8", "replace") + b"\n")
 
 
@@ -74,7 +80,7 @@ def _start_process(request: dict[str, Any], report_fd: int, fds: list[int]) -> N
     sdk = os.path.join(state_dir, "sdk")
     os.symlink(os.path.join(request["sdk_dir"], "volant"), os.path.join(sdk, "volant"))
     os.symlink(request["cloudpickle_dir"], os.path.join(sdk, "cloudpickle"))
-    _report(report_fd, f"pid {os.getpid()}")
+    report(report_fd, f"pid {os.getpid()}")
     os.chdir(os.path.join(state_dir, "root"))
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)
     readable = [*request["trees"], request["sdk_dir"], request["cloudpickle_dir"], sdk]
@@ -115,7 +121,7 @@ def _start_container(
         linux.setns(userns_fd, linux.CLONE_NEWUSER)
     pid = linux.clone(namespaces | linux.CLONE_PARENT)
     if pid:
-        _report(report_fd, f"pid {pid}")
+        report(report_fd, f"pid {pid}")
         os._exit(0)
     _enter_view(request, root, mapped=owner is not None)
     _execute(request, fds, isolate.SDK_DIR, marked, {**_DEFAULT_ENV, **request["env"]})
@@ -170,34 +176,34 @@ def _mount_view(
     request: dict[str, Any], root: str, base_dir: str, trees: list[str], userns_fd: int | None
 ) -> list[str]:
     """Mount everything below R; returns the trees as marked for the zygote."""
-    _bind(root, root, _NO_DEVICES, recursive=False)
+    bind(root, root, _NO_DEVICES, recursive=False)
     # Once more, without anything mounted inside: the kernel takes nothing else as a layer.
     lower = root + isolate.LOWER_DIR
-    _bind(root, lower, _NO_DEVICES, recursive=False)
+    bind(root, lower, _NO_DEVICES, recursive=False)
     scratch = os.path.join(request["state_dir"], "scratch")
-    _bind(scratch, root + isolate.SCRATCH_DIR, _NO_DEVICES, recursive=False)
-    _bind(base_dir, root + isolate.BASE_DIR, _READ_ONLY, userns_fd)
-    _bind(base_dir + "/etc", root + "/etc", _READ_ONLY, userns_fd)
-    _bind(os.path.join(request["sdk_dir"], "volant"), f"{root}{isolate.SDK_DIR}/volant", _READ_ONLY)
-    _bind(request["cloudpickle_dir"], f"{root}{isolate.SDK_DIR}/cloudpickle", _READ_ONLY)
-    _bind("/sys/devices/system", root + "/sys/devices/system", _READ_ONLY)
+    bind(scratch, root + isolate.SCRATCH_DIR, _NO_DEVICES, recursive=False)
+    bind(base_dir, root + isolate.BASE_DIR, _READ_ONLY, userns_fd)
+    bind(base_dir + "/etc", root + "/etc", _READ_ONLY, userns_fd)
+    bind(os.path.join(request["sdk_dir"], "volant"), f"{root}{isolate.SDK_DIR}/volant", _READ_ONLY)
+    bind(request["cloudpickle_dir"], f"{root}{isolate.SDK_DIR}/cloudpickle", _READ_ONLY)
+    bind("/sys/devices/system", root + "/sys/devices/system", _READ_ONLY)
     for name in tree.bound_names():
-        _bind(f"/etc/{name}", f"{root}/etc/{name}", _READ_ONLY)
-    _mount_devices(root + "/dev", own_nodes=userns_fd is not None)
+        bind(f"/etc/{name}", f"{root}/etc/{name}", _READ_ONLY)
+    mount_devices(root + "/dev", own_nodes=userns_fd is not None)
     points = tree.mount_points()
     only_read = [f"/etc/{name}" for name in tree.bound_names()]
     only_read += [f"{isolate.SDK_DIR}/{name}" for name in ("volant", "cloudpickle")]
     marked = [f"{isolate.BIND}:{path}" for path in only_read]
     for path in trees:
         nested = any(point.startswith(path + "/") for point in points)
-        mapped = _bind(path, root + path, _READ_ONLY, None if nested else userns_fd)
+        mapped = bind(path, root + path, _READ_ONLY, None if nested else userns_fd)
         ours = userns_fd is None and os.stat(path).st_uid == 0  # 0: the user, by the map
         changeable = not nested and (mapped or ours)
         marked.append(f"{isolate.OVERLAY if changeable else isolate.BIND}:{path}")
     return marked
 
 
-def _bind(
+def bind(
     source: str, target: str, attributes: int, userns_fd: int | None = None, *,
     recursive: bool = True,
 ) -> bool:  # fmt: skip
@@ -219,7 +225,8 @@ def _bind(
     return mapped
 
 
-def _mount_devices(target: str, *, own_nodes: bool) -> None:
+def mount_devices(target: str, *, own_nodes: bool) -> None:
+    """Mount a directory of harmless devices: nodes of its own (as root), or the host's."""
     flags = linux.MS_NOSUID | linux.MS_NOEXEC
     linux.mount("dev", target, "tmpfs", flags, "mode=755,size=64k")
     for name in ("shm", "pts"):
@@ -233,7 +240,7 @@ def _mount_devices(target: str, *, own_nodes: bool) -> None:
             os.chmod(path, 0o666)  # noqa: S103  # as on any host: these nodes are for all
         else:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-            _bind(f"/dev/{name}", path, linux.MOUNT_ATTR_NOSUID)
+            bind(f"/dev/{name}", path, linux.MOUNT_ATTR_NOSUID)
     # Containers share this directory: the nodes in it work, but nothing can be left there.
     linux.mount_setattr(linux.AT_FDCWD, target, linux.MOUNT_ATTR_RDONLY, recursive=False)
 
