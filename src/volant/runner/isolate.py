@@ -34,9 +34,15 @@ BASE_DIR = OWN_DIR + "/base"
 LOWER_DIR = OWN_DIR + "/lower"
 SDK_DIR = OWN_DIR + "/sdk"
 SCRATCH_DIR = OWN_DIR + "/scratch"
+LAYERS_DIR = OWN_DIR + "/layers"
 NEW_ROOT = OWN_DIR + "/new"
+SDK_MOUNTS = (SDK_DIR + "/volant", SDK_DIR + "/cloudpickle")
 #: Sources and working directory of a container.
 WORK_DIR = "/root"
+#: What a template of a built image keeps of the root that it was made in, besides the layers.
+TEMPLATE_MOUNTS = (
+    "/proc", "/dev", "/sys/devices/system", LOWER_DIR, BASE_DIR, SCRATCH_DIR, *SDK_MOUNTS, WORK_DIR,
+)  # fmt: skip
 
 #: What a zygote keeps while it runs user code, in its own user namespace: enough for its
 #: children to enter their cells.
@@ -51,8 +57,9 @@ INIT_CAPABILITIES = (linux.CAP_SYS_CHROOT,)
 SHM_COUNTED = "size=50%,nr_inodes=65536"
 SHM_UNCOUNTED = "size=64m,nr_inodes=16384"
 
-#: Trees that a container may change on top of (an overlay), or that it only reads (a bind).
-OVERLAY, BIND = "o", "b"
+#: Trees that a container may change on top of (an overlay), or that it only reads (a bind); and
+#: layers of a built image, the highest first.
+OVERLAY, BIND, LAYER = "o", "b", "l"
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x41
 _RLIMITS = {
@@ -67,14 +74,15 @@ class Plan:
     def __init__(self, arguments: list[str]) -> None:
         """Read it from the launcher's command line: rung, state directory, flags, marked paths.
 
-        Marks: `o:` and `b:` trees (container rung); `r:` readable and `w:` writable paths
-        (process rung).
+        Marks: `o:` and `b:` trees, `l:` layers (container rung); `r:` readable and `w:`
+        writable paths (process rung).
         """
         self.rung, self.state_dir, flags = arguments[:3]
         self.own_network = "n" in flags
         self.counts_memory = "m" in flags
         marked = [(item[0], item[2:]) for item in arguments[3:]]
         self.trees = [(mark, path) for mark, path in marked if mark in (OVERLAY, BIND)]
+        self.layers = [path for mark, path in marked if mark == LAYER]
         self.readable = [path for mark, path in marked if mark == "r"]
         self.writable = [path for mark, path in marked if mark == "w"]
         self.is_container = self.rung == "container"
@@ -179,6 +187,21 @@ def enter_process(plan: Plan, name: str, limits: dict[str, Any]) -> None:
             os.close(fd)
 
 
+def enter_image(layers: list[str], held: list[str]) -> None:
+    """For a template of a built image: make an overlay of its layers the root directory.
+
+    Args:
+        layers: where they are mounted, the highest first.
+        held: mounts of the present root that the new one has in the same places.
+    """
+    scratch = f"{SCRATCH_DIR}/template"
+    os.mkdir(scratch, 0o700)
+    _mount_root(layers, scratch)
+    for path in held:
+        linux.mount(path, NEW_ROOT + path, "", linux.MS_BIND | linux.MS_REC)
+    enter_root(NEW_ROOT)
+
+
 def enter_root(root: str) -> None:
     """Make the mount at `root` the root directory and let go of everything above it."""
     os.chdir(root)
@@ -199,17 +222,25 @@ def raise_loopback() -> None:
 def _mount_overlays(plan: Plan, scratch: str) -> None:
     """Overlay the template's root and trees at NEW_ROOT."""
     os.mkdir(scratch, 0o700)
-    upper = _overlay_dirs(scratch, "root")
-    os.mkdir(upper + "/etc", 0o755)
-    with open("/etc/hosts", "rb") as source, open(upper + "/etc/hosts", "wb") as target:
-        target.write(source.read())
-    _mount_overlay(f"{LOWER_DIR}:{BASE_DIR}", scratch, "root", NEW_ROOT)
+    _mount_root(plan.layers, scratch)
     for index, (mark, path) in enumerate(plan.trees):
         if mark == BIND:
             linux.mount(path, NEW_ROOT + path, "", linux.MS_BIND | linux.MS_REC)
             continue
         _overlay_dirs(scratch, str(index))
         _mount_overlay(path, scratch, str(index), NEW_ROOT + path)
+
+
+def _mount_root(layers: list[str], scratch: str) -> None:
+    """The root of a container: sources and mount points, then its image, or the curated /etc."""
+    upper = _overlay_dirs(scratch, "root")
+    os.mkdir(upper + "/etc", 0o755)
+    for name in ("hosts", "resolv.conf") if layers else ("hosts",):
+        with open(f"{BASE_DIR}/etc/{name}", "rb") as source:
+            content = source.read()
+        with open(f"{upper}/etc/{name}", "wb") as target:
+            target.write(content)
+    _mount_overlay(":".join([LOWER_DIR, *(layers or [BASE_DIR])]), scratch, "root", NEW_ROOT)
 
 
 def mount_devices(root: str, *, counts_memory: bool) -> None:

@@ -101,9 +101,12 @@ def _start_container(
     request: dict[str, Any], base_dir: str, report_fd: int, fds: list[int]
 ) -> None:
     state_dir, uid_base = request["state_dir"], request["uid_base"]
-    trees = tree.judge_trees(request["trees"], state_dir)
+    layers: list[str] = request["layers"]
+    trees = [] if layers else tree.judge_trees(request["trees"], state_dir)
     owner = uid_base if os.geteuid() == 0 else None
-    tree.build_root(state_dir, trees, owner)
+    if layers and owner is None:
+        raise ValueError("only root can run built images")
+    tree.build_root(state_dir, trees, owner, layer_count=len(layers))
     namespaces = linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
     namespaces |= linux.CLONE_NEWCGROUP | linux.CLONE_NEWNS
     if request["block_network"]:
@@ -183,17 +186,36 @@ def _mount_view(
     scratch = os.path.join(request["state_dir"], "scratch")
     bind(scratch, root + isolate.SCRATCH_DIR, _NO_DEVICES, recursive=False)
     bind(base_dir, root + isolate.BASE_DIR, _READ_ONLY, userns_fd)
-    bind(base_dir + "/etc", root + "/etc", _READ_ONLY, userns_fd)
+    layers = _bind_layers(request["layers"], root, userns_fd)
+    if not layers:
+        bind(base_dir + "/etc", root + "/etc", _READ_ONLY, userns_fd)
     bind(os.path.join(request["sdk_dir"], "volant"), f"{root}{isolate.SDK_DIR}/volant", _READ_ONLY)
     bind(request["cloudpickle_dir"], f"{root}{isolate.SDK_DIR}/cloudpickle", _READ_ONLY)
     bind("/sys/devices/system", root + "/sys/devices/system", _READ_ONLY)
+    mount_devices(root + "/dev", own_nodes=userns_fd is not None)
+    marked = [f"{isolate.BIND}:{path}" for path in isolate.SDK_MOUNTS]
+    if layers:
+        return marked + [f"{isolate.LAYER}:{path}" for path in layers]
     for name in tree.bound_names():
         bind(f"/etc/{name}", f"{root}/etc/{name}", _READ_ONLY)
-    mount_devices(root + "/dev", own_nodes=userns_fd is not None)
+        marked.append(f"{isolate.BIND}:/etc/{name}")
+    return marked + _bind_trees(trees, root, userns_fd)
+
+
+def _bind_layers(layers: list[str], root: str, userns_fd: int | None) -> list[str]:
+    """Mount the layers of a built image, and say where a template finds them, highest first."""
+    places = []
+    for index, layer in enumerate(layers):
+        place = f"{isolate.LAYERS_DIR}/{index}"
+        if not bind(layer, root + place, _READ_ONLY, userns_fd, recursive=False):
+            raise OSError(f"the file system of {layer} cannot map owners")
+        places.append(place)
+    return places[::-1]
+
+
+def _bind_trees(trees: list[str], root: str, userns_fd: int | None) -> list[str]:
+    marked = []
     points = tree.mount_points()
-    only_read = [f"/etc/{name}" for name in tree.bound_names()]
-    only_read += [f"{isolate.SDK_DIR}/{name}" for name in ("volant", "cloudpickle")]
-    marked = [f"{isolate.BIND}:{path}" for path in only_read]
     for path in trees:
         nested = any(point.startswith(path + "/") for point in points)
         mapped = bind(path, root + path, _READ_ONLY, None if nested else userns_fd)
@@ -260,6 +282,9 @@ def _enter_view(request: dict[str, Any], root: str, *, mapped: bool) -> None:
     isolate.mount_devices(".", counts_memory=request["counts_memory"])
     isolate.mount_proc(".")
     isolate.enter_root(".")
+    if request["layers"]:
+        layers = [f"{isolate.LAYERS_DIR}/{index}" for index in range(len(request["layers"]))]
+        isolate.enter_image(layers[::-1], [*isolate.TEMPLATE_MOUNTS, *layers])
     if request["block_network"]:
         isolate.raise_loopback()
     os.chdir(isolate.WORK_DIR)

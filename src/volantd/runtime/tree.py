@@ -166,13 +166,16 @@ def _write(path: str, content: bytes, mode: int = 0o644) -> None:
         os.close(fd)
 
 
-def build_root(state_dir: str, trees: list[str], owner: int | None) -> None:
+def build_root(
+    state_dir: str, trees: list[str], owner: int | None, *, layer_count: int = 0
+) -> None:
     """Make R and the scratch directory of one template.
 
     Args:
         state_dir: exists and is empty.
         trees: absolute paths that will be mounted; their mount points are made.
         owner: uid and gid that the template's root has on the host; None for the caller's own.
+        layer_count: of a built image, which brings its own links; 0 for the host's.
     """
     root = os.path.join(state_dir, "root")
     made: list[str] = [root, os.path.join(state_dir, "scratch")]
@@ -183,8 +186,10 @@ def build_root(state_dir: str, trees: list[str], owner: int | None) -> None:
         os.mkdir(path)
         os.chmod(path, mode)
         made.append(path)
+    for index in range(layer_count):
+        made += _make_path(root, f"/.volant/layers/{index}")
     for name in MERGED:
-        if os.path.islink("/" + name):
+        if os.path.islink("/" + name) and not layer_count:
             os.symlink(os.readlink("/" + name), os.path.join(root, name))
     for tree in trees:
         made += _make_path(root, tree)

@@ -64,6 +64,7 @@ class ZygoteSpec:
         rung: "container" or "process".
         python: the interpreter, by a path that lies in one of `trees`.
         trees: directories shown to containers, read-only as far as the host is concerned.
+        layers: instead of them, the directories that a built image consists of, lowest first.
         sdk_dir: the directory that contains the package `volant`.
         cloudpickle_dir: the package directory of cloudpickle.
         env: the whole environment of the interpreter.
@@ -74,9 +75,10 @@ class ZygoteSpec:
 
     rung: str
     python: str
-    trees: tuple[str, ...]
     sdk_dir: str
     cloudpickle_dir: str
+    trees: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     block_network: bool = False
     cgroup: Cgroup | None = None
