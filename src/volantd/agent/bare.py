@@ -19,13 +19,18 @@ from typing import TYPE_CHECKING, Any
 import volant
 from volant import ids
 from volant.errors import InvalidError
+from volantd.images.builder import PATH as IMAGE_PATH
 from volantd.runtime import cgroup as cgroups_module
 from volantd.runtime.client import RuntimeFailedError, ZygoteSpec
 from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from volantd.agent.images import Images
     from volantd.agent.tasks import Tasks
     from volantd.hub.records import Version
+    from volantd.images.builder import Built
     from volantd.runtime.cgroup import Cgroup, Cgroups
     from volantd.runtime.client import Launcher, Zygote
 
@@ -38,6 +43,8 @@ PROCESSES_MAX = 4096
 #: Cores that a function asks for when it does not say.
 CPU_DEFAULT = 0.125
 _SYSTEM_TREES = ("/usr",)
+_ENVIRONMENT = {"HOME": "/root", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+_MARKS = {"VOLANT_IS_REMOTE": "1"}
 
 
 class Machine:
@@ -74,18 +81,29 @@ class Machine:
 class BareZygotes:
     """Boots zygotes, and keeps one ahead for each image in use."""
 
-    def __init__(self, machine: Machine, tasks: Tasks) -> None:
+    def __init__(self, machine: Machine, images: Images, tasks: Tasks) -> None:
         self._machine = machine
+        self._images = images
         self._tasks = tasks
         self._ahead: OrderedDict[str, asyncio.Future[Zygote]] = OrderedDict()
 
-    async def take(self, version: Version) -> Zygote:
+    async def take(self, version: Version, say: Callable[[bytes], None]) -> Zygote:
         """A zygote for the image of a version.
 
+        Args:
+            version: what the zygote is for.
+            say: hears what is printed while the image is built.
+
         Raises:
+            ImageBuildError: when the image cannot be built.
             RuntimeFailedError: when none can be booted.
         """
-        spec = zygote_spec(version, await asyncio.shield(self._machine.rung))
+        rung = await asyncio.shield(self._machine.rung)
+        if version.image["kind"] == "host":
+            spec = zygote_spec(version, rung)
+        else:
+            built = await self._images.get(version.image, say)
+            spec = built_spec(built, rung, block_network=version.block_network)
         key = repr(spec)
         ahead = self._ahead.pop(key, None)
         zygote = None
@@ -154,32 +172,49 @@ def _kill_booted(future: asyncio.Future[Zygote]) -> None:
 
 
 def zygote_spec(version: Version, rung: str) -> ZygoteSpec:
-    """What the runtime needs to know of a version's image."""
+    """What the runtime needs to know of a version whose image is the host."""
     image = version.image
-    cloudpickle = importlib.util.find_spec("cloudpickle")
-    assert cloudpickle is not None and cloudpickle.submodule_search_locations is not None
     trees = [tree for tree in _SYSTEM_TREES if os.path.isdir(tree)]
     return ZygoteSpec(
         rung=rung,
         python=str(image["python"]),
         trees=(*trees, *map(str, image["trees"])),
-        sdk_dir=os.path.dirname(os.path.dirname(os.path.abspath(volant.__file__))),
-        cloudpickle_dir=str(next(iter(cloudpickle.submodule_search_locations))),
+        sdk_dir=_sdk_dir(),
+        cloudpickle_dir=_cloudpickle_dir(),
         env=_base_environment(image),
         block_network=version.block_network,
     )
 
 
+def built_spec(built: Built, rung: str, *, block_network: bool) -> ZygoteSpec:
+    """What the runtime needs to know of a built image."""
+    return ZygoteSpec(
+        rung=rung,
+        python=built.python,
+        layers=built.layers,
+        sdk_dir=_sdk_dir(),
+        cloudpickle_dir=_cloudpickle_dir(),
+        env={"PATH": IMAGE_PATH, **_ENVIRONMENT, **built.env, **_MARKS},
+        block_network=block_network,
+    )
+
+
+def _sdk_dir() -> str:
+    """Where the host keeps the `volant` that runs in every image."""
+    return os.path.dirname(os.path.dirname(os.path.abspath(volant.__file__)))
+
+
+def _cloudpickle_dir() -> str:
+    """Likewise cloudpickle."""
+    found = importlib.util.find_spec("cloudpickle")
+    assert found is not None and found.submodule_search_locations is not None
+    return str(next(iter(found.submodule_search_locations)))
+
+
 def _base_environment(image: dict[str, Any]) -> dict[str, str]:
     prefix, base = str(image["prefix"]), str(image["base_prefix"])
     directories = [f"{prefix}/bin", f"{base}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
-    env = {
-        "HOME": "/root",
-        "LANG": "C.UTF-8",
-        "PATH": ":".join(dict.fromkeys(directories)),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "VOLANT_IS_REMOTE": "1",
-    }
+    env = {**_ENVIRONMENT, **_MARKS, "PATH": ":".join(dict.fromkeys(directories))}
     if prefix != base:
         env["VIRTUAL_ENV"] = prefix
     return env

@@ -10,11 +10,15 @@ import asyncio
 import logging
 import os
 from collections import OrderedDict, deque
+from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from volant import ids
+from volant.errors import ImageBuildError
+from volant.wire.faults import platform_fault
 from volantd.agent.bare import PROCESSES_MAX, BareZygotes, Machine, check_trees
+from volantd.agent.images import Images
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
 from volantd.runtime.seat import Leaves
 
@@ -136,7 +140,8 @@ class ZygoteStore:
         self.spare_count = int(config.number("spare_containers"))
         #: Hears what the user's imports print: (key of the version, data).
         self.on_output: Callable[[str, bytes], None] = lambda key, data: None
-        self._bare = BareZygotes(machine, tasks)
+        images = Images(config.home, machine, blobs)
+        self._bare = BareZygotes(machine, images, tasks)
         self._blobs = blobs
         self._count_max = int(config.number("zygote_count_max"))
         self._home = config.home
@@ -158,7 +163,8 @@ class ZygoteStore:
             InvalidError: naming the directory.
         """
         for function in app.functions.values():
-            check_trees(function.version.image["trees"], self._home)
+            if function.version.image["kind"] == "host":
+                check_trees(function.version.image["trees"], self._home)
 
     def warm(self, app: App) -> None:
         """Begin to prepare the version that an app's calls will need first."""
@@ -226,7 +232,11 @@ class ZygoteStore:
         await prepared.zygote.prepare(files, None, version.env, timeout_s=IMPORT_TIMEOUT_S)
 
     async def _take_bare(self, version: Version) -> Zygote:
-        zygote = await self._bare.take(version)
+        try:
+            zygote = await self._bare.take(version, partial(self.on_output, version.key))
+        except ImageBuildError as error:
+            fault = platform_fault("ImageBuildError", error.message, error.hint)
+            raise PrepareFailedError(fault) from error
         self._read_output(zygote, version.key)
         return zygote
 

@@ -11,8 +11,9 @@ import os
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from volant.errors import PermissionDeniedError, ResourceExhaustedError, UnimplementedError
+from volant.errors import PermissionDeniedError, ResourceExhaustedError
 from volant.wire.frames import EXPRESS_TOKEN_BYTES
+from volantd.images import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,9 +218,8 @@ def _name(fields: dict[str, Any]) -> None:
 
 def _check_image(image: dict[str, Any]) -> None:
     if image["kind"] != "host":
-        raise UnimplementedError(
-            "building images is not implemented yet", hint="use Image.host(), the default"
-        )
+        described.check(image)
+        return
     for name in ("python", "prefix", "base_prefix"):
         text(image, name)
     _texts(image, "trees")

@@ -21,6 +21,7 @@ from volant.version import VERSION
 from volant.wire.frames import EXPRESS_TOKEN_BYTES
 from volantd.hub import checks
 from volantd.hub.records import App, Call, Function, Version
+from volantd.images import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,6 +68,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         # User code may run further apps, but sees no more of this machine than it does already.
         description["image"] = own.version.image
     checks.check_description(description)
+    description["files"] += described.attached(description["image"])
     if own is not None:
         _check_nested(session, description, own)
     if len(description["functions"]) > FUNCTIONS_MAX:
@@ -93,6 +95,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         app.numbers[description["base"] + index] = function
     services.zygotes.check(app)
     sizes = {entry[2]: entry[3] for entry in description["files"]}
+    sizes.update(described.sizes(description["image"]))
     missing = services.blobs.missing(sizes)
     session.uploads.expected.update((digest, sizes[digest]) for digest in missing)
     session.functions.update(app.numbers)

@@ -1,0 +1,100 @@
+"""The images of this machine: built when a zygote needs one, by processes of the launcher."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+from volant import ids
+from volant.errors import ImageBuildError
+from volantd.images.builder import Builder, Built
+from volantd.images.store import Store
+from volantd.runtime.client import RuntimeFailedError, StepSpec
+from volantd.runtime.seat import Leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from volantd.agent.bare import Machine
+    from volantd.hub.blobs import BlobCache
+    from volantd.runtime.client import Step
+
+#: Time that one step may take.
+STEP_TIMEOUT_S = 3600.0
+READ_BYTES = 64 << 10
+
+
+class Images:
+    """Builds images, and knows where they lie."""
+
+    def __init__(self, home: str, machine: Machine, blobs: BlobCache) -> None:
+        self._machine = machine
+        self._store = Store(home)
+        self._builder = Builder(self._store, self._run, blobs.get)
+        self._is_open = False
+
+    async def get(self, image: dict[str, Any], say: Callable[[bytes], None]) -> Built:
+        """The image of a description, built when it is not here.
+
+        Raises:
+            ImageBuildError: when a step fails, or this machine cannot build.
+        """
+        if await asyncio.shield(self._machine.rung) != "container" or os.geteuid() != 0:
+            raise ImageBuildError(
+                "images are built in containers, by a daemon that runs as root",
+                hint="`volant server status` says what this machine lacks; Image.host() works",
+            )
+        if not self._is_open:
+            self._store.open()
+            self._is_open = True
+        return await self._builder.build(image["steps"], say)
+
+    async def _run(
+        self, layers: tuple[str, ...], output: str, argv: tuple[str, ...], env: dict[str, str],
+        say: Callable[[bytes], None],
+    ) -> int:  # fmt: skip
+        """Run a step to its end; its exit code, as a shell would tell it."""
+        leaves = self._machine.leaves
+        try:
+            cgroup = None if leaves is None else await leaves.make()
+            spec = StepSpec(layers=layers, output=output, argv=argv, env=env, cgroup=cgroup)
+            try:
+                step = await self._machine.launcher.spawn_step(spec, ids.new_id("bs"))
+                return await _follow(step, say)
+            finally:
+                if cgroup is not None:
+                    Leaves.remove(cgroup)
+        except (OSError, RuntimeFailedError) as error:
+            raise ImageBuildError(f"a build step could not be started: {error}") from error
+
+
+async def _follow(step: Step, say: Callable[[bytes], None]) -> int:
+    """Pass on what a step prints until it and everything that it started is gone."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def read() -> None:
+        try:
+            data = os.read(step.log_fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            say(data)
+        elif not ended.done():
+            loop.remove_reader(step.log_fd)
+            ended.set_result(None)
+
+    loop.add_reader(step.log_fd, read)
+    try:
+        async with asyncio.timeout(STEP_TIMEOUT_S):
+            status = await asyncio.shield(step.exited)
+            await ended  # all writers are dead, so this comes
+    except TimeoutError:
+        raise ImageBuildError(f"a build step took longer than {STEP_TIMEOUT_S:g} s") from None
+    finally:
+        step.kill()
+        loop.remove_reader(step.log_fd)
+        os.close(step.log_fd)
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code

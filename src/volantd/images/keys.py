@@ -1,0 +1,71 @@
+"""What an image is made of, step by step: keys, and the settings that steps leave behind.
+
+    key of a base = hash(builder version, step)      key of a step = hash(key before, step)
+
+Pure: a step is the map that the client sent. Equal keys mean equal layers, so nothing that
+differs between two machines may be in a step, and whatever changes a layer must be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Part of every key: with a builder that makes other layers of the same steps, all are made anew.
+BUILDER_VERSION = 1
+#: Steps that are built anew are marked with it; it does not change what they make.
+FORCE = "force"
+#: Steps without a layer.
+SETTINGS = frozenset({"env", "shell", "cmd"})
+_ID_CHARS = 22
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What later steps and containers are run with.
+
+    Attributes:
+        env: variables.
+        shell: the words before a command line.
+    """
+
+    env: dict[str, str] = field(default_factory=dict)
+    shell: tuple[str, ...] = ("/bin/sh", "-c")
+
+    def after(self, step: Mapping[str, Any]) -> Settings:
+        """The settings once a step of `SETTINGS` is applied."""
+        if step["kind"] == "env":
+            return replace(self, env={**self.env, **step["variables"]})
+        if step["kind"] == "shell":
+            return replace(self, shell=tuple(step["words"]))
+        return self  # `cmd` is for sandboxes
+
+
+def keys_of(steps: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The key of each step."""
+    keys: list[str] = []
+    before = f"volant-image {BUILDER_VERSION}"
+    for step in steps:
+        plain = {name: value for name, value in step.items() if name != FORCE}
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        before = hashlib.sha256(f"{before}\n{text}".encode()).hexdigest()
+        keys.append(before)
+    return keys
+
+
+def first_forced(steps: Sequence[Mapping[str, Any]]) -> int:
+    """The index of the first step that is to be built anew; their number when none is."""
+    for index, step in enumerate(steps):
+        if step.get(FORCE):
+            return index
+    return len(steps)
+
+
+def image_id(key: str) -> str:
+    """The id of the image whose last step has this key."""
+    return f"im-{key[:_ID_CHARS]}"

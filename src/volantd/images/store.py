@@ -1,0 +1,164 @@
+"""Images on disk: layers as directories, and for each step built a record of what lies below it.
+
+    <home>/images/layers/<id>/diff     the files of one layer, owners as its containers see them
+                  records/<key>.json   the layers of an image up to this step, and its settings
+                  blobs/               what registries sent, by digest
+                  logs/<key>.log       what the step printed
+                  work/                what is being made; nothing in it survives the daemon
+
+A layer is made in `work` and renamed into place, then its record is: a daemon that is killed in
+between leaves a layer that nobody knows, and never half of one. The directory is its user's
+alone: layers hold programs that would run with their owner's rights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from volantd.images.keys import Settings
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An image up to some step.
+
+    Attributes:
+        layers: ids of its layers, the lowest first.
+        settings: what its next step and its containers are run with.
+    """
+
+    layers: tuple[str, ...] = ()
+    settings: Settings = field(default_factory=Settings)
+
+
+class Store:
+    """The images of one daemon home."""
+
+    def __init__(self, home: str) -> None:
+        self._root = os.path.join(home, "images")
+        self.blobs = self._part("blobs")
+        self._work = self._part("work")
+
+    def _part(self, name: str) -> str:
+        return os.path.join(self._root, name)
+
+    def open(self) -> None:
+        """Make the directories, and remove what a killed daemon was making."""
+        shutil.rmtree(self._work, ignore_errors=True)
+        os.makedirs(self._root, 0o700, exist_ok=True)
+        for name in ("blobs", "layers", "logs", "records", "work"):
+            os.makedirs(self._part(name), 0o700, exist_ok=True)
+
+    def begin(self) -> str:
+        """A fresh directory for a layer that is being made: `diff` and `work`, both empty."""
+        place = tempfile.mkdtemp(dir=self._work)
+        for name in ("diff", "work"):
+            os.mkdir(os.path.join(place, name), 0o755)
+        return place
+
+    def discard(self, place: str) -> None:
+        """Remove what `begin` made, and whatever came to lie there."""
+        shutil.rmtree(place, ignore_errors=True)
+
+    def keep(self, place: str, layer_id: str) -> None:
+        """Make what lies in `place` a layer.
+
+        One of this id that is there already is moved away, not removed: containers may run on it.
+        """
+        target = os.path.join(self._part("layers"), layer_id)
+        shutil.rmtree(os.path.join(place, "work"))
+        if os.path.lexists(target):
+            os.rename(target, os.path.join(self._work, f"{os.path.basename(place)}-old"))
+        os.rename(place, target)
+
+    def has_layer(self, layer_id: str) -> bool:
+        """Whether a layer is here."""
+        return os.path.isdir(self.layer_path(layer_id))
+
+    def layer_path(self, layer_id: str) -> str:
+        """The directory with the files of a layer."""
+        return os.path.join(self._part("layers"), layer_id, "diff")
+
+    def record(self, key: str) -> Record | None:
+        """What is known of an image, if all its layers are here."""
+        try:
+            with open(self._record_path(key), encoding="ascii") as source:
+                fields = json.load(source)
+        except FileNotFoundError:
+            return None
+        given = fields["settings"]
+        settings = Settings(given["env"], tuple(given["shell"]))
+        record = Record(tuple(fields["layers"]), settings)
+        return record if all(self.has_layer(layer) for layer in record.layers) else None
+
+    def write_record(self, key: str, record: Record) -> None:
+        """Note what an image is made of."""
+        path = self._record_path(key)
+        with open(f"{path}.new", "w", encoding="ascii") as target:
+            json.dump(asdict(record), target)
+        os.replace(f"{path}.new", path)
+
+    def open_log(self, key: str) -> BinaryIO:
+        """A step's log, empty, for what it will print."""
+        return open(self.log_path(key), "wb")
+
+    def log_path(self, key: str) -> str:
+        """Where a step's output is kept."""
+        return os.path.join(self._part("logs"), f"{key}.log")
+
+    def _record_path(self, key: str) -> str:
+        return os.path.join(self._part("records"), f"{key}.json")
+
+
+def find(layers: list[str], path: str) -> str | None:
+    """Where a path of an image leads, all links followed inside the image; None: nowhere.
+
+    Args:
+        layers: directories, the lowest first.
+        path: absolute, in the image.
+
+    Returns:
+        The path without links; its last part need not exist, all others are directories.
+    """
+    done, rest, links = "", path.strip("/").split("/"), 0
+    while rest:
+        part = rest.pop(0)
+        if part in {"", "."}:
+            continue
+        if part == "..":
+            done = os.path.dirname(done)
+            continue
+        lead = _link_at(layers, f"{done}/{part}")
+        if lead is None:
+            done = f"{done}/{part}"
+            continue
+        links += 1
+        if links > _LINKS_MAX:
+            return None
+        if lead.startswith("/"):
+            done = ""
+        rest = [*lead.split("/"), *rest]
+    return done or "/"
+
+
+_LINKS_MAX = 40
+
+
+def _link_at(layers: list[str], path: str) -> str | None:
+    """What the link at a path says; None when the highest layer that has the path has no link."""
+    for layer in reversed(layers):
+        try:
+            return os.readlink(layer + path)
+        except FileNotFoundError:
+            continue
+        except (OSError, NotADirectoryError):
+            return None  # there, and no link
+    return None

@@ -1,0 +1,67 @@
+"""A small image made of this machine's own Python, for tests that need a base and no network."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from pathlib import Path
+
+#: Programs of the base besides Python.
+PROGRAMS = ("sh", "cat", "id", "ls", "mkdir", "rm", "sleep")
+#: Parts of the standard library that no test needs.
+_LEFT_OUT = {
+    "__pycache__", "ensurepip", "idlelib", "lib2to3", "site-packages", "test", "tests", "tkinter",
+    "turtledemo",
+}  # fmt: skip
+
+
+def layer() -> bytes:
+    """The base's one layer, a tar archive."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        stdlib = Path(sysconfig.get_path("stdlib"))
+        series = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        archive.add(stdlib, f"usr/local/lib/{series}", filter=_wanted)
+        python = Path(sys.executable).resolve()
+        archive.add(python, "usr/local/bin/python3")
+        programs = [Path(found) for name in PROGRAMS if (found := shutil.which(name))]
+        for program in programs:
+            archive.add(program.resolve(), f"usr/bin/{program.name}")
+        for library in _libraries([python, *programs, *stdlib.glob("lib-dynload/*.so")]):
+            archive.add(library.resolve(), f"usr/lib/base/{library.name}")
+        loader = next(path for path in _libraries([python]) if path.name.startswith("ld-linux"))
+        archive.add(loader.resolve(), str(loader).lstrip("/"))
+        archive.addfile(_link("bin", "usr/bin"))
+    return target.getvalue()
+
+
+def config() -> dict[str, object]:
+    """What the base says about itself."""
+    env = ["LD_LIBRARY_PATH=/usr/lib/base", "PATH=/usr/local/bin:/usr/bin:/bin", "FROM_BASE=yes"]
+    return {"config": {"Env": env}}
+
+
+def _wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if _LEFT_OUT.intersection(entry.name.split("/")) else entry
+
+
+def _link(name: str, target: str) -> tarfile.TarInfo:
+    link = tarfile.TarInfo(name)
+    link.type = tarfile.SYMTYPE
+    link.linkname = target
+    return link
+
+
+def _libraries(programs: list[Path]) -> list[Path]:
+    asked = subprocess.run(
+        ["ldd", *programs], capture_output=True, text=True, check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )  # fmt: skip
+    found = re.findall(r"(?:=>)?\s(/\S+) \(0x", asked.stdout)
+    return [Path(path) for path in dict.fromkeys(found)]

@@ -1,0 +1,133 @@
+"""Images from a registry, built further and run: real builds, on a base made of this machine."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+import volant
+from tests.behaviours import host_base
+from tests.behaviours.programs import at_home
+from tests.support import stop_daemon
+from tests.unit.images.registry_server import Registry
+from volant.errors import ImageBuildError, UnimplementedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from _pytest.tmpdir import TempPathFactory
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can build images")
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    with Registry() as server:
+        server.add_image(host_base.layer(), tag="base", config=host_base.config())
+        yield server
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: TempPathFactory) -> Iterator[Path]:
+    made = tmp_path_factory.mktemp("images")
+    made.chmod(0o700)
+    with at_home(made):
+        yield made
+        stop_daemon(made)
+
+
+@pytest.fixture
+def base(registry: Registry, home: Path) -> volant.Image:
+    return volant.Image.from_registry(f"{registry.host}/python:base")
+
+
+def look(image: volant.Image, probe: Callable[[], object]) -> object:
+    """What `probe` returns in a container of an image."""
+    app = volant.App("images", image=image)
+    function = app.function(serialized=True)(probe)
+    with app.run():
+        return function.remote()
+
+
+def listing() -> object:
+    import os
+    import sys
+
+    def read(path: str) -> str | None:
+        try:
+            with open(path) as file:
+                return file.read()
+        except OSError:
+            return None
+
+    return {
+        "python": sys.executable,
+        "root": sorted(os.listdir("/")),
+        "env": dict(os.environ),
+        "built": read("/srv/built"),
+        "copied": read("/opt/data/words.txt"),
+        "attached": read("/root/words.txt"),
+        "host": os.path.exists(os.path.dirname(os.path.abspath(__file__)) + "/test_images.py"),
+    }
+
+
+def test_a_function_runs_in_an_image_of_a_registry(base: volant.Image) -> None:
+    """Issue 3, 4 and 8: with the image's own interpreter, and nothing of this machine."""
+    seen = look(base, listing)
+    assert seen["python"] == "/usr/local/bin/python3"
+    assert seen["env"]["FROM_BASE"] == "yes"
+    assert not {"work", "var_of_host", "boot"} & set(seen["root"])
+
+
+def test_what_steps_made_is_there(base: volant.Image, tmp_path: Path) -> None:
+    """Issue 3, 1: commands, variables, and files copied or attached."""
+    words = tmp_path / "words.txt"
+    words.write_text("one two")
+    image = (
+        base.env({"GREETING": "hello"})
+        .run_commands("mkdir -p /srv", "echo $GREETING > /srv/built")
+        .add_local_file(words, "/opt/data/words.txt", copy=True)
+        .add_local_file(words, "/root/words.txt")
+    )
+    seen = look(image, listing)
+    assert (seen["built"], seen["copied"], seen["attached"]) == ("hello\n", "one two", "one two")
+    assert seen["env"]["GREETING"] == "hello"
+
+
+def test_containers_write_to_a_layer_of_their_own(base: volant.Image) -> None:
+    def write() -> list[str]:
+        import os
+
+        os.remove("/usr/bin/sleep")
+        with open("/srv-file", "w") as file:
+            file.write("x")
+        return sorted(os.listdir("/usr/bin"))
+
+    assert "sleep" not in look(base, write)
+    assert "srv-file" not in look(base, listing)["root"]
+
+
+def test_an_unchanged_image_asks_the_registry_nothing(
+    base: volant.Image, registry: Registry
+) -> None:
+    look(base, listing)
+    before = len(registry.requests)
+    look(base, listing)
+    assert len(registry.requests) == before
+
+
+def test_a_failed_build_raises_with_what_it_printed(base: volant.Image) -> None:
+    """Behaviour 87."""
+    with pytest.raises(ImageBuildError) as caught:
+        look(base.run_commands("echo almost; cat /absent"), listing)
+    assert "almost" in caught.value.message
+    assert "/absent" in caught.value.message
+    assert "exit code 1" in caught.value.message
+
+
+def test_what_is_not_there_yet_is_named(base: volant.Image) -> None:
+    with pytest.raises(UnimplementedError, match="`apt`"):
+        look(base.apt_install("git"), listing)

@@ -1,0 +1,95 @@
+"""What the hub takes of a client's description of an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from volant.errors import UnimplementedError
+from volantd.images import described
+
+DIGEST = "0" * 64
+FILE = ["/root/data/x", 0o644, DIGEST, 3]
+BASE = {"kind": "registry", "reference": "localhost:5000/x"}
+
+
+def image(*steps: Any, attached: Any = (), **fields: Any) -> dict[str, Any]:
+    return {"kind": "built", "steps": [BASE, *steps], "attached": list(attached), **fields}
+
+
+GOOD = image(
+    {"kind": "run", "commands": ["true"], "env": {"A": "1"}},
+    {"kind": "copy", "files": [["/opt/x", 0o755, "1" * 64, 5]]},
+    {"kind": "env", "variables": {"B": ""}},
+    {"kind": "shell", "words": ["/bin/bash", "-c"]},
+    {"kind": "cmd", "words": []},
+    attached=[FILE],
+)
+
+
+def test_what_can_be_built_is_taken() -> None:
+    described.check(GOOD)
+    assert described.sizes(GOOD) == {DIGEST: 3, "1" * 64: 5}
+    assert described.attached(GOOD) == [["data/x", 0o644, DIGEST, 3]]
+
+
+def test_the_hosts_image_needs_nothing() -> None:
+    assert described.sizes({"kind": "host"}) == {}
+    assert described.attached({"kind": "host"}) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (image({"kind": "apt", "packages": ["git"]}), "`apt`"),
+        (image({"kind": "registry", "reference": "x"}), "`registry`"),
+        ({"kind": "built", "steps": [{"kind": "debian_slim"}], "attached": []}, "`debian_slim`"),
+        (image({"kind": "run", "commands": [], "secrets": ["s"]}), "secrets"),
+        (image(steps=[{**BASE, "add_python": "3.12"}]), "add_python"),
+        (image(steps=[{**BASE, "auth": "secret"}]), "auth"),
+        (image(attached=[["/opt/x", 0o644, DIGEST, 1]]), "/opt/x"),
+    ],
+)
+def test_what_cannot_be_built_yet_is_named(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(UnimplementedError, match=named):
+        described.check(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kind": "other", "steps": [BASE], "attached": []},
+        {"kind": "built", "steps": [], "attached": []},
+        {"kind": "built", "steps": [BASE] * 501, "attached": []},
+        {"kind": "built", "steps": "x", "attached": []},
+        image({"kind": 7}),
+        image({"kind": "run", "commands": "x"}),
+        image({"kind": "run", "commands": [7]}),
+        image({"kind": "run", "commands": ["a\0b"]}),
+        image({"kind": "run", "commands": [], "env": {"A": 1}}),
+        image({"kind": "env", "variables": []}),
+        image({"kind": "env", "variables": {"A=B": ""}}),
+        image({"kind": "env", "variables": {"": "x"}}),
+        image({"kind": "copy", "files": [["relative", 0o644, DIGEST, 1]]}),
+        image({"kind": "copy", "files": [["/a/../../etc/x", 0o644, DIGEST, 1]]}),
+        image({"kind": "copy", "files": [["/a//b", 0o644, DIGEST, 1]]}),
+        image({"kind": "copy", "files": [["/a\0", 0o644, DIGEST, 1]]}),
+        image({"kind": "copy", "files": [["/a", 0o4755, DIGEST, 1]]}),
+        image({"kind": "copy", "files": [["/a", True, DIGEST, 1]]}),
+        image({"kind": "copy", "files": [["/a", 0o644, "../../x", 1]]}),
+        image({"kind": "copy", "files": [["/a", 0o644, DIGEST, -1]]}),
+        image({"kind": "copy", "files": [["/a", 0o644, DIGEST]]}),
+        image(attached=["x"]),
+    ],
+)
+def test_what_makes_no_sense_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):  # the peer is told the text, whatever it is
+        described.check(given)
+
+
+@pytest.mark.parametrize("missing", ["steps", "attached"])
+def test_a_missing_field_is_refused(missing: str) -> None:
+    given = {name: value for name, value in GOOD.items() if name != missing}
+    with pytest.raises(KeyError):
+        described.check(given)
