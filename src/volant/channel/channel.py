@@ -47,10 +47,10 @@ LOSSES_IN_A_ROW_MAX = 10
 LOSS_PAUSE_S = 0.02
 #: Numbers below belong to the functions that a container's connection knows from the start.
 FUNCTION_NUMBER_FIRST = 1 << 16
-
-
 #: How long a thread looks for the answer to a single call before it sleeps.
 LOOK_OUT_S = 0.0004
+#: About how long an answer takes that nothing holds up.
+YIELD_AFTER_S = 0.00006
 #: With one core it would keep those who make the answer from running.
 SEVERAL_CORES = len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else False
 
@@ -213,9 +213,18 @@ class Channel:
         """
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
-        end = monotonic() + LOOK_OUT_S
-        while not poll.poll(0) and monotonic() < end:
-            pass
+        begun = monotonic()
+        end, yield_at = begun + LOOK_OUT_S, begun + YIELD_AFTER_S
+        # Whoever works for us may wait for the very core that we keep busy: the hub now, the
+        # container a little later. Not each time: then they would come to stay there.
+        os.sched_yield()
+        while not poll.poll(0):
+            now = monotonic()
+            if now > end:
+                return
+            if now > yield_at:
+                os.sched_yield()
+                yield_at = end
 
     def _follow(self, waiter: Waiter, deadline: float | None) -> None:
         gate = allocate_lock()
