@@ -45,10 +45,13 @@ class Images:
                 "images are built in containers, by a daemon that runs as root",
                 hint="`volant server status` says what this machine lacks; Image.host() works",
             )
-        if not self._is_open:
-            self._store.open()
-            self._is_open = True
-        return await self._builder.build(image["steps"], say)
+        try:
+            if not self._is_open:
+                self._store.open()
+                self._is_open = True
+            return await self._builder.build(image["steps"], say)
+        except (OSError, ValueError) as error:  # a full disk, or a record that somebody changed
+            raise ImageBuildError(f"the images of this daemon cannot be used: {error}") from error
 
     async def _run(
         self, layers: tuple[str, ...], output: str, argv: tuple[str, ...], env: dict[str, str],
