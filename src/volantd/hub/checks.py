@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import PermissionDeniedError, ResourceExhaustedError
 from volant.wire.frames import EXPRESS_TOKEN_BYTES
+from volantd.fields import mapping, number, optional, raw, sequence, switch, text, whole
 from volantd.images import described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from volant.wire.stream import FrameStream
+
+#: Checks of single fields, for whoever checks a message.
+__all__ = ["mapping", "number", "optional", "raw", "sequence", "switch", "text", "whole"]
 
 #: Source files of one app, their bytes together, and functions.
 FILES_MAX = 20_000
@@ -41,68 +42,6 @@ INPUTS_MAX = 1000
 #: Largest number that the first of an app's functions may have on its connection.
 NUMBER_MAX = (1 << 32) - (1 << 16)
 _HEX = frozenset("0123456789abcdef")
-
-
-def whole(fields: dict[str, Any], name: str, low: int = 0, high: int = (1 << 63) - 1) -> int:
-    """A field that is a whole number from `low` to `high`."""
-    value = fields[name]
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"`{name}` is no number from {low} to {high}")
-    return value
-
-
-def number(fields: dict[str, Any], name: str, low: float, high: float = 1e12) -> float:
-    """A field that is a finite number from `low` to `high`."""
-    value = fields[name]
-    if type(value) not in (int, float) or not isfinite(value) or not low <= value <= high:
-        raise ValueError(f"`{name}` is no number from {low} to {high}")
-    return float(value)
-
-
-def text(fields: dict[str, Any], name: str) -> str:
-    """A field that is text."""
-    value = fields[name]
-    if not isinstance(value, str):
-        raise ValueError(f"`{name}` is no text")
-    return value
-
-
-def raw(fields: dict[str, Any], name: str) -> bytes:
-    """A field that is bytes."""
-    value = fields[name]
-    if not isinstance(value, bytes):
-        raise ValueError(f"`{name}` is no bytes")
-    return value
-
-
-def switch(fields: dict[str, Any], name: str) -> bool:
-    """A field that is true or false."""
-    value = fields[name]
-    if not isinstance(value, bool):
-        raise ValueError(f"`{name}` is neither true nor false")
-    return value
-
-
-def mapping(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    """A field that is a map."""
-    value = fields[name]
-    if not isinstance(value, dict):
-        raise ValueError(f"`{name}` is no map")
-    return value
-
-
-def sequence(fields: dict[str, Any], name: str) -> list[Any]:
-    """A field that is a list."""
-    value = fields[name]
-    if not isinstance(value, list):
-        raise ValueError(f"`{name}` is no list")
-    return value
-
-
-def optional(check: Callable[..., Any], fields: dict[str, Any], name: str, *limits: float) -> None:
-    """A field that may be null."""
-    if fields[name] is not None:
-        check(fields, name, *limits)
 
 
 def payload_fd(stream: FrameStream) -> int:

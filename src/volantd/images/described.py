@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from volant.errors import UnimplementedError
+from volantd.fields import sequence, text
 
 #: Steps that this daemon can build, by where they may stand.
 BASES = frozenset({"registry", "scratch"})
@@ -24,11 +25,11 @@ def check(image: dict[str, Any]) -> None:
         KeyError: when a field is missing.
         UnimplementedError: for what cannot be built yet.
     """
-    steps = _sequence(image, "steps")
+    steps = sequence(image, "steps")
     if image["kind"] != "built" or not 1 <= len(steps) <= STEPS_MAX:
         raise ValueError(f"an image of {len(steps)} steps")
     for index, step in enumerate(steps):
-        kind = _text(step, "kind")
+        kind = text(step, "kind")
         if kind not in (STEPS if index else BASES):
             raise UnimplementedError(f"building the step `{kind}` of an image is not there yet")
         _CHECKS[kind](step)
@@ -56,22 +57,8 @@ def attached(image: dict[str, Any]) -> list[list[object]]:
     return [[path[len(ATTACHED_BELOW) :], *rest] for path, *rest in files]
 
 
-def _text(fields: dict[str, Any], name: str) -> str:
-    value = fields[name]
-    if not isinstance(value, str):
-        raise ValueError(f"`{name}` of an image is no text")
-    return value
-
-
-def _sequence(fields: dict[str, Any], name: str) -> list[Any]:
-    value = fields[name]
-    if not isinstance(value, list):
-        raise ValueError(f"`{name}` of an image is no list")
-    return value
-
-
 def _check_registry(step: dict[str, Any]) -> None:
-    _text(step, "reference")
+    text(step, "reference")
     for name in ("add_python", "auth"):
         if step.get(name) is not None:
             raise UnimplementedError(f"`{name}` of an image from a registry is not there yet")
@@ -107,7 +94,7 @@ _CHECKS = {
 
 
 def _words(fields: dict[str, Any], name: str) -> None:
-    for word in _sequence(fields, name):
+    for word in sequence(fields, name):
         if not isinstance(word, str) or "\0" in word:
             raise ValueError(f"a word of `{name}` is no text")
 
@@ -124,7 +111,7 @@ def _variables(variables: object) -> None:
 
 def _files(fields: dict[str, Any], name: str) -> list[Any]:
     """Files of a step, each [absolute path, mode, digest, size]."""
-    files = _sequence(fields, name)
+    files = sequence(fields, name)
     for path, mode, digest, size in files:
         if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
             raise ValueError("a file of an image has no absolute path")

@@ -25,6 +25,9 @@ from volantd.images.keys import Settings
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+#: Links that lead from one to the next, as many as the kernel follows.
+_LINKS_MAX = 40
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -149,9 +152,6 @@ def find(layers: list[str], path: str) -> str | None:
     return done or "/"
 
 
-_LINKS_MAX = 40
-
-
 def _link_at(layers: list[str], path: str) -> str | None:
     """What the link at a path says; None when the highest layer that has the path has no link."""
     for layer in reversed(layers):
@@ -159,6 +159,6 @@ def _link_at(layers: list[str], path: str) -> str | None:
             return os.readlink(layer + path)
         except FileNotFoundError:
             continue
-        except (OSError, NotADirectoryError):
+        except OSError:
             return None  # there, and no link
     return None
