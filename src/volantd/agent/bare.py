@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import volant
 from volant import ids
 from volant.errors import InvalidError
-from volantd.images.builder import PATH as IMAGE_PATH
+from volantd.images.workbench import PATH as IMAGE_PATH
 from volantd.runtime import cgroup as cgroups_module
 from volantd.runtime.client import RuntimeFailedError, ZygoteSpec
 from volantd.runtime.seat import Leaves

@@ -14,14 +14,11 @@ from volantd.runtime.client import RuntimeFailedError, StepSpec
 from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from volantd.agent.bare import Machine
     from volantd.hub.blobs import BlobCache
+    from volantd.images.workbench import Command, Say
     from volantd.runtime.client import Step
 
-#: Time that one step may take.
-STEP_TIMEOUT_S = 3600.0
 READ_BYTES = 64 << 10
 
 
@@ -34,7 +31,7 @@ class Images:
         self._builder = Builder(self._store, self._run, blobs.get)
         self._is_open = False
 
-    async def get(self, image: dict[str, Any], say: Callable[[bytes], None]) -> Built:
+    async def get(self, image: dict[str, Any], say: Say) -> Built:
         """The image of a description, built when it is not here.
 
         Raises:
@@ -49,22 +46,22 @@ class Images:
             if not self._is_open:
                 self._store.open()
                 self._is_open = True
-            return await self._builder.build(image["steps"], say)
+            return await self._builder.build(image["steps"], say, image.get("calls"))
         except (OSError, ValueError) as error:  # a full disk, or a record that somebody changed
             raise ImageBuildError(f"the images of this daemon cannot be used: {error}") from error
 
-    async def _run(
-        self, layers: tuple[str, ...], output: str, argv: tuple[str, ...], env: dict[str, str],
-        say: Callable[[bytes], None],
-    ) -> int:  # fmt: skip
+    async def _run(self, command: Command, say: Say) -> int:
         """Run a step to its end; its exit code, as a shell would tell it."""
         leaves = self._machine.leaves
         try:
             cgroup = None if leaves is None else await leaves.make()
-            spec = StepSpec(layers=layers, output=output, argv=argv, env=env, cgroup=cgroup)
+            spec = StepSpec(
+                layers=command.layers, output=command.output, argv=command.argv, env=command.env,
+                cwd=command.cwd, shared=command.shared, cgroup=cgroup,
+            )  # fmt: skip
             try:
                 step = await self._machine.launcher.spawn_step(spec, ids.new_id("bs"))
-                return await _follow(step, say)
+                return await _follow(step, say, command.timeout_s)
             finally:
                 if cgroup is not None:
                     Leaves.remove(cgroup)
@@ -72,7 +69,7 @@ class Images:
             raise ImageBuildError(f"a build step could not be started: {error}") from error
 
 
-async def _follow(step: Step, say: Callable[[bytes], None]) -> int:
+async def _follow(step: Step, say: Say, timeout_s: float) -> int:
     """Pass on what a step prints until it and everything that it started is gone."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
@@ -90,11 +87,11 @@ async def _follow(step: Step, say: Callable[[bytes], None]) -> int:
 
     loop.add_reader(step.log_fd, read)
     try:
-        async with asyncio.timeout(STEP_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             status = await asyncio.shield(step.exited)
             await ended  # all writers are dead, so this comes
     except TimeoutError:
-        raise ImageBuildError(f"a build step took longer than {STEP_TIMEOUT_S:g} s") from None
+        raise ImageBuildError(f"a build step took longer than {timeout_s:g} s") from None
     finally:
         step.kill()
         loop.remove_reader(step.log_fd)

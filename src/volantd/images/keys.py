@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 BUILDER_VERSION = 1
 #: Steps that are built anew are marked with it; it does not change what they make.
 FORCE = "force"
-#: Steps without a layer.
-SETTINGS = frozenset({"env", "shell", "cmd"})
 _ID_CHARS = 22
 
 
@@ -32,18 +30,26 @@ class Settings:
     Attributes:
         env: variables.
         shell: the words before a command line.
+        workdir: where commands and containers start; None when nothing was said.
+        entrypoint: what starts first in containers.
+        cmd: what sandboxes run that name nothing.
     """
 
     env: dict[str, str] = field(default_factory=dict)
     shell: tuple[str, ...] = ("/bin/sh", "-c")
+    workdir: str | None = None
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
 
     def after(self, step: Mapping[str, Any]) -> Settings:
-        """The settings once a step of `SETTINGS` is applied."""
-        if step["kind"] == "env":
+        """The settings once a step that has no layer is applied."""
+        kind = step["kind"]
+        if kind == "env":
             return replace(self, env={**self.env, **step["variables"]})
-        if step["kind"] == "shell":
-            return replace(self, shell=tuple(step["words"]))
-        return self  # `cmd` is for sandboxes
+        if kind == "workdir":
+            return replace(self, workdir=step["path"])
+        words: dict[str, Any] = {kind: tuple(step["words"])}  # shell, entrypoint, cmd
+        return replace(self, **words)
 
 
 def keys_of(steps: Sequence[Mapping[str, Any]]) -> list[str]:

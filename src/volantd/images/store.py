@@ -18,7 +18,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from volantd.images.keys import Settings
 
@@ -40,6 +40,10 @@ class Record:
 
     layers: tuple[str, ...] = ()
     settings: Settings = field(default_factory=Settings)
+
+    def with_layers(self, *layers: str) -> Record:
+        """The image with further layers on top."""
+        return Record((*self.layers, *layers), self.settings)
 
 
 class Store:
@@ -97,8 +101,9 @@ class Store:
                 fields = json.load(source)
         except FileNotFoundError:
             return None
-        given = fields["settings"]
-        settings = Settings(given["env"], tuple(given["shell"]))
+        given: dict[str, Any] = fields["settings"]
+        lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+        settings = Settings(**{**given, **lists})
         record = Record(tuple(fields["layers"]), settings)
         return record if all(self.has_layer(layer) for layer in record.layers) else None
 

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from volant.errors import ImageBuildError
-from volantd.images import builder as builders
 from volantd.images.builder import Builder
+from volantd.images.steps.plain import COPY_TIME_S
 from volantd.images.store import Store
+from volantd.images.workbench import PATH
 
 if TYPE_CHECKING:
     from tests.unit.images.registry_server import Registry
     from volantd.images.builder import Built
+    from volantd.images.workbench import Command, Say
 
 SCRATCH = {"kind": "scratch"}
 CONTENT = {"1" * 64: b"one", "2" * 64: b"two"}
@@ -53,18 +55,15 @@ class Bench:
     async def content(self, digest: str) -> bytes:
         return CONTENT[digest]
 
-    async def run_step(
-        self, layers: tuple[str, ...], output: str, argv: tuple[str, ...], env: dict[str, str],
-        say: Any,
-    ) -> int:  # fmt: skip
-        command = argv[-1]
-        self.ran.append((command, env, layers))
-        say(f"{command} runs\n".encode())
+    async def run_step(self, command: Command, say: Say) -> int:
+        name = command.argv[-1]
+        self.ran.append((name, command.env, command.layers))
+        say(f"{name} runs\n".encode())
         self.began.set()
         await self.gate.wait()
-        if command == "fails":
+        if name == "fails":
             return 3
-        make_file(output, "usr/bin/python3" if command == "python" else command)
+        make_file(command.output, "usr/bin/python3" if name == "python" else name)
         return 0
 
     def hear(self, data: bytes) -> None:
@@ -174,7 +173,7 @@ def test_settings_are_for_later_steps_and_for_containers(bench: Bench) -> None:
     built = asyncio.run(bench.build(run("a"), env, shell, run("b", env={"B": "2"})))
     (_, before, _), (_, after, _) = bench.ran[1:]
     assert "A" not in before
-    assert (after["A"], after["B"], after["LANG"], after["PATH"]) == ("1", "2", "de", builders.PATH)
+    assert (after["A"], after["B"], after["LANG"], after["PATH"]) == ("1", "2", "de", PATH)
     assert built.env == {"A": "1", "LANG": "de"}
     assert len(built.layers) == 3, "settings have no layer"
 
@@ -193,7 +192,7 @@ def test_files_are_copied_through_the_links_of_the_image(bench: Bench, tmp_path:
     copied = Path(one, "usr/share/x/one")
     assert copied.read_bytes() == b"one"
     assert copied.stat().st_mode & 0o777 == 0o755
-    assert copied.stat().st_mtime == builders.COPY_TIME_S
+    assert copied.stat().st_mtime == COPY_TIME_S
     assert Path(two, "two").stat().st_mode & 0o777 == 0o640
 
 

@@ -15,7 +15,13 @@ BASE = {"kind": "registry", "reference": "localhost:5000/x"}
 
 
 def image(*steps: Any, attached: Any = (), **fields: Any) -> dict[str, Any]:
-    return {"kind": "built", "steps": [BASE, *steps], "attached": list(attached), **fields}
+    return {
+        "kind": "built",
+        "steps": [BASE, *steps],
+        "attached": list(attached),
+        "contents": {},
+        **fields,
+    }
 
 
 GOOD = image(

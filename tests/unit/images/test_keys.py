@@ -63,7 +63,9 @@ def test_ids_of_images_begin_with_their_prefix() -> None:
             Settings(env={"A": "2"}),
         ),
         ([{"kind": "shell", "words": ["/bin/bash", "-c"]}], Settings(shell=("/bin/bash", "-c"))),
-        ([{"kind": "cmd", "words": ["serve"]}], Settings()),
+        ([{"kind": "cmd", "words": ["serve"]}], Settings(cmd=("serve",))),
+        ([{"kind": "workdir", "path": "/app"}], Settings(workdir="/app")),
+        ([{"kind": "entrypoint", "words": ["/init"]}], Settings(entrypoint=("/init",))),
     ],
 )
 def test_settings_add_up(steps: list[dict[str, Any]], expected: Settings) -> None:

@@ -106,6 +106,7 @@ class Chain:
             "kind": "built",
             "steps": [step.to_wire(gathered) for step in self._steps],
             "attached": file_list(self._attached, gathered),
+            "contents": gathered.sizes,
         }
         if gathered.calls:
             wire["calls"] = gathered.calls

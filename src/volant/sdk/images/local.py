@@ -47,19 +47,22 @@ _PIECE_BYTES = 1 << 20
 class Gathered:
     """What reading the steps of an image brings together, beside their own fields."""
 
-    __slots__ = ("calls", "contents", "files_count")
+    __slots__ = ("calls", "contents", "files_count", "sizes")
 
     def __init__(self) -> None:
         #: sha256 -> where the content is: a local path, or the content itself
         self.contents: dict[str, str | bytes] = {}
         #: digest of a step that runs a function -> what its call needs and its key does not
         self.calls: dict[str, dict[str, object]] = {}
+        #: sha256 -> size in bytes, of what no list of files names
+        self.sizes: dict[str, int] = {}
         self.files_count = 0
 
     def add_bytes(self, content: bytes) -> str:
         """Have a content sent; returns its digest."""
         digest: str = sha256(content).hexdigest()
         self.contents[digest] = content
+        self.sizes[digest] = len(content)
         return digest
 
     def add_file(self, path: str) -> tuple[int, str, int]:
@@ -218,7 +221,9 @@ class Content:
 
     def read(self, gathered: Gathered) -> str:
         """Its digest, for the wire."""
-        return gathered.add_file(self.path)[1]
+        _, digest, size = gathered.add_file(self.path)
+        gathered.sizes[digest] = size
+        return digest
 
 
 def local_path(where: str, given: object, *, is_directory: bool = False) -> str:

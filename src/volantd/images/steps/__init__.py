@@ -1,0 +1,11 @@
+"""The kinds of steps that images are made of, each checked and built by a module of its own."""
+
+from __future__ import annotations
+
+from volantd.images.steps import plain, registry
+from volantd.images.steps.kind import Kind
+
+#: All that this daemon can build.
+KINDS: dict[str, Kind] = {**plain.KINDS, **registry.KINDS}
+
+__all__ = ["KINDS", "Kind"]

@@ -1,0 +1,91 @@
+"""What every kind of step says of itself, and the checks that several of them share."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from volant.errors import UnimplementedError
+from volantd.fields import sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from volantd.images.store import Record
+    from volantd.images.workbench import Workbench
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of step.
+
+    Attributes:
+        check: refuses a step of a stranger that is not what it has to be: raises ValueError or
+            KeyError, or UnimplementedError for what cannot be built yet.
+        build: makes the layers of a checked step and returns the image up to it; raises
+            ImageBuildError.
+        is_base: whether an image may begin with it, and only begin.
+    """
+
+    check: Callable[[dict[str, Any]], None]
+    build: Callable[[dict[str, Any], Workbench], Awaitable[Record]]
+    is_base: bool = False
+
+
+def words(fields: dict[str, Any], name: str) -> list[str]:
+    """A field that is a list of texts which can be arguments of a program."""
+    given = sequence(fields, name)
+    for word in given:
+        if not isinstance(word, str) or "\0" in word:
+            raise ValueError(f"a word of `{name}` is no text")
+    return given
+
+
+def variables(given: object) -> None:
+    """Environment variables: a map of texts to texts."""
+    if not isinstance(given, dict):
+        raise ValueError("variables are no map")
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, str) or "\0" in name + value:
+            raise ValueError("a variable is no text")
+        if not name or "=" in name:
+            raise ValueError(f"a variable cannot have the name {name!r}")
+
+
+def surroundings(step: dict[str, Any]) -> None:
+    """What many steps may have: variables of their own, and secrets."""
+    variables(step.get("env") or {})
+    if step.get("secrets"):
+        raise UnimplementedError("secrets of a build step are not there yet")
+
+
+def absolute_path(path: object) -> str:
+    """A plain absolute path in an image."""
+    if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
+        raise ValueError("a file of an image has no absolute path")
+    if {"", ".", ".."} & set(path[1:].split("/")):
+        raise ValueError(f"{path[:200]!r} is no plain path")
+    return path
+
+
+def digest(value: object) -> str:
+    """The sha256 of a content that the client sends, in hexadecimal."""
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError("a file of an image has no hash")
+    return value
+
+
+def files(fields: dict[str, Any], name: str) -> list[Any]:
+    """Files of a step, each [absolute path, mode, digest, size]."""
+    given = sequence(fields, name)
+    for path, mode, content, size in given:
+        absolute_path(path)
+        if type(mode) is not int or not 0 <= mode <= 0o777:
+            raise ValueError("a file of an image has no mode")
+        digest(content)
+        if type(size) is not int or size < 0:
+            raise ValueError("a file of an image has no size")
+    return given

@@ -1,0 +1,102 @@
+"""Steps that need no more than the image itself: commands, copied files, and settings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+from volant.errors import ImageBuildError
+from volantd.images.steps import kind
+from volantd.images.steps.kind import Kind
+from volantd.images.store import Record, find
+
+if TYPE_CHECKING:
+    from volantd.images.workbench import Workbench
+
+#: All files of a copy have this time, so that equal content makes equal layers.
+COPY_TIME_S = 1
+
+
+async def _scratch(step: dict[str, Any], bench: Workbench) -> Record:
+    return Record()
+
+
+async def _run(step: dict[str, Any], bench: Workbench) -> Record:
+    line = " && ".join(step["commands"])
+    async with bench.new_layer() as place:
+        argv = (*bench.below.settings.shell, line)
+        await bench.run(place, argv, what=line, env=step.get("env"))
+    return bench.below.with_layers(bench.key)
+
+
+async def _copy(step: dict[str, Any], bench: Workbench) -> Record:
+    async with bench.new_layer() as place:
+        for path, mode, digest, _ in step["files"]:
+            content = await bench.content(digest)
+            await asyncio.to_thread(write, place, list(bench.layers), path, content, mode)
+    return bench.below.with_layers(bench.key)
+
+
+def write(place: str, layers: list[str], path: str, content: bytes, mode: int) -> None:
+    """Put a file into a layer, where its path leads through the links of the image.
+
+    Raises:
+        ImageBuildError: when the path leads nowhere.
+    """
+    found = find(layers, os.path.dirname(path))
+    if found is None:
+        raise ImageBuildError(f"{path} cannot be copied: its directory is a circle of links")
+    target = os.path.join(place, "diff" + found, os.path.basename(path))
+    os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+    with open(target, "wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), mode)
+    os.utime(target, (COPY_TIME_S, COPY_TIME_S))
+
+
+async def _set(step: dict[str, Any], bench: Workbench) -> Record:
+    return Record(bench.below.layers, bench.below.settings.after(step))
+
+
+def _check_run(step: dict[str, Any]) -> None:
+    kind.words(step, "commands")
+    kind.surroundings(step)
+
+
+def _check_copy(step: dict[str, Any]) -> None:
+    kind.files(step, "files")
+
+
+def _check_env(step: dict[str, Any]) -> None:
+    kind.variables(step["variables"])
+
+
+def _check_words(step: dict[str, Any]) -> None:
+    kind.words(step, "words")
+
+
+def _check_shell(step: dict[str, Any]) -> None:
+    if not kind.words(step, "words"):
+        raise ValueError("a shell without a program")
+
+
+def _check_workdir(step: dict[str, Any]) -> None:
+    if step["path"] != "/":
+        kind.absolute_path(step["path"])
+
+
+def _check_nothing(step: dict[str, Any]) -> None:
+    """It has no fields."""
+
+
+KINDS = {
+    "scratch": Kind(_check_nothing, _scratch, is_base=True),
+    "run": Kind(_check_run, _run),
+    "copy": Kind(_check_copy, _copy),
+    "env": Kind(_check_env, _set),
+    "shell": Kind(_check_shell, _set),
+    "workdir": Kind(_check_workdir, _set),
+    "cmd": Kind(_check_words, _set),
+    "entrypoint": Kind(_check_words, _set),
+}

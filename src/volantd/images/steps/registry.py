@@ -1,0 +1,61 @@
+"""Images of registries as bases."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from volant.errors import ImageBuildError, UnimplementedError
+from volantd.fields import text
+from volantd.images import oci
+from volantd.images.keys import Settings
+from volantd.images.steps.kind import Kind
+from volantd.images.store import Record
+
+if TYPE_CHECKING:
+    from volantd.images.store import Store
+    from volantd.images.workbench import Workbench
+
+
+async def _build(step: dict[str, Any], bench: Workbench) -> Record:
+    return await asyncio.to_thread(_pull, step["reference"], bench.store)
+
+
+def _pull(reference: str, store: Store) -> Record:
+    try:
+        source = oci.RegistrySource(oci.parse_reference(reference))
+        blobs = oci.BlobDirectory(Path(store.blobs))
+        image = oci.resolve_image(source, blobs, oci.this_machine())
+        ids = [_unpack(layer, blobs, source, store) for layer in image.layers]
+    except oci.OciError as error:
+        raise ImageBuildError(error.message, hint=error.hint) from error
+    default = Settings()
+    settings = Settings(dict(image.config.env), image.config.shell or default.shell)
+    return Record(tuple(ids), settings)
+
+
+def _unpack(layer: oci.Layer, blobs: oci.BlobDirectory, source: oci.Source, store: Store) -> str:
+    layer_id = layer.diff_id.replace(":", "-")
+    if not store.has_layer(layer_id):
+        blob = blobs.obtain(layer.descriptor, source)
+        place = store.begin()
+        try:
+            target = os.path.join(place, "diff")
+            os.rmdir(target)
+            oci.unpack_layer(blob, Path(target), diff_id=layer.diff_id)
+            store.keep(place, layer_id)
+        finally:
+            store.discard(place)
+    return layer_id
+
+
+def _check(step: dict[str, Any]) -> None:
+    text(step, "reference")
+    for name in ("add_python", "auth"):
+        if step.get(name) is not None:
+            raise UnimplementedError(f"`{name}` of an image from a registry is not there yet")
+
+
+KINDS = {"registry": Kind(_check, _build, is_base=True)}
