@@ -279,7 +279,7 @@ def test_a_marked_function_can_still_be_called() -> None:
 def test_one_decorator_may_make_several_functions() -> None:
     """Behaviour 46: a mark belongs to its function, not to what the decorators share."""
     decorate = idle_app.function(name="shared")
-    first, second = decorate(marked).to_wire("m"), decorate(marked).to_wire("m")
+    first, second = decorate(marked).to_wire("m", 0), decorate(marked).to_wire("m", 0)
     assert first == second
-    unmarked: Any = idle_app.function()(plain).to_wire("m")
+    unmarked: Any = idle_app.function()(plain).to_wire("m", 0)
     assert unmarked["options"]["max_inputs"] == 1

@@ -119,6 +119,18 @@ def test_an_unchanged_image_asks_the_registry_nothing(
     assert len(registry.requests) == before
 
 
+def test_functions_of_an_app_have_images_of_their_own(base: volant.Image) -> None:
+    app = volant.App("two", image=base.env({"WHICH": "the app's"}))
+    other = base.env({"WHICH": "its own"})
+    with_default = app.function(serialized=True)(listing)
+    with_own = app.function(serialized=True, image=other, name="own")(listing)
+    on_host = app.function(serialized=True, image=volant.Image.host(), name="host")(listing)
+    with app.run():
+        calls = [function.spawn() for function in (with_default, with_own, on_host)]
+        seen = [call.get() for call in calls]
+    assert [one["env"].get("WHICH") for one in seen] == ["the app's", "its own", None]
+
+
 def test_a_failed_build_raises_with_what_it_printed(base: volant.Image) -> None:
     """Behaviour 87."""
     with pytest.raises(ImageBuildError) as caught:

@@ -221,8 +221,13 @@ class Function(Generic[P, R, Raw]):
         """Run the plain Python function here, in this process."""
         return self._raw(*args, **kwargs)
 
-    def to_wire(self, module: str) -> dict[str, object]:
-        """The function as a control message carries it; `module` is its name in a container."""
+    def to_wire(self, module: str, image: int) -> dict[str, object]:
+        """The function as a control message carries it.
+
+        Args:
+            module: what its module is called in a container.
+            image: the index of its image among those of the app.
+        """
         serialized = None
         if self._serialized:
             serialized = self._pickled()
@@ -234,6 +239,7 @@ class Function(Generic[P, R, Raw]):
             "is_async": self.is_async,
             "is_generator": self.is_generator,
             "options": self._options,
+            "image": image,
         }
 
     def _pickled(self) -> bytes:

@@ -20,7 +20,6 @@ from volant.sdk.app import checked_tags
 from volant.sdk.calls.calling import Binding, warn_blocking
 from volant.sdk.function import bind
 from volant.sdk.images.host import host_wire
-from volant.sdk.planned import unimplemented
 from volant.sdk.sources import Entry, Sources, collect, entry_of, is_local, sha256
 from volant.wire import payloads
 
@@ -222,6 +221,7 @@ class RunningApp:
         entries = self._entries()
         main = entries[0] if entries else Entry(None, None, "")
         self.sources = collect(entries) if entries else Sources()
+        images = self._images()
         for function in functions:
             self._refuse_without_source(function, self._remote_module(function.__module__, main))
         return {
@@ -231,34 +231,41 @@ class RunningApp:
             "output": output.active is not None,
             "entry": main.to_wire(),
             "files": self.sources.files,
-            "image": self._described_image(),
-            "functions": [f.to_wire(self._remote_module(f.__module__, main)) for f in functions],
+            "images": self._described(images),
+            "functions": [
+                f.to_wire(self._remote_module(f.__module__, main), self._image_index(images, f))
+                for f in functions
+            ],
             "base": self._base,
             "express": self.channel.lane_tokens.make(self._base, len(functions)),
         }
 
-    def _described_image(self) -> dict[str, object]:
-        """The one image of all functions.
-
-        Raises:
-            UnimplementedError: when they have different ones.
-        """
-        if _context.in_container():
-            return host_wire()  # a container's apps run in its own image, whatever they name
-        wire: dict[str, object] | None = None
-        for image in self._images():
+    def _described(self, images: list[Image | None]) -> list[dict[str, object]]:
+        """Images as the hub is told of them."""
+        found = []
+        for image in images:
             described = None if image is None else image.described()
-            self.image_contents = {} if described is None else described.contents
-            own = host_wire() if described is None else described.wire
-            if wire not in (None, own):
-                raise unimplemented("an app whose functions have different images")
-            wire = own
-        return wire or host_wire()
+            found.append(host_wire() if described is None else described.wire)
+            if described is not None:
+                self.image_contents.update(described.contents)
+        return found
 
     def _images(self) -> list[Image | None]:
-        """The images that functions have, each once; None for the default."""
-        given = [function._image for function in self.app._functions.values()]
-        return list({id(image): image for image in given or [self.app._image]}.values())
+        """The images that functions have, each once; None for the default.
+
+        A container's apps run in its own image, whatever they name.
+        """
+        if _context.in_container():
+            return [None]
+        found: list[Image | None] = []
+        for function in self.app._functions.values():
+            if not any(function._image is image for image in found):
+                found.append(function._image)
+        return found or [self.app._image]
+
+    @staticmethod
+    def _image_index(images: list[Image | None], function: Function[..., Any, Any]) -> int:
+        return 0 if _context.in_container() else images.index(function._image)
 
     def _entries(self) -> list[Entry]:
         """Entries of the modules that define functions, the script's own first."""

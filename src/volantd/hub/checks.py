@@ -77,7 +77,9 @@ def check_description(app: dict[str, Any]) -> None:
     optional(text, entry, "module")
     optional(text, entry, "file")
     _texts(entry, "path")
-    _check_image(mapping(app, "image"))
+    images = sequence(app, "images")
+    for image in images:
+        _check_image(image)
     _check_files(sequence(app, "files"))
     functions = sequence(app, "functions")
     if len(raw(app, "express")) not in (0, EXPRESS_TOKEN_BYTES * len(functions)):
@@ -91,6 +93,7 @@ def check_description(app: dict[str, Any]) -> None:
         for name in ("is_async", "is_generator"):
             switch(function, name)
         optional(raw, function, "serialized")
+        whole(function, "image", 0, len(images) - 1)
         _check_options(mapping(function, "options"))
         if function["is_generator"] and function["options"]["max_inputs"] > 1:
             raise ValueError("a generator function runs one input at a time")
@@ -155,7 +158,9 @@ def _name(fields: dict[str, Any]) -> None:
         raise ValueError("a name is empty, too long, or cannot be printed")
 
 
-def _check_image(image: dict[str, Any]) -> None:
+def _check_image(image: Any) -> None:
+    if not isinstance(image, dict):
+        raise ValueError("an image is no map")
     if image["kind"] != "host":
         described.check(image)
         return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from volant.wire import values
 from volantd.hub.timings import Timings
+from volantd.images import described
 
 if TYPE_CHECKING:
     from volantd.hub.link import ContainerLink
@@ -110,20 +111,22 @@ class Version:
     block_network: bool
 
     @staticmethod
-    def of(description: dict[str, Any], options: dict[str, Any]) -> Version:
-        """The version that a function with `options` of a described app needs."""
+    def of(description: dict[str, Any], function: dict[str, Any]) -> Version:
+        """The version that a described function of a described app needs."""
+        image, options = description["images"][function["image"]], function["options"]
+        files = [*description["files"], *described.attached(image)]
         parts = {
-            "image": description["image"],
+            "image": described.identity(image),
             "entry": description["entry"],
-            "files": description["files"],
+            "files": files,
             "env": options["env"],
             "block_network": options["block_network"],
         }
         return Version(
             key=hashlib.sha256(values.encode(parts)).hexdigest()[:32],
-            image=description["image"],
+            image=image,
             entry=description["entry"],
-            files=tuple(tuple(entry) for entry in description["files"]),
+            files=tuple(tuple(entry) for entry in files),
             env=options["env"],
             block_network=options["block_network"],
         )

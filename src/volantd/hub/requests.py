@@ -66,9 +66,8 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     own = session.container_function
     if own is not None:
         # User code may run further apps, but sees no more of this machine than it does already.
-        description["image"] = own.version.image
+        description["images"] = [own.version.image]
     checks.check_description(description)
-    description["files"] += described.attached(description["image"])
     if own is not None:
         _check_nested(session, description, own)
     if len(description["functions"]) > FUNCTIONS_MAX:
@@ -88,14 +87,15 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         function = Function(
             express_token=description["express"][at : at + EXPRESS_TOKEN_BYTES],
             function_id=ids.new_id("fu"), name=spec["name"], app=app,
-            version=Version.of(description, spec["options"]),
+            version=Version.of(description, spec),
             spec={key: spec[key] for key in _RUNNER_FIELDS}, options=spec["options"],
         )  # fmt: skip
         app.functions[function.name] = function
         app.numbers[description["base"] + index] = function
     services.zygotes.check(app)
     sizes = {entry[2]: entry[3] for entry in description["files"]}
-    sizes.update(described.sizes(description["image"]))
+    for image in description["images"]:
+        sizes.update(described.sizes(image))
     missing = services.blobs.missing(sizes)
     session.uploads.expected.update((digest, sizes[digest]) for digest in missing)
     session.functions.update(app.numbers)

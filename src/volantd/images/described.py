@@ -56,3 +56,10 @@ def attached(image: dict[str, Any]) -> list[list[object]]:
     """The files that containers of a checked image get, as the sources are named."""
     files = [] if image["kind"] == "host" else image["attached"]
     return [[path[len(ATTACHED_BELOW) :], *rest] for path, *rest in files]
+
+
+def identity(image: dict[str, Any]) -> dict[str, Any]:
+    """What of a checked image tells it from others."""
+    if image["kind"] == "host":
+        return image
+    return {"kind": image["kind"], "steps": image["steps"], "attached": image["attached"]}

@@ -35,6 +35,7 @@ def function_spec(name: str = "f", *, generates: bool = False, **given: Any) -> 
     return {
         "name": name, "module": "m", "qualname": name, "serialized": None, "is_async": False,
         "is_generator": generates, "options": sdk_options.checked(**{**OPTIONS_GIVEN, **given}),
+        "image": 0,
     }  # fmt: skip
 
 
@@ -42,7 +43,7 @@ def description(*functions: dict[str, Any], base: int = 1 << 16, **fields: Any) 
     """An app as the SDK describes it."""
     return {
         "name": "app", "tags": {}, "detach": False, "output": False, "files": [],
-        "image": dict(IMAGE),
+        "images": [dict(IMAGE)],
         "entry": {"module": "m", "file": "m.py", "path": [""]},
         "functions": list(functions or [function_spec()]), "base": base, "express": b"", **fields,
     }  # fmt: skip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.hub.players import description, function_spec
+from tests.integration.hub.players import IMAGE, description, function_spec
 from volant.wire import frames, values
 
 if TYPE_CHECKING:
@@ -113,9 +113,14 @@ BROKEN: dict[str, bytes] = {
     "an app with files that are no list": opened(files=7),
     "an app with a file that is no list": opened(files=[7]),
     "an app with an empty file": opened(files=[[]]),
-    "an app with an image that is nothing": opened(image=None),
-    "an app with trees that are a text": opened(image={**description()["image"], "trees": "/"}),
-    "an app with trees that are numbers": opened(image={**description()["image"], "trees": [1]}),
+    "an app with an image that is nothing": opened(images=[None]),
+    "an app with images that are none": opened(images=None),
+    "an app without an image": opened(images=[]),
+    "an app with a function of an image that is not there": opened(
+        functions=[{**function_spec(), "image": 1}]
+    ),
+    "an app with trees that are a text": opened(images=[{**IMAGE, "trees": "/"}]),
+    "an app with trees that are numbers": opened(images=[{**IMAGE, "trees": [1]}]),
     "an app with an entry that is a text": opened(entry="m"),
     "an app with a path of numbers": opened(entry={"module": None, "file": None, "path": [1]}),
     "an app that is detached perhaps": opened(detach="perhaps"),

@@ -143,7 +143,7 @@ def test_a_container_may_run_an_app_of_its_own_and_sees_no_more_of_the_machine(
 ):
     user = user_code(world, client)
     wanted = {**IMAGE, "python": "/bin/sh", "trees": ["/etc"], "prefix": "/etc"}
-    app_id = user.open(function_spec("inner"), image=wanted)
+    app_id = user.open(function_spec("inner"), images=[wanted])
     assert world.hub.apps[app_id].functions["inner"].version.image == IMAGE
     call_id = user.spawn(3)
     inner = world.containers[-1]
@@ -170,7 +170,7 @@ def test_an_image_that_shows_private_directories_is_refused_before_anything_star
     world: World, client: Client, tree: str
 ):
     with pytest.raises(errors.InvalidError, match="private files"):
-        client.open(function_spec(min_containers=1), image={**IMAGE, "trees": [tree]})
+        client.open(function_spec(min_containers=1), images=[{**IMAGE, "trees": [tree]}])
     with pytest.raises(errors.ExecutionError):
         client.reply(client.call(1))
     assert world.hub.apps == {}
@@ -180,7 +180,7 @@ def test_an_image_that_shows_private_directories_is_refused_before_anything_star
 def test_the_daemons_own_directory_is_not_shown(world: World, client: Client):
     for tree in (world.home, world.home.parent):
         with pytest.raises(errors.InvalidError, match="private files"):
-            client.open(image={**IMAGE, "trees": [str(tree)]})
+            client.open(images=[{**IMAGE, "trees": [str(tree)]}])
 
 
 # -- requests of the machine's user

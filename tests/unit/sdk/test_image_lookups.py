@@ -124,16 +124,16 @@ def test_an_image_is_shown_by_its_base_and_what_is_on_it(project: Path) -> None:
     assert repr(image) == "<volant.Image of debian_slim and 2 steps and 1 added>"
 
 
-def described(app: volant.App) -> tuple[Any, dict[str, Any]]:
+def described(app: volant.App) -> tuple[Any, list[Any]]:
     """A run of an app that has only been described."""
     running: Any = RunningApp.__new__(RunningApp)
     running.app, running.sources, running.image_contents = app, Sources(), {}
-    return running, running._described_image()
+    return running, running._described(running._images())
 
 
 def test_contents_are_at_hand_when_the_hub_asks_for_them(project: Path) -> None:
     image = BASE.uv_pip_install(requirements=["more.txt"]).add_local_file("tools.py", "t")
-    running, wire = described(volant.App(image=image))
+    running, [wire] = described(volant.App(image=image))
     assert running._content(wire["steps"][1]["requirements"]) == b"requests\n"
     attached = wire["attached"][0][2]
     assert running._content(attached) == b"ANSWER = 42\n"
@@ -145,24 +145,17 @@ def test_contents_are_at_hand_when_the_hub_asks_for_them(project: Path) -> None:
 def plain() -> None: ...
 
 
-def test_the_image_of_all_functions_is_that_of_the_app() -> None:
-    app = volant.App()
-    assert described(app)[1] == host_wire()
-    app.function(image=BASE, name="one")(plain)
-    app.function(image=Image.debian_slim("3.12"), name="other")(plain)
-    assert described(app)[1] == BASE.to_wire()
+def test_an_image_is_described_once_however_many_functions_have_it() -> None:
+    app = volant.App(image=BASE)
+    assert described(app)[1] == [BASE.to_wire()]
+    other = BASE.pip_install("a")
+    for name, image in [("one", None), ("two", other), ("three", other)]:
+        app.function(image=image, name=name)(plain)
+    assert described(app)[1] == [BASE.to_wire(), other.to_wire()]
 
 
 def test_an_app_in_a_container_reads_no_local_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are not there, and the hub gives the app the container's own image."""
     monkeypatch.setattr(_context, "container_id", "ta-1")
     app = volant.App(image=BASE.add_local_file("/not/there", "/x"))
-    assert described(app)[1] == host_wire()
-
-
-def test_functions_with_different_images_are_refused_rather_than_mixed_up() -> None:
-    app = volant.App(image=BASE)
-    app.function(name="one")(plain)
-    app.function(image=BASE.pip_install("a"), name="other")(plain)
-    with pytest.raises(UnimplementedError, match="functions have different images"):
-        described(app)
+    assert described(app)[1] == [host_wire()]
