@@ -9,6 +9,7 @@ import pytest
 
 import volant
 from tests.behaviours import host_base
+from tests.behaviours.build_calls import fail_to_prepare, forget, prepare, prepare_later, wait
 from tests.behaviours.programs import at_home
 from tests.support import stop_daemon
 from tests.unit.images.registry_server import Registry
@@ -50,6 +51,17 @@ def look(image: volant.Image, probe: Callable[[], object]) -> object:
     function = app.function(serialized=True)(probe)
     with app.run():
         return function.remote()
+
+
+def prepared() -> object:
+    import os
+
+    found = {}
+    for top, _, names in os.walk("/srv/prepared"):
+        for name in names:
+            with open(os.path.join(top, name)) as file:
+                found[name] = file.read()
+    return {**found, "root": sorted(os.listdir("/root")), "own": os.listdir("/.volant")}
 
 
 def listing() -> object:
@@ -129,6 +141,33 @@ def test_functions_of_an_app_have_images_of_their_own(base: volant.Image) -> Non
         calls = [function.spawn() for function in (with_default, with_own, on_host)]
         seen = [call.get() for call in calls]
     assert [one["env"].get("WHICH") for one in seen] == ["the app's", "its own", None]
+
+
+def test_a_function_prepares_an_image(base: volant.Image) -> None:
+    """Behaviour 82: it has arguments, globals and its working directory; what it writes is kept."""
+    image = base.run_function(prepare, args=("data",), kwargs={"text": "made at build time"})
+    seen = look(image, prepared)
+    assert seen["data"] == "made at build time!"
+    assert "beside" in seen["root"]
+    assert "call" not in seen["own"]
+    assert look(base.run_function(prepare_later), prepared)["later"] == "awaited!"
+
+
+def test_a_function_that_fails_fails_the_build(base: volant.Image) -> None:
+    """With its traceback, which names the user's own line."""
+    with pytest.raises(ImageBuildError) as caught:
+        look(base.run_function(fail_to_prepare), prepared)
+    assert "`fail_to_prepare()` ended with exit code 1" in caught.value.message
+    assert "ValueError: nothing to prepare" in caught.value.message
+    assert 'raise ValueError("nothing to prepare")' in caught.value.message
+
+
+def test_a_function_of_a_build_has_limits(base: volant.Image) -> None:
+    image = base.run_function(forget, args=(200 << 20,), memory=(64, 64))
+    with pytest.raises(ImageBuildError, match="exit code 137"):
+        look(image, prepared)
+    with pytest.raises(ImageBuildError, match=r"longer than 0\.2 s"):
+        look(base.run_function(wait, timeout=0.2), prepared)
 
 
 def test_a_failed_build_raises_with_what_it_printed(base: volant.Image) -> None:

@@ -30,10 +30,7 @@ def prepare(entry: dict[str, Any]) -> None:
             `path` (directories below root to put on sys.path).
     """
     root = str(entry["root"])
-    for directory in reversed(entry["path"]):
-        sys.path.insert(0, os.path.join(root, directory) if directory else root)
-    os.chdir(root)
-    _mark_as_container()
+    settle(entry)
     if entry["module"] is None:
         return
     if entry["file"] is not None:
@@ -44,6 +41,19 @@ def prepare(entry: dict[str, Any]) -> None:
         sys.argv[:] = [module.__file__ or entry["module"]]
     # The caller may have run this file as a script: its classes are then `__main__.X` there.
     sys.modules["__main__"] = module
+
+
+def settle(entry: dict[str, Any]) -> None:
+    """Put sources on the path, work where they lie, and know that this is a container.
+
+    Args:
+        entry: `root` and `path`, as for `prepare`.
+    """
+    root = str(entry["root"])
+    for directory in reversed(entry["path"]):
+        sys.path.insert(0, os.path.join(root, directory) if directory else root)
+    os.chdir(root)
+    _mark_as_container()
 
 
 def _mark_as_container() -> None:

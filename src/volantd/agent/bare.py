@@ -102,7 +102,7 @@ class BareZygotes:
         if version.image["kind"] == "host":
             spec = zygote_spec(version, rung)
         else:
-            built = await self._images.get(version.image, say)
+            built = await self._images.get(version, say)
             spec = built_spec(built, rung, block_network=version.block_network)
         key = repr(spec)
         ahead = self._ahead.pop(key, None)

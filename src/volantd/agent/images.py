@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from volant import ids
 from volant.errors import ImageBuildError
 from volantd.images.builder import Builder, Built
 from volantd.images.store import Store
+from volantd.images.workbench import Brought
+from volantd.runtime.cgroup import Limits
 from volantd.runtime.client import RuntimeFailedError, StepSpec
 from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
     from volantd.agent.bare import Machine
     from volantd.hub.blobs import BlobCache
+    from volantd.hub.records import Version
     from volantd.images.workbench import Command, Say
     from volantd.runtime.client import Step
 
@@ -31,8 +34,8 @@ class Images:
         self._builder = Builder(self._store, self._run, blobs.get)
         self._is_open = False
 
-    async def get(self, image: dict[str, Any], say: Say) -> Built:
-        """The image of a description, built when it is not here.
+    async def get(self, version: Version, say: Say) -> Built:
+        """The image of a version, built when it is not here.
 
         Raises:
             ImageBuildError: when a step fails, or this machine cannot build.
@@ -46,7 +49,11 @@ class Images:
             if not self._is_open:
                 self._store.open()
                 self._is_open = True
-            return await self._builder.build(image["steps"], say, image.get("calls"))
+            image = version.image
+            brought = Brought(
+                calls=image.get("calls", {}), files=version.files, entry=version.entry
+            )
+            return await self._builder.build(image["steps"], say, brought)
         except (OSError, ValueError) as error:  # a full disk, or a record that somebody changed
             raise ImageBuildError(f"the images of this daemon cannot be used: {error}") from error
 
@@ -60,6 +67,8 @@ class Images:
                 cwd=command.cwd, shared=command.shared, cgroup=cgroup,
             )  # fmt: skip
             try:
+                if cgroup is not None and (command.memory_mib or command.cpu_count):
+                    await asyncio.to_thread(cgroup.limit, self._limits(command))
                 step = await self._machine.launcher.spawn_step(spec, ids.new_id("bs"))
                 return await _follow(step, say, command.timeout_s)
             finally:
@@ -67,6 +76,13 @@ class Images:
                     Leaves.remove(cgroup)
         except (OSError, RuntimeFailedError) as error:
             raise ImageBuildError(f"a build step could not be started: {error}") from error
+
+    def _limits(self, command: Command) -> Limits:
+        memory_bytes = None
+        if command.memory_mib is not None:
+            wanted = int(command.memory_mib * (1 << 20))
+            memory_bytes = min(self._machine.memory_bytes, wanted)
+        return Limits(memory_bytes=memory_bytes, cpu_count=command.cpu_count)
 
 
 async def _follow(step: Step, say: Say, timeout_s: float) -> int:

@@ -9,24 +9,19 @@ broken off, leaves nothing but its log.
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from volant.errors import ImageBuildError
 from volantd.images.keys import first_forced, image_id, keys_of
 from volantd.images.steps import KINDS
-from volantd.images.store import Record, find
-from volantd.images.workbench import Workbench
+from volantd.images.store import Record
+from volantd.images.workbench import Brought, Workbench, find_python
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from volantd.images.store import Store
     from volantd.images.workbench import Content, RunCommand, Say
 
-#: Where an image's Python is looked for, in this order.
-PYTHONS = ("/usr/local/bin/python3", "/usr/bin/python3", "/usr/local/bin/python", "/usr/bin/python")
+NOTHING = Brought()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +65,14 @@ class Builder:
         self,
         steps: list[dict[str, Any]],
         say: Say,
-        calls: Mapping[str, dict[str, Any]] | None = None,
+        brought: Brought = NOTHING,
     ) -> Built:
         """The image of these steps, built as far as it is not here.
 
         Args:
             steps: checked descriptions, the base first.
             say: hears what the build prints.
-            calls: what functions that the build calls need, by the digest in their step.
+            brought: what it may need beside them.
 
         Raises:
             ImageBuildError: with the last lines of the step that failed.
@@ -87,7 +82,7 @@ class Builder:
         for position in range(index + 1, len(steps)):
             step = steps[position]
             say(f"volant: step {position + 1} of {len(steps)}: {step['kind']}\n".encode())
-            record = await self._once(keys[position], step, record, say, calls or {})
+            record = await self._once(keys[position], step, record, say, brought)
         return self._built(keys[-1], record)
 
     def _find(self, keys: list[str], end: int) -> tuple[int, Record]:
@@ -99,30 +94,23 @@ class Builder:
         return -1, Record()
 
     def _built(self, key: str, record: Record) -> Built:
-        layers = [self._store.layer_path(layer) for layer in record.layers]
+        layers = tuple(map(self._store.layer_path, record.layers))
         settings = record.settings
-        for path in PYTHONS:
-            found = find(layers, path)
-            if found and any(os.path.isfile(layer + found) for layer in layers):
-                return Built(
-                    image_id(key), tuple(layers), settings.env, path, settings.workdir,
-                    settings.entrypoint,
-                )  # fmt: skip
-        raise ImageBuildError(
-            "the image has no Python: there is none at " + ", ".join(PYTHONS),
-            hint="functions run in an image's own Python; begin with one that has it",
-        )
+        return Built(
+            image_id(key), layers, settings.env, find_python(layers), settings.workdir,
+            settings.entrypoint,
+        )  # fmt: skip
 
     async def _once(
         self, key: str, step: dict[str, Any], below: Record, say: Say,
-        calls: Mapping[str, dict[str, Any]],
+        brought: Brought,
     ) -> Record:  # fmt: skip
         """Build a step, or wait for whoever does; it goes on when this one stops waiting."""
         listeners = self._listeners.setdefault(key, [])
         listeners.append(say)
         task = self._building.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._step(key, step, below, calls))
+            task = asyncio.get_running_loop().create_task(self._step(key, step, below, brought))
             self._building[key] = task
             task.add_done_callback(lambda _: self._building.pop(key, None))
         try:
@@ -133,11 +121,11 @@ class Builder:
                 self._listeners.pop(key, None)
 
     async def _step(
-        self, key: str, step: dict[str, Any], below: Record, calls: Mapping[str, dict[str, Any]]
+        self, key: str, step: dict[str, Any], below: Record, brought: Brought
     ) -> Record:
         with self._store.open_log(key) as log:
             bench = Workbench(
-                key, self._store, below, run=self._run, content=self._content, calls=calls,
+                key, self._store, below, run=self._run, content=self._content, brought=brought,
                 log=log, listeners=self._listeners[key],
             )  # fmt: skip
             record = await KINDS[step["kind"]].build(step, bench)

@@ -6,7 +6,7 @@ from typing import Any
 
 from volant.errors import UnimplementedError
 from volantd.fields import mapping, sequence, text
-from volantd.images.steps import KINDS, kind
+from volantd.images.steps import KINDS, function, kind
 
 #: Where attached files may lie: with the sources, which are put there for each container.
 ATTACHED_BELOW = "/root/"
@@ -30,6 +30,7 @@ def check(image: dict[str, Any]) -> None:
         if known is None or known.is_base != (index == 0):
             raise UnimplementedError(f"building the step `{name}` of an image is not there yet")
         known.check(step)
+    function.check_calls(image)
     for path, _, _, _ in kind.files(image, "attached"):
         if not path.startswith(ATTACHED_BELOW):
             raise UnimplementedError(

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from volantd.images.keys import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import BinaryIO
 
 #: Links that lead from one to the next, as many as the kernel follows.
@@ -126,7 +127,7 @@ class Store:
         return os.path.join(self._part("records"), f"{key}.json")
 
 
-def find(layers: list[str], path: str) -> str | None:
+def find(layers: Sequence[str], path: str) -> str | None:
     """Where a path of an image leads, all links followed inside the image; None: nowhere.
 
     Args:
@@ -157,7 +158,7 @@ def find(layers: list[str], path: str) -> str | None:
     return done or "/"
 
 
-def _link_at(layers: list[str], path: str) -> str | None:
+def _link_at(layers: Sequence[str], path: str) -> str | None:
     """What the link at a path says; None when the highest layer that has the path has no link."""
     for layer in reversed(layers):
         try:

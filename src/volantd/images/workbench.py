@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import ImageBuildError
 from volantd.images.keys import image_id
+from volantd.images.store import find
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from typing import BinaryIO, Protocol
 
     from volantd.images.store import Record, Store
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Where an image's Python is looked for, in this order.
+PYTHONS = ("/usr/local/bin/python3", "/usr/bin/python3", "/usr/local/bin/python", "/usr/bin/python")
 #: Time that a step may take when nothing else is said.
 STEP_TIMEOUT_S = 3600.0
 #: Lines of a failed step that its error shows, and how many characters of each.
@@ -48,7 +52,8 @@ class Command:
         cwd: where it starts; made if it is not there.
         shared: directories of this machine that it may write to, and where it sees them.
         timeout_s: how long it may run.
-        memory_bytes: what it may use; None for what every step may.
+        memory_mib: memory that it may use; None for what every step may.
+        cpu_count: cores that it may use, which may be a fraction; None for all.
     """
 
     layers: tuple[str, ...]
@@ -58,7 +63,23 @@ class Command:
     cwd: str = "/"
     shared: tuple[tuple[str, str], ...] = ()
     timeout_s: float = STEP_TIMEOUT_S
-    memory_bytes: int | None = None
+    memory_mib: float | None = None
+    cpu_count: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """What a build may need beside its steps, none of it part of a key.
+
+    Attributes:
+        calls: of the functions that it calls, by the digest in their step.
+        files: sources of the app, each (path below /root, mode, sha256, size).
+        entry: the module that the app begins with, as a client describes it.
+    """
+
+    calls: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    files: tuple[tuple[str, int, str, int], ...] = ()
+    entry: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Workbench:
@@ -68,7 +89,7 @@ class Workbench:
         key: of the step.
         store: where layers lie.
         below: the image up to the step before.
-        calls: what functions that are called in the build need and keys do not, by digest.
+        brought: what the build has beside its steps.
         log: what the step prints, for `volant image logs`.
     """
 
@@ -80,14 +101,14 @@ class Workbench:
         *,
         run: RunCommand,
         content: Content,
-        calls: Mapping[str, dict[str, Any]],
+        brought: Brought,
         log: BinaryIO,
         listeners: list[Say],
     ) -> None:
         self.key = key
         self.store = store
         self.below = below
-        self.calls = calls
+        self.brought = brought
         self.log = log
         self.content = content
         self._run = run
@@ -103,6 +124,15 @@ class Workbench:
         """What commands of the image find in their environment."""
         settings = self.below.settings
         return {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", **settings.env}
+
+    @property
+    def python(self) -> str:
+        """The image's interpreter, by its path there.
+
+        Raises:
+            ImageBuildError: when it has none.
+        """
+        return find_python(self.layers)
 
     def say(self, data: bytes) -> None:
         """Tell the log and everybody who waits."""
@@ -134,7 +164,8 @@ class Workbench:
         cwd: str | None = None,
         shared: tuple[tuple[str, str], ...] = (),
         timeout_s: float = STEP_TIMEOUT_S,
-        memory_bytes: int | None = None,
+        memory_mib: float | None = None,
+        cpu_count: float | None = None,
     ) -> None:
         """Run a command in the image, into a new layer.
 
@@ -156,7 +187,8 @@ class Workbench:
             cwd=cwd or self.below.settings.workdir or "/",
             shared=shared,
             timeout_s=timeout_s,
-            memory_bytes=memory_bytes,
+            memory_mib=memory_mib,
+            cpu_count=cpu_count,
         )
         code = await self._run(command, self.say)
         if code:
@@ -174,3 +206,22 @@ class Workbench:
             "\n".join([text, *(f"  {line[:LINE_CHARS_SHOWN]}" for line in lines)]),
             hint=f"`volant image logs {name}` shows all that it printed",
         )
+
+
+def find_python(layers: Sequence[str]) -> str:
+    """The interpreter of an image, by its path there.
+
+    Args:
+        layers: directories, the lowest first.
+
+    Raises:
+        ImageBuildError: when it has none.
+    """
+    for path in PYTHONS:
+        found = find(layers, path)
+        if found and any(os.path.isfile(layer + found) for layer in layers):
+            return path
+    raise ImageBuildError(
+        "the image has no Python: there is none at " + ", ".join(PYTHONS),
+        hint="functions run in an image's own Python; begin with one that has it",
+    )

@@ -1,0 +1,135 @@
+"""Functions that are called while an image is built, with the image's own Python.
+
+sources of the app, the SDK, the call ─► a layer that is thrown away ─┐
+layers of the image ──────────────────────────────────────────────────┴► what it writes is kept
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import volant
+from volant.runner import isolate
+from volant.wire import values
+from volantd.fields import mapping, number, optional, switch, text
+from volantd.images.steps import kind
+from volantd.images.steps.kind import Kind
+
+if TYPE_CHECKING:
+    from volantd.images.store import Record
+    from volantd.images.workbench import Workbench
+
+#: Where sources lie, as in every container.
+SOURCES_DIR = "/root"
+CALL_DIR = isolate.OWN_DIR + "/call"
+_START = (
+    "import sys; sys.path[0] = {sdk!r}; "
+    "from volant.runner.build_call import main; main({directory!r})"
+)
+#: What Python would leave beside sources and packages is no part of a layer.
+_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+
+
+async def _build(step: dict[str, Any], bench: Workbench) -> Record:
+    call = bench.brought.calls[step["digest"]]
+    payload = await bench.content(call["payload"])
+    given = await asyncio.to_thread(bench.store.begin)
+    try:
+        lower = os.path.join(given, "diff")
+        await _put_sources(bench, lower)
+        await asyncio.to_thread(_put_call, lower, _described(step, bench), payload)
+        async with bench.new_layer() as place:
+            await bench.run(
+                place,
+                (bench.python, "-c", _START.format(sdk=isolate.SDK_DIR, directory=CALL_DIR)),
+                what=f"{step['qualname']}()",
+                env={**_ENVIRONMENT, **(step.get("env") or {})},
+                layers=(*bench.layers, lower),
+                cwd=SOURCES_DIR,
+                timeout_s=call["timeout_s"],
+                memory_mib=call["memory_limit_mib"],
+                cpu_count=call["cpu_limit"],
+            )
+    finally:
+        await asyncio.to_thread(bench.store.discard, given)
+    return bench.below.with_layers(bench.key)
+
+
+def _described(step: dict[str, Any], bench: Workbench) -> bytes:
+    entry = bench.brought.entry
+    return values.encode({
+        "root": SOURCES_DIR, "path": entry["path"], "entry": entry, "module": step["module"],
+        "qualname": step["qualname"], "is_async": step["is_async"],
+    })  # fmt: skip
+
+
+async def _put_sources(bench: Workbench, lower: str) -> None:
+    for path, mode, digest, _ in bench.brought.files:
+        content = await bench.content(digest)
+        target = os.path.join(lower + SOURCES_DIR, path)
+        await asyncio.to_thread(_write, target, content, mode & 0o777)
+
+
+def _put_call(lower: str, call: bytes, payload: bytes) -> None:
+    os.makedirs(lower + SOURCES_DIR, 0o755, exist_ok=True)
+    _write(f"{lower}{CALL_DIR}/call", call, 0o644)
+    _write(f"{lower}{CALL_DIR}/payload", payload, 0o644)
+    for name in ("volant", "cloudpickle"):
+        shutil.copytree(
+            _package_dir(name), f"{lower}{isolate.SDK_DIR}/{name}",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )  # fmt: skip
+
+
+def _package_dir(name: str) -> str:
+    if name == "volant":
+        return os.path.dirname(os.path.abspath(volant.__file__))
+    found = importlib.util.find_spec(name)
+    assert found is not None and found.submodule_search_locations is not None
+    return next(iter(found.submodule_search_locations))
+
+
+def _write(target: str, content: bytes, mode: int) -> None:
+    os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+    with open(target, "wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), mode)
+
+
+def _check(step: dict[str, Any]) -> None:
+    kind.surroundings(step)
+    kind.digest(step["digest"])
+    optional(text, step, "module")
+    text(step, "qualname")
+    switch(step, "is_async")
+
+
+def _check_call(call: object) -> None:
+    if not isinstance(call, dict):
+        raise ValueError("a call of a build is no map")
+    kind.digest(call["payload"])
+    number(call, "timeout_s", 0.001)
+    for name in ("cpu_limit", "memory_limit_mib"):
+        optional(number, call, name, 0.001)
+
+
+def check_calls(image: dict[str, Any]) -> None:
+    """Make sure that each step of this kind has its call beside the steps of an image.
+
+    Raises:
+        ValueError: naming what is wrong.
+        KeyError: when a field is missing.
+    """
+    calls = mapping({"calls": {}, **image}, "calls")
+    for call in calls.values():
+        _check_call(call)
+    wanted = {step["digest"] for step in image["steps"] if step["kind"] == "function"}
+    if not wanted.issubset(calls):
+        raise ValueError("a function that a build calls has no call")
+
+
+KINDS = {"function": Kind(_check, _build)}

@@ -1,0 +1,38 @@
+"""Functions that builds of images call, in a module that needs nothing but Python."""
+
+from __future__ import annotations
+
+
+def prepare(name: str, *, text: str) -> None:
+    import os
+
+    os.makedirs("/srv/prepared")
+    with open(f"/srv/prepared/{name}", "w") as file:
+        file.write(text + TAIL)
+    with open("beside", "w") as file:  # where sources lie
+        file.write(os.getcwd())
+
+
+TAIL = "!"
+
+
+async def prepare_later() -> None:
+    import asyncio
+
+    await asyncio.sleep(0)
+    prepare("later", text="awaited")
+
+
+def fail_to_prepare() -> None:
+    raise ValueError("nothing to prepare")
+
+
+def wait() -> None:
+    import signal
+
+    signal.pause()
+
+
+def forget(limit: int) -> None:
+    held = bytearray(limit)
+    print(len(held))
