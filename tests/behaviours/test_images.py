@@ -143,6 +143,39 @@ def test_functions_of_an_app_have_images_of_their_own(base: volant.Image) -> Non
     assert [one["env"].get("WHICH") for one in seen] == ["the app's", "its own", None]
 
 
+def test_an_image_says_where_its_containers_work(base: volant.Image) -> None:
+    """And commands and functions of later steps; sources stay where they are."""
+
+    def where() -> object:
+        import os
+
+        return os.getcwd(), sorted(os.listdir())
+
+    image = base.workdir("/srv/app").run_commands("echo x > made").run_function(
+        prepare, args=("n",), kwargs={"text": ""}
+    )  # fmt: skip
+    assert look(image, where) == ("/srv/app", ["beside", "made"])
+    assert look(image.workdir("deeper"), where) == ("/srv/app/deeper", [])
+    assert look(image.workdir("/usr/bin"), where)[0] == "/usr/bin"
+
+
+ENTRYPOINT = """#!/bin/sh
+export PREPARED="by $0"
+exec "$@"
+"""
+
+
+def test_an_entrypoint_starts_first(base: volant.Image, tmp_path: Path) -> None:
+    program = tmp_path / "start"
+    program.write_text(ENTRYPOINT)
+    program.chmod(0o755)
+    image = base.add_local_file(program, "/usr/bin/start", copy=True).entrypoint(["start"])
+    assert look(image, listing)["env"]["PREPARED"] == "by /usr/bin/start"
+    assert "PREPARED" not in look(image.entrypoint([]), listing)["env"]
+    with pytest.raises(volant.errors.Error, match=r"cannot start the entrypoint.*absent"):
+        look(base.entrypoint(["/absent"]), listing)
+
+
 def test_a_function_prepares_an_image(base: volant.Image) -> None:
     """Behaviour 82: it has arguments, globals and its working directory; what it writes is kept."""
     image = base.run_function(prepare, args=("data",), kwargs={"text": "made at build time"})

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def main(directory: str) -> None:
     """Make the call that lies in a directory: `call` (a control value) and `payload` (a pickle).
 
-    The call's fields: `root` and `path` (where sources lie, as for `loading.prepare`), `entry`
-    (module and file that the app begins with), `module` (None when the payload has the function),
-    `qualname`, `is_async`.
+    The call's fields: `root`, `cwd` and `path` (as for `loading.prepare`), `entry` (module and
+    file that the app begins with), `module` (None when the payload has the function), `qualname`,
+    `is_async`.
     """
     from volant.runner import loading
     from volant.wire import values

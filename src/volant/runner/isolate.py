@@ -58,8 +58,8 @@ SHM_COUNTED = "size=50%,nr_inodes=65536"
 SHM_UNCOUNTED = "size=64m,nr_inodes=16384"
 
 #: Trees that a container may change on top of (an overlay), or that it only reads (a bind); and
-#: layers of a built image, the highest first.
-OVERLAY, BIND, LAYER = "o", "b", "l"
+#: layers of a built image, the highest first; and the working directory that an image sets.
+OVERLAY, BIND, LAYER, CWD = "o", "b", "l", "c"
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x41
 _RLIMITS = {
@@ -74,8 +74,8 @@ class Plan:
     def __init__(self, arguments: list[str]) -> None:
         """Read it from the launcher's command line: rung, state directory, flags, marked paths.
 
-        Marks: `o:` and `b:` trees, `l:` layers (container rung); `r:` readable and `w:`
-        writable paths (process rung).
+        Marks: `o:` and `b:` trees, `l:` layers, `c:` the working directory (container rung);
+        `r:` readable and `w:` writable paths (process rung).
         """
         self.rung, self.state_dir, flags = arguments[:3]
         self.own_network = "n" in flags
@@ -87,6 +87,8 @@ class Plan:
         self.writable = [path for mark, path in marked if mark == "w"]
         self.is_container = self.rung == "container"
         self.work_dir = WORK_DIR if self.is_container else os.path.join(self.state_dir, "root")
+        #: where containers work; made if their image has no such directory
+        self.cwd = next((path for mark, path in marked if mark == CWD), self.work_dir)
         inet = self.is_container or not self.own_network
         ids = None if self.is_container else (os.geteuid(), os.getegid())
         self.program = seccomp.build(sockets_of_inet=inet, shares_files_as=ids)
@@ -147,7 +149,7 @@ def enter_container(plan: Plan, cell_fd: int, hostname: str, limits: dict[str, A
     linux.setns(cell_fd, flags | (linux.CLONE_NEWNET if plan.own_network else 0))
     os.close(cell_fd)
     linux.unshare(linux.CLONE_NEWCGROUP)
-    os.chdir(WORK_DIR)
+    enter_directory(plan.cwd)
     _socket.sethostname(hostname)
     with open("/etc/hosts", "ab", buffering=0) as hosts:
         hosts.write(f"127.0.0.1\t{hostname}\n".encode())
@@ -200,6 +202,12 @@ def enter_image(layers: list[str], held: list[str]) -> None:
     for path in held:
         linux.mount(path, NEW_ROOT + path, "", linux.MS_BIND | linux.MS_REC)
     enter_root(NEW_ROOT)
+
+
+def enter_directory(path: str) -> None:
+    """Make a directory the working directory, and make it first if it is not there."""
+    os.makedirs(path, 0o755, exist_ok=True)
+    os.chdir(path)
 
 
 def enter_root(root: str) -> None:

@@ -25,9 +25,9 @@ def prepare(entry: dict[str, Any]) -> None:
     """Import what an app version is made of, in the zygote.
 
     Args:
-        entry: `root` (directory of the sources), `module` (name, or None when every function
-            is serialized), `file` (path below root, or None for a package module),
-            `path` (directories below root to put on sys.path).
+        entry: `root` (directory of the sources), `cwd` (where to work), `module` (name, or None
+            when every function is serialized), `file` (path below root, or None for a package
+            module), `path` (directories below root to put on sys.path).
     """
     root = str(entry["root"])
     settle(entry)
@@ -47,12 +47,13 @@ def settle(entry: dict[str, Any]) -> None:
     """Put sources on the path, work where they lie, and know that this is a container.
 
     Args:
-        entry: `root` and `path`, as for `prepare`.
+        entry: `root`, `cwd` and `path`, as for `prepare`.
     """
     root = str(entry["root"])
     for directory in reversed(entry["path"]):
         sys.path.insert(0, os.path.join(root, directory) if directory else root)
-    os.chdir(root)
+    os.makedirs(entry["cwd"], 0o755, exist_ok=True)
+    os.chdir(entry["cwd"])
     _mark_as_container()
 
 

@@ -159,7 +159,7 @@ class Zygote:
                 self._order_cell()  # made while we import
             self._set_environment(fields["env"])
             if fields["entry"] is not None:
-                fields["entry"]["root"] = self.plan.work_dir
+                fields["entry"].update(root=self.plan.work_dir, cwd=self.plan.cwd)
                 self._import(fields["entry"])
         except BaseException as exc:  # noqa: BLE001  # importing runs user code
             self._leave_if_forked()

@@ -198,7 +198,8 @@ class Agent:
         names = {name: number for number, name in enumerate(app.functions)}
         entry = None
         if prepared.threads:
-            entry = {**function.version.entry, "root": prepared.zygote.source_root}
+            zygote = prepared.zygote
+            entry = {**function.version.entry, "root": zygote.source_root, "cwd": zygote.cwd}
         return {
             "app_id": app.app_id,
             "container_id": running.container_id,

@@ -192,6 +192,8 @@ def built_spec(built: Built, rung: str, *, block_network: bool) -> ZygoteSpec:
         rung=rung,
         python=built.python,
         layers=built.layers,
+        workdir=built.workdir,
+        entrypoint=built.entrypoint,
         sdk_dir=_sdk_dir(),
         cloudpickle_dir=_cloudpickle_dir(),
         env={"PATH": IMAGE_PATH, **_ENVIRONMENT, **built.env, **_MARKS},

@@ -147,7 +147,8 @@ class Launcher:
         zygote = Zygote(self, zygote_id, spec, ours, log_read)
         request = {
             "rung": spec.rung, "python": spec.python, "trees": list(spec.trees),
-            "layers": list(spec.layers),
+            "layers": list(spec.layers), "workdir": spec.workdir,
+            "entrypoint": list(spec.entrypoint),
             "sdk_dir": spec.sdk_dir, "cloudpickle_dir": spec.cloudpickle_dir,
             "block_network": spec.block_network, "counts_memory": spec.leaves is not None,
             "uid_base": self._next_ids() if spec.rung == "container" else None,

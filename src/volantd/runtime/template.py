@@ -307,10 +307,14 @@ def _execute(
     python = request["python"]
     arguments = [python, "-c", _START.format(sdk=sdk), str(control_fd), request["rung"]]
     arguments += [request["state_dir"] if request["rung"] == "process" else "-", flags, *marked]
+    if request["workdir"] is not None:
+        arguments.append(f"{isolate.CWD}:{request['workdir']}")
+    arguments = [*request["entrypoint"], *arguments]
     try:
-        os.execve(python, arguments, env)
+        os.execvpe(arguments[0], arguments, env)
     except OSError as error:
         where = "in its container" if request["rung"] == "container" else "here"
+        what = "the entrypoint" if request["entrypoint"] else "Python"
         raise OSError(
-            error.errno, f"cannot start Python {where}: {error.strerror}", python
+            error.errno, f"cannot start {what} {where}: {error.strerror}", arguments[0]
         ) from None

@@ -65,6 +65,8 @@ class ZygoteSpec:
         python: the interpreter, by a path that lies in one of `trees`.
         trees: directories shown to containers, read-only as far as the host is concerned.
         layers: instead of them, the directories that a built image consists of, lowest first.
+        workdir: where containers of a built image work; None where their sources lie.
+        entrypoint: of a built image: a program, and arguments, that executes the rest of them.
         sdk_dir: the directory that contains the package `volant`.
         cloudpickle_dir: the package directory of cloudpickle.
         env: the whole environment of the interpreter.
@@ -79,6 +81,8 @@ class ZygoteSpec:
     cloudpickle_dir: str
     trees: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+    workdir: str | None = None
+    entrypoint: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     block_network: bool = False
     cgroup: Cgroup | None = None
@@ -175,6 +179,7 @@ class Zygote:
         log_fd: read end of what the zygote itself prints (import output); the caller's to close.
         exited: its wait status, once it has exited. All its containers are dead then.
         source_root: where its sources lie, as its containers see it.
+        cwd: where its containers work.
     """
 
     def __init__(
@@ -188,6 +193,7 @@ class Zygote:
         self.state_dir = launcher.state_dir(zygote_id)
         is_container = spec.rung == "container"
         self.source_root = "/root" if is_container else os.path.join(self.state_dir, "root")
+        self.cwd = spec.workdir or self.source_root
         self._launcher = launcher
         self._socket = sock
         self._loop = asyncio.get_running_loop()

@@ -196,7 +196,7 @@ def run_item(function: Callable[[Any], Any], payload: bytes) -> tuple[int, bytes
 class PlayedZygote:
     """What the agent looks at of a zygote."""
 
-    source_root = "/root"
+    source_root = cwd = "/root"
 
 
 class PlayedPrepared:

@@ -49,7 +49,7 @@ async def _build(step: dict[str, Any], bench: Workbench) -> Record:
                 what=f"{step['qualname']}()",
                 env={**_ENVIRONMENT, **(step.get("env") or {})},
                 layers=(*bench.layers, lower),
-                cwd=SOURCES_DIR,
+                cwd=_cwd(bench),
                 timeout_s=call["timeout_s"],
                 memory_mib=call["memory_limit_mib"],
                 cpu_count=call["cpu_limit"],
@@ -62,9 +62,13 @@ async def _build(step: dict[str, Any], bench: Workbench) -> Record:
 def _described(step: dict[str, Any], bench: Workbench) -> bytes:
     entry = bench.brought.entry
     return values.encode({
-        "root": SOURCES_DIR, "path": entry["path"], "entry": entry, "module": step["module"],
-        "qualname": step["qualname"], "is_async": step["is_async"],
+        "root": SOURCES_DIR, "cwd": _cwd(bench), "path": entry["path"], "entry": entry,
+        "module": step["module"], "qualname": step["qualname"], "is_async": step["is_async"],
     })  # fmt: skip
+
+
+def _cwd(bench: Workbench) -> str:
+    return bench.below.settings.workdir or SOURCES_DIR
 
 
 async def _put_sources(bench: Workbench, lower: str) -> None:

@@ -55,6 +55,19 @@ def write(place: str, layers: list[str], path: str, content: bytes, mode: int) -
     os.utime(target, (COPY_TIME_S, COPY_TIME_S))
 
 
+async def _workdir(step: dict[str, Any], bench: Workbench) -> Record:
+    """Set the working directory; a layer makes it where the image has none."""
+    settings, path, layers = bench.below.settings.after(step), step["path"], bench.layers
+    found = find(layers, path)
+    if found is None:
+        raise bench.failure(f"{path} cannot be a working directory: it is a circle of links")
+    if any(os.path.isdir(layer + found) for layer in layers):
+        return Record(bench.below.layers, settings)
+    async with bench.new_layer() as place:
+        os.makedirs(os.path.join(place, "diff") + found, 0o755)
+    return Record((*bench.below.layers, bench.key), settings)
+
+
 async def _set(step: dict[str, Any], bench: Workbench) -> Record:
     return Record(bench.below.layers, bench.below.settings.after(step))
 
@@ -96,7 +109,7 @@ KINDS = {
     "copy": Kind(_check_copy, _copy),
     "env": Kind(_check_env, _set),
     "shell": Kind(_check_shell, _set),
-    "workdir": Kind(_check_workdir, _set),
+    "workdir": Kind(_check_workdir, _workdir),
     "cmd": Kind(_check_words, _set),
     "entrypoint": Kind(_check_words, _set),
 }

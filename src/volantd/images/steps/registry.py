@@ -32,7 +32,15 @@ def _pull(reference: str, store: Store) -> Record:
     except oci.OciError as error:
         raise ImageBuildError(error.message, hint=error.hint) from error
     default = Settings()
-    settings = Settings(dict(image.config.env), image.config.shell or default.shell)
+    config = image.config
+    settings = Settings(
+        env=dict(config.env),
+        shell=config.shell or default.shell,
+        # Nothing said is "/" there; sources and their containers are in a place of their own.
+        workdir=None if config.working_dir == "/" else config.working_dir,
+        entrypoint=config.entrypoint,
+        cmd=config.cmd,
+    )
     return Record(tuple(ids), settings)
 
 
