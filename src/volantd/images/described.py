@@ -27,7 +27,7 @@ def check(image: dict[str, Any]) -> None:
     for index, step in enumerate(steps):
         name = text(step, "kind")
         known = KINDS.get(name)
-        if known is None or known.is_base != (index == 0):
+        if known is None or not (known.is_step if index else known.is_base):
             raise UnimplementedError(f"building the step `{name}` of an image is not there yet")
         known.check(step)
     function.check_calls(image)

@@ -4,6 +4,7 @@
                   records/<key>.json   the layers of an image up to this step, and its settings
                   blobs/               what registries sent, by digest
                   logs/<key>.log       what the step printed
+                  caches/              what build steps keep for later ones, under hashed names
                   work/                what is being made; nothing in it survives the daemon
 
 A layer is made in `work` and renamed into place, then its record is: a daemon that is killed in
@@ -13,6 +14,7 @@ alone: layers hold programs that would run with their owner's rights.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -62,8 +64,14 @@ class Store:
         """Make the directories, and remove what a killed daemon was making."""
         shutil.rmtree(self._work, ignore_errors=True)
         os.makedirs(self._root, 0o700, exist_ok=True)
-        for name in ("blobs", "layers", "logs", "records", "work"):
+        for name in ("blobs", "caches", "layers", "logs", "records", "work"):
             os.makedirs(self._part(name), 0o700, exist_ok=True)
+
+    def cache_dir(self, name: str) -> str:
+        """A directory that build steps share under a name; what is in it may vanish."""
+        path = os.path.join(self._part("caches"), hashlib.sha256(name.encode()).hexdigest())
+        os.makedirs(path, 0o755, exist_ok=True)
+        return path
 
     def begin(self) -> str:
         """A fresh directory for a layer that is being made: `diff` and `work`, both empty."""

@@ -47,7 +47,7 @@ class Command:
     Attributes:
         layers: directories that its root is made of, the lowest first.
         output: a directory with `diff` and `work` in it; what it writes comes to lie in `diff`.
-        argv: the command; the first is a path in the image.
+        argv: the command; its program is looked for in PATH unless it is a path in the image.
         env: its whole environment.
         cwd: where it starts; made if it is not there.
         shared: directories of this machine that it may write to, and where it sees them.
@@ -139,6 +139,22 @@ class Workbench:
         self.log.write(data)
         for listener in self._listeners:
             listener(data)
+
+    def on(self, below: Record) -> Workbench:
+        """The same bench, for something that is built on another image."""
+        return Workbench(
+            self.key, self.store, below, run=self._run, content=self.content,
+            brought=self.brought, log=self.log, listeners=self._listeners,
+        )  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def scratch(self) -> AsyncIterator[str]:
+        """An empty directory that is gone after the block; it may serve as a layer meanwhile."""
+        place = await asyncio.to_thread(self.store.begin)
+        try:
+            yield os.path.join(place, "diff")
+        finally:
+            await asyncio.to_thread(self.store.discard, place)
 
     @contextlib.asynccontextmanager
     async def new_layer(self, layer_id: str | None = None) -> AsyncIterator[str]:

@@ -98,7 +98,7 @@ class Commands(Chain):
             line for word in checks.flattened(where, dockerfile_commands)
             for line in word.splitlines()
         ]  # fmt: skip
-        if any(name == "FROM" for name, _ in dockerfile.instructions(where, lines)):
+        if any(one.name == "FROM" for one in dockerfile.instructions(where, lines)):
             raise InvalidError(
                 f"{where}: FROM would begin another image", hint="use Image.from_dockerfile"
             )

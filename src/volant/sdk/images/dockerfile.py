@@ -30,8 +30,22 @@ _ALL = "**"
 _REMOTE_SOURCES = ("http://", "https://", "git://", "git@")
 
 
-def instructions(where: str, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(name in capitals, the rest of it on one line) of each instruction.
+class Instruction:
+    """One instruction of a Dockerfile."""
+
+    __slots__ = ("name", "rest", "texts")
+
+    def __init__(self, name: str, rest: str, texts: list[tuple[str, str]]) -> None:
+        #: in capitals
+        self.name = name
+        #: what follows it, on one line
+        self.rest = rest
+        #: (the word that announces it, such as `<<"END"`; the text) of each here-document
+        self.texts = texts
+
+
+def instructions(where: str, lines: Iterable[str]) -> Iterator[Instruction]:
+    """Each instruction of some lines.
 
     Raises:
         InvalidError: for what is no instruction, or one that has no meaning here.
@@ -47,20 +61,31 @@ def instructions(where: str, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         word, _, rest = pending.strip().partition(" ")
         name = checks.instruction(where, word, pending.strip())
         pending = ""
+        texts = []
         if name in ("RUN", "COPY", "ADD"):
-            for end in _heredocs(rest):
-                if not any(text.strip() == end for text in waiting):
-                    raise InvalidError(f"{where}: no line {end!r} ends the text after {name}")
-        yield name, rest.strip()
+            texts = [(word, _text(where, name, waiting, *ends)) for word, *ends in _heredocs(rest)]
+        yield Instruction(name, rest.strip(), texts)
     if pending:
         raise InvalidError(f"{where}: the last line ends with a backslash")
 
 
-def _heredocs(rest: str) -> list[str]:
-    """The words that end the texts which follow an instruction."""
+def _heredocs(rest: str) -> list[tuple[str, str, str]]:
+    """(whole word, dash or nothing, last line) of each text that follows an instruction."""
     import re
 
-    return [end for _, end in re.findall(r"(?<!<)<<-?(['\"]?)(\w+)\1(?=\s|$)", rest)]
+    found = re.finditer(r"(?<!<)<<(-?)(['\"]?)(\w+)\2(?=\s|$)", rest)
+    return [(one[0], one[1], one[3]) for one in found]
+
+
+def _text(where: str, name: str, lines: Iterator[str], dash: str, end: str) -> str:
+    """The lines up to the one that ends a here-document."""
+    text = ""
+    for line in lines:
+        shown = line.lstrip("\t") if dash else line
+        if shown.rstrip() == end:
+            return text
+        text += shown + "\n"
+    raise InvalidError(f"{where}: no line {end!r} ends the text after {name}")
 
 
 def sources(where: str, lines: Iterable[str]) -> list[str]:
@@ -70,11 +95,11 @@ def sources(where: str, lines: Iterable[str]) -> list[str]:
         InvalidError: for what is no instruction, and for a copy from nowhere.
     """
     found: list[str] = []
-    for name, rest in instructions(where, lines):
-        if name in ("COPY", "ADD"):
-            found += _copied(where, f"{name} {rest}", rest)
-        elif name == "RUN":
-            found += _mounted(rest)
+    for one in instructions(where, lines):
+        if one.name in ("COPY", "ADD"):
+            found += _copied(where, f"{one.name} {one.rest}", one.rest)
+        elif one.name == "RUN":
+            found += _mounted(one.rest)
     if any("$" in source for source in found):
         return [_ALL]
     plain = [posixpath.normpath(source.lstrip("/") or ".") for source in found]
@@ -122,9 +147,9 @@ def _mounted(rest: str) -> list[str]:
 
 def workdir_after(lines: Iterable[str], workdir: str | None) -> str | None:
     """The working directory after instructions; None when a variable decides."""
-    for name, rest in instructions("dockerfile_commands", lines):
-        if name == "WORKDIR":
-            path = rest.strip("'\"")
+    for one in instructions("dockerfile_commands", lines):
+        if one.name == "WORKDIR":
+            path = one.rest.strip("'\"")
             if "$" in path or (workdir is None and not path.startswith("/")):
                 workdir = None
             else:
@@ -179,7 +204,7 @@ class Context:
         """Refuse early what a build would stumble over."""
         lines = self._lines()
         if self.dockerfile is not None:
-            first = [n for n, _ in instructions(self.where, lines) if n != "ARG"][:1]
+            first = [one.name for one in instructions(self.where, lines) if one.name != "ARG"][:1]
             if first != ["FROM"]:
                 raise InvalidError(f"{self.where}: {self.dockerfile} does not begin with FROM")
         self._ignored()

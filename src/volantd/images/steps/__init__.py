@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from volantd.images.steps import function, plain, registry
+from volantd.images.steps import dockerfile, function, plain, registry
 from volantd.images.steps.kind import Kind
 
 #: All that this daemon can build.
-KINDS: dict[str, Kind] = {**plain.KINDS, **registry.KINDS, **function.KINDS}
+KINDS: dict[str, Kind] = {**plain.KINDS, **registry.KINDS, **function.KINDS, **dockerfile.KINDS}
 
 __all__ = ["KINDS", "Kind"]

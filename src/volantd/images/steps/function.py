@@ -37,9 +37,7 @@ _ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 async def _build(step: dict[str, Any], bench: Workbench) -> Record:
     call = bench.brought.calls[step["digest"]]
     payload = await bench.content(call["payload"])
-    given = await asyncio.to_thread(bench.store.begin)
-    try:
-        lower = os.path.join(given, "diff")
+    async with bench.scratch() as lower:
         await _put_sources(bench, lower)
         await asyncio.to_thread(_put_call, lower, _described(step, bench), payload)
         async with bench.new_layer() as place:
@@ -54,8 +52,6 @@ async def _build(step: dict[str, Any], bench: Workbench) -> Record:
                 memory_mib=call["memory_limit_mib"],
                 cpu_count=call["cpu_limit"],
             )
-    finally:
-        await asyncio.to_thread(bench.store.discard, given)
     return bench.below.with_layers(bench.key)
 
 

@@ -27,12 +27,14 @@ class Kind:
             KeyError, or UnimplementedError for what cannot be built yet.
         build: makes the layers of a checked step and returns the image up to it; raises
             ImageBuildError.
-        is_base: whether an image may begin with it, and only begin.
+        is_base: whether an image may begin with it.
+        is_step: whether it may follow another.
     """
 
     check: Callable[[dict[str, Any]], None]
     build: Callable[[dict[str, Any], Workbench], Awaitable[Record]]
     is_base: bool = False
+    is_step: bool = True
 
 
 def words(fields: dict[str, Any], name: str) -> list[str]:

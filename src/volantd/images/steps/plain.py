@@ -104,7 +104,7 @@ def _check_nothing(step: dict[str, Any]) -> None:
 
 
 KINDS = {
-    "scratch": Kind(_check_nothing, _scratch, is_base=True),
+    "scratch": Kind(_check_nothing, _scratch, is_base=True, is_step=False),
     "run": Kind(_check_run, _run),
     "copy": Kind(_check_copy, _copy),
     "env": Kind(_check_env, _set),

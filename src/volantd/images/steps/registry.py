@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 
 async def _build(step: dict[str, Any], bench: Workbench) -> Record:
-    return await asyncio.to_thread(_pull, step["reference"], bench.store)
+    return await asyncio.to_thread(pull, step["reference"], bench.store)
 
 
-def _pull(reference: str, store: Store) -> Record:
+def pull(reference: str, store: Store) -> Record:
+    """The image of a registry; what is here is not fetched again.
+
+    Raises:
+        ImageBuildError: when it cannot be had.
+    """
     try:
         source = oci.RegistrySource(oci.parse_reference(reference))
         blobs = oci.BlobDirectory(Path(store.blobs))
@@ -66,4 +71,4 @@ def _check(step: dict[str, Any]) -> None:
             raise UnimplementedError(f"`{name}` of an image from a registry is not there yet")
 
 
-KINDS = {"registry": Kind(_check, _build, is_base=True)}
+KINDS = {"registry": Kind(_check, _build, is_base=True, is_step=False)}

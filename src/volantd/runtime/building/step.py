@@ -19,7 +19,7 @@ class StepSpec:
         layers: directories that its root is made of, the lowest first.
         output: a directory with `diff` and `work` in it, both empty; what the step writes comes
             to lie in `diff`, with the owners that the step saw.
-        argv: the command; the first is a path in the image.
+        argv: the command; its program is looked for in PATH unless it is a path in the image.
         env: its whole environment.
         cwd: where it starts; made if it is not there.
         shared: directories of the host that it may write to, and where it sees them.

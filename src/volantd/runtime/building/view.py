@@ -161,7 +161,7 @@ def _execute(request: dict[str, Any], log_fd: int) -> None:
     linux.install_seccomp(seccomp.build(may_set_ids=True))
     argv = request["argv"]
     try:
-        os.execve(argv[0], argv, request["env"])
+        os.execvpe(argv[0], argv, request["env"])
     except OSError as error:
         raise OSError(
             error.errno, f"cannot be executed in this image: {error.strerror}", argv[0]
