@@ -203,6 +203,61 @@ def test_a_function_of_a_build_has_limits(base: volant.Image) -> None:
         look(base.run_function(wait, timeout=0.2), prepared)
 
 
+def test_a_step_sees_its_secrets_and_no_other_does(base: volant.Image, home: Path) -> None:
+    """A changed value builds nothing anew, and no value stays on disk."""
+
+    def built_with(value: str) -> object:
+        image = base.run_commands(
+            "echo secret of ${#TOKEN} characters > /built", secrets=[secret(value)]
+        ).run_commands('test -z "$TOKEN" && cat /built > /seen')
+        return look(image, content)
+
+    def secret(value: str) -> volant.Secret:
+        return volant.Secret.from_dict({"TOKEN": value})
+
+    def content() -> str:
+        with open("/seen") as file:
+            return file.read()
+
+    value = "unlikely-8c1f52"
+    assert built_with(value) == "secret of 15 characters\n"
+    assert built_with("another") == "secret of 15 characters\n"
+    written = [path for path in (home / "images").rglob("*") if path.is_file()]
+    assert not any(value.encode() in path.read_bytes() for path in written)
+
+
+def test_a_registry_is_opened_with_a_secret(base: volant.Image, registry: Registry) -> None:
+    name = f"{registry.host}/python:base"
+    good = {"REGISTRY_USERNAME": "me", "REGISTRY_PASSWORD": "sesame"}
+    registry.asks_for, registry.account = "basic", ("me", "sesame")
+    try:
+        for given in ({}, {**good, "REGISTRY_PASSWORD": "guess"}, {"REGISTRY_USERNAME": "me"}):
+            opened = volant.Image.from_registry(name, volant.Secret.from_dict(given))
+            with pytest.raises(ImageBuildError, match=r"REGISTRY_|not there for us"):
+                look(opened, listing)
+        image = volant.Image.from_registry(name, volant.Secret.from_dict(good), force_build=True)
+        assert look(image, listing)["env"]["FROM_BASE"] == "yes"
+    finally:
+        registry.asks_for, registry.account = "", None
+
+
+def test_a_function_sees_its_secrets(home: Path) -> None:
+    """Those of its app as well; later ones win, and `env=` over all of them."""
+
+    def see() -> list[str | None]:
+        import os
+
+        return [os.environ.get(name) for name in "ABCD"]
+
+    first, second = ({"A": "app", "B": "app", "C": "app"}, {"B": "own", "C": "own"})
+    app = volant.App("secrets", secrets=[volant.Secret.from_dict(first)])
+    function = app.function(
+        serialized=True, secrets=[volant.Secret.from_dict(second)], env={"C": "env"}
+    )(see)
+    with app.run():
+        assert function.remote() == ["app", "own", "env", None]
+
+
 def test_a_failed_build_raises_with_what_it_printed(base: volant.Image) -> None:
     """Behaviour 87."""
     with pytest.raises(ImageBuildError) as caught:

@@ -32,14 +32,14 @@ def function(value: int) -> int:
 
 #: What `from volant import *` gives: what works.
 PUBLIC = [
-    "App", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image", "Retries",
+    "App", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image", "Retries", "Secret",
     "__version__", "concurrent",
     "current_function_call_id", "current_input_id", "enable_output", "is_local",
 ]  # fmt: skip
 PLANNED_NAMES = [
     "Client", "CloudBucketMount", "Cluster", "Cls", "Cron", "Dict", "Environment",
     "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
-    "SandboxSnapshot", "SchedulerPlacement", "Secret", "Server", "Tunnel", "Volume", "Workspace",
+    "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
     "asgi_app", "batched", "clustered", "enter", "exit", "fastapi_endpoint",
     "forward", "interact", "method", "parameter", "sessioned", "web_endpoint", "web_server",
     "wsgi_app",
@@ -95,6 +95,7 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
 
 #: Keyword of `@app.function` -> a value that it takes.
 KEYWORDS: dict[str, object] = {
+    "secrets": [volant.Secret.from_dict({"A": "1"})],
     "image": volant.Image.host(), "env": {"KEY": "value"}, "cpu": (0.5, 2.0), "memory": 256,
     "timeout": 60, "startup_timeout": 30, "retries": 3, "min_containers": 1,
     "max_containers": 2, "buffer_containers": 1, "scaledown_window": 5,
@@ -102,7 +103,7 @@ KEYWORDS: dict[str, object] = {
     "include_source": True, "name": "another", "is_generator": False,
 }  # fmt: skip
 PLANNED_KEYWORDS = [
-    "secrets", "gpu", "ephemeral_disk", "volumes", "schedule", "enable_memory_snapshot", "region",
+    "gpu", "ephemeral_disk", "volumes", "schedule", "enable_memory_snapshot", "region",
     "cloud", "routing_region", "nonpreemptible", "proxy", "restrict_modal_access", "i6pn",
     "experimental_options",
 ]  # fmt: skip
@@ -198,7 +199,7 @@ def test_a_planned_keyword_says_so_when_it_is_given(keyword: str) -> None:
     volant.App().function(**not_asked)
 
 
-@pytest.mark.parametrize("keyword", ["secrets", "volumes"])
+@pytest.mark.parametrize("keyword", ["volumes"])
 def test_a_planned_keyword_of_an_app_says_so(keyword: str) -> None:
     """By the name under which it was given."""
     given: Mapping[str, Any] = {keyword: [object()]}

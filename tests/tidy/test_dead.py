@@ -23,6 +23,8 @@ PLAIN_DECORATORS = {"property", "staticmethod", "classmethod", "contextmanager",
 USED_ELSEWHERE = {
     # methods of the public objects
     "deploy": "App, users",
+    "from_dotenv": "Secret, users",
+    "from_local_environ": "Secret, users",
     "from_scratch": "Image, users",
     "get_call_graph": "FunctionCall, users",
     "get_tags": "App, users",

@@ -148,7 +148,8 @@ class App:
     ) -> None:
         if name is not None:
             check_name("an app", name)
-        options.refuse_planned({"secrets": secrets, "volumes": volumes}, "App")
+        options.refuse_planned({"volumes": volumes}, "App")
+        self._secrets = options.secret_values(secrets)
         self.name = name
         self._tags = checked_tags(tags or {})
         self._image = image
@@ -271,7 +272,7 @@ class App:
         """
         _refuse_positional(_positional)
         options.refuse_planned({
-            "secrets": secrets, "gpu": gpu, "ephemeral_disk": ephemeral_disk, "volumes": volumes,
+            "gpu": gpu, "ephemeral_disk": ephemeral_disk, "volumes": volumes,
             "schedule": schedule, "enable_memory_snapshot": enable_memory_snapshot,
             "region": region, "cloud": cloud, "routing_region": routing_region,
             "nonpreemptible": nonpreemptible, "proxy": proxy,
@@ -286,7 +287,7 @@ class App:
             retries=retries, min_containers=min_containers, max_containers=max_containers,
             buffer_containers=buffer_containers, scaledown_window=scaledown_window,
             single_use_containers=single_use_containers or _single_use(max_inputs),
-            block_network=block_network,
+            block_network=block_network, secrets=options.secret_values(secrets, self._secrets),
         )  # fmt: skip
         return FunctionDecorator(self, {
             "options": checked, "image": image, "serialized": serialized, "name": name,

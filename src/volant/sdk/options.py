@@ -12,12 +12,12 @@ from volant.sdk.retries import as_retries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 #: Known keywords whose feature is not there yet -> the value that means "not asked for".
 PLANNED: dict[str, object] = {
-    "secrets": None, "gpu": None, "ephemeral_disk": None, "volumes": None, "schedule": None,
+    "gpu": None, "ephemeral_disk": None, "volumes": None, "schedule": None,
     "enable_memory_snapshot": False, "region": None, "cloud": None, "routing_region": None,
     "nonpreemptible": False, "proxy": None, "restrict_modal_access": False, "i6pn": None,
     "experimental_options": None,
@@ -65,6 +65,7 @@ def checked(
     scaledown_window: float | None,
     single_use_containers: bool,
     block_network: bool,
+    secrets: dict[str, str],
 ) -> dict[str, object]:
     """The options as a control message carries them.
 
@@ -79,6 +80,7 @@ def checked(
         _number("scaledown_window", scaledown_window, 0.05, SCALEDOWN_WINDOW_MAX_S)
     return {
         "env": checked_environment(env or {}, "env"),
+        "secrets": secrets,
         **resources,
         "startup_timeout_s": float(startup_timeout if startup_timeout is not None else timeout),
         "retries": as_retries(retries).to_wire(),
@@ -91,6 +93,21 @@ def checked(
         "target_inputs": None,
         "block_network": bool(block_network),
     }
+
+
+def secret_values(
+    secrets: Sequence[object] | None, before: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The variables of some secrets and of those before them; those of later ones win.
+
+    Raises:
+        InvalidError: for what are no secrets.
+    """
+    if not secrets:
+        return dict(before or {})
+    from volant.sdk.objects.secret import values_of
+
+    return {**(before or {}), **values_of("a function or an app", secrets)}
 
 
 def checked_resources(

@@ -51,8 +51,9 @@ class Images:
                 self._is_open = True
             image = version.image
             brought = Brought(
-                calls=image.get("calls", {}), files=version.files, entry=version.entry
-            )
+                calls=image.get("calls", {}), files=version.files, entry=version.entry,
+                all_secrets=image["secrets"],
+            )  # fmt: skip
             return await self._builder.build(image["steps"], say, brought)
         except (OSError, ValueError) as error:  # a full disk, or a record that somebody changed
             raise ImageBuildError(f"the images of this daemon cannot be used: {error}") from error

@@ -189,9 +189,9 @@ def _check_files(files: list[Any]) -> None:
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    env = mapping(options, "env")
-    for name in env:
-        text(env, name)
+    for variables in ("env", "secrets"):
+        for name in mapping(options, variables):
+            text(options[variables], name)
     low = whole(options, "min_containers", 0, CONTAINERS_MAX)
     optional(whole, options, "max_containers", max(1, low), CONTAINERS_MAX)
     whole(options, "buffer_containers", 0, CONTAINERS_MAX)

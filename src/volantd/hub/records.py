@@ -114,12 +114,13 @@ class Version:
     def of(description: dict[str, Any], function: dict[str, Any]) -> Version:
         """The version that a described function of a described app needs."""
         image, options = description["images"][function["image"]], function["options"]
+        env = {**options["secrets"], **options["env"]}
         files = [*description["files"], *described.attached(image)]
         parts = {
             "image": described.identity(image),
             "entry": description["entry"],
             "files": files,
-            "env": options["env"],
+            "env": env,
             "block_network": options["block_network"],
         }
         return Version(
@@ -127,7 +128,7 @@ class Version:
             image=image,
             entry=description["entry"],
             files=tuple(tuple(entry) for entry in files),
-            env=options["env"],
+            env=env,
             block_network=options["block_network"],
         )
 

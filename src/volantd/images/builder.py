@@ -82,7 +82,8 @@ class Builder:
         for position in range(index + 1, len(steps)):
             step = steps[position]
             say(f"volant: step {position + 1} of {len(steps)}: {step['kind']}\n".encode())
-            record = await self._once(keys[position], step, record, say, brought)
+            given = brought.for_step(position)
+            record = await self._once(keys[position], step, record, say, given)
         return self._built(keys[-1], record)
 
     def _find(self, keys: list[str], end: int) -> tuple[int, Record]:

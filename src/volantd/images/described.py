@@ -31,6 +31,7 @@ def check(image: dict[str, Any]) -> None:
             raise UnimplementedError(f"building the step `{name}` of an image is not there yet")
         known.check(step)
     function.check_calls(image)
+    _check_secrets(mapping(image, "secrets"))
     for path, _, _, _ in kind.files(image, "attached"):
         if not path.startswith(ATTACHED_BELOW):
             raise UnimplementedError(
@@ -41,6 +42,14 @@ def check(image: dict[str, Any]) -> None:
         kind.digest(digest)
         if type(size) is not int or size < 0:
             raise ValueError("a content of an image has no size")
+
+
+def _check_secrets(secrets: dict[str, Any]) -> None:
+    for of_step in secrets.values():
+        if not isinstance(of_step, dict):
+            raise ValueError("secrets of a step are no map")
+        for values in of_step.values():
+            kind.variables(values)
 
 
 def sizes(image: dict[str, Any]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import ImageBuildError
@@ -75,11 +75,20 @@ class Brought:
         calls: of the functions that it calls, by the digest in their step.
         files: sources of the app, each (path below /root, mode, sha256, size).
         entry: the module that the app begins with, as a client describes it.
+        all_secrets: index of a step -> its field -> the variables that secrets give it.
+        secrets: those of the step that is built: of its commands in `secrets`, for a registry in
+            `auth`.
     """
 
     calls: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     files: tuple[tuple[str, int, str, int], ...] = ()
     entry: Mapping[str, Any] = field(default_factory=dict)
+    all_secrets: Mapping[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    secrets: Mapping[str, dict[str, str]] = field(default_factory=dict)
+
+    def for_step(self, index: int) -> Brought:
+        """The same, for the step of an index."""
+        return replace(self, secrets=self.all_secrets.get(str(index), {}))
 
 
 class Workbench:
@@ -199,7 +208,7 @@ class Workbench:
             layers=self.layers if layers is None else layers,
             output=place,
             argv=argv,
-            env={**self.env, **(env or {})},
+            env={**self.env, **self.brought.secrets.get("secrets", {}), **(env or {})},
             cwd=cwd or self.below.settings.workdir or "/",
             shared=shared,
             timeout_s=timeout_s,

@@ -27,6 +27,7 @@ OPTIONS_GIVEN: dict[str, Any] = {
     "env": None, "cpu": None, "memory": None, "timeout": 300, "startup_timeout": None,
     "retries": None, "min_containers": None, "max_containers": None, "buffer_containers": None,
     "scaledown_window": None, "single_use_containers": False, "block_network": False,
+    "secrets": {},
 }  # fmt: skip
 
 

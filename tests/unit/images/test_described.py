@@ -20,23 +20,31 @@ def image(*steps: Any, attached: Any = (), **fields: Any) -> dict[str, Any]:
         "steps": [BASE, *steps],
         "attached": list(attached),
         "contents": {},
+        "secrets": {},
         **fields,
     }
 
 
+CALL = {"kind": "function", "digest": DIGEST, "module": "m", "qualname": "f", "is_async": False}
+CALL_FIELDS = {"payload": DIGEST, "timeout_s": 5, "cpu_limit": None, "memory_limit_mib": None}
 GOOD = image(
+    CALL,
+    {"kind": "dockerfile", "commands": ["COPY a /a"], "files": [["a", 0o644, "2" * 64, 7]]},
     {"kind": "run", "commands": ["true"], "env": {"A": "1"}},
     {"kind": "copy", "files": [["/opt/x", 0o755, "1" * 64, 5]]},
     {"kind": "env", "variables": {"B": ""}},
     {"kind": "shell", "words": ["/bin/bash", "-c"]},
     {"kind": "cmd", "words": []},
     attached=[FILE],
+    calls={DIGEST: CALL_FIELDS},
+    contents={"3" * 64: 9},
+    secrets={"1": {"secrets": {"A": "1"}}},
 )
 
 
 def test_what_can_be_built_is_taken() -> None:
     described.check(GOOD)
-    assert described.sizes(GOOD) == {DIGEST: 3, "1" * 64: 5}
+    assert described.sizes(GOOD) == {DIGEST: 3, "1" * 64: 5, "2" * 64: 7, "3" * 64: 9}
     assert described.attached(GOOD) == [["data/x", 0o644, DIGEST, 3]]
 
 
@@ -51,9 +59,7 @@ def test_the_hosts_image_needs_nothing() -> None:
         (image({"kind": "apt", "packages": ["git"]}), "`apt`"),
         (image({"kind": "registry", "reference": "x"}), "`registry`"),
         ({"kind": "built", "steps": [{"kind": "debian_slim"}], "attached": []}, "`debian_slim`"),
-        (image({"kind": "run", "commands": [], "secrets": ["s"]}), "secrets"),
         (image(steps=[{**BASE, "add_python": "3.12"}]), "add_python"),
-        (image(steps=[{**BASE, "auth": "secret"}]), "auth"),
         (image(attached=[["/opt/x", 0o644, DIGEST, 1]]), "/opt/x"),
     ],
 )
@@ -86,7 +92,23 @@ def test_what_cannot_be_built_yet_is_named(given: dict[str, Any], named: str) ->
         image({"kind": "copy", "files": [["/a", 0o644, "../../x", 1]]}),
         image({"kind": "copy", "files": [["/a", 0o644, DIGEST, -1]]}),
         image({"kind": "copy", "files": [["/a", 0o644, DIGEST]]}),
+        image({"kind": "run", "commands": [], "secrets": [7]}),
+        image({"kind": "run", "commands": [], "secrets": ["A=B"]}),
+        image({"kind": "workdir", "path": "relative"}),
+        image({"kind": "shell", "words": []}),
+        image({"kind": "dockerfile", "commands": ["ENV A=1"], "files": [["/../x", 0, DIGEST, 1]]}),
+        image({"kind": "function", "digest": "x", "module": "m", "qualname": "f"}),
+        image(steps=[{**BASE, "auth": "secret"}]),
         image(attached=["x"]),
+        image(contents={DIGEST: -1}),
+        image(contents={"x": 1}),
+        image(secrets={"0": []}),
+        image(secrets={"0": {"auth": {"A": 1}}}),
+        image(CALL),
+        image(CALL, calls=[]),
+        image(CALL, calls={DIGEST: []}),
+        image(CALL, calls={DIGEST: {**CALL_FIELDS, "timeout_s": -1}}),
+        image(CALL, calls={DIGEST: {**CALL_FIELDS, "payload": "/etc/shadow"}}),
     ],
 )
 def test_what_makes_no_sense_is_refused(given: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,7 +99,7 @@ def test_a_step_names_the_function_and_its_call_lies_beside(define: Callable[...
     module = define()
     image = BASE.run_function(
         module.alone, args=[1], kwargs={"a": {2}}, timeout=60, memory=512, cpu=2,
-        env={"A": "1"}, secrets=[SimpleNamespace(name="s")], force_build=True,
+        env={"A": "1"}, secrets=[volant.Secret.from_dict({"S": "hidden"})], force_build=True,
     )  # fmt: skip
     described = image.described()
     wire: Any = described.wire
@@ -108,7 +107,7 @@ def test_a_step_names_the_function_and_its_call_lies_beside(define: Callable[...
     key = found.pop("digest")
     assert found == {
         "kind": "function", "module": module.__name__, "qualname": "alone", "is_async": False,
-        "env": {"A": "1"}, "secrets": ["s"], "force": True,
+        "env": {"A": "1"}, "secrets": ["S"], "force": True,
     }  # fmt: skip
     (call,) = [wire["calls"][key]]
     payload = described.contents[call.pop("payload")]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from volant import Image
+from volant import Image, Secret
 from volant.errors import InvalidError, NotFoundError, UnimplementedError
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ INDEX = {
     "extra_options": "",
 }  # fmt: skip
 PIP = {"kind": "pip", "packages": [], "requirements": None, **INDEX, "installer": "uv"}
-TOKEN = SimpleNamespace(name="token")
+TOKEN = Secret.from_dict({"GITHUB_TOKEN": "hidden"})
 MORE = sha256(b"requests\n").hexdigest()
 
 
@@ -53,7 +52,7 @@ def steps(image: Image) -> list[dict[str, Any]]:
             Image.from_registry("ghcr.io/o/i", TOKEN, add_python="3.13", force_build=True),
             {
                 "kind": "registry", "reference": "ghcr.io/o/i:latest", "add_python": "3.13",
-                "auth": "token", "force": True,
+                "auth": ["GITHUB_TOKEN"], "force": True,
             },
         ),
     ],
@@ -75,7 +74,7 @@ def test_a_base_is_the_first_step(image: Image, step: dict[str, Any]) -> None:
             {
                 **PIP, "packages": ["a"], "find_links": "f", "index_url": "u",
                 "extra_index_url": "x", "pre": True, "extra_options": "--no-deps",
-                "env": {"A": "1"}, "secrets": ["token"], "force": True,
+                "env": {"A": "1"}, "secrets": ["GITHUB_TOKEN"], "force": True,
             },
         ),
         (
@@ -97,7 +96,7 @@ def test_a_base_is_the_first_step(image: Image, step: dict[str, Any]) -> None:
             {
                 "kind": "private_repos",
                 "repositories": ["github.com/o/b@main", "gitlab.com/o/a"], "git_user": "me",
-                **INDEX, "secrets": ["token"],
+                **INDEX, "secrets": ["GITHUB_TOKEN"],
             },
         ),
         (

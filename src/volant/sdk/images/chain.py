@@ -33,6 +33,23 @@ WORKDIR_DEFAULT = "/root"
 _OWN_WORKDIR = frozenset({"registry", "dockerfile", "id", "name"})
 
 
+class SecretVariables:
+    """What secrets give a step: their names are part of it, their values are sent beside it."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return SecretVariables, ({},)  # as `Secret`
+
+    def names(self, field: str, gathered: Gathered) -> list[str]:
+        """The names, for the wire; the values go into `gathered` for the field of this step."""
+        gathered.secrets.setdefault(str(gathered.step), {})[field] = self.values
+        return sorted(self.values)
+
+
 class Step:
     """One step: its kind, its fields, and what of it is read when an app runs."""
 
@@ -54,8 +71,12 @@ class Step:
     def to_wire(self, gathered: Gathered) -> dict[str, object]:
         """The step as a control message carries it."""
         read = {name: reading.read(gathered) for name, reading in self.readings.items()}
+        plain = {
+            name: value.names(name, gathered) if isinstance(value, SecretVariables) else value
+            for name, value in self.fields.items()
+        }
         forced = {"force": True} if self.is_forced else {}
-        return {"kind": self.kind, **self.fields, **read, **forced}
+        return {"kind": self.kind, **plain, **read, **forced}
 
 
 class Described:
@@ -102,11 +123,15 @@ class Chain:
 
             return Described(host_wire(), {})
         gathered = Gathered()
+        steps = []
+        for gathered.step, step in enumerate(self._steps):
+            steps.append(step.to_wire(gathered))
         wire: dict[str, object] = {
             "kind": "built",
-            "steps": [step.to_wire(gathered) for step in self._steps],
+            "steps": steps,
             "attached": file_list(self._attached, gathered),
             "contents": gathered.sizes,
+            "secrets": gathered.secrets,
         }
         if gathered.calls:
             wire["calls"] = gathered.calls

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from volant.sdk.images.chain import SecretVariables
+
 #: Series of Python that images can have.
 PYTHON_SERIES = ("3.10", "3.11", "3.12", "3.13", "3.14")
 #: The tag of a published image whose name has none.
@@ -141,26 +143,20 @@ def surroundings(
     if env:
         fields["env"] = checked_environment(env, f"{where}: env")
     if secrets:
-        fields["secrets"] = secret_names(where, secrets)
+        fields["secrets"] = secret_variables(where, secrets)
     return fields
 
 
-def secret_names(where: str, secrets: object) -> list[str]:
-    """Names of secrets, which are all that is sent of them.
+def secret_variables(where: str, secrets: object) -> SecretVariables:
+    """The variables of some secrets, for a step.
 
     Raises:
         InvalidError: for what are no secrets.
     """
-    names = []
-    for secret in secrets if isinstance(secrets, (list, tuple)) else [secrets]:
-        name = getattr(secret, "name", None)
-        if not isinstance(name, str) or not isinstance(secrets, (list, tuple)):
-            raise InvalidError(
-                f"{where}: secrets must be a list of volant.Secret, got {secrets!r}",
-                hint='for example secrets=[volant.Secret.from_name("my-secret")]',
-            )
-        names.append(name)
-    return names
+    from volant.sdk.images import chain
+    from volant.sdk.objects.secret import values_of
+
+    return chain.SecretVariables(values_of(where, secrets))
 
 
 def refuse_given(where: str, given: Mapping[str, object]) -> None:

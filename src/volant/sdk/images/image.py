@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from volant.sdk.calls.forms import Hydrate
     from volant.sdk.generics import T
-    from volant.sdk.images.chain import Reading
+    from volant.sdk.images.chain import Reading, SecretVariables
     from volant.sdk.images.patterns import AutoDockerignore, Ignore
 
 
@@ -317,13 +317,13 @@ def _added_python(where: str, series: str | None) -> str | None:
     return None if series is None else checks.python_series(series, f"{where}: add_python")
 
 
-def _auth(where: str, secret: object) -> str | None:
-    """The name of the secret that opens a registry."""
+def _auth(where: str, secret: object) -> SecretVariables | None:
+    """What opens a registry."""
     if secret is None:
         return None
     if isinstance(secret, (list, tuple, str)):
         raise InvalidError(f"{where}: one volant.Secret is needed, got {secret!r}")
-    return checks.secret_names(where, [secret])[0]
+    return checks.secret_variables(where, [secret])
 
 
 for _name in ("build", "publish", "logs", "object_id", "client", "get_dashboard_url"):

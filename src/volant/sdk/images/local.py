@@ -47,7 +47,7 @@ _PIECE_BYTES = 1 << 20
 class Gathered:
     """What reading the steps of an image brings together, beside their own fields."""
 
-    __slots__ = ("calls", "contents", "files_count", "sizes")
+    __slots__ = ("calls", "contents", "files_count", "secrets", "sizes", "step")
 
     def __init__(self) -> None:
         #: sha256 -> where the content is: a local path, or the content itself
@@ -57,6 +57,10 @@ class Gathered:
         #: sha256 -> size in bytes, of what no list of files names
         self.sizes: dict[str, int] = {}
         self.files_count = 0
+        #: index of the step that is read
+        self.step = 0
+        #: index of a step -> its field -> values of the variables that secrets give it
+        self.secrets: dict[str, dict[str, dict[str, str]]] = {}
 
     def add_bytes(self, content: bytes) -> str:
         """Have a content sent; returns its digest."""

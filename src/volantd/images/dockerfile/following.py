@@ -181,7 +181,7 @@ class Follower:
             return self._stages[int(name)].record
         if name == "scratch":
             return Record()
-        return await asyncio.to_thread(registry.pull, name, self._bench.store)
+        return await asyncio.to_thread(registry.pull, name, self._bench)
 
     # -- RUN
 

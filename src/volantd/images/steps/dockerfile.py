@@ -34,9 +34,9 @@ def _check(step: dict[str, Any]) -> None:
     kind.words(step, "commands")
     kind.variables(step.get("build_args") or {})
     kind.surroundings(step)
-    for name in ("add_python", "auth"):
-        if step.get(name) is not None:
-            raise UnimplementedError(f"`{name}` of an image from a Dockerfile is not there yet")
+    kind.names({"auth": None, **step}, "auth")
+    if step.get("add_python") is not None:
+        raise UnimplementedError("`add_python` of an image from a Dockerfile is not there yet")
     if len(sequence(step, "files")) > FILES_MAX:
         raise ValueError(f"a context of more than {FILES_MAX} files")
     kind.files({"files": [[f"/{path}", *rest] for path, *rest in step["files"]]}, "files")

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from volant.errors import UnimplementedError
 from volantd.fields import sequence
 
 if TYPE_CHECKING:
@@ -46,6 +45,12 @@ def words(fields: dict[str, Any], name: str) -> list[str]:
     return given
 
 
+def names(fields: dict[str, Any], name: str) -> None:
+    """A field that is a list of names of variables, or null."""
+    if fields[name] is not None:
+        variables(dict.fromkeys(words(fields, name), ""))
+
+
 def variables(given: object) -> None:
     """Environment variables: a map of texts to texts."""
     if not isinstance(given, dict):
@@ -58,10 +63,9 @@ def variables(given: object) -> None:
 
 
 def surroundings(step: dict[str, Any]) -> None:
-    """What many steps may have: variables of their own, and secrets."""
+    """What many steps may have: variables of their own, and names of those of secrets."""
     variables(step.get("env") or {})
-    if step.get("secrets"):
-        raise UnimplementedError("secrets of a build step are not there yet")
+    names({"secrets": [], **step}, "secrets")
 
 
 def absolute_path(path: object) -> str:

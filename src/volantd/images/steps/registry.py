@@ -11,6 +11,7 @@ from volant.errors import ImageBuildError, UnimplementedError
 from volantd.fields import text
 from volantd.images import oci
 from volantd.images.keys import Settings
+from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
 from volantd.images.store import Record
 
@@ -19,18 +20,23 @@ if TYPE_CHECKING:
     from volantd.images.workbench import Workbench
 
 
+#: Variables of a secret that opens a registry.
+USERNAME, PASSWORD = "REGISTRY_USERNAME", "REGISTRY_PASSWORD"
+
+
 async def _build(step: dict[str, Any], bench: Workbench) -> Record:
-    return await asyncio.to_thread(pull, step["reference"], bench.store)
+    return await asyncio.to_thread(pull, step["reference"], bench)
 
 
-def pull(reference: str, store: Store) -> Record:
+def pull(reference: str, bench: Workbench) -> Record:
     """The image of a registry; what is here is not fetched again.
 
     Raises:
         ImageBuildError: when it cannot be had.
     """
+    store = bench.store
     try:
-        source = oci.RegistrySource(oci.parse_reference(reference))
+        source = oci.RegistrySource(oci.parse_reference(reference), credentials=_credentials(bench))
         blobs = oci.BlobDirectory(Path(store.blobs))
         image = oci.resolve_image(source, blobs, oci.this_machine())
         ids = [_unpack(layer, blobs, source, store) for layer in image.layers]
@@ -47,6 +53,20 @@ def pull(reference: str, store: Store) -> Record:
         cmd=config.cmd,
     )
     return Record(tuple(ids), settings)
+
+
+def _credentials(bench: Workbench) -> tuple[str, str] | None:
+    """Name and password for the registry, from the secret that the step was given."""
+    given = bench.brought.secrets.get("auth")
+    if given is None:
+        return None
+    try:
+        return given[USERNAME], given[PASSWORD]
+    except KeyError as error:
+        raise ImageBuildError(
+            f"the secret for the registry has no {error}",
+            hint=f"a registry is opened with {USERNAME} and {PASSWORD}",
+        ) from None
 
 
 def _unpack(layer: oci.Layer, blobs: oci.BlobDirectory, source: oci.Source, store: Store) -> str:
@@ -66,9 +86,9 @@ def _unpack(layer: oci.Layer, blobs: oci.BlobDirectory, source: oci.Source, stor
 
 def _check(step: dict[str, Any]) -> None:
     text(step, "reference")
-    for name in ("add_python", "auth"):
-        if step.get(name) is not None:
-            raise UnimplementedError(f"`{name}` of an image from a registry is not there yet")
+    kind.names({"auth": None, **step}, "auth")
+    if step.get("add_python") is not None:
+        raise UnimplementedError("`add_python` of an image from a registry is not there yet")
 
 
 KINDS = {"registry": Kind(_check, _build, is_base=True, is_step=False)}

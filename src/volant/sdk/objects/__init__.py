@@ -1,0 +1,1 @@
+"""Objects that functions are given: secrets."""

@@ -1,0 +1,114 @@
+"""Secrets: what their constructors take, and that values show nowhere."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import volant
+from volant import Secret, _context
+from volant.errors import InvalidError, NotFoundError, UnimplementedError
+from volant.sdk.objects.secret import VALUE_CHARS_MAX, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HIDDEN = Secret.from_dict({"KEY": "hidden", "OTHER": "hidden too"})
+
+
+def test_a_dict_without_its_nones() -> None:
+    assert values_of("", [Secret.from_dict({"A": "1", "B": None, "C": ""})]) == {"A": "1", "C": ""}
+
+
+def test_later_secrets_win() -> None:
+    secrets = [Secret.from_dict({"A": "1", "B": "1"}), Secret.from_dict({"B": "2"})]
+    assert values_of("", secrets) == {"A": "1", "B": "2"}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Secret.from_dict({"A": 1}), r"the value of 'A' must be a string, got int"),
+        (lambda: Secret.from_dict([("A", "1")]), r"needs a dict of strings to strings, got list"),
+        (lambda: Secret.from_dict({"A=B": "1"}), r"'A=B' cannot be the name"),
+        (lambda: Secret.from_dict({"A": "x" * (VALUE_CHARS_MAX + 1)}), r"'A' is too long"),
+        (lambda: Secret.from_local_environ("PATH"), r"needs a list of names, got 'PATH'"),
+        (lambda: values_of("f", HIDDEN), r"f: secrets must be a list"),
+        (lambda: volant.App(secrets=["x"]), r"secrets must be a list"),
+        (lambda: volant.App().function(secrets=["x"]), r"secrets must be a list"),
+    ],
+)
+def test_what_is_no_secret_is_refused(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(InvalidError, match=said):
+        make()
+
+
+def test_values_are_not_shown_or_pickled() -> None:
+    assert repr(HIDDEN) == "<volant.Secret of KEY, OTHER>"
+    assert b"hidden" not in pickle.dumps(HIDDEN)
+    image = volant.Image.from_registry("x", HIDDEN).run_commands("true", secrets=[HIDDEN])
+    assert b"hidden" not in pickle.dumps(image)
+    assert "hidden" not in repr(image)
+    assert HIDDEN.names == ["KEY", "OTHER"]
+
+
+def test_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONE", "1")
+    assert values_of("", [Secret.from_local_environ(["ONE"])]) == {"ONE": "1"}
+    with pytest.raises(NotFoundError, match="NOT_SET is not set"):
+        Secret.from_local_environ(["ONE", "NOT_SET"])
+    monkeypatch.setattr(_context, "container_id", "ta-1")
+    assert Secret.from_local_environ(["NOT_SET"]).names == []
+
+
+DOTENV = r"""
+# comment
+PLAIN=a b # comment
+export EXPORTED = spaced
+SINGLE='a # \n b'
+DOUBLE="a\nb \"c\" \\" # comment
+EMPTY=
+HASH=a#b
+"""
+
+
+def test_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked for in the directories above, too."""
+    (tmp_path / ".env").write_text(DOTENV)
+    below = tmp_path / "a/b"
+    below.mkdir(parents=True)
+    expected = {
+        "PLAIN": "a b", "EXPORTED": "spaced", "SINGLE": r"a # \n b", "DOUBLE": 'a\nb "c" \\',
+        "EMPTY": "", "HASH": "a#b",
+    }  # fmt: skip
+    assert values_of("", [Secret.from_dotenv(below)]) == expected
+    monkeypatch.chdir(below)
+    assert values_of("", [Secret.from_dotenv()]) == expected
+    with pytest.raises(NotFoundError, match=r"no absent\.env in"):
+        Secret.from_dotenv(filename="absent.env")
+
+
+@pytest.mark.parametrize("line", ["novalue", "A B=1", "'A'=1", 'A="open'])
+def test_a_line_that_sets_nothing_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"A=1\n{line}\n")
+    with pytest.raises(InvalidError, match=r"\.env, line 2"):
+        Secret.from_dotenv(tmp_path)
+
+
+def test_secrets_are_not_stored_yet() -> None:
+    for use in (lambda: Secret.from_name("x"), lambda: HIDDEN.update({"A": "1"})):
+        with pytest.raises(UnimplementedError):
+            use()
+
+
+def test_values_of_a_step_are_sent_beside_it() -> None:
+    """Its key has the names alone, so a changed value builds nothing anew."""
+    image = volant.Image.from_registry("x", HIDDEN).run_commands("true", secrets=[HIDDEN])
+    wire: Any = copy.copy(image).to_wire()
+    assert wire["steps"][0]["auth"] == wire["steps"][1]["secrets"] == ["KEY", "OTHER"]
+    values = {"KEY": "hidden", "OTHER": "hidden too"}
+    assert wire["secrets"] == {"0": {"auth": values}, "1": {"secrets": values}}
