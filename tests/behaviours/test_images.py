@@ -82,6 +82,7 @@ def listing() -> object:
         "built": read("/srv/built"),
         "copied": read("/opt/data/words.txt"),
         "attached": read("/root/words.txt"),
+        "elsewhere": read("/data/deep/words.txt"),
         "host": os.path.exists(os.path.dirname(os.path.abspath(__file__)) + "/test_images.py"),
     }
 
@@ -103,9 +104,11 @@ def test_what_steps_made_is_there(base: volant.Image, tmp_path: Path) -> None:
         .run_commands("mkdir -p /srv", "echo $GREETING > /srv/built")
         .add_local_file(words, "/opt/data/words.txt", copy=True)
         .add_local_file(words, "/root/words.txt")
+        .add_local_file(words, "/data/deep/words.txt")
     )
     seen = look(image, listing)
     assert (seen["built"], seen["copied"], seen["attached"]) == ("hello\n", "one two", "one two")
+    assert seen["elsewhere"] == "one two"
     assert seen["env"]["GREETING"] == "hello"
 
 

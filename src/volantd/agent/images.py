@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from volant import ids
 from volant.errors import ImageBuildError
+from volantd.images import described
 from volantd.images.builder import Builder, Built
 from volantd.images.store import Store
 from volantd.images.workbench import Brought
@@ -54,7 +55,7 @@ class Images:
                 calls=image.get("calls", {}), files=version.files, entry=version.entry,
                 all_secrets=image["secrets"],
             )  # fmt: skip
-            return await self._builder.build(image["steps"], say, brought)
+            return await self._builder.build(described.steps(image), say, brought)
         except (OSError, ValueError) as error:  # a full disk, or a record that somebody changed
             raise ImageBuildError(f"the images of this daemon cannot be used: {error}") from error
 

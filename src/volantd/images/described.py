@@ -8,7 +8,7 @@ from volant.errors import UnimplementedError
 from volantd.fields import mapping, sequence, text
 from volantd.images.steps import KINDS, function, kind
 
-#: Where attached files may lie: with the sources, which are put there for each container.
+#: Attached files that lie here come with the sources, which are put there for each container.
 ATTACHED_BELOW = "/root/"
 STEPS_MAX = 500
 
@@ -32,12 +32,7 @@ def check(image: dict[str, Any]) -> None:
         known.check(step)
     function.check_calls(image)
     _check_secrets(mapping(image, "secrets"))
-    for path, _, _, _ in kind.files(image, "attached"):
-        if not path.startswith(ATTACHED_BELOW):
-            raise UnimplementedError(
-                f"a file at {path} that is attached to containers is not there yet",
-                hint=f"put it below {ATTACHED_BELOW}, or add it with copy=True",
-            )
+    kind.files(image, "attached")
     for digest, size in mapping(image, "contents").items():
         kind.digest(digest)
         if type(size) is not int or size < 0:
@@ -63,9 +58,20 @@ def sizes(image: dict[str, Any]) -> dict[str, int]:
 
 
 def attached(image: dict[str, Any]) -> list[list[object]]:
-    """The files that containers of a checked image get, as the sources are named."""
+    """The files that come with the sources of a checked image, named as those are."""
     files = [] if image["kind"] == "host" else image["attached"]
-    return [[path[len(ATTACHED_BELOW) :], *rest] for path, *rest in files]
+    return [
+        [path[len(ATTACHED_BELOW) :], *rest]
+        for path, *rest in files
+        if path.startswith(ATTACHED_BELOW)
+    ]
+
+
+def steps(image: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps of a checked image that is built, and one more for files attached elsewhere."""
+    files = [entry for entry in image["attached"] if not entry[0].startswith(ATTACHED_BELOW)]
+    found: list[dict[str, Any]] = image["steps"]
+    return [*found, {"kind": "copy", "files": files}] if files else found
 
 
 def identity(image: dict[str, Any]) -> dict[str, Any]:

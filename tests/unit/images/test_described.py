@@ -48,6 +48,15 @@ def test_what_can_be_built_is_taken() -> None:
     assert described.attached(GOOD) == [["data/x", 0o644, DIGEST, 3]]
 
 
+def test_files_attached_outside_of_the_sources_are_a_last_step() -> None:
+    elsewhere = ["/opt/x", 0o644, DIGEST, 3]
+    given = image(attached=[FILE, elsewhere])
+    described.check(given)
+    assert described.steps(given) == [BASE, {"kind": "copy", "files": [elsewhere]}]
+    assert described.attached(given) == [["data/x", 0o644, DIGEST, 3]]
+    assert described.steps(image(attached=[FILE])) == [BASE]
+
+
 def test_the_hosts_image_needs_nothing() -> None:
     assert described.sizes({"kind": "host"}) == {}
     assert described.attached({"kind": "host"}) == []
@@ -60,7 +69,6 @@ def test_the_hosts_image_needs_nothing() -> None:
         (image({"kind": "registry", "reference": "x"}), "`registry`"),
         ({"kind": "built", "steps": [{"kind": "debian_slim"}], "attached": []}, "`debian_slim`"),
         (image(steps=[{**BASE, "add_python": "3.12"}]), "add_python"),
-        (image(attached=[["/opt/x", 0o644, DIGEST, 1]]), "/opt/x"),
     ],
 )
 def test_what_cannot_be_built_yet_is_named(given: dict[str, Any], named: str) -> None:
