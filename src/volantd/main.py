@@ -76,7 +76,7 @@ class Services:
         self.hub = Hub(loop)
         self.hub.services = self
         self.tasks = tasks
-        self.blobs = BlobCache()
+        self.blobs = BlobCache(config.home)
         self.machine = Machine()
         self.logs = LogStore(config.home, int(config.number("log_bytes_max")))
         self.zygotes = ZygoteStore(config, self.machine, self.blobs, tasks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -242,6 +243,21 @@ def test_a_registry_is_opened_with_a_secret(base: volant.Image, registry: Regist
         assert look(image, listing)["env"]["FROM_BASE"] == "yes"
     finally:
         registry.asks_for, registry.account = "", None
+
+
+def test_large_files_are_attached_as_well(base: volant.Image, tmp_path: Path) -> None:
+    """They never are in the memory of client or daemon as a whole."""
+    place = tmp_path / "weights"
+    place.write_bytes(os.urandom(1 << 20) * 40)
+    expected = hashlib.sha256(place.read_bytes()).hexdigest()
+
+    def digest() -> str:
+        import hashlib
+
+        with open("/root/model/weights", "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+
+    assert look(base.add_local_file(place, "/root/model/weights"), digest) == expected
 
 
 def test_a_function_sees_its_secrets(home: Path) -> None:

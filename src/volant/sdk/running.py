@@ -25,9 +25,9 @@ from volant.wire import payloads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from volant.channel.channel import Channel
     from volant.sdk.app import App
@@ -140,6 +140,28 @@ def _reason(kind: type[BaseException] | None) -> str:
     if kind is None:
         return "finished"
     return "interrupted" if kind is KeyboardInterrupt else f"failed with {kind.__name__}"
+
+
+def _offsets(size: int) -> range:
+    """Where the pieces of a content begin; an empty one has a piece as well."""
+    return range(0, max(1, size), UPLOAD_BYTES)
+
+
+def _unchanged(path: str, file: BinaryIO, size: int, digest: str) -> Iterator[bytes]:
+    """The pieces of a file; the last only when all are what was promised.
+
+    Raises:
+        InvalidError: when they are not.
+    """
+    seen = sha256()
+    for offset in _offsets(size):
+        data = file.read(min(UPLOAD_BYTES, size - offset))
+        seen.update(data)
+        if offset + UPLOAD_BYTES >= size and seen.hexdigest() != digest:
+            raise InvalidError(
+                f"{path} changed while the app was started", hint="start the app again"
+            )
+        yield data
 
 
 class SetTags:
@@ -305,24 +327,18 @@ class RunningApp:
 
     def _upload(self, need: list[str]) -> None:
         for digest in need:
-            content = self._content(digest)
-            for at in range(0, max(1, len(content)), UPLOAD_BYTES):
-                self.channel.tell(
-                    "upload", sha256=digest, offset=at, size=len(content),
-                    data=content[at : at + UPLOAD_BYTES],
-                )  # fmt: skip
+            content = self.sources.contents.get(digest) or self.image_contents.get(digest, b"")
+            if isinstance(content, bytes):
+                pieces = [content[at : at + UPLOAD_BYTES] for at in _offsets(len(content))]
+                self._send(digest, len(content), pieces)
+            else:
+                with open(content, "rb") as file:
+                    size = os.fstat(file.fileno()).st_size
+                    self._send(digest, size, _unchanged(content, file, size, digest))
 
-    def _content(self, digest: str) -> bytes:
-        content = self.sources.contents.get(digest) or self.image_contents.get(digest, b"")
-        if isinstance(content, bytes):
-            return content
-        with open(content, "rb") as file:
-            read = file.read()
-        if sha256(read).hexdigest() != digest:
-            raise InvalidError(
-                f"{content} changed while the app was started", hint="start the app again"
-            )
-        return read
+    def _send(self, digest: str, size: int, pieces: Iterable[bytes]) -> None:
+        for offset, data in zip(_offsets(size), pieces, strict=True):
+            self.channel.tell("upload", sha256=digest, offset=offset, size=size, data=data)
 
     def _open_again(self) -> None:
         """Describe the app to a hub that was started anew (on the leading thread)."""

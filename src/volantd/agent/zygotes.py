@@ -197,7 +197,7 @@ class ZygoteStore:
         version = prepared.version
         try:
             files = [
-                (path, mode, await self._blobs.get(digest))
+                (path, mode, bytes(await self._blobs.get(digest)))
                 for path, mode, digest, _ in version.files
             ]
             await self._import(prepared, files)

@@ -1,59 +1,129 @@
-"""Source files by content hash: kept in memory, uploaded in pieces, waited for.
+"""Files of clients by content hash: kept here, uploaded in pieces, waited for.
 
-A file is kept under what it hashes to, checked here; so no client can put another's source
-under a wrong name. Pieces belong to the session that sends them.
+    upload pieces ─► Upload: put together, hashed ─► BlobCache: bytes, or a mapped file if large
+
+A file is kept under what it hashes to, checked here; so no client can put another's file under
+a wrong name. Pieces belong to the session that sends them. Large contents lie in files without a
+name, which are gone with the daemon however it ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import mmap
+import tempfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import BinaryIO
 
-#: Bytes kept; beyond, the least recently used files go.
+    Content = bytes | mmap.mmap
+
+#: Bytes kept in memory, and in files; beyond, what was used longest ago goes.
 BYTES_MAX = 512 << 20
+FILE_BYTES_MAX = 32 << 30
+#: Contents that are larger lie in files.
+IN_MEMORY_MAX = 4 << 20
+
+
+class _Pieces:
+    """A content that is arriving."""
+
+    __slots__ = ("_digest", "_file", "_memory", "size")
+
+    def __init__(self, size: int, directory: str) -> None:
+        self.size = 0
+        self._digest = hashlib.sha256()
+        self._memory = bytearray()
+        self._file: BinaryIO | None = None
+        if size > IN_MEMORY_MAX:
+            self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - see close()
+
+    def add(self, data: bytes) -> None:
+        """Take the next piece."""
+        self.size += len(data)
+        self._digest.update(data)
+        if self._file is None:
+            self._memory += data
+        else:
+            self._file.write(data)
+
+    def finish(self, digest: str) -> Content:
+        """The whole.
+
+        Raises:
+            ValueError: when it is not what its hash says.
+        """
+        if self._digest.hexdigest() != digest:
+            raise ValueError("an uploaded file is not what its hash says")
+        if self._file is None:
+            return bytes(self._memory)
+        self._file.flush()
+        return mmap.mmap(self._file.fileno(), self.size, access=mmap.ACCESS_READ)
+
+    def close(self) -> None:
+        """Let go of its file; what is mapped stays."""
+        if self._file is not None:
+            self._file.close()
 
 
 class Upload:
-    """The files that one session is sending."""
+    """The files that one session is sending.
 
-    __slots__ = ("expected", "pieces")
+    Args:
+        directory: where large ones lie, without a name.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_directory", "expected", "pieces")
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
         #: content hash -> size, of what this session was asked to send
         self.expected: dict[str, int] = {}
-        self.pieces: dict[str, bytearray] = {}
+        self.pieces: dict[str, _Pieces] = {}
 
-    def add(self, digest: str, offset: int, size: int, data: bytes) -> bytes | None:
+    def add(self, digest: str, offset: int, size: int, data: bytes) -> Content | None:
         """Take one piece; the whole content with the last one.
 
         Raises:
             ValueError: when the pieces are not what was announced.
         """
         if self.expected.get(digest) != size:
-            raise ValueError(f"nobody asked for a source file of {size} bytes and this hash")
-        pieces = self.pieces.setdefault(digest, bytearray())
-        if len(pieces) != offset or offset + len(data) > size:
-            raise ValueError(f"a piece at {offset} after {len(pieces)} of {size} bytes")
-        pieces += data
-        if len(pieces) < size:
+            raise ValueError(f"nobody asked for a file of {size} bytes and this hash")
+        pieces = self.pieces.get(digest)
+        if pieces is None:
+            pieces = self.pieces[digest] = _Pieces(size, self._directory)
+        if pieces.size != offset or offset + len(data) > size:
+            raise ValueError(f"a piece at {offset} after {pieces.size} of {size} bytes")
+        pieces.add(data)
+        if pieces.size < size:
             return None
-        del self.expected[digest]
-        content = bytes(self.pieces.pop(digest))
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise ValueError("an uploaded file is not what its hash says")
-        return content
+        del self.expected[digest], self.pieces[digest]
+        try:
+            return pieces.finish(digest)
+        finally:
+            pieces.close()
+
+    def close(self) -> None:
+        """Let go of what has not arrived."""
+        for pieces in self.pieces.values():
+            pieces.close()
+        self.pieces.clear()
 
 
 class BlobCache:
-    """The source files that are here."""
+    """The files that are here.
 
-    def __init__(self) -> None:
-        self._contents: dict[str, bytes] = {}
-        self._bytes = 0
+    Attributes:
+        directory: where large ones lie, without a name.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self._contents: dict[str, Content] = {}
+        self._memory_bytes = self._file_bytes = 0
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}
 
     def missing(self, digests: Iterable[str]) -> set[str]:
@@ -67,7 +137,7 @@ class BlobCache:
                 self._contents[digest] = content
         return lacking
 
-    async def get(self, digest: str) -> bytes:
+    async def get(self, digest: str) -> Content:
         """The content of a file, as soon as some session has sent it."""
         while digest not in self._contents:
             arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -75,15 +145,22 @@ class BlobCache:
             await arrival
         return self._contents[digest]
 
-    def add(self, digest: str, content: bytes) -> None:
+    def add(self, digest: str, content: Content) -> None:
         """Keep a file whose hash was checked."""
         if digest in self._contents:
             return
         self._contents[digest] = content
-        self._bytes += len(content)
-        while self._bytes > BYTES_MAX and len(self._contents) > 1:
-            oldest = next(iter(self._contents))
-            self._bytes -= len(self._contents.pop(oldest))
+        self._count(content, 1)
+        for oldest in list(self._contents)[:-1]:
+            if self._memory_bytes <= BYTES_MAX and self._file_bytes <= FILE_BYTES_MAX:
+                break
+            self._count(self._contents.pop(oldest), -1)
         for arrival in self._awaited.pop(digest, ()):
             if not arrival.done():
                 arrival.set_result(None)
+
+    def _count(self, content: Content, sign: int) -> None:
+        if isinstance(content, bytes):
+            self._memory_bytes += sign * len(content)
+        else:
+            self._file_bytes += sign * len(content)

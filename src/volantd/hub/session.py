@@ -57,7 +57,7 @@ class Session:
         self.calls: dict[int, Call] = {}
         #: number of a `call_get` that waits -> call and index of the input
         self.watching: dict[int, tuple[Call, int]] = {}
-        self.uploads = Upload()
+        self.uploads = Upload(hub.services.blobs.directory)
         #: Where containers of this client's apps may send small results to it directly.
         self.express_fd: int | None = None
         #: Whether it may be here: a container is, a client has to show the key.
@@ -275,6 +275,7 @@ class Session:
         if self.express_fd is not None:
             os.close(self.express_fd)
             self.express_fd = None
+        self.uploads.close()
         hub.loans.forget(self.peer)
         for number in list(self.watching):
             hub.retained.unwatch(self, number)

@@ -8,8 +8,10 @@ from volant.errors import UnimplementedError
 from volantd.fields import mapping, sequence, text
 from volantd.images.steps import KINDS, function, kind
 
-#: Attached files that lie here come with the sources, which are put there for each container.
+#: Attached files that lie here come with the sources, which are put there for each container,
+#: as long as they have no more bytes than this.
 ATTACHED_BELOW = "/root/"
+ATTACHED_BYTES_MAX = 16 << 20
 STEPS_MAX = 500
 
 
@@ -59,17 +61,24 @@ def sizes(image: dict[str, Any]) -> dict[str, int]:
 
 def attached(image: dict[str, Any]) -> list[list[object]]:
     """The files that come with the sources of a checked image, named as those are."""
-    files = [] if image["kind"] == "host" else image["attached"]
-    return [
-        [path[len(ATTACHED_BELOW) :], *rest]
-        for path, *rest in files
-        if path.startswith(ATTACHED_BELOW)
-    ]
+    files = [] if image["kind"] == "host" else _divided(image)[0]
+    return [[path[len(ATTACHED_BELOW) :], *rest] for path, *rest in files]
+
+
+def _divided(image: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Attached files that come with the sources, and those that are in a layer."""
+    below: list[Any] = []
+    elsewhere: list[Any] = []
+    for entry in image["attached"]:
+        (below if entry[0].startswith(ATTACHED_BELOW) else elsewhere).append(entry)
+    if sum(size for _, _, _, size in below) > ATTACHED_BYTES_MAX:
+        return [], image["attached"]
+    return below, elsewhere
 
 
 def steps(image: dict[str, Any]) -> list[dict[str, Any]]:
-    """The steps of a checked image that is built, and one more for files attached elsewhere."""
-    files = [entry for entry in image["attached"] if not entry[0].startswith(ATTACHED_BELOW)]
+    """The steps of a checked image that is built, and one more for the other attached files."""
+    files = _divided(image)[1]
     found: list[dict[str, Any]] = image["steps"]
     return [*found, {"kind": "copy", "files": files}] if files else found
 

@@ -13,13 +13,15 @@ from volantd.images.keys import image_id
 from volantd.images.store import find
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from typing import BinaryIO, Protocol
 
     from volantd.images.store import Record, Store
 
     Say = Callable[[bytes], None]
-    Content = Callable[[str], Awaitable[bytes]]
+    Blob = bytes | mmap.mmap
+    Content = Callable[[str], Awaitable[Blob]]
 
     class RunCommand(Protocol):
         """Runs a command of a build to its end."""

@@ -10,6 +10,8 @@ import pytest
 from volantd.hub import blobs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.integration.hub.world import Client, World
 
 SOURCE = b"def f(x):\n    return x\n" * 1000
@@ -152,10 +154,32 @@ def test_too_many_sources_are_refused(
 
 def test_the_sources_used_longest_ago_go_first(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(blobs, "BYTES_MAX", 100)
-    cache = blobs.BlobCache()
+    cache = blobs.BlobCache("")
     for name in ("a", "b", "b", "c"):
         cache.add(name, bytes(40))
         cache.missing(["a"])
     assert cache.missing(["a", "b", "c"]) == {"b"}
     cache.add("d", bytes(400))
     assert cache.missing(["a", "b", "c", "d"]) == {"a", "b", "c"}
+
+
+def test_large_contents_lie_in_files_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(blobs, "IN_MEMORY_MAX", 100)
+    monkeypatch.setattr(blobs, "FILE_BYTES_MAX", 2 * len(SOURCE))
+    upload, cache = blobs.Upload(str(tmp_path)), blobs.BlobCache(str(tmp_path))
+    upload.expected[DIGEST] = len(SOURCE)
+    half = len(SOURCE) // 2
+    assert upload.add(DIGEST, 0, len(SOURCE), SOURCE[:half]) is None
+    content = upload.add(DIGEST, half, len(SOURCE), SOURCE[half:])
+    assert content is not None
+    assert not isinstance(content, bytes)
+    assert bytes(content) == SOURCE
+    assert list(tmp_path.iterdir()) == []
+    for name in ("a", "b", "c"):
+        cache.add(name, content)
+    assert cache.missing(["a", "b", "c"]) == {"a"}
+    upload.expected[DIGEST] = len(SOURCE)
+    with pytest.raises(ValueError, match="not what its hash says"):
+        upload.add(DIGEST, 0, len(SOURCE), SOURCE[1:] + b"x")

@@ -55,6 +55,10 @@ def test_files_attached_outside_of_the_sources_are_a_last_step() -> None:
     assert described.steps(given) == [BASE, {"kind": "copy", "files": [elsewhere]}]
     assert described.attached(given) == [["data/x", 0o644, DIGEST, 3]]
     assert described.steps(image(attached=[FILE])) == [BASE]
+    large = ["/root/large", 0o644, DIGEST, described.ATTACHED_BYTES_MAX]
+    given = image(attached=[FILE, large])
+    assert described.steps(given) == [BASE, {"kind": "copy", "files": [FILE, large]}]
+    assert described.attached(given) == []
 
 
 def test_the_hosts_image_needs_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +13,9 @@ import volant
 from volant import Image, _context
 from volant.errors import ExecutionError, InvalidError, UnimplementedError
 from volant.runner import loading
+from volant.sdk import running as running_module
 from volant.sdk.images.host import host_wire
-from volant.sdk.running import RunningApp
+from volant.sdk.running import RunningApp, _offsets
 from volant.sdk.sources import Sources
 
 if TYPE_CHECKING:
@@ -131,15 +133,29 @@ def described(app: volant.App) -> tuple[Any, list[Any]]:
     return running, running._described(running._images())
 
 
-def test_contents_are_at_hand_when_the_hub_asks_for_them(project: Path) -> None:
+def sent(running: Any, digest: str) -> bytes:
+    """What is uploaded for a digest, put together."""
+    pieces: list[dict[str, Any]] = []
+    running.channel = SimpleNamespace(tell=lambda _, **fields: pieces.append(fields))
+    running._upload([digest])
+    content = b"".join(piece["data"] for piece in pieces)
+    assert all(piece["size"] == len(content) for piece in pieces)
+    assert [piece["offset"] for piece in pieces] == list(_offsets(len(content)))
+    return content
+
+
+def test_contents_are_at_hand_when_the_hub_asks_for_them(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_module, "UPLOAD_BYTES", 5)
     image = BASE.uv_pip_install(requirements=["more.txt"]).add_local_file("tools.py", "t")
     running, [wire] = described(volant.App(image=image))
-    assert running._content(wire["steps"][1]["requirements"]) == b"requests\n"
+    assert sent(running, wire["steps"][1]["requirements"]) == b"requests\n"
     attached = wire["attached"][0][2]
-    assert running._content(attached) == b"ANSWER = 42\n"
+    assert sent(running, attached) == b"ANSWER = 42\n"
     (project / "tools.py").write_text("ANSWER = 43\n")
     with pytest.raises(InvalidError, match="changed while the app was started"):
-        running._content(attached)
+        sent(running, attached)
 
 
 def plain() -> None: ...

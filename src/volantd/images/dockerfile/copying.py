@@ -20,6 +20,8 @@ from volantd.images.store import find
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from volantd.images.workbench import Blob
+
 _DIR_MODE = 0o755
 
 
@@ -119,7 +121,7 @@ class Layer:
         self._below = below
         self._owner = owner
 
-    def write(self, path: str, content: bytes, mode: int) -> None:
+    def write(self, path: str, content: Blob, mode: int) -> None:
         """Put a file there.
 
         Raises:

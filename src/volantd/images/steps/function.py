@@ -21,7 +21,7 @@ from volantd.images.steps.kind import Kind
 
 if TYPE_CHECKING:
     from volantd.images.store import Record
-    from volantd.images.workbench import Workbench
+    from volantd.images.workbench import Blob, Workbench
 
 #: Where sources lie, as in every container.
 SOURCES_DIR = "/root"
@@ -74,7 +74,7 @@ async def _put_sources(bench: Workbench, lower: str) -> None:
         await asyncio.to_thread(_write, target, content, mode & 0o777)
 
 
-def _put_call(lower: str, call: bytes, payload: bytes) -> None:
+def _put_call(lower: str, call: bytes, payload: Blob) -> None:
     os.makedirs(lower + SOURCES_DIR, 0o755, exist_ok=True)
     _write(f"{lower}{CALL_DIR}/call", call, 0o644)
     _write(f"{lower}{CALL_DIR}/payload", payload, 0o644)
@@ -93,7 +93,7 @@ def _package_dir(name: str) -> str:
     return next(iter(found.submodule_search_locations))
 
 
-def _write(target: str, content: bytes, mode: int) -> None:
+def _write(target: str, content: Blob, mode: int) -> None:
     os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
     with open(target, "wb") as file:
         file.write(content)

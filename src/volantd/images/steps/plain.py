@@ -12,7 +12,7 @@ from volantd.images.steps.kind import Kind
 from volantd.images.store import Record, find
 
 if TYPE_CHECKING:
-    from volantd.images.workbench import Workbench
+    from volantd.images.workbench import Blob, Workbench
 
 #: All files of a copy have this time, so that equal content makes equal layers.
 COPY_TIME_S = 1
@@ -38,7 +38,7 @@ async def _copy(step: dict[str, Any], bench: Workbench) -> Record:
     return bench.below.with_layers(bench.key)
 
 
-def write(place: str, layers: list[str], path: str, content: bytes, mode: int) -> None:
+def write(place: str, layers: list[str], path: str, content: Blob, mode: int) -> None:
     """Put a file into a layer, where its path leads through the links of the image.
 
     Raises:
