@@ -105,7 +105,7 @@ ENV LEFT=over
 
 
 def test_a_dockerfile_is_followed(base: str, context: Path) -> None:
-    """Behaviour 78: stages, variables, the forms of RUN and COPY, and what it leaves set."""
+    """Stages, variables, the forms of RUN and COPY, and what it leaves set."""
     (context / "Dockerfile").write_text(DOCKERFILE)
     image = volant.Image.from_dockerfile("Dockerfile", build_args={"BASE": base, "WORD": "world"})
     seen = files_of(image, "/srv")
