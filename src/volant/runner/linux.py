@@ -69,6 +69,7 @@ _X86 = _ARCHITECTURE == "x86_64"
 _SYS_CLONE = 56 if _X86 else 220
 _SYS_PIVOT_ROOT = 155 if _X86 else 41
 _SYS_CAPSET = 126 if _X86 else 91
+_SYS_PIDFD_SEND_SIGNAL, _SYS_PIDFD_OPEN = 424, 434
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 _SYS_LANDLOCK_CREATE, _SYS_LANDLOCK_ADD, _SYS_LANDLOCK_RESTRICT = 444, 445, 446
 
@@ -130,6 +131,24 @@ def setns(fd: int, flags: int) -> None:
     """Enter the namespace that `fd` refers to."""
     if _libc.setns(fd, flags) == -1:
         _fail("setns", hex(flags))
+
+
+def pidfd_open(pid: int) -> int:
+    """A descriptor of a process; `os` has this only where Python was built on a new system.
+
+    Raises:
+        ProcessLookupError: when it is gone, and reaped.
+    """
+    return _call("pidfd_open", pid, _SYS_PIDFD_OPEN, pid)
+
+
+def pidfd_send_signal(fd: int, number: int) -> None:
+    """Send a signal to the process of a descriptor.
+
+    Raises:
+        ProcessLookupError: when it is gone.
+    """
+    _call("pidfd_send_signal", fd, _SYS_PIDFD_SEND_SIGNAL, fd, number)
 
 
 def clone(flags: int) -> int:

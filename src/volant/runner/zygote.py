@@ -220,7 +220,7 @@ class Zygote:
         word, name, reason, pid = self.nursery.receive()
         if word == "ready":
             self.ordered_count -= 1
-            cell = Cell(name, os.pidfd_open(pid))
+            cell = Cell(name, linux.pidfd_open(pid))
             self.cells[name] = cell
             self.ready_cells.append(cell)
             self._serve_waiting()
@@ -282,7 +282,7 @@ class Zygote:
     def _end_cell(self, cell: Cell | None) -> None:
         if cell is not None:
             try:
-                _signal.pidfd_send_signal(cell.fd, _signal.SIGKILL)
+                linux.pidfd_send_signal(cell.fd, _signal.SIGKILL)
             except ProcessLookupError:
                 pass  # already gone; the nursery says so next
 

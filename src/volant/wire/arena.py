@@ -24,6 +24,8 @@ from collections import deque
 from itertools import count
 from time import monotonic
 
+from volant.wire.memory import memory_file
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +72,7 @@ class File:
         self.size = size
         self.released = self.settled = False
         self.idle_since = 0.0
-        self.fd = os.memfd_create("volant-payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self.fd = memory_file()
         os.ftruncate(self.fd, size)
         self.mapping = mmap.mmap(self.fd, size)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.mapping))

@@ -249,7 +249,9 @@ def _to_mapped(buffers: list[memoryview], pool: str | None) -> tuple[int, bytes,
 
 
 def _write_file(pieces: list[tuple[int, memoryview]], size: int) -> int:
-    fd = os.memfd_create("volant-payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    from volant.wire.memory import memory_file
+
+    fd = memory_file()
     try:
         for offset, piece in pieces:
             at = 0

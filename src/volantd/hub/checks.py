@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: Checks of single fields, for whoever checks a message.
 __all__ = ["mapping", "number", "optional", "raw", "sequence", "switch", "text", "whole"]
 
+#: Not in every Python: it is of the system that one was built on.
+_F_GET_SEALS = getattr(fcntl, "F_GET_SEALS", 1034)
 #: Source files of one app, their bytes together, and functions.
 FILES_MAX = 20_000
 FILES_BYTES_MAX = 256 << 20
@@ -52,7 +54,7 @@ def payload_fd(stream: FrameStream) -> int:
     """
     fd = stream.take_fd()
     try:
-        fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+        fcntl.fcntl(fd, _F_GET_SEALS)
     except OSError:
         os.close(fd)
         raise ValueError("a file of values that is not in memory") from None

@@ -21,6 +21,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from volant.runner import linux
 from volantd.runtime import launcher as launcher_module, leftovers
 from volantd.runtime.building.step import Step, StepSpec
 from volantd.runtime.probe import Probe
@@ -71,7 +72,7 @@ class Launcher:
         self.probe: Probe
         self._socket = sock
         self._process = process
-        self._pidfd = os.pidfd_open(process.pid)
+        self._pidfd = linux.pidfd_open(process.pid)
         self._processes: dict[str, Zygote | Step] = {}
         self._spawning: dict[str, asyncio.Future[int]] = {}
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()

@@ -85,7 +85,7 @@ def _kill_processes(run_dir: str, run_id: str) -> None:
         if not name.isdigit() or int(name) == os.getpid():
             continue
         try:
-            fd = os.pidfd_open(int(name))  # first, so that a reused number cannot be hit
+            fd = linux.pidfd_open(int(name))  # first, so that a reused number cannot be hit
         except OSError:
             continue
         if _belongs(name, run_dir, run_id):
@@ -102,7 +102,7 @@ def _kill(pidfd: int) -> None:
     import signal
 
     try:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        linux.pidfd_send_signal(pidfd, signal.SIGKILL)
     except OSError:
         return  # gone, or somebody else's
 

@@ -21,7 +21,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from volant.runner import control
+from volant.runner import control, linux
 from volantd.runtime.seat import Seat
 from volantd.runtime.wait_status import in_words
 
@@ -129,12 +129,12 @@ class ForkedContainer:
         if self.exited.done() or self._pidfd < 0:
             return
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal_number)
+            linux.pidfd_send_signal(self._pidfd, signal_number)
 
     def _identify(self, pid: int) -> None:
         self.pid = pid
         with contextlib.suppress(OSError):
-            self._pidfd = os.pidfd_open(pid)
+            self._pidfd = linux.pidfd_open(pid)
 
     def _forget(self) -> None:
         if self._pidfd >= 0:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from volant import config
 from volant.channel import daemon
 from volant.channel.channel import Channel
+from volant.runner import linux
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +92,7 @@ def pid_of_daemon(home: str) -> int | None:
 def wait_until_gone(pid: int, within_s: float) -> bool:
     """Wait until a process has ended; False when it has not in time."""
     try:
-        handle = os.pidfd_open(pid)
+        handle = linux.pidfd_open(pid)
     except ProcessLookupError:
         return True
     try:
