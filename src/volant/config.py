@@ -25,6 +25,14 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
     "memory_limit_mib": (0, "MiB", "memory of all containers together, 0 for 90 % of the machine"),
     "disk_reserve_mib": (2048, "MiB", "free disk below which the largest writer is stopped"),
     "log_bytes_max": (16 << 20, "bytes", "log kept for each app; the oldest half goes first"),
+    "image_conda_channel": ("", "channel", "where packages of conda are looked for by default, and "
+                            "by its address micromamba itself; empty: conda-forge"),
+    "image_debian_mirror": ("", "addresses", "mirror of Debian, and of its security updates, for "
+                            "images; empty: as apt of this machine has it"),
+    "image_debian_reference": ("", "image", "image of a registry that debian_slim begins with "
+                               "instead of packages of a mirror"),
+    "image_python_dirs": ("", "paths", "where Pythons for images are looked for, with `:` between; "
+                          "empty: where pyenv and uv have them, and /usr/local"),
     "traceback": (False, "switch", "show Volant's own frames in tracebacks"),
 }  # fmt: skip
 RUNGS = ("auto", "container", "process")

@@ -41,6 +41,34 @@ def layer() -> bytes:
     return target.getvalue()
 
 
+def bare_layer() -> bytes:
+    """A layer with a few programs and the C library where its linker looks, and no Python."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        programs = [Path(found) for name in PROGRAMS if (found := shutil.which(name))]
+        for program in programs:
+            archive.add(program.resolve(), f"usr/bin/{program.name}")
+        needed = {*_libraries(programs), *filter(_is_of_c, _libraries([Path(sys.executable)]))}
+        for library in sorted(needed):
+            archive.add(library.resolve(), str(library).lstrip("/"))
+        archive.addfile(_link("bin", "usr/bin"))
+    return target.getvalue()
+
+
+def _is_of_c(library: Path) -> bool:
+    return re.match(r"lib(c|m|dl|pthread|util|rt)\.so", library.name) is not None
+
+
+def empty_layer() -> bytes:
+    """A layer with a directory and nothing else."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        directory = tarfile.TarInfo("srv")
+        directory.type, directory.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(directory)
+    return target.getvalue()
+
+
 def config() -> dict[str, object]:
     """What the base says about itself."""
     env = ["LD_LIBRARY_PATH=/usr/lib/base", "PATH=/usr/local/bin:/usr/bin:/bin", "FROM_BASE=yes"]

@@ -14,7 +14,7 @@ from tests.behaviours.build_calls import fail_to_prepare, forget, prepare, prepa
 from tests.behaviours.programs import at_home
 from tests.support import stop_daemon
 from tests.unit.images.registry_server import Registry
-from volant.errors import ImageBuildError, UnimplementedError
+from volant.errors import ImageBuildError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -284,11 +284,6 @@ def test_a_failed_build_raises_with_what_it_printed(base: volant.Image) -> None:
     assert "almost" in caught.value.message
     assert "/absent" in caught.value.message
     assert "exit code 1" in caught.value.message
-
-
-def test_what_is_not_there_yet_is_named(base: volant.Image) -> None:
-    with pytest.raises(UnimplementedError, match="`apt`"):
-        look(base.apt_install("git"), listing)
 
 
 def test_a_store_that_cannot_be_used_fails_the_build(base: volant.Image, home: Path) -> None:

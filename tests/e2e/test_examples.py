@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 EXAMPLES = ROOT / "examples"
 #: Enough files that several containers are worth it, few enough for a quick test.
 FILES_COUNT = 120
+#: Examples that build images, and the tests that have a base for them.
+BUILT = {"debian_packages.py": "tests/behaviours/test_bases.py"}
 
 
 def _promised(name: str) -> list[str]:
@@ -37,6 +39,12 @@ def _run(home: Path, name: str, *args: str) -> subprocess.CompletedProcess[str]:
 def test_each_example_is_run_by_a_test() -> None:
     source = (ROOT / "tests/e2e/test_examples.py").read_text()
     assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in source] == []
+
+
+def test_examples_that_build_images_are_run_where_their_bases_are() -> None:
+    assert [
+        name for name, test in BUILT.items() if f'"{name}"' not in (ROOT / test).read_text()
+    ] == []
 
 
 def test_each_example_is_short_and_tells_its_command() -> None:

@@ -17,6 +17,7 @@ from volantd.runtime.client import RuntimeFailedError, StepSpec
 from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
+    from volant.config import Config
     from volantd.agent.bare import Machine
     from volantd.hub.blobs import BlobCache
     from volantd.hub.records import Version
@@ -29,10 +30,10 @@ READ_BYTES = 64 << 10
 class Images:
     """Builds images, and knows where they lie."""
 
-    def __init__(self, home: str, machine: Machine, blobs: BlobCache) -> None:
+    def __init__(self, config: Config, machine: Machine, blobs: BlobCache) -> None:
         self._machine = machine
-        self._store = Store(home)
-        self._builder = Builder(self._store, self._run, blobs.get)
+        self._store = Store(config.home)
+        self._builder = Builder(self._store, self._run, blobs.get, config.values)
         self._is_open = False
 
     async def get(self, version: Version, say: Say) -> Built:

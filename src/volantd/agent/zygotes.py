@@ -140,7 +140,7 @@ class ZygoteStore:
         self.spare_count = int(config.number("spare_containers"))
         #: Hears what the user's imports print: (key of the version, data).
         self.on_output: Callable[[str, bytes], None] = lambda key, data: None
-        images = Images(config.home, machine, blobs)
+        images = Images(config, machine, blobs)
         self._bare = BareZygotes(machine, images, tasks)
         self._blobs = blobs
         self._count_max = int(config.number("zygote_count_max"))

@@ -8,16 +8,19 @@ broken off, leaves nothing but its log.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from volantd.images.keys import first_forced, image_id, keys_of
+from volantd.images.once import Once
 from volantd.images.steps import KINDS
 from volantd.images.store import Record
 from volantd.images.workbench import Brought, Workbench, find_python
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from volantd.images.store import Store
     from volantd.images.workbench import Content, RunCommand, Say
 
@@ -52,14 +55,22 @@ class Builder:
         store: where they lie.
         run: runs the commands of steps.
         content: gives the content of a file that the client sent, by its digest.
+        choices: the settings of the daemon, by name.
     """
 
-    def __init__(self, store: Store, run: RunCommand, content: Content) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run: RunCommand,
+        content: Content,
+        choices: Mapping[str, object] | None = None,
+    ) -> None:
         self._store = store
         self._run = run
         self._content = content
-        self._building: dict[str, asyncio.Task[Record]] = {}
-        self._listeners: dict[str, list[Say]] = {}
+        self._choices = choices or {}
+        self._steps: Once[Record] = Once()
+        self._shared: Once[str] = Once()
 
     async def build(
         self,
@@ -83,7 +94,8 @@ class Builder:
             step = steps[position]
             say(f"volant: step {position + 1} of {len(steps)}: {step['kind']}\n".encode())
             given = brought.for_step(position)
-            record = await self._once(keys[position], step, record, say, given)
+            work = partial(self._step, keys[position], step, record, given)
+            record = await self._steps.get(keys[position], work, say)
         return self._built(keys[-1], record)
 
     def _find(self, keys: list[str], end: int) -> tuple[int, Record]:
@@ -102,32 +114,18 @@ class Builder:
             settings.entrypoint,
         )  # fmt: skip
 
-    async def _once(
-        self, key: str, step: dict[str, Any], below: Record, say: Say,
-        brought: Brought,
-    ) -> Record:  # fmt: skip
-        """Build a step, or wait for whoever does; it goes on when this one stops waiting."""
-        listeners = self._listeners.setdefault(key, [])
-        listeners.append(say)
-        task = self._building.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._step(key, step, below, brought))
-            self._building[key] = task
-            task.add_done_callback(lambda _: self._building.pop(key, None))
-        try:
-            return await asyncio.shield(task)
-        finally:
-            listeners.remove(say)
-            if not listeners:
-                self._listeners.pop(key, None)
-
     async def _step(
-        self, key: str, step: dict[str, Any], below: Record, brought: Brought
+        self, key: str, step: dict[str, Any], below: Record, brought: Brought, say: Say
     ) -> Record:
         with self._store.open_log(key) as log:
+
+            def note(data: bytes) -> None:
+                log.write(data)
+                say(data)
+
             bench = Workbench(
                 key, self._store, below, run=self._run, content=self._content, brought=brought,
-                log=log, listeners=self._listeners[key],
+                say=note, shared=self._shared, choices=self._choices,
             )  # fmt: skip
             record = await KINDS[step["kind"]].build(step, bench)
         self._store.write_record(key, record)

@@ -26,10 +26,12 @@ from volantd.images.keys import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import BinaryIO
+    from io import FileIO
 
 #: Links that lead from one to the next, as many as the kernel follows.
 _LINKS_MAX = 40
+#: What is read of a text of an image.
+_TEXT_CHARS_MAX = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,12 @@ class Store:
             os.mkdir(os.path.join(place, name), 0o755)
         return place
 
+    def clear_work(self, place: str) -> None:
+        """Make a place fit for one more command: what the last one's overlay left goes."""
+        work = os.path.join(place, "work")
+        shutil.rmtree(work)
+        os.mkdir(work, 0o755)
+
     def discard(self, place: str) -> None:
         """Remove what `begin` made, and whatever came to lie there."""
         shutil.rmtree(place, ignore_errors=True)
@@ -98,6 +106,11 @@ class Store:
     def has_layer(self, layer_id: str) -> bool:
         """Whether a layer is here."""
         return os.path.isdir(self.layer_path(layer_id))
+
+    def newest_layer(self, beginning: str) -> str | None:
+        """The id of the layer that was made last of those whose ids begin so."""
+        found = [name for name in os.listdir(self._part("layers")) if name.startswith(beginning)]
+        return max(found, key=lambda name: os.stat(self.layer_path(name)).st_ctime_ns, default=None)
 
     def layer_path(self, layer_id: str) -> str:
         """The directory with the files of a layer."""
@@ -123,9 +136,9 @@ class Store:
             json.dump(asdict(record), target)
         os.replace(f"{path}.new", path)
 
-    def open_log(self, key: str) -> BinaryIO:
-        """A step's log, empty, for what it will print."""
-        return open(self.log_path(key), "wb")
+    def open_log(self, key: str) -> FileIO:
+        """A step's log, empty, for what it will print; what is written can be read at once."""
+        return open(self.log_path(key), "wb", buffering=0)
 
     def log_path(self, key: str) -> str:
         """Where a step's output is kept."""
@@ -164,6 +177,27 @@ def find(layers: Sequence[str], path: str) -> str | None:
             done = ""
         rest = [*lead.split("/"), *rest]
     return done or "/"
+
+
+def text_in(layers: Sequence[str], path: str) -> str:
+    """A text of an image, as far as is sensible to read; empty when it is not there.
+
+    Args:
+        layers: directories, the lowest first.
+        path: absolute, in the image.
+    """
+    found = find(layers, path)
+    for layer in reversed(layers):
+        if found and os.path.isfile(layer + found):
+            with open(layer + found, encoding="utf-8", errors="replace") as file:
+                return file.read(_TEXT_CHARS_MAX)
+    return ""
+
+
+def has_file(layers: Sequence[str], path: str) -> bool:
+    """Whether a path of an image leads to a plain file."""
+    found = find(layers, path)
+    return found is not None and any(os.path.isfile(layer + found) for layer in layers)
 
 
 def _link_at(layers: Sequence[str], path: str) -> str | None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import ImageBuildError
 from volantd.images.keys import image_id
-from volantd.images.store import find
+from volantd.images.store import Record, has_file
 
 if TYPE_CHECKING:
     import mmap
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-    from typing import BinaryIO, Protocol
+    from typing import Protocol
 
-    from volantd.images.store import Record, Store
+    from volantd.images.once import Once
+    from volantd.images.store import Store
 
     Say = Callable[[bytes], None]
     Blob = bytes | mmap.mmap
@@ -101,7 +103,7 @@ class Workbench:
         store: where layers lie.
         below: the image up to the step before.
         brought: what the build has beside its steps.
-        log: what the step prints, for `volant image logs`.
+        say: hears what the step prints: its log, and everybody who waits.
     """
 
     def __init__(
@@ -113,17 +115,19 @@ class Workbench:
         run: RunCommand,
         content: Content,
         brought: Brought,
-        log: BinaryIO,
-        listeners: list[Say],
+        say: Say,
+        shared: Once[str],
+        choices: Mapping[str, object],
     ) -> None:
         self.key = key
         self.store = store
         self.below = below
         self.brought = brought
-        self.log = log
+        self.say = say
         self.content = content
         self._run = run
-        self._listeners = listeners
+        self._shared = shared
+        self._choices = choices
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -145,18 +149,31 @@ class Workbench:
         """
         return find_python(self.layers)
 
-    def say(self, data: bytes) -> None:
-        """Tell the log and everybody who waits."""
-        self.log.write(data)
-        for listener in self._listeners:
-            listener(data)
+    def choice(self, name: str) -> str:
+        """A setting of the daemon that says how images are made; empty when nothing was chosen."""
+        return str(self._choices.get(name, ""))
+
+    async def once(self, name: str, make: Callable[[Workbench], Awaitable[str]]) -> str:
+        """The id of a layer that several keys share, made by one of them for all who want it.
+
+        Args:
+            name: equal names are the same work.
+            make: makes the layer, or finds it, with a workbench that all of them hear.
+        """
+
+        async def work(say: Say) -> str:
+            bench = self.on(Record())  # what is shared depends on no image's settings,
+            bench.brought = Brought()  # and sees no step's secrets
+            bench.say = say
+            return await make(bench)
+
+        return await self._shared.get(name, work, self.say)
 
     def on(self, below: Record) -> Workbench:
         """The same bench, for something that is built on another image."""
-        return Workbench(
-            self.key, self.store, below, run=self._run, content=self.content,
-            brought=self.brought, log=self.log, listeners=self._listeners,
-        )  # fmt: skip
+        bench = copy.copy(self)
+        bench.below = below
+        return bench
 
     @contextlib.asynccontextmanager
     async def scratch(self) -> AsyncIterator[str]:
@@ -194,7 +211,7 @@ class Workbench:
         memory_mib: float | None = None,
         cpu_count: float | None = None,
     ) -> None:
-        """Run a command in the image, into a new layer.
+        """Run a command in the image, into a new layer, on top of what is there already.
 
         Args:
             place: of the layer, from `new_layer`.
@@ -206,6 +223,7 @@ class Workbench:
         Raises:
             ImageBuildError: when it fails.
         """
+        await asyncio.to_thread(self.store.clear_work, place)
         command = Command(
             layers=self.layers if layers is None else layers,
             output=place,
@@ -223,7 +241,6 @@ class Workbench:
 
     def failure(self, what: str) -> ImageBuildError:
         """The error of this step, with the last lines that it printed."""
-        self.log.flush()
         with open(self.store.log_path(self.key), "rb") as log:
             log.seek(max(0, log.seek(0, 2) - _TAIL_BYTES))
             lines = log.read().decode("utf-8", "replace").splitlines()[-LINES_SHOWN:]
@@ -245,8 +262,7 @@ def find_python(layers: Sequence[str]) -> str:
         ImageBuildError: when it has none.
     """
     for path in PYTHONS:
-        found = find(layers, path)
-        if found and any(os.path.isfile(layer + found) for layer in layers):
+        if has_file(layers, path):
             return path
     raise ImageBuildError(
         "the image has no Python: there is none at " + ", ".join(PYTHONS),

@@ -69,10 +69,9 @@ def test_the_hosts_image_needs_nothing() -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        (image({"kind": "apt", "packages": ["git"]}), "`apt`"),
+        (image({"kind": "uv_sync", "packages": ["git"]}), "`uv_sync`"),
         (image({"kind": "registry", "reference": "x"}), "`registry`"),
-        ({"kind": "built", "steps": [{"kind": "debian_slim"}], "attached": []}, "`debian_slim`"),
-        (image(steps=[{**BASE, "add_python": "3.12"}]), "add_python"),
+        ({"kind": "built", "steps": [{"kind": "name"}], "attached": []}, "`name`"),
     ],
 )
 def test_what_cannot_be_built_yet_is_named(given: dict[str, Any], named: str) -> None:
@@ -92,6 +91,12 @@ def test_what_cannot_be_built_yet_is_named(given: dict[str, Any], named: str) ->
         image({"kind": "run", "commands": [7]}),
         image({"kind": "run", "commands": ["a\0b"]}),
         image({"kind": "run", "commands": [], "env": {"A": 1}}),
+        image({"kind": "apt", "packages": ["--option"]}),
+        image({"kind": "apt", "packages": ["two words"]}),
+        image({"kind": "apt", "packages": "git"}),
+        image(steps=[{"kind": "debian_slim", "python": "3.9"}]),
+        image(steps=[{"kind": "debian_slim", "python": 3.12}]),
+        image(steps=[{**BASE, "add_python": "2.7"}]),
         image({"kind": "env", "variables": []}),
         image({"kind": "env", "variables": {"A=B": ""}}),
         image({"kind": "env", "variables": {"": "x"}}),

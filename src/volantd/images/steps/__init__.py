@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from volantd.images.steps import dockerfile, function, plain, registry
+from volantd.images.steps import apt, conda, debian, dockerfile, function, plain, registry
 from volantd.images.steps.kind import Kind
 
 #: All that this daemon can build.
-KINDS: dict[str, Kind] = {**plain.KINDS, **registry.KINDS, **function.KINDS, **dockerfile.KINDS}
+KINDS: dict[str, Kind] = {
+    **apt.KINDS,
+    **conda.KINDS,
+    **debian.KINDS,
+    **dockerfile.KINDS,
+    **function.KINDS,
+    **plain.KINDS,
+    **registry.KINDS,
+}
 
 __all__ = ["KINDS", "Kind"]

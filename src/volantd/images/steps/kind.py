@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from volantd.images.store import Record
     from volantd.images.workbench import Workbench
 
+#: Series of Python that images can have.
+PYTHON_SERIES = ("3.10", "3.11", "3.12", "3.13", "3.14")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -75,6 +77,13 @@ def absolute_path(path: object) -> str:
     if {"", ".", ".."} & set(path[1:].split("/")):
         raise ValueError(f"{path[:200]!r} is no plain path")
     return path
+
+
+def series(value: object) -> str:
+    """A series of Python that images can have, such as "3.12"."""
+    if value not in PYTHON_SERIES:
+        raise ValueError(f"images cannot have a Python {str(value)[:20]!r}")
+    return str(value)
 
 
 def digest(value: object) -> str:

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from volant.errors import ImageBuildError, UnimplementedError
+from volant.errors import ImageBuildError
 from volantd.fields import text
 from volantd.images import oci
-from volantd.images.keys import Settings
+from volantd.images.keys import FORCE, Settings
+from volantd.images.pythons.layer import python_layer
 from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
 from volantd.images.store import Record
@@ -25,14 +26,19 @@ USERNAME, PASSWORD = "REGISTRY_USERNAME", "REGISTRY_PASSWORD"
 
 
 async def _build(step: dict[str, Any], bench: Workbench) -> Record:
-    return await asyncio.to_thread(pull, step["reference"], bench)
+    record = await asyncio.to_thread(pull, step["reference"], bench)
+    series = step.get("add_python")
+    if series is None:
+        return record
+    anew = bool(step.get(FORCE))
+    return record.with_layers(await python_layer(bench, series, record.layers, anew=anew))
 
 
 def pull(reference: str, bench: Workbench) -> Record:
     """The image of a registry; what is here is not fetched again.
 
     Raises:
-        ImageBuildError: when it cannot be had.
+        ImageBuildError: when it cannot be had, or is not what it says.
     """
     store = bench.store
     try:
@@ -88,7 +94,7 @@ def _check(step: dict[str, Any]) -> None:
     text(step, "reference")
     kind.names({"auth": None, **step}, "auth")
     if step.get("add_python") is not None:
-        raise UnimplementedError("`add_python` of an image from a registry is not there yet")
+        kind.series(step["add_python"])
 
 
 KINDS = {"registry": Kind(_check, _build, is_base=True, is_step=False)}

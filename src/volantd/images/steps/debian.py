@@ -1,0 +1,50 @@
+"""Debian with a Python as base."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from volantd.images.debian.bootstrap import debian_layer
+from volantd.images.keys import FORCE
+from volantd.images.pythons.layer import python_layer
+from volantd.images.steps import kind
+from volantd.images.steps.kind import Kind
+from volantd.images.steps.registry import pull
+from volantd.images.store import Record
+
+if TYPE_CHECKING:
+    from volantd.images.workbench import Workbench
+
+#: What programs of the image find in their environment: texts are UTF-8.
+ENV = {"LANG": "C.UTF-8"}
+
+
+async def _build(step: dict[str, Any], bench: Workbench) -> Record:
+    anew = bool(step.get(FORCE))
+    debian = await debian_base(bench, anew=anew)
+    python = await python_layer(bench, step["python"], debian.layers, anew=anew)
+    return debian.with_layers(python)
+
+
+async def debian_base(bench: Workbench, *, anew: bool) -> Record:
+    """Debian without a Python, of a mirror or of the registry that a setting names.
+
+    Raises:
+        ImageBuildError: when neither can be had.
+    """
+    reference = bench.choice("image_debian_reference")
+    if reference:
+        record = await asyncio.to_thread(pull, reference, bench)
+    else:
+        record = Record((await debian_layer(bench, anew=anew),))
+    settings = replace(record.settings, env={**ENV, **record.settings.env})
+    return Record(record.layers, settings)
+
+
+def _check(step: dict[str, Any]) -> None:
+    kind.series(step["python"])
+
+
+KINDS = {"debian_slim": Kind(_check, _build, is_base=True, is_step=False)}
