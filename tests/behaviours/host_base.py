@@ -12,8 +12,12 @@ import sysconfig
 import tarfile
 from pathlib import Path
 
+import uv
+
 #: Programs of the base besides Python.
 PROGRAMS = ("sh", "cat", "id", "ls", "mkdir", "rm", "sleep")
+#: As its directory of the standard library is called.
+SERIES = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 #: Parts of the standard library that no test needs.
 _LEFT_OUT = {
     "__pycache__", "ensurepip", "idlelib", "lib2to3", "site-packages", "test", "tests", "tkinter",
@@ -26,14 +30,14 @@ def layer() -> bytes:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:
         stdlib = Path(sysconfig.get_path("stdlib"))
-        series = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-        archive.add(stdlib, f"usr/local/lib/{series}", filter=_wanted)
+        archive.add(stdlib, f"usr/local/lib/{SERIES}", filter=_wanted)
         python = Path(sys.executable).resolve()
         archive.add(python, "usr/local/bin/python3")
         programs = [Path(found) for name in PROGRAMS if (found := shutil.which(name))]
         for program in programs:
             archive.add(program.resolve(), f"usr/bin/{program.name}")
-        for library in _libraries([python, *programs, *stdlib.glob("lib-dynload/*.so")]):
+        lent = Path(uv.find_uv_bin())  # no part of the base, and needs what it is linked with
+        for library in _libraries([python, lent, *programs, *stdlib.glob("lib-dynload/*.so")]):
             archive.add(library.resolve(), f"usr/lib/base/{library.name}")
         loader = next(path for path in _libraries([python]) if path.name.startswith("ld-linux"))
         archive.add(loader.resolve(), str(loader).lstrip("/"))

@@ -20,7 +20,9 @@ EXAMPLES = ROOT / "examples"
 #: Enough files that several containers are worth it, few enough for a quick test.
 FILES_COUNT = 120
 #: Examples that build images, and the tests that have a base for them.
-BUILT = {"debian_packages.py": "tests/behaviours/test_bases.py"}
+BUILT = dict.fromkeys(
+    ("debian_packages.py", "pinned_packages.py"), "tests/behaviours/test_bases.py"
+)
 
 
 def _promised(name: str) -> list[str]:

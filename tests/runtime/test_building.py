@@ -212,6 +212,18 @@ def test_a_directory_may_be_shared_with_a_step(bench: Bench, tmp_path: Path) -> 
     assert not (bench.diff / ".volant/uv/file").exists()
 
 
+def test_what_is_shown_to_a_step_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    (shown / "file").write_text("shown\n")
+    places = ((str(shown), "/.volant/shown"),)
+    script = "cat /.volant/shown/file; echo x > /.volant/shown/file || echo refused"
+    printed = bench.run(script, readable=places)
+    assert printed.startswith("shown\n")
+    assert printed.endswith("refused\n")
+    assert (shown / "file").read_text() == "shown\n"
+
+
 def test_the_end_of_a_step_is_told(bench: Bench) -> None:
     status, printed = bench.end(bench.start("echo out; echo err >&2; exit 7"))
     assert os.waitstatus_to_exitcode(status) == 7

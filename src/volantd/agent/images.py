@@ -67,7 +67,7 @@ class Images:
             cgroup = None if leaves is None else await leaves.make()
             spec = StepSpec(
                 layers=command.layers, output=command.output, argv=command.argv, env=command.env,
-                cwd=command.cwd, shared=command.shared, cgroup=cgroup,
+                cwd=command.cwd, shared=command.shared, readable=command.readable, cgroup=cgroup,
             )  # fmt: skip
             try:
                 if cgroup is not None and (command.memory_mib or command.cpu_count):

@@ -5,6 +5,7 @@
                   blobs/               what registries sent, by digest
                   logs/<key>.log       what the step printed
                   caches/              what build steps keep for later ones, under hashed names
+                  uv/                  what `packages` shares among images
                   work/                what is being made; nothing in it survives the daemon
 
 A layer is made in `work` and renamed into place, then its record is: a daemon that is killed in
@@ -57,6 +58,7 @@ class Store:
     def __init__(self, home: str) -> None:
         self._root = os.path.join(home, "images")
         self.blobs = self._part("blobs")
+        self.uv = self._part("uv")
         self._work = self._part("work")
 
     def _part(self, name: str) -> str:
@@ -64,9 +66,10 @@ class Store:
 
     def open(self) -> None:
         """Make the directories, and remove what a killed daemon was making."""
-        shutil.rmtree(self._work, ignore_errors=True)
+        for unfinished in (self._work, os.path.join(self.uv, "out")):
+            shutil.rmtree(unfinished, ignore_errors=True)
         os.makedirs(self._root, 0o700, exist_ok=True)
-        for name in ("blobs", "caches", "layers", "logs", "records", "work"):
+        for name in ("blobs", "caches", "layers", "logs", "records", "uv", "work"):
             os.makedirs(self._part(name), 0o700, exist_ok=True)
 
     def cache_dir(self, name: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from volant.errors import ImageBuildError
 from volantd.images.keys import image_id
+from volantd.images.redaction import Redacted, redacted
 from volantd.images.store import Record, has_file
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Command:
         env: its whole environment.
         cwd: where it starts; made if it is not there.
         shared: directories of this machine that it may write to, and where it sees them.
+        readable: further ones that it may only read, likewise.
         timeout_s: how long it may run.
         memory_mib: memory that it may use; None for what every step may.
         cpu_count: cores that it may use, which may be a fraction; None for all.
@@ -66,6 +68,7 @@ class Command:
     env: dict[str, str]
     cwd: str = "/"
     shared: tuple[tuple[str, str], ...] = ()
+    readable: tuple[tuple[str, str], ...] = ()
     timeout_s: float = STEP_TIMEOUT_S
     memory_mib: float | None = None
     cpu_count: float | None = None
@@ -207,6 +210,8 @@ class Workbench:
         layers: tuple[str, ...] | None = None,
         cwd: str | None = None,
         shared: tuple[tuple[str, str], ...] = (),
+        readable: tuple[tuple[str, str], ...] = (),
+        hidden: Sequence[str] = (),
         timeout_s: float = STEP_TIMEOUT_S,
         memory_mib: float | None = None,
         cpu_count: float | None = None,
@@ -219,11 +224,13 @@ class Workbench:
             env: variables beside those of the image.
             layers: what it runs on, if not the image up to the step before.
             cwd: where, if not in the working directory of the image.
+            hidden: texts that nobody may read in what it prints.
 
         Raises:
             ImageBuildError: when it fails.
         """
         await asyncio.to_thread(self.store.clear_work, place)
+        what = redacted(what, hidden)
         command = Command(
             layers=self.layers if layers is None else layers,
             output=place,
@@ -231,11 +238,16 @@ class Workbench:
             env={**self.env, **self.brought.secrets.get("secrets", {}), **(env or {})},
             cwd=cwd or self.below.settings.workdir or "/",
             shared=shared,
+            readable=readable,
             timeout_s=timeout_s,
             memory_mib=memory_mib,
             cpu_count=cpu_count,
         )
-        code = await self._run(command, self.say)
+        said = Redacted(self.say, hidden)
+        try:
+            code = await self._run(command, said)
+        finally:
+            said.end()
         if code:
             raise self.failure(f"`{what}` ended with exit code {code}")
 

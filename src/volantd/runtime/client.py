@@ -172,6 +172,7 @@ class Launcher:
         request = {
             "rung": "build", "layers": list(spec.layers), "output": spec.output,
             "argv": list(spec.argv), "cwd": spec.cwd, "shared": [list(one) for one in spec.shared],
+            "readable": [list(one) for one in spec.readable],
             "counts_memory": spec.cgroup is not None, "uid_base": self._next_ids(),
             **self._common(step_id, spec.env, spec.cgroup),
         }  # fmt: skip

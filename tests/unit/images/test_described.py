@@ -27,7 +27,26 @@ def image(*steps: Any, attached: Any = (), **fields: Any) -> dict[str, Any]:
 
 CALL = {"kind": "function", "digest": DIGEST, "module": "m", "qualname": "f", "is_async": False}
 CALL_FIELDS = {"payload": DIGEST, "timeout_s": 5, "cpu_limit": None, "memory_limit_mib": None}
+INDEX = {
+    "find_links": None, "index_url": None, "extra_index_url": None, "pre": False,
+    "extra_options": "--no-deps",
+}  # fmt: skip
+PIP = {"kind": "pip", "packages": ["a"], "requirements": None, **INDEX, "installer": "uv"}
+PRIVATE = {"kind": "private_repos", "repositories": ["github.com/a/b"], "git_user": "c", **INDEX}
+UV_SYNC = {
+    "kind": "uv_sync", "pyproject": DIGEST, "lock": None, "groups": [], "extras": ["x"],
+    "frozen": True, "extra_options": "", "uv_version": "0.9.1",
+}  # fmt: skip
+POETRY = {
+    "kind": "poetry", "pyproject": DIGEST, "lock": DIGEST, "with": [], "without": [], "only": [],
+    "poetry_version": None, "old_installer": False,
+}  # fmt: skip
 GOOD = image(
+    PIP,
+    {**PIP, "requirements": DIGEST, "index_url": "https://x", "uv_version": "1.0"},
+    PRIVATE,
+    UV_SYNC,
+    {**POETRY, "poetry_version": "latest"},
     CALL,
     {"kind": "dockerfile", "commands": ["COPY a /a"], "files": [["a", 0o644, "2" * 64, 7]]},
     {"kind": "run", "commands": ["true"], "env": {"A": "1"}},
@@ -69,7 +88,6 @@ def test_the_hosts_image_needs_nothing() -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        (image({"kind": "uv_sync", "packages": ["git"]}), "`uv_sync`"),
         (image({"kind": "registry", "reference": "x"}), "`registry`"),
         ({"kind": "built", "steps": [{"kind": "name"}], "attached": []}, "`name`"),
     ],
@@ -88,6 +106,20 @@ def test_what_cannot_be_built_yet_is_named(given: dict[str, Any], named: str) ->
         {"kind": "built", "steps": "x", "attached": []},
         image({"kind": 7}),
         image({"kind": "run", "commands": "x"}),
+        image({**PIP, "packages": ["--target=/"]}),
+        image({**PIP, "packages": ["a\n--target=/"]}),
+        image({**PIP, "requirements": "/etc/passwd"}),
+        image({**PIP, "index_url": 7}),
+        image({**PIP, "extra_options": "'"}),
+        image({**PIP, "uv_version": "1 --with evil"}),
+        image({**PRIVATE, "repositories": ["example.org/a/b"]}),
+        image({**PRIVATE, "repositories": ["github.com/a/b\nc"]}),
+        image({**UV_SYNC, "pyproject": "x"}),
+        image({**UV_SYNC, "groups": ["--all-groups"]}),
+        image({**UV_SYNC, "frozen": 1}),
+        image({**POETRY, "lock": "x"}),
+        image({**POETRY, "only": ["-v"]}),
+        image({**POETRY, "poetry_version": "--with"}),
         image({"kind": "run", "commands": [7]}),
         image({"kind": "run", "commands": ["a\0b"]}),
         image({"kind": "run", "commands": [], "env": {"A": 1}}),

@@ -48,9 +48,12 @@ def test_a_layer_can_be_made_anew(store: Store) -> None:
 
 def test_what_a_killed_daemon_was_making_is_removed(store: Store, tmp_path: Path) -> None:
     store.begin()
+    for name in ("out/half", "cache"):
+        Path(store.uv, name).mkdir(parents=True)
     again = Store(str(tmp_path))
     again.open()
     assert os.listdir(tmp_path / "images/work") == []
+    assert os.listdir(store.uv) == ["cache"]
 
 
 def test_a_record_says_what_was_written(store: Store) -> None:

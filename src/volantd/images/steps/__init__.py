@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from volantd.images.steps import apt, conda, debian, dockerfile, function, plain, registry
+from volantd.images.steps import (
+    apt,
+    conda,
+    debian,
+    dockerfile,
+    function,
+    packages,
+    plain,
+    projects,
+    registry,
+)  # fmt: skip
 from volantd.images.steps.kind import Kind
 
 #: All that this daemon can build.
@@ -12,7 +22,9 @@ KINDS: dict[str, Kind] = {
     **debian.KINDS,
     **dockerfile.KINDS,
     **function.KINDS,
+    **packages.KINDS,
     **plain.KINDS,
+    **projects.KINDS,
     **registry.KINDS,
 }
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from volantd.fields import sequence
+from volantd.fields import sequence, text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: Series of Python that images can have.
 PYTHON_SERIES = ("3.10", "3.11", "3.12", "3.13", "3.14")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_VERSION = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z.+!-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,13 @@ def series(value: object) -> str:
     if value not in PYTHON_SERIES:
         raise ValueError(f"images cannot have a Python {str(value)[:20]!r}")
     return str(value)
+
+
+def version(fields: dict[str, Any], name: str) -> None:
+    """A field that is the version of a program, or a word such as `latest`."""
+    given = text(fields, name)
+    if not _VERSION.fullmatch(given):
+        raise ValueError(f"`{name}` is no version")
 
 
 def digest(value: object) -> str:

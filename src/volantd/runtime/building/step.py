@@ -23,6 +23,7 @@ class StepSpec:
         env: its whole environment.
         cwd: where it starts; made if it is not there.
         shared: directories of the host that it may write to, and where it sees them.
+        readable: further ones that it may only read, likewise.
         cgroup: where it goes, or None.
     """
 
@@ -32,6 +33,7 @@ class StepSpec:
     env: dict[str, str]
     cwd: str = "/"
     shared: tuple[tuple[str, str], ...] = field(default=())
+    readable: tuple[tuple[str, str], ...] = field(default=())
     cgroup: Cgroup | None = None
 
 

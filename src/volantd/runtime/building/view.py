@@ -52,8 +52,8 @@ def start(request: dict[str, Any], base_dir: str, report_fd: int, fds: list[int]
 def _start(request: dict[str, Any], base_dir: str, report_fd: int, log_fd: int) -> None:
     root = os.path.join(request["state_dir"], "root")
     layers: list[str] = request["layers"]
-    shared: list[list[str]] = request["shared"]
-    _make_root(root, request["uid_base"], len(layers), len(shared))
+    shared, readable = request["shared"], request["readable"]
+    _make_root(root, request["uid_base"], len(layers), len(shared) + len(readable))
     userns_fd = template.make_user_namespace(request["uid_base"], template.ID_COUNT)
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
@@ -63,6 +63,9 @@ def _start(request: dict[str, Any], base_dir: str, report_fd: int, log_fd: int) 
     _bind_mapped(request["output"], root + "/output", _NO_DEVICES, userns_fd)
     for index, (source, _) in enumerate(shared):
         _bind_mapped(source, f"{root}/shared/{index}", _NO_DEVICES, userns_fd)
+    for index, (source, _) in enumerate(readable, len(shared)):
+        target = f"{root}/shared/{index}"
+        template.bind(source, target, _READ_ONLY, userns_fd, recursive=False)
     template.bind(base_dir + "/etc", root + "/etc", _READ_ONLY)
     template.mount_devices(root + "/dev", own_nodes=True)
     linux.setns(userns_fd, linux.CLONE_NEWUSER)
@@ -118,7 +121,8 @@ def _enter(request: dict[str, Any], root: str) -> None:
     isolate.mount_devices("new", counts_memory=request["counts_memory"])
     isolate.mount_proc("new")
     places = [(f"etc/{name}", f"/etc/{name}") for name in NETWORK_FILES]
-    places += [(f"shared/{index}", path) for index, (_, path) in enumerate(request["shared"])]
+    shared = [*request["shared"], *request["readable"]]
+    places += [(f"shared/{index}", path) for index, (_, path) in enumerate(shared)]
     held = [(linux.open_tree(source, recursive=False), path) for source, path in places]
     isolate.enter_root("new")
     # Not before: links of the image now lead to its own files only.

@@ -1,0 +1,63 @@
+"""Volant's client as a builder of images, on a base that is made of this machine's Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import volant
+from tests.behaviours import host_base
+from tests.unit.images.registry_server import Registry
+from volant import config
+from volant.channel import current
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Packages:
+    """Builds a layer of packages over and over, each time for an image that nobody has seen."""
+
+    def __init__(self, packages: Sequence[str]) -> None:
+        self._packages = packages
+        self._layers = Path(config.load().home, "images/layers")
+        self._turn = 0
+        self._registry = Registry()
+        self._registry.__enter__()
+        self._registry.add_image(host_base.layer(), tag="base", config=host_base.config())
+        self._base = volant.Image.from_registry(f"{self._registry.host}/python:base")
+        self.turn()
+
+    def turn(self) -> dict[str, float]:
+        """The first call of an image with the packages, less that of one without them."""
+        self._turn += 1
+        image = self._base.env({"TURN": str(self._turn)})
+        without_ms = self._first_call_ms(image)
+        before = set(self._layers.iterdir())
+        with_ms = self._first_call_ms(image.pip_install(*self._packages))
+        (layer,) = set(self._layers.iterdir()) - before
+        return {"layer_ms": with_ms - without_ms, "own_blocks_mb": _own_blocks(layer) / 1e6}
+
+    @staticmethod
+    def _first_call_ms(image: volant.Image) -> float:
+        app = volant.App("packages", image=image)
+
+        @app.function(serialized=True)
+        def answer() -> int:
+            return 1
+
+        with app.run():
+            begun = perf_counter()
+            assert answer.remote() == 1
+            return (perf_counter() - begun) * 1e3
+
+    def close(self) -> None:
+        current.forget()
+        self._registry.__exit__()
+
+
+def _own_blocks(layer: Path) -> int:
+    """Bytes of a layer's files that lie on the disk for it alone."""
+    found = (path.lstat() for path in layer.rglob("*"))
+    return sum(info.st_blocks * 512 for info in found if info.st_nlink == 1)

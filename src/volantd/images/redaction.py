@@ -1,0 +1,54 @@
+"""What a step prints, without the texts that nobody may read in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: What stands in place of a hidden text.
+HIDDEN = "***"
+
+
+def redacted(text: str, hidden: Sequence[str]) -> str:
+    """A text without any of the hidden ones."""
+    for one in sorted(hidden, key=len, reverse=True):
+        text = text.replace(one, HIDDEN)
+    return text
+
+
+class Redacted:
+    """Passes on what it is told, piece by piece, but for hidden texts.
+
+    Args:
+        say: hears the rest.
+        hidden: texts, none of them empty.
+    """
+
+    def __init__(self, say: Callable[[bytes], None], hidden: Sequence[str]) -> None:
+        self._say = say
+        self._hidden = [one.encode() for one in sorted(hidden, key=len, reverse=True)]
+        self._held = b""
+
+    def __call__(self, data: bytes) -> None:
+        """Take the next piece; its end is held back while a hidden text may begin there."""
+        text = self._held + data
+        for one in self._hidden:
+            text = text.replace(one, HIDDEN.encode())
+        held = max((_begun(text, one) for one in self._hidden), default=0)
+        self._held = text[len(text) - held :]
+        if len(text) > held:
+            self._say(text[: len(text) - held])
+
+    def end(self) -> None:
+        """Pass on what was held back."""
+        if self._held:
+            self._say(self._held)
+            self._held = b""
+
+
+def _begun(text: bytes, hidden: bytes) -> int:
+    """How many bytes at the end of a text are the beginning of a hidden one."""
+    longest = min(len(text), len(hidden) - 1)
+    return next((size for size in range(longest, 0, -1) if text.endswith(hidden[:size])), 0)
