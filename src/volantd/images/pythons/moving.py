@@ -101,9 +101,10 @@ def relocated(content: bytes, old: bytes, new: bytes) -> bytes:
     of the path becomes the new one, which is only told: Python finds its files beside its program.
     """
     if content[:4] != _ELF:
-        # A path that only ends like it is another; an option may stand right before it.
-        path = rb"((?<![\w./-])(?:-[IL])?)" + re.escape(old) + rb"(?![\w.-])"
-        return re.sub(path, lambda found: found[1] + new, content)
+        # Of a path with one part others may be the end; before any an option may stand.
+        before = rb"(?<![\w./-])(-[IL])?" if old.count(b"/") == 1 else rb"()"
+        path = before + re.escape(old) + rb"(?![\w.-])"
+        return re.sub(path, lambda found: (found[1] or b"") + new, content)
     span = run_path(content)
     if span is not None:
         start, end = span
