@@ -135,12 +135,12 @@ def test_large_functions_warn_and_larger_ones_are_refused(size: int) -> None:
 
     if size == 16 << 20:
         with pytest.raises(InvalidError, match="`first_byte` is 16 MiB when pickled, at most 16"):
-            first_byte.to_wire(__name__)
+            first_byte.to_wire(__name__, 0)
         captured = captured[: -(1 << 20)]  # the closure sees it
     with pytest.warns(UserWarning, match="`first_byte` is .* KiB when pickled"):
-        assert first_byte.to_wire(__name__)["serialized"]
+        assert first_byte.to_wire(__name__, 0)["serialized"]
     captured = captured[: (256 << 10) - 2000]
-    assert first_byte.to_wire(__name__)["serialized"]
+    assert first_byte.to_wire(__name__, 0)["serialized"]
 
 
 WITHOUT_SOURCE = """

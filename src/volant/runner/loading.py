@@ -11,6 +11,8 @@ import _frozen_importlib_external as files
 import os
 import sys
 
+from volant.version import SERIES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,13 +98,16 @@ def resolve(function: dict[str, Any]) -> Callable[..., Any]:
     """Find the plain Python function that a function of the app runs.
 
     Args:
-        function: `serialized` (a pickle or None), `module`, `qualname`, `name`.
+        function: `serialized` (a pickle or None), `series` (of the Python that made it), `module`,
+            `qualname`, `name`.
 
     Raises:
         AttributeError: when the module no longer has that name.
+        InvalidError: for a function that another Python has pickled.
         Exception: what a block of `imports()` of the function's image has raised.
     """
     if function["serialized"] is not None:
+        _check_series(function["name"], function["series"])
         import pickle
 
         loaded: Callable[..., Any] = pickle.loads(function["serialized"])
@@ -117,3 +122,15 @@ def resolve(function: dict[str, Any]) -> Callable[..., Any]:
         raise missed
     raw: Callable[..., Any] = getattr(found, "_raw", found)
     return raw
+
+
+def _check_series(name: str, made_by: str) -> None:
+    """Byte code means something else to another series, or nothing, without saying so."""
+    if made_by != SERIES:
+        from volant.errors import InvalidError
+
+        raise InvalidError(
+            f"function `{name}` was serialized by Python {made_by}, and its image has {SERIES}",
+            hint=f"give the image Python {made_by}, or define the function in a file and leave "
+            "serialized=True out",
+        )

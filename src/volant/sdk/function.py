@@ -14,6 +14,7 @@ from volant.errors import ExecutionError, InvalidError
 from volant.sdk.calls.calling import Binding
 from volant.sdk.generics import Generic, P, R, Raw
 from volant.sdk.planned import Planned
+from volant.version import SERIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -228,14 +229,13 @@ class Function(Generic[P, R, Raw]):
             module: what its module is called in a container.
             image: the index of its image among those of the app.
         """
-        serialized = None
-        if self._serialized:
-            serialized = self._pickled()
+        serialized = self._pickled() if self._serialized else None
         return {
             "name": self.name,
             "module": module,
             "qualname": self.__qualname__,
             "serialized": serialized,
+            "series": None if serialized is None else SERIES,
             "is_async": self.is_async,
             "is_generator": self.is_generator,
             "options": self._options,

@@ -95,6 +95,7 @@ def check_description(app: dict[str, Any]) -> None:
         for name in ("is_async", "is_generator"):
             switch(function, name)
         optional(raw, function, "serialized")
+        optional(text, function, "series")
         whole(function, "image", 0, len(images) - 1)
         _check_options(mapping(function, "options"))
         if function["is_generator"] and function["options"]["max_inputs"] > 1:

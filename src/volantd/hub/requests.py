@@ -125,7 +125,9 @@ def _check_nested(session: Session, description: dict[str, Any], own: Function) 
         )
 
 
-_RUNNER_FIELDS = ("name", "module", "qualname", "serialized", "is_async", "is_generator")
+_RUNNER_FIELDS = (
+    "name", "module", "qualname", "serialized", "series", "is_async", "is_generator",
+)  # fmt: skip
 
 
 def upload(session: Session, event: dict[str, Any]) -> None:

@@ -34,9 +34,9 @@ OPTIONS_GIVEN: dict[str, Any] = {
 def function_spec(name: str = "f", *, generates: bool = False, **given: Any) -> dict[str, Any]:
     """A function as the SDK describes it; `given` are keywords of `@app.function`."""
     return {
-        "name": name, "module": "m", "qualname": name, "serialized": None, "is_async": False,
-        "is_generator": generates, "options": sdk_options.checked(**{**OPTIONS_GIVEN, **given}),
-        "image": 0,
+        "name": name, "module": "m", "qualname": name, "serialized": None, "series": None,
+        "is_async": False, "is_generator": generates, "image": 0,
+        "options": sdk_options.checked(**{**OPTIONS_GIVEN, **given}),
     }  # fmt: skip
 
 

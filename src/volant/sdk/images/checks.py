@@ -6,11 +6,11 @@ Every check names the value and says what to write instead. None of them looks a
 from __future__ import annotations
 
 import posixpath
-import sys
 
 from volant.errors import InvalidError
 from volant.sdk.options import checked_environment
 from volant.sdk.planned import unimplemented
+from volant.version import SERIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def python_series(version: object, where: str) -> str:
         InvalidError: for one that images cannot have.
     """
     if version is None:
-        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        version = SERIES
     if version in PYTHON_SERIES:
         return str(version)
     known = f"{PYTHON_SERIES[0]} to {PYTHON_SERIES[-1]}"

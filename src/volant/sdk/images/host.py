@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+from volant.version import SERIES
+
 #: What a Python installation calls the directories that packages are installed into.
 PACKAGE_DIRECTORIES = ("site-packages", "dist-packages")
 #: Part of every host image already.
@@ -23,7 +25,7 @@ def host_wire() -> dict[str, object]:
         "prefix": sys.prefix,
         "base_prefix": sys.base_prefix,
         "trees": host_trees(),
-        "series": f"{sys.version_info[0]}.{sys.version_info[1]}",
+        "series": SERIES,
     }
 
 
