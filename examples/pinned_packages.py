@@ -7,7 +7,7 @@ mean 20.5 after 1 step
 
 import volant
 
-image = volant.Image.debian_slim("3.12").uv_pip_install("numpy==2.2.6", "pandas==2.3.3")
+image = volant.Image.debian_slim().uv_pip_install("numpy==2.2.6", "pandas==2.3.3")
 app = volant.App("pinned-packages", image=image)
 
 with image.imports():

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 ANYBODY = {
     r"there is no Python 3\.\d+ on this machine": "one interpreter proves the code, more are luck",
     r"this architecture has no such call": "the table has calls of two; on the other it is judged",
+    r"this machine's Python is its distribution's": "apt installs such a Python, nobody moves it",
+    r"this Python has no shared library": "one without is moved in the same way, and simpler",
     r"numpy is not installed beside the tests": "plain users' runs have only what they need",
     r"less than 8 GiB of memory are free": "the machine is shared; the same is tested smaller",
 }

@@ -18,6 +18,12 @@ import uv
 PROGRAMS = ("sh", "cat", "id", "ls", "mkdir", "rm", "sleep")
 #: As its directory of the standard library is called.
 SERIES = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+#: Debian's own Python has its files elsewhere than all others.
+IS_OF_DEBIAN = "deb_system" in sysconfig.get_scheme_names()
+PREFIX = "usr" if IS_OF_DEBIAN else "usr/local"
+PYTHON = f"/{PREFIX}/bin/python3"
+#: The directory that packages are installed in, below the one of the series in /usr/local/lib.
+SITE = "dist-packages" if IS_OF_DEBIAN else "site-packages"
 #: Parts of the standard library that no test needs.
 _LEFT_OUT = {
     "__pycache__", "ensurepip", "idlelib", "lib2to3", "site-packages", "test", "tests", "tkinter",
@@ -30,9 +36,9 @@ def layer() -> bytes:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:
         stdlib = Path(sysconfig.get_path("stdlib"))
-        archive.add(stdlib, f"usr/local/lib/{SERIES}", filter=_wanted)
+        archive.add(stdlib, f"{PREFIX}/lib/{SERIES}", filter=_wanted)
         python = Path(sys.executable).resolve()
-        archive.add(python, "usr/local/bin/python3")
+        archive.add(python, PYTHON[1:])
         programs = [Path(found) for name in PROGRAMS if (found := shutil.which(name))]
         for program in programs:
             archive.add(program.resolve(), f"usr/bin/{program.name}")

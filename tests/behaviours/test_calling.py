@@ -180,7 +180,7 @@ def test_exceeding_the_timeout_raises() -> None:
 
 def options_sent(function: volant.Function[..., Any, Any]) -> dict[str, Any]:
     """What the hub is told of a function, and acts by."""
-    options = function.to_wire(calling.__name__)["options"]
+    options = function.to_wire(calling.__name__, 0)["options"]
     assert isinstance(options, dict)
     return options
 

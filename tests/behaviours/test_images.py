@@ -91,7 +91,7 @@ def listing() -> object:
 def test_a_function_runs_in_an_image_of_a_registry(base: volant.Image) -> None:
     """Issue 3, 4 and 8: with the image's own interpreter, and nothing of this machine."""
     seen = look(base, listing)
-    assert seen["python"] == "/usr/local/bin/python3"
+    assert seen["python"] == host_base.PYTHON
     assert seen["env"]["FROM_BASE"] == "yes"
     assert not {"work", "var_of_host", "boot"} & set(seen["root"])
 

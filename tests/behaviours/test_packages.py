@@ -16,6 +16,7 @@ from tests.behaviours.programs import at_home
 from tests.support import stop_daemon
 from tests.unit.images.registry_server import Registry
 from volant.errors import ImageBuildError
+from volantd.images.packages.indexes import certificates
 from volantd.images.packages.inside import TIME_NS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can build images")
 
-SITE = f"usr/local/lib/{host_base.SERIES}/site-packages"
+SITE = f"usr/local/lib/{host_base.SERIES}/{host_base.SITE}"
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +289,7 @@ def test_what_a_project_of_uv_has_locked(base: volant.Image, tmp_path: Path) -> 
     )
     locked = subprocess.run(
         [uv.find_uv_bin(), "lock", "--quiet", "--directory", made],
+        env={**os.environ, "SSL_CERT_FILE": certificates() or ""},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert locked.returncode == 0, locked.stderr

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 INDEXES_DIR = OWN_DIR + "/indexes"
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+#: Where distributions keep them all in one file; a Python may know of a directory alone.
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",
+)  # fmt: skip
 _CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _CREDENTIALS = re.compile(r"://([^/@\s]+)@")
 #: Shorter words are no passwords; to hide them would garble what a step says.
@@ -250,7 +254,7 @@ def _either_case() -> Iterator[str]:
 def certificates(environ: Mapping[str, str] = os.environ) -> str | None:
     """The file of the authorities that this machine trusts; None when there is none."""
     given = [environ.get(name) for name in _CERTIFICATES]
-    paths = [*given, ssl.get_default_verify_paths().cafile]
+    paths = [*given, ssl.get_default_verify_paths().cafile, *_BUNDLES]
     return next((path for path in paths if path and os.path.isfile(path)), None)
 
 

@@ -86,12 +86,18 @@ async def static_uv(home: str) -> str:
     return kept
 
 
+def _trusting() -> dict[str, str]:
+    """How uv is told to trust whom this machine trusts, and not its own list alone."""
+    trusted = indexes.certificates()
+    return {} if trusted is None else {"SSL_CERT_FILE": trusted}
+
+
 async def _fetch(version: str, place: str) -> None:
     process = await asyncio.create_subprocess_exec(
         own_uv(), "pip", "install", "--no-config", "--no-cache", "--no-deps", "--quiet",
         "--only-binary", ":all:", "--target", place, "--python-version", "3.12",
         "--python-platform", f"{platform.machine()}-unknown-linux-musl", f"uv=={version}",
-        env={**os.environ, **indexes.of_machine().variables()},
+        env={**os.environ, **_trusting(), **indexes.of_machine().variables()},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import sysconfig
 import venv
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 SERIES = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
+#: Its files lie among those of others, so it is none to move.
+moves = pytest.mark.skipif(
+    "deb_system" in sysconfig.get_scheme_names(),
+    reason="this machine's Python is its distribution's",
+)
+
+
+@moves
 def test_the_interpreter_that_runs_here_is_found() -> None:
     found = asyncio.run(find(SERIES, sys.base_prefix))
     assert found is not None
@@ -27,6 +36,7 @@ def test_the_interpreter_that_runs_here_is_found() -> None:
     assert f"lib/python{SERIES}" in found.parts
 
 
+@moves
 def test_a_directory_of_installations_is_looked_through(tmp_path: Path) -> None:
     (tmp_path / "versions").mkdir()
     (tmp_path / "versions/one").symlink_to(sys.base_prefix)
@@ -62,6 +72,7 @@ def test_uv_is_asked_for_what_is_not_here_and_may_fail(
     assert b"no network" in b"".join(heard)
 
 
+@moves
 def test_one_that_uv_brings_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uv = tmp_path / "bin/uv"
     uv.parent.mkdir()
