@@ -24,6 +24,9 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
     "spare_containers": (1, "count", "containers forked ahead of demand for each zygote"),
     "memory_limit_mib": (0, "MiB", "memory of all containers together, 0 for 90 % of the machine"),
     "disk_reserve_mib": (2048, "MiB", "free disk below which the largest writer is stopped"),
+    "image_store_limit_mib": (0, "MiB", "disk of all images together, 0 for a quarter of the disk"),
+    "force_build": (False, "switch", "build all steps of images anew, and keep what comes of it"),
+    "ignore_cache": (False, "switch", "build images anew, and leave what is there as it is"),
     "log_bytes_max": (16 << 20, "bytes", "log kept for each app; the oldest half goes first"),
     "image_conda_channel": ("", "channel", "where packages of conda are looked for by default, and "
                             "by its address micromamba itself; empty: conda-forge"),

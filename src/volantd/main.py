@@ -29,6 +29,7 @@ from volantd import daemon_log
 from volantd.agent.agent import Agent
 from volantd.agent.bare import Machine
 from volantd.agent.disk import DiskGuard
+from volantd.agent.images import Images
 from volantd.agent.logs import LogStore
 from volantd.agent.tasks import Tasks
 from volantd.agent.zygotes import ZygoteStore
@@ -79,11 +80,13 @@ class Services:
         self.blobs = BlobCache(config.home)
         self.machine = Machine()
         self.logs = LogStore(config.home, int(config.number("log_bytes_max")))
-        self.zygotes = ZygoteStore(config, self.machine, self.blobs, tasks)
+        self.images = Images(config, self.machine, self.blobs, tasks)
+        self.images.apps = self.hub.apps.values
+        self.zygotes = ZygoteStore(config, self.machine, self.blobs, self.images, tasks)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent
         reserve_bytes = int(config.number("disk_reserve_mib")) << 20
-        self.disk = DiskGuard(self.agent, tasks, config.home, reserve_bytes)
+        self.disk = DiskGuard(self.agent, self.images, tasks, config.home, reserve_bytes)
         self._set_capacity()  # calls may come before the launcher is up
 
     def tell_rung(self, session: Session) -> None:
@@ -231,6 +234,7 @@ async def serve(config: Config, ready_fd: int | None) -> None:
         tasks.start(_compile_sdk(), "compile-sdk")
         await services.start_runtime(runs_dir)
         tasks.start(services.keep_runtime(runs_dir), "keep-runtime")
+        tasks.start(services.images.open(), "open-images")
         # What is here now stays: the collector need not look at it again and again. Garbage in
         # cycles is rare in the hub, so it may look less often.
         gc.freeze()

@@ -287,15 +287,14 @@ def test_a_failed_build_raises_with_what_it_printed(base: volant.Image) -> None:
 
 
 def test_a_store_that_cannot_be_used_fails_the_build(base: volant.Image, home: Path) -> None:
-    """And not the daemon, nor the calls after it: a record that is no record, as a full disk is."""
+    """And not the daemon, nor the calls after it: a place for records that is none."""
     look(base, listing)
-    records = list((home / "images/records").iterdir())
-    before = {record: record.read_text() for record in records}
     image = base.env({"NEVER": "built"})
-    for record in records:
-        record.write_text("half of a rec")
+    drafts = home / "images/drafts"
+    drafts.rename(home / "aside")
+    drafts.write_text("no directory")
     with pytest.raises(ImageBuildError, match="cannot be used"):
         look(image, listing)
-    for record, text in before.items():
-        record.write_text(text)
+    drafts.unlink()
+    (home / "aside").rename(drafts)
     assert look(image, listing)["env"]["NEVER"] == "built"

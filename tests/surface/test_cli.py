@@ -20,9 +20,17 @@ if TYPE_CHECKING:
 #: Commands that read, each with `--json`.
 READING = [
     "app list", "app logs", "container list", "container logs", "server status", "server logs",
-    "config show",
+    "config show", "image list", "image inspect", "image logs", "image names list",
 ]  # fmt: skip
-CHANGING = ["run", "app stop", "container stop", "server start", "server stop"]
+CHANGING = [
+    "run",
+    "app stop",
+    "container stop",
+    "server start",
+    "server stop",
+    "image prune",
+    "image names delete",
+]
 #: Modules of the command itself that a plain run loads.
 RUN_MODULES = {"volant.cli", "volant.cli.main", "volant.cli.run", "volant.cli.target"}
 #: What a plain run must not pay for.
@@ -40,7 +48,7 @@ def pages() -> dict[str, str]:
 
 def test_every_promised_command_is_there(pages: dict[str, str]) -> None:
     leaves = {path for path in pages if path and f"{path} " not in " ".join(sorted(pages))}
-    groups = {"", "app", "container", "server", "config"}
+    groups = {"", "app", "container", "server", "config", "image", "image names"}
     assert set(pages) == {*READING, *CHANGING, *groups}, leaves
 
 
@@ -125,12 +133,13 @@ def test_the_package_is_the_command() -> None:
 
 
 def test_looking_starts_no_daemon(tmp_path: Path) -> None:
-    """Reading commands answer that nothing runs; only `server status` fails, with 3."""
+    """Reading commands answer that nothing runs; `server status` and `image` fail, with 3."""
     expected = {
         "app list": (0, "[]"),
         "container list": (0, "[]"),
         "server status": (3, '{\n  "running": false\n}'),
         "server logs": (0, ""),
+        "image list": (3, ""),
     }
     for words, (code, printed) in expected.items():
         run = run_volant(*words.split(), "--json", home=tmp_path / "home")

@@ -88,8 +88,9 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
             "apt_install", "run_commands", "dockerfile_commands", "run_function", "env",
             "workdir", "shell", "entrypoint", "cmd", "add_local_file", "add_local_dir",
             "add_local_python_source", "imports", "pipe", "hydrate",
+            "build", "publish", "logs", "object_id",
         ],
-        ["build", "publish", "logs", "object_id", "client", "get_dashboard_url"],
+        ["client", "get_dashboard_url"],
     ),
 }  # fmt: skip
 

@@ -226,6 +226,7 @@ class RunningApp:
         reply = self.channel.request("app_open", app=self.description)
         self._upload(reply["need"])
         self.app._app_id = reply["app_id"]
+        self._name_images(reply)
         self.channel.on_reconnect.append(self._open_again)
         local_path = self.sources.local_path
         for number, (function, function_id) in enumerate(self._with_ids(reply), self._base):
@@ -243,7 +244,7 @@ class RunningApp:
         entries = self._entries()
         main = entries[0] if entries else Entry(None, None, "")
         self.sources = collect(entries) if entries else Sources()
-        images = self._images()
+        self._described_images = images = self._images()
         for function in functions:
             self._refuse_without_source(function, self._remote_module(function.__module__, main))
         return {
@@ -261,6 +262,11 @@ class RunningApp:
             "base": self._base,
             "express": self.channel.lane_tokens.make(self._base, len(functions)),
         }
+
+    def _name_images(self, reply: dict[str, Any]) -> None:
+        for image, image_id in zip(self._described_images, reply["images"], strict=True):
+            if image is not None and not _context.in_container():
+                image._object_id = image_id
 
     def _described(self, images: list[Image | None]) -> list[dict[str, object]]:
         """Images as the hub is told of them."""
@@ -365,7 +371,9 @@ class RunningApp:
         except ConnectionError:
             return 0  # a hub that is gone has stopped everything of ours
         finally:
-            self.channel.on_reconnect = []
+            self.channel.on_reconnect = [
+                one for one in self.channel.on_reconnect if one != self._open_again
+            ]
             self.channel.lane_tokens.forget(self.description["express"])
             self.app._app_id = None
             payloads.clear_memory()

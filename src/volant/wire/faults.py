@@ -45,6 +45,13 @@ def platform_fault(error: str, message: str, hint: str | None = None) -> bytes:
     return values.encode({"error": error, "message": message, "hint": hint})
 
 
+def error_fault(error: Any) -> bytes:
+    """A fault that the platform itself reports, of an error of `volant.errors`."""
+    fields = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+    image_id = getattr(error, "image_id", None)
+    return values.encode(fields if image_id is None else {**fields, "image_id": image_id})
+
+
 def encode_fault(
     exc: BaseException, *, skip_under: str | None = None, where: str | None = None
 ) -> bytes:
@@ -266,7 +273,8 @@ def _exception_of(fields: dict[str, Any], members: list[BaseException]) -> BaseE
         kind = getattr(errors, fields["error"], errors.InternalError)
         if not issubclass(kind, (errors.Error, errors.InputCancellation)):
             raise ValueError(f"{fields['error']!r} is no error of ours")
-        made: BaseException = kind(str(fields["message"]), hint=fields.get("hint"))
+        extra = {"image_id": str(fields["image_id"])} if "image_id" in fields else {}
+        made: BaseException = kind(str(fields["message"]), hint=fields.get("hint"), **extra)
         return made
     if fields["pickle"] is not None:
         from volant.wire.payloads import loads_plain

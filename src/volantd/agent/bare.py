@@ -100,10 +100,11 @@ class BareZygotes:
         """
         rung = await asyncio.shield(self._machine.rung)
         if version.image["kind"] == "host":
-            spec = zygote_spec(version, rung)
-        else:
-            built = await self._images.get(version, say)
-            spec = built_spec(built, rung, block_network=version.block_network)
+            return await self._take(zygote_spec(version, rung))
+        async with self._images.use(version, say) as built:
+            return await self._take(built_spec(built, rung, block_network=version.block_network))
+
+    async def _take(self, spec: ZygoteSpec) -> Zygote:
         key = repr(spec)
         ahead = self._ahead.pop(key, None)
         zygote = None

@@ -1,11 +1,11 @@
-"""Keeps containers from filling the disk of the host.
+"""Keeps containers and build steps from filling the disk of the host.
 
 Once a second the free space is looked at, which costs one system call. Below the reserve whoever
-has written most is killed, and told so: a container, whose inputs run again elsewhere, or a zygote
-whose import wrote, with its containers. Nobody is killed who explains little of the shortage, nor
-anybody else while the files of the last one are being removed. A file system shared by all
-containers has no quota of its own, so this is the limit they have together; each file of a
-container is limited as well (`FILE_BYTES_MAX` in zygotes.py).
+has written most is killed, and told so: a container, whose inputs run again elsewhere, a zygote
+whose import wrote, with its containers, or a step of an image. Nobody is killed who explains
+little of the shortage, nor anybody else while the files of the last one are being removed. A file
+system shared by all containers has no quota of its own, so this is the limit they have together;
+each file of a container is limited as well (`FILE_BYTES_MAX` in zygotes.py).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volantd.agent.agent import Agent, Running
+    from volantd.agent.images import Images
     from volantd.agent.tasks import Tasks
     from volantd.runtime.client import Zygote
 
@@ -42,8 +43,11 @@ REMOVAL_S = 15.0
 class DiskGuard:
     """Watches the file system that containers write to."""
 
-    def __init__(self, agent: Agent, tasks: Tasks, home: str, reserve_bytes: int) -> None:
+    def __init__(
+        self, agent: Agent, images: Images, tasks: Tasks, home: str, reserve_bytes: int
+    ) -> None:
         self._agent = agent
+        self._images = images
         self._tasks = tasks
         self._home = home
         self._reserve_bytes = reserve_bytes
@@ -88,7 +92,7 @@ class DiskGuard:
         """Everybody who may have written, and how to end them."""
         running = self._agent.running()
         zygotes = self._agent.zygotes.alive()
-        found: list[tuple[written.Writer, End]] = []
+        found: list[tuple[written.Writer, End]] = self._images.writers()
         # What containers wrote is not their zygote's, nor what those left that ended just now.
         paths = set(self._agent.zygotes.machine.launcher.removing)
         for one in running:

@@ -1,15 +1,29 @@
-"""The images of this machine: built when a zygote needs one, by processes of the launcher."""
+"""The images of this machine: built when a zygote needs one, by processes of the launcher.
+
+It owns the store, keeps it within its limit, and never removes what runs, is being built or has a
+name. Everything else about images waits until the store is open, which it is soon after the start.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
-from typing import TYPE_CHECKING
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import ImageBuildError
+from volant.errors import ImageBuildError, InvalidError, NotFoundError
+from volantd.agent.written import Writer
 from volantd.images import described
 from volantd.images.builder import Builder, Built
+from volantd.images.catalogue import Catalogue
+from volantd.images.kept import shelf
+from volantd.images.kept.books import wall_clock
+from volantd.images.keys import image_id
+from volantd.images.steps.lookup import published
 from volantd.images.store import Store
 from volantd.images.workbench import Brought
 from volantd.runtime.cgroup import Limits
@@ -17,27 +31,68 @@ from volantd.runtime.client import RuntimeFailedError, StepSpec
 from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
     from volant.config import Config
     from volantd.agent.bare import Machine
+    from volantd.agent.tasks import Tasks
     from volantd.hub.blobs import BlobCache
-    from volantd.hub.records import Version
-    from volantd.images.workbench import Command, Say
+    from volantd.hub.records import App, Version
+    from volantd.images.workbench import Command, Say, Workbench
     from volantd.runtime.client import Step
 
+log = logging.getLogger(__name__)
+
 READ_BYTES = 64 << 10
+#: The share of its file system that the store may fill when no setting says how much.
+DISK_SHARE = 0.25
+#: Between two looks whether layers that nobody needs are still in use.
+SWEEP_EVERY_S = 10.0
+#: What was used a moment ago is not evicted: somebody is about to run it, or to build on it.
+JUST_USED_S = 60.0
 
 
 class Images:
-    """Builds images, and knows where they lie."""
+    """Builds images, knows where they lie, and removes what is not needed any more.
 
-    def __init__(self, config: Config, machine: Machine, blobs: BlobCache) -> None:
+    Attributes:
+        opened: done once the store can be used, or cannot be.
+        apps: gives the apps that run.
+    """
+
+    def __init__(self, config: Config, machine: Machine, blobs: BlobCache, tasks: Tasks) -> None:
         self._machine = machine
-        self._store = Store(config.home)
-        self._builder = Builder(self._store, self._run, blobs.get, config.values)
-        self._is_open = False
+        self._tasks = tasks
+        self._home = config.home
+        self._limit_mib = int(config.number("image_store_limit_mib"))
+        self.store = Store(config.home)
+        self.builder = Builder(self.store, self._run, blobs.get, config.values)
+        self.catalogue = Catalogue(self.store, self.builder)
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.apps: Callable[[], Iterable[App]] = tuple
+        #: running commands of steps by the place that they fill
+        self._steps: dict[str, Step] = {}
+        self._held: Counter[str] = Counter()
+        self._cleaning: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Open the store; to be called once, when nothing of a killed daemon runs any more."""
+        try:
+            await asyncio.to_thread(self.store.open)
+        except (OSError, ValueError) as error:
+            log.exception("images_unusable", extra={"fields": {"error": str(error)}})
+            self.opened.set_exception(_unusable(error))
+            self.opened.exception()  # whoever asks gets it
+            return
+        self.opened.set_result(None)
+        await self._clean(just_used_s=0.0)
+
+    # -- building
 
     async def get(self, version: Version, say: Say) -> Built:
         """The image of a version, built when it is not here.
+
+        It may be removed as soon as the caller waits for something else; see `use`.
 
         Raises:
             ImageBuildError: when a step fails, or this machine cannot build.
@@ -47,18 +102,63 @@ class Images:
                 "images are built in containers, by a daemon that runs as root",
                 hint="`volant server status` says what this machine lacks; Image.host() works",
             )
+        await asyncio.shield(self.opened)
+        built_before = len(self.store.books.entries), self.store.total_bytes
         try:
-            if not self._is_open:
-                self._store.open()
-                self._is_open = True
             image = version.image
             brought = Brought(
                 calls=image.get("calls", {}), files=version.files, entry=version.entry,
                 all_secrets=image["secrets"],
             )  # fmt: skip
-            return await self._builder.build(described.steps(image), say, brought)
-        except (OSError, ValueError) as error:  # a full disk, or a record that somebody changed
-            raise ImageBuildError(f"the images of this daemon cannot be used: {error}") from error
+            return await self.builder.build(
+                described.steps(image), say, brought, image.get(described.ASKED_BY, "")
+            )
+        except (OSError, ValueError) as error:  # a full disk, or a store that somebody changed
+            raise _unusable(error) from error
+        finally:
+            if (len(self.store.books.entries), self.store.total_bytes) != built_before:
+                self._tasks.start(self._clean(), "clean-images")
+
+    @contextlib.asynccontextmanager
+    async def use(self, version: Version, say: Say) -> AsyncIterator[Built]:
+        """`get`, for a block in which nothing removes the image: until something runs on it.
+
+        Raises:
+            ImageBuildError: as `get`.
+        """
+        key = version.image[described.KEY]
+        self._held[key] += 1
+        try:
+            yield await self.get(version, say)
+        finally:
+            self._held[key] -= 1
+            if not self._held[key]:
+                del self._held[key]
+
+    def settle(self, images: list[dict[str, Any]], asked_by: str) -> bool:
+        """Look up what checked images of a client begin with, for good; they are changed in place.
+
+        Returns:
+            False while that cannot be told: the store is not open yet.
+
+        Raises:
+            NotFoundError: when there is no such image.
+            InvalidError: when the beginning of an id fits several.
+            ImageBuildError: when the store cannot be used.
+        """
+        if any(map(described.is_looked_up, images)):
+            if not self.opened.done():
+                return False
+            self.opened.result()
+        for image in images:
+            key = self._look_up(image["steps"][0]) if described.is_looked_up(image) else None
+            described.settle(image, key, asked_by)
+        return True
+
+    def _look_up(self, base: dict[str, Any]) -> str:
+        if base["kind"] == "name":
+            return self.key_of_name(published(base))
+        return base["key"] if "key" in base else self.key_of_id(base["image_id"])
 
     async def _run(self, command: Command, say: Say) -> int:
         """Run a step to its end; its exit code, as a shell would tell it."""
@@ -73,8 +173,10 @@ class Images:
                 if cgroup is not None and (command.memory_mib or command.cpu_count):
                     await asyncio.to_thread(cgroup.limit, self._limits(command))
                 step = await self._machine.launcher.spawn_step(spec, ids.new_id("bs"))
+                self._steps[command.output] = step
                 return await _follow(step, say, command.timeout_s)
             finally:
+                self._steps.pop(command.output, None)
                 if cgroup is not None:
                     Leaves.remove(cgroup)
         except (OSError, RuntimeFailedError) as error:
@@ -86,6 +188,153 @@ class Images:
             wanted = int(command.memory_mib * (1 << 20))
             memory_bytes = min(self._machine.memory_bytes, wanted)
         return Limits(memory_bytes=memory_bytes, cpu_count=command.cpu_count)
+
+    def writers(self) -> list[tuple[Writer, Callable[[str, int], None]]]:
+        """What steps are filling now, for the disk guard, and how to end each."""
+        found: list[tuple[Writer, Callable[[str, int], None]]] = []
+        for bench in self.builder.benches.values():
+            for place in list(bench.places):
+                step = self._steps.get(place)
+                writer = Writer(path=place, pid=0 if step is None else step.pid)
+                found.append((writer, partial(self._end_step, bench)))
+        return found
+
+    def _end_step(self, bench: Workbench, why: str, size: int) -> None:
+        bench.stop(f"{why} and this step had written the most ({size >> 20} MiB)")
+        log.warning("disk_nearly_full", extra={"fields": {
+            "image_id": image_id(bench.key), "bytes": size,
+        }})  # fmt: skip
+        for place in list(bench.places):
+            step = self._steps.get(place)
+            if step is not None:
+                step.kill()
+
+    # -- looking up
+
+    def key_of_id(self, wanted: str) -> str:
+        """The key of an image that is here, by its id or the beginning of one.
+
+        Raises:
+            NotFoundError: when there is none.
+            InvalidError: when there are several.
+        """
+        entries = self.store.books.entries
+        found = [key for key in self.catalogue.find(wanted) if key in entries]
+        return self.only(wanted, found)
+
+    def only(self, wanted: str, keys: list[str]) -> str:
+        """The one key that is meant.
+
+        Raises:
+            NotFoundError: when there is none.
+            InvalidError: when there are several.
+        """
+        if len(keys) == 1:
+            return keys[0]
+        shown = ", ".join(sorted(map(image_id, keys))[:4])
+        if keys:
+            raise InvalidError(
+                f"the ids of {len(keys)} images begin with {wanted!r}", hint=f"they are {shown}"
+            )
+        raise NotFoundError(
+            f"there is no image {wanted[:200]!r}", hint="`volant image list` shows all"
+        )
+
+    def key_of_name(self, name: str) -> str:
+        """The key of a published image.
+
+        Raises:
+            NotFoundError: when there is none of this name and tag.
+        """
+        key = self.store.names.key_of(name)
+        if key is None:
+            raise NotFoundError(
+                f"no image is published as {name!r}",
+                hint="`volant image names list` shows all names",
+            )
+        return key
+
+    def users(self) -> dict[str, list[str]]:
+        """Keys of the images of apps that run, with the names of these apps."""
+        found: dict[str, list[str]] = {}
+        for app in self.apps():
+            for image in app.images:
+                if image["kind"] != "host":
+                    names = found.setdefault(image[described.KEY], [])
+                    if app.name not in names:
+                        names.append(app.name)
+        return found
+
+    # -- making room
+
+    @property
+    def limit_bytes(self) -> int:
+        """What the store may take up."""
+        if self._limit_mib:
+            return self._limit_mib << 20
+        status = os.statvfs(self._home)
+        return int(status.f_blocks * status.f_frsize * DISK_SHARE)
+
+    async def _clean(self, just_used_s: float = JUST_USED_S) -> None:
+        """Remove what is too much, and what nobody needs any more."""
+        excess = self.store.total_bytes - self.limit_bytes
+        before = wall_clock() - just_used_s
+        for key in self._to_remove(excess_bytes=excess, before=before, names_stay=True):
+            log.info("image_evicted", extra={"fields": {"image_id": image_id(key)}})
+            self.store.books.forget(key)
+        self.sweep()
+        if self.store.total_bytes > self.limit_bytes:
+            self._clean_again(JUST_USED_S)
+        try:
+            await asyncio.to_thread(self.store.empty_trash)
+        except OSError as error:
+            log.warning("images_not_removed", extra={"fields": {"error": str(error)}})
+
+    def to_prune(self, *, before: float, names_stay: bool) -> list[str]:
+        """The images that nothing uses, last used before a time; those with a name if told to."""
+        return self._to_remove(excess_bytes=float("inf"), before=before, names_stay=names_stay)
+
+    def _to_remove(
+        self, *, excess_bytes: float, names_stay: bool, before: float = float("inf")
+    ) -> list[str]:
+        if excess_bytes <= 0:
+            return []
+        books, running = self.store.books, self._machine.launcher.layers_in_use()
+        protected = self.builder.protected() | self.users().keys() | self._held.keys()
+        if names_stay:
+            protected |= {one.key for one in self.store.names.all().values()}
+        images = {}
+        for key, entry in books.entries.items():
+            paths = tuple(map(self.store.layer_path, entry.record.layers))
+            images[key] = shelf.Kept(
+                parent=entry.parent, layers=entry.record.layers, used_at=books.used_at(key),
+                is_protected=key in protected or paths in running,
+            )  # fmt: skip
+        return shelf.to_remove(images, self.store.sizes, excess_bytes=excess_bytes, before=before)
+
+    def sweep(self) -> int:
+        """Set aside the layers that no image has; later those that something still runs on.
+
+        Returns:
+            Bytes that become free when the trash is emptied.
+        """
+        in_use = {path for paths in self._machine.launcher.layers_in_use() for path in paths}
+        freed, left = self.store.sweep(in_use, self.builder.oldest())
+        if left:
+            self._clean_again(SWEEP_EVERY_S)
+        return freed
+
+    def _clean_again(self, delay_s: float) -> None:
+        def begin() -> None:
+            self._cleaning = None
+            self._tasks.start(self._clean(), "clean-images")
+
+        if self._cleaning is None:
+            self._cleaning = asyncio.get_running_loop().call_later(delay_s, begin)
+
+
+def _unusable(error: Exception) -> ImageBuildError:
+    return ImageBuildError(f"the images of this daemon cannot be used: {error}")
 
 
 async def _follow(step: Step, say: Say, timeout_s: float) -> int:
@@ -113,6 +362,7 @@ async def _follow(step: Step, say: Say, timeout_s: float) -> int:
         raise ImageBuildError(f"a build step took longer than {timeout_s:g} s") from None
     finally:
         step.kill()
+        await asyncio.shield(step.exited)  # whoever comes next may remove what it writes to
         loop.remove_reader(step.log_fd)
         os.close(step.log_fd)
     code = os.waitstatus_to_exitcode(status)

@@ -13,9 +13,8 @@ import stat
 from dataclasses import dataclass
 
 from volant.runner.isolate import SCRATCH_DIR
+from volantd.usage import bytes_below
 
-#: Paths from a directory that is held open, beyond which the next one is held open too.
-_PATH_BYTES_MAX = 3000
 _BLOCK_BYTES = 512
 
 
@@ -25,7 +24,8 @@ class Writer:
 
     Attributes:
         path: on the host, everything below it is its own but what lies at `others`.
-        pid: its first process, which all others of it descend from or share a namespace with.
+        pid: its first process, which all others of it descend from or share a namespace with; 0
+            for who writes without one.
         other_pids: first processes of other writers among those.
     """
 
@@ -40,7 +40,8 @@ def measure(writers: list[Writer]) -> list[int]:
     processes = Processes()
     unlinked = []
     for writer in writers:
-        pids = processes.of(writer.pid).difference(*map(processes.of, writer.other_pids))
+        pids = processes.of(writer.pid) if writer.pid else set()
+        pids = pids.difference(*map(processes.of, writer.other_pids))
         unlinked.append(files_unlinked(pids, writer.path))
     # What a zygote has open, its containers were born with.
     inherited = {
@@ -53,57 +54,6 @@ def measure(writers: list[Writer]) -> list[int]:
         total = bytes_below(writer.path, writer.others)
         sizes.append(total + sum(files[file] for file in own))
     return sizes
-
-
-class _Directory:
-    """A directory held open for as long as something below it is still to be looked at."""
-
-    __slots__ = ("fd",)
-
-    def __init__(self, path: str, parent_fd: int | None) -> None:
-        self.fd = -1
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.fd = os.open(path, flags, dir_fd=parent_fd)
-
-    def __del__(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-
-
-def bytes_below(top: str, others: frozenset[str] = frozenset()) -> int:
-    """Bytes on disk of everything below a directory, but for what lies at `others`; 0 for a link.
-
-    Files with several names count once.
-    """
-    total = 0
-    seen: set[tuple[int, int]] = set()
-    waiting: list[tuple[_Directory | None, str, str]] = [(None, top, top)]
-    while waiting:
-        held, path, whole = waiting.pop()
-        try:
-            directory = _Directory(path, None if held is None else held.fd)
-            entries = os.scandir(directory.fd)
-        except OSError:
-            continue  # gone, or no directory any more
-        if held is None or len(os.fsencode(path)) > _PATH_BYTES_MAX:
-            held, path = directory, "."
-        with entries:
-            for entry in entries:
-                name = f"{whole}/{entry.name}" if others else ""
-                if name in others:
-                    continue
-                try:
-                    info = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue
-                if stat.S_ISDIR(info.st_mode):
-                    waiting.append((held, f"{path}/{entry.name}", name))
-                elif info.st_nlink > 1:
-                    if (info.st_dev, info.st_ino) in seen:
-                        continue
-                    seen.add((info.st_dev, info.st_ino))
-                total += info.st_blocks * _BLOCK_BYTES
-    return total
 
 
 def files_unlinked(pids: set[int], path: str) -> dict[tuple[int, int], int]:

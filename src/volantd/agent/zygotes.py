@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 
 from volant import ids
 from volant.errors import ImageBuildError
-from volant.wire.faults import platform_fault
+from volant.wire.faults import error_fault
 from volantd.agent.bare import PROCESSES_MAX, BareZygotes, Machine, check_trees
-from volantd.agent.images import Images
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
 from volantd.runtime.seat import Leaves
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volant.config import Config
+    from volantd.agent.images import Images
     from volantd.agent.tasks import Tasks
     from volantd.hub.blobs import BlobCache
     from volantd.hub.records import App, Version
@@ -134,13 +134,14 @@ class Prepared:
 class ZygoteStore:
     """All zygotes of this machine."""
 
-    def __init__(self, config: Config, machine: Machine, blobs: BlobCache, tasks: Tasks) -> None:
+    def __init__(
+        self, config: Config, machine: Machine, blobs: BlobCache, images: Images, tasks: Tasks
+    ) -> None:
         self.tasks = tasks
         self.machine = machine
         self.spare_count = int(config.number("spare_containers"))
         #: Hears what the user's imports print: (key of the version, data).
         self.on_output: Callable[[str, bytes], None] = lambda key, data: None
-        images = Images(config, machine, blobs)
         self._bare = BareZygotes(machine, images, tasks)
         self._blobs = blobs
         self._count_max = int(config.number("zygote_count_max"))
@@ -235,7 +236,7 @@ class ZygoteStore:
         try:
             zygote = await self._bare.take(version, partial(self.on_output, version.key))
         except ImageBuildError as error:
-            fault = platform_fault("ImageBuildError", error.message, error.hint)
+            fault = error_fault(error)
             raise PrepareFailedError(fault) from error
         self._read_output(zygote, version.key)
         return zygote

@@ -166,6 +166,10 @@ class App:
     state: str = "ephemeral"
     stop_reason: str = ""
     created_at: float = field(default_factory=time)
+    #: as they were described, whatever functions have them
+    images: list[dict[str, Any]] = field(default_factory=list)
+    #: of an app without functions: versions that only have its images, to be built
+    alone: list[Version] = field(default_factory=list)
     functions: dict[str, Function] = field(default_factory=dict)
     #: number on the owner's connection -> function
     numbers: dict[int, Function] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from volant.version import VERSION
 from volant.wire.frames import EXPRESS_TOKEN_BYTES
 from volantd.hub import checks
 from volantd.hub.records import App, Call, Function, Version
-from volantd.images import described
+from volantd.images import described, requests as image_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,7 +59,7 @@ def hello(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 # -- apps
 
 
-def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """Take a described app; answers with the content hashes that have to be uploaded."""
     description = checks.mapping(message, "app")
     services = session.hub.services
@@ -68,30 +68,26 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         # User code may run further apps, but sees no more of this machine than it does already.
         description["images"] = [own.version.image]
     checks.check_description(description)
+    app_id = ids.new_id("ap")
     if own is not None:
         _check_nested(session, description, own)
+    elif not services.images.settle(description["images"], app_id):
+        services.images.opened.add_done_callback(lambda _: session.ask_again(message))
+        return None
     if len(description["functions"]) > FUNCTIONS_MAX:
         raise InvalidError(
             f"{len(description['functions'])} functions in one app, at most {FUNCTIONS_MAX}"
         )
     app = App(
-        app_id=ids.new_id("ap"),
+        app_id=app_id,
         name=description["name"] or "app",
         tags=description["tags"],
         detach=description["detach"],
         output=description["output"],
+        images=description["images"],
         session=session,
     )
-    for index, spec in enumerate(description["functions"]):
-        at = EXPRESS_TOKEN_BYTES * index
-        function = Function(
-            express_token=description["express"][at : at + EXPRESS_TOKEN_BYTES],
-            function_id=ids.new_id("fu"), name=spec["name"], app=app,
-            version=Version.of(description, spec),
-            spec={key: spec[key] for key in _RUNNER_FIELDS}, options=spec["options"],
-        )  # fmt: skip
-        app.functions[function.name] = function
-        app.numbers[description["base"] + index] = function
+    _add_functions(app, description)
     services.zygotes.check(app)
     sizes = {entry[2]: entry[3] for entry in description["files"]}
     for image in description["images"]:
@@ -105,9 +101,26 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     services.tell_rung(session)
     return {
         "app_id": app.app_id,
+        "images": [described.image_id_of(image) for image in app.images],
         "need": sorted(missing),
         "functions": [function.function_id for function in app.numbers.values()],
     }
+
+
+def _add_functions(app: App, description: dict[str, Any]) -> None:
+    for index, spec in enumerate(description["functions"]):
+        at = EXPRESS_TOKEN_BYTES * index
+        function = Function(
+            express_token=description["express"][at : at + EXPRESS_TOKEN_BYTES],
+            function_id=ids.new_id("fu"), name=spec["name"], app=app,
+            version=Version.of(description, spec),
+            spec={key: spec[key] for key in _RUNNER_FIELDS}, options=spec["options"],
+        )  # fmt: skip
+        app.functions[function.name] = function
+        app.numbers[description["base"] + index] = function
+    if not app.functions:
+        alone = [{"image": index, "options": _BARE} for index in range(len(app.images))]
+        app.alone = [Version.of(description, one) for one in alone]
 
 
 def _check_nested(session: Session, description: dict[str, Any], own: Function) -> None:
@@ -125,6 +138,8 @@ def _check_nested(session: Session, description: dict[str, Any], own: Function) 
         )
 
 
+#: Options of what has an image and is no function.
+_BARE: dict[str, Any] = {"env": {}, "secrets": {}, "block_network": False}
 _RUNNER_FIELDS = (
     "name", "module", "qualname", "serialized", "series", "is_async", "is_generator",
 )  # fmt: skip
@@ -351,7 +366,7 @@ HANDLERS: dict[str, Handler] = {
     for handler in (
         hello, app_open, app_close, app_set_tags, app_list, app_stop, app_timings, app_logs,
         container_list, container_stop, container_logs, call_get, call_inputs, call_cancel,
-        server_status, server_stop,
+        server_status, server_stop, *image_requests.HANDLERS,
     )
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from volant import ids
 from volant.channel.key import KEY_NAME
 from volant.errors import Error
 from volant.wire import frames, values
-from volant.wire.faults import platform_fault
+from volant.wire.faults import error_fault, platform_fault
 from volant.wire.frames import HOT
 from volantd.hub import checks, requests
 from volantd.hub.blobs import Upload
@@ -198,10 +198,16 @@ class Session:
         try:
             reply = handler(self, message)
         except Error as error:
-            self.refuse(number, platform_fault(type(error).__name__, error.message, error.hint))
+            self.refuse(number, error_fault(error))
             return
         if reply is not None:
             self.reply(number, reply)
+
+    def ask_again(self, message: dict[str, Any]) -> None:
+        """Handle a request that could not be answered when it came."""
+        if not self.peer.closed:
+            self._on_request(message)
+            self.hub.after_events()
 
     def reply(self, number: int, fields: dict[str, Any]) -> None:
         """Answer a request."""

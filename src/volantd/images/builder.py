@@ -8,10 +8,14 @@ broken off, leaves nothing but its log.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from volant.errors import ImageBuildError
 from volantd.images.keys import first_forced, image_id, keys_of
 from volantd.images.once import Once
 from volantd.images.steps import KINDS
@@ -19,12 +23,20 @@ from volantd.images.store import Record
 from volantd.images.workbench import Brought, Workbench, find_python
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from io import FileIO
 
     from volantd.images.store import Store
     from volantd.images.workbench import Content, RunCommand, Say
 
 NOTHING = Brought()
+#: Wishes to build anew that are remembered, so that asking again for the same one builds nothing.
+WISHES_MAX = 1000
+#: Builds that are remembered when they have failed, so that they can be asked for by their ids.
+FAILED_MAX = 200
+#: What is kept of the output of one step.
+LOG_BYTES_MAX = 16 << 20
+_CUT = b"\nvolant: the log ends here, the step has printed too much\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,40 @@ class Built:
     entrypoint: tuple[str, ...] = ()
 
 
+class Build:
+    """One image that somebody waits for.
+
+    Attributes:
+        keys: of its steps.
+        steps: as the client described them.
+        built_anew: keys of the forced steps that are built already.
+    """
+
+    def __init__(self, keys: list[str], steps: list[dict[str, Any]], built_anew: set[str]) -> None:
+        self.keys = keys
+        self.steps = steps
+        self.built_anew = built_anew
+
+
+class _Log:
+    """What a step prints: kept up to some size, and told to everybody who waits."""
+
+    def __init__(self, file: FileIO, say: Say, on_news: Callable[[], None]) -> None:
+        self._file = file
+        self._say = say
+        self._on_news = on_news
+        self._room = LOG_BYTES_MAX
+
+    def __call__(self, data: bytes) -> None:
+        if self._room > 0:
+            kept = data if len(data) <= self._room else data[: self._room] + _CUT
+            self._room -= len(data)
+            with contextlib.suppress(OSError):  # a full disk; those who wait hear it all the same
+                self._file.write(kept)
+        self._say(data)
+        self._on_news()
+
+
 class Builder:
     """Builds the images of one daemon.
 
@@ -56,6 +102,11 @@ class Builder:
         run: runs the commands of steps.
         content: gives the content of a file that the client sent, by its digest.
         choices: the settings of the daemon, by name.
+
+    Attributes:
+        builds: images that somebody waits for now.
+        failed: those that came to nothing lately, by the key of their last step.
+        benches: steps that are being built now, by key.
     """
 
     def __init__(
@@ -71,12 +122,19 @@ class Builder:
         self._choices = choices or {}
         self._steps: Once[Record] = Once()
         self._shared: Once[str] = Once()
+        self.builds: set[Build] = set()
+        self.failed: OrderedDict[str, Build] = OrderedDict()
+        self.benches: dict[str, Workbench] = {}
+        #: wish -> the forced steps that were built for it
+        self._built_anew: OrderedDict[str, set[str]] = OrderedDict()
+        self._news: asyncio.Future[None] | None = None
 
     async def build(
         self,
         steps: list[dict[str, Any]],
         say: Say,
         brought: Brought = NOTHING,
+        wish: str = "",
     ) -> Built:
         """The image of these steps, built as far as it is not here.
 
@@ -84,49 +142,129 @@ class Builder:
             steps: checked descriptions, the base first.
             say: hears what the build prints.
             brought: what it may need beside them.
+            wish: tells one wish for forced steps from the next; for each they are built once.
 
         Raises:
             ImageBuildError: with the last lines of the step that failed.
         """
         keys = keys_of(steps)
-        index, record = self._find(keys, first_forced(steps))
-        for position in range(index + 1, len(steps)):
-            step = steps[position]
-            say(f"volant: step {position + 1} of {len(steps)}: {step['kind']}\n".encode())
-            given = brought.for_step(position)
-            work = partial(self._step, keys[position], step, record, given)
-            record = await self._steps.get(keys[position], work, say)
-        return self._built(keys[-1], record)
+        build = Build(keys, steps, self._wished(wish, keys, steps))
+        self.builds.add(build)
+        try:
+            index, record = self._find(build)
+            for position in range(index + 1, len(steps)):
+                step = steps[position]
+                say(f"volant: step {position + 1} of {len(steps)}: {step['kind']}\n".encode())
+                given = brought.for_step(position)
+                work = partial(self._step, build, position, record, given)
+                record = await self._steps.get(keys[position], work, say)
+                build.built_anew.add(keys[position])
+            self.failed.pop(keys[-1], None)
+            return self._built(keys[-1], record)
+        except ImageBuildError as error:
+            error.image_id = error.image_id or image_id(keys[-1])
+            self.failed[keys[-1]] = build
+            while len(self.failed) > FAILED_MAX:
+                self.failed.popitem(last=False)
+            raise
+        finally:
+            self.builds.discard(build)
+            self._tell_news()
 
-    def _find(self, keys: list[str], end: int) -> tuple[int, Record]:
-        """The last step before `end` that is built already, and its record."""
-        for index in range(end - 1, -1, -1):
-            record = self._store.record(keys[index])
-            if record is not None:
-                return index, record
-        return -1, Record()
+    def _wished(self, wish: str, keys: list[str], steps: list[dict[str, Any]]) -> set[str]:
+        """The forced steps of an image that are as new as somebody wishes them."""
+        if first_forced(steps) == len(steps):
+            return set()
+        found = self._built_anew.get(wish, set())
+        for other in self.builds:  # whoever builds the same just now does it for both
+            if other.keys[-1] == keys[-1] and first_forced(other.steps) == first_forced(steps):
+                found = other.built_anew
+        if wish:
+            self._built_anew[wish] = found
+        while len(self._built_anew) > WISHES_MAX:
+            self._built_anew.popitem(last=False)
+        return found
+
+    def _find(self, build: Build) -> tuple[int, Record]:
+        """The last step that need not be built, and its record.
+
+        An image that was built on other layers than its steps have now is not the right one: one
+        of them was built anew since.
+        """
+        keys, end = build.keys, first_forced(build.steps)
+        while end < len(keys) and keys[end] in build.built_anew:
+            end += 1
+        index, found = -1, Record()
+        for position in range(end):
+            record = self._store.record(keys[position])
+            if record is None:
+                continue  # it may have gone while what is built on it has stayed
+            if record.layers[: len(found.layers)] == found.layers:
+                index, found = position, record
+            else:
+                break
+        return index, found
 
     def _built(self, key: str, record: Record) -> Built:
         layers = tuple(map(self._store.layer_path, record.layers))
         settings = record.settings
+        python = find_python(layers)
+        self._store.books.use(key)
         return Built(
-            image_id(key), layers, settings.env, find_python(layers), settings.workdir,
-            settings.entrypoint,
-        )  # fmt: skip
+            image_id(key), layers, settings.env, python, settings.workdir, settings.entrypoint
+        )
 
     async def _step(
-        self, key: str, step: dict[str, Any], below: Record, brought: Brought, say: Say
+        self, build: Build, position: int, below: Record, brought: Brought, say: Say
     ) -> Record:
-        with self._store.open_log(key) as log:
-
-            def note(data: bytes) -> None:
-                log.write(data)
-                say(data)
-
-            bench = Workbench(
-                key, self._store, below, run=self._run, content=self._content, brought=brought,
-                say=note, shared=self._shared, choices=self._choices,
-            )  # fmt: skip
-            record = await KINDS[step["kind"]].build(step, bench)
-        self._store.write_record(key, record)
+        """Build one step, and note what came of it."""
+        books, key, step = self._store.books, build.keys[position], build.steps[position]
+        parent = build.keys[position - 1] if position else None
+        try:
+            with books.begin(key, step, parent) as file:
+                log = _Log(file, say, self._tell_news)
+                bench = self.benches[key] = Workbench(
+                    key, self._store, below, parent=parent, run=self._run, content=self._content,
+                    brought=brought, say=log, shared=self._shared, choices=self._choices,
+                    is_forced=position >= first_forced(build.steps),
+                )  # fmt: skip
+                try:
+                    record = bench.as_kept(await KINDS[step["kind"]].build(step, bench))
+                except ImageBuildError as error:
+                    log(f"volant: {error.message.partition(chr(10))[0]}\n".encode())
+                    raise bench.named(error) from error.__cause__
+            books.finish(key, record)
+        except BaseException as error:
+            with contextlib.suppress(OSError, KeyError):  # a full disk fails its error, too
+                books.fail(key, str(error) or type(error).__name__)
+            raise
+        finally:
+            self.benches.pop(key, None)
+            self._tell_news()
         return record
+
+    # -- who looks on
+
+    def building(self, key: str) -> Build | None:
+        """The build that a step is part of, if somebody waits for one."""
+        return next((build for build in self.builds if key in build.keys), None)
+
+    async def news(self) -> None:
+        """Wait until some step has printed something, or some build has ended."""
+        if self._news is None:
+            self._news = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._news)
+
+    def _tell_news(self) -> None:
+        if self._news is not None:
+            self._news.set_result(None)
+            self._news = None
+
+    def protected(self) -> set[str]:
+        """Keys of images that are part of what is being built."""
+        found = {key for build in self.builds for key in build.keys}
+        return found | {bench.parent for bench in self.benches.values() if bench.parent is not None}
+
+    def oldest(self) -> float:
+        """When the step began (monotonic) that is being built for the longest time."""
+        return min((bench.began for bench in self.benches.values()), default=float("inf"))

@@ -6,6 +6,7 @@ from typing import Any
 
 from volant.errors import UnimplementedError
 from volantd.fields import mapping, sequence, text
+from volantd.images.keys import FORCE, LOOKED_UP, image_id, keys_of
 from volantd.images.steps import KINDS, function, kind
 
 #: Attached files that lie here come with the sources, which are put there for each container,
@@ -13,6 +14,10 @@ from volantd.images.steps import KINDS, function, kind
 ATTACHED_BELOW = "/root/"
 ATTACHED_BYTES_MAX = 16 << 20
 STEPS_MAX = 500
+#: The field of an image that says who has asked for it: once for each wish, forced steps are built.
+ASKED_BY = "asked_by"
+#: The field of a settled image with the key of its last step.
+KEY = "key"
 
 
 def check(image: dict[str, Any]) -> None:
@@ -87,4 +92,32 @@ def identity(image: dict[str, Any]) -> dict[str, Any]:
     """What of a checked image tells it from others."""
     if image["kind"] == "host":
         return image
-    return {"kind": image["kind"], "steps": image["steps"], "attached": image["attached"]}
+    told = {"kind": image["kind"], "steps": image["steps"], "attached": image["attached"]}
+    if any(step.get(FORCE) for step in image["steps"]):
+        told[ASKED_BY] = image[ASKED_BY]  # whoever asks anew wants it built anew
+    return told
+
+
+def is_looked_up(image: dict[str, Any]) -> bool:
+    """Whether a checked image begins with one that was built before."""
+    return image["kind"] != "host" and image["steps"][0]["kind"] in (LOOKED_UP, "name")
+
+
+def settle(image: dict[str, Any], key: str | None, asked_by: str) -> None:
+    """Make a checked image of a client one whose meaning changes no more.
+
+    Args:
+        image: changed in place.
+        key: of the image that it begins with, where `is_looked_up`.
+        asked_by: what tells this wish for it from others.
+    """
+    if image["kind"] != "host":
+        image[ASKED_BY] = asked_by
+        if key is not None:
+            image["steps"][0] = {"kind": LOOKED_UP, "key": key}
+        image[KEY] = keys_of(steps(image))[-1]
+
+
+def image_id_of(image: dict[str, Any]) -> str | None:
+    """The id that a settled image has, built or not; None for that of this machine."""
+    return None if image["kind"] == "host" else image_id(image[KEY])

@@ -2,6 +2,7 @@
 
     key of a base = hash(builder version, step)      key of a step = hash(key before, step)
 
+An image that was built before and begins another one keeps its key.
 Pure: a step is the map that the client sent. Equal keys mean equal layers, so nothing that
 differs between two machines may be in a step, and whatever changes a layer must be.
 """
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 BUILDER_VERSION = 1
 #: Steps that are built anew are marked with it; it does not change what they make.
 FORCE = "force"
+#: The kind of base that stands for an image which is there, by its key.
+LOOKED_UP = "id"
 _ID_CHARS = 22
 
 
@@ -57,6 +60,10 @@ def keys_of(steps: Sequence[Mapping[str, Any]]) -> list[str]:
     keys: list[str] = []
     before = f"volant-image {BUILDER_VERSION}"
     for step in steps:
+        if step["kind"] == LOOKED_UP:
+            before = step["key"]
+            keys.append(before)
+            continue
         plain = {name: value for name, value in step.items() if name != FORCE}
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         before = hashlib.sha256(f"{before}\n{text}".encode()).hexdigest()

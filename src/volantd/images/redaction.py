@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: What stands in place of a hidden text.
 HIDDEN = "***"
+#: Name and password in an address.
+_ACCOUNT = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def redacted(text: str, hidden: Sequence[str]) -> str:
@@ -16,6 +19,17 @@ def redacted(text: str, hidden: Sequence[str]) -> str:
     for one in sorted(hidden, key=len, reverse=True):
         text = text.replace(one, HIDDEN)
     return text
+
+
+def without_accounts(value: Any) -> Any:
+    """A plain value without the names and passwords that addresses in it have."""
+    if isinstance(value, str):
+        return _ACCOUNT.sub(HIDDEN, value)
+    if isinstance(value, dict):
+        return {without_accounts(name): without_accounts(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_accounts(one) for one in value]
+    return value
 
 
 class Redacted:

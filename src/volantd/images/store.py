@@ -1,86 +1,135 @@
-"""Images on disk: layers as directories, and for each step built a record of what lies below it.
+"""Images on disk: layers as directories, and the books that say which image has which.
 
-    <home>/images/layers/<id>/diff     the files of one layer, owners as its containers see them
-                  records/<key>.json   the layers of an image up to this step, and its settings
-                  blobs/               what registries sent, by digest
-                  logs/<key>.log       what the step printed
-                  caches/              what build steps keep for later ones, under hashed names
-                  uv/                  what `packages` shares among images
-                  work/                what is being made; nothing in it survives the daemon
+    <home>/images/layers/<id>/diff          the files of one layer, owners as containers see them
+                             /about.json    its size, measured once, and when it was begun
+                  blobs/                    what a registry is sending
+                  caches/                   what build steps keep for later ones, by hashed names
+                  uv/                       what `packages` shares among images
+                  work/                     what is being made
+                  trash/                    what is being removed
 
-A layer is made in `work` and renamed into place, then its record is: a daemon that is killed in
-between leaves a layer that nobody knows, and never half of one. The directory is its user's
-alone: layers hold programs that would run with their owner's rights.
+A layer is made in `work` and renamed into place, then the record of its image is (`books`): a
+daemon that is killed in between leaves a layer that nobody knows, and never half of one. Records
+go before layers, too. What a killed daemon left is removed when the next one opens the store.
+A layer that is made anew gets another name, because containers may run on the one that is there.
+The directory is its user's alone: layers hold programs that would run with their owner's rights.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from secrets import token_hex
+from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from volantd.images.keys import Settings
+from volantd import removal
+from volantd.images.kept.books import Books, Record, wall_clock
+from volantd.images.kept.names import Names
+from volantd.images.kept.packing import Packed, pack, unpack
+from volantd.usage import bytes_below
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from io import FileIO
+    from collections.abc import Collection, Container, Iterator, Sequence
+
+__all__ = ["Record", "Store", "find"]
 
 #: Links that lead from one to the next, as many as the kernel follows.
 _LINKS_MAX = 40
 #: What is read of a text of an image.
 _TEXT_CHARS_MAX = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """An image up to some step.
-
-    Attributes:
-        layers: ids of its layers, the lowest first.
-        settings: what its next step and its containers are run with.
-    """
-
-    layers: tuple[str, ...] = ()
-    settings: Settings = field(default_factory=Settings)
-
-    def with_layers(self, *layers: str) -> Record:
-        """The image with further layers on top."""
-        return Record((*self.layers, *layers), self.settings)
+_ABOUT = "about.json"
 
 
 class Store:
-    """The images of one daemon home."""
+    """The images of one daemon home.
+
+    Layers are made on threads, and removed from the event loop: all that either may do to them is
+    done under one lock.
+
+    Attributes:
+        books: what is known of images.
+        names: what published names mean.
+        blobs: where what registries send arrives.
+    """
 
     def __init__(self, home: str) -> None:
         self._root = os.path.join(home, "images")
+        self.books = Books(self._root)
+        self.names = Names(self._part("names.json"))
         self.blobs = self._part("blobs")
         self.uv = self._part("uv")
+        self._layers = self._part("layers")
         self._work = self._part("work")
+        self._trash = self._part("trash")
+        self._caches = self._part("caches")
+        self._lock = Lock()
+        self._emptying = Lock()
+        #: when each place was begun, in seconds since 1970
+        self._began: dict[str, float] = {}
+        #: bytes of each layer
+        self.sizes: dict[str, int] = {}
+        #: when a layer was made, or looked for by somebody who goes on to use it
+        self._touched: dict[str, float] = {}
+        #: layers that are being made from what a registry has, each by one thread
+        self._making: dict[str, Lock] = {}
 
     def _part(self, name: str) -> str:
         return os.path.join(self._root, name)
 
     def open(self) -> None:
-        """Make the directories, and remove what a killed daemon was making."""
-        for unfinished in (self._work, os.path.join(self.uv, "out")):
-            shutil.rmtree(unfinished, ignore_errors=True)
+        """Make the directories, and set aside what a killed daemon left half done.
+
+        Raises:
+            OSError: when they cannot be used.
+            ValueError: when the published names cannot be read.
+        """
         os.makedirs(self._root, 0o700, exist_ok=True)
-        for name in ("blobs", "caches", "layers", "logs", "records", "uv", "work"):
-            os.makedirs(self._part(name), 0o700, exist_ok=True)
+        for part in (self.blobs, self._caches, self._layers, self.uv, self._work, self._trash):
+            os.makedirs(part, 0o700, exist_ok=True)
+        self._discard(os.path.join(self.uv, "out"))
+        for directory in (self._work, self.blobs):
+            self._discard_all(directory)
+        for layer_id in os.listdir(self._layers):
+            size = self._size_of(layer_id)
+            if size is not None:
+                self.sizes[layer_id] = size
+        self.books.open(self.sizes.__contains__)
+        self.names.open(self.books.entries)
+        for layer_id in set(os.listdir(self._layers)) - self._referred():
+            self._discard(os.path.join(self._layers, layer_id))
+            self.sizes.pop(layer_id, None)
+
+    def _size_of(self, layer_id: str) -> int | None:
+        """The size of a layer as it was measured; None when this is no whole layer."""
+        try:
+            size = self._about(layer_id)["size_bytes"]
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        return size if type(size) is int and self._is_there(layer_id) else None
+
+    def _about(self, layer_id: str) -> dict[str, Any]:
+        with open(os.path.join(self._layers, layer_id, _ABOUT), encoding="ascii") as source:
+            about: dict[str, Any] = json.load(source)
+        return about
+
+    # -- making layers
 
     def cache_dir(self, name: str) -> str:
         """A directory that build steps share under a name; what is in it may vanish."""
-        path = os.path.join(self._part("caches"), hashlib.sha256(name.encode()).hexdigest())
+        path = os.path.join(self._caches, hashlib.sha256(name.encode()).hexdigest())
         os.makedirs(path, 0o755, exist_ok=True)
         return path
 
     def begin(self) -> str:
         """A fresh directory for a layer that is being made: `diff` and `work`, both empty."""
         place = tempfile.mkdtemp(dir=self._work)
+        self._began[place] = wall_clock()
         for name in ("diff", "work"):
             os.mkdir(os.path.join(place, name), 0o755)
         return place
@@ -88,67 +137,174 @@ class Store:
     def clear_work(self, place: str) -> None:
         """Make a place fit for one more command: what the last one's overlay left goes."""
         work = os.path.join(place, "work")
-        shutil.rmtree(work)
+        self._discard(work)
         os.mkdir(work, 0o755)
 
     def discard(self, place: str) -> None:
         """Remove what `begin` made, and whatever came to lie there."""
-        shutil.rmtree(place, ignore_errors=True)
+        self._began.pop(place, None)
+        self._discard(place)
+        self.empty_trash()
 
-    def keep(self, place: str, layer_id: str) -> None:
-        """Make what lies in `place` a layer.
+    def keep(self, place: str, layer_id: str) -> str:
+        """Make what lies in `place` a layer, and measure it.
 
-        One of this id that is there already is moved away, not removed: containers may run on it.
+        Returns:
+            Its id: the one that was asked for, or a longer one if there is a layer of that.
         """
-        target = os.path.join(self._part("layers"), layer_id)
-        shutil.rmtree(os.path.join(place, "work"))
-        if os.path.lexists(target):
-            os.rename(target, os.path.join(self._work, f"{os.path.basename(place)}-old"))
-        os.rename(place, target)
+        self._discard(os.path.join(place, "work"))
+        size = bytes_below(os.path.join(place, "diff"))
+        with open(os.path.join(place, _ABOUT), "w", encoding="ascii") as target:
+            json.dump({"size_bytes": size, "began_at": self._began[place]}, target)
+        with self._lock:
+            name, number = layer_id, 0
+            while os.path.lexists(os.path.join(self._layers, name)):
+                number += 1
+                name = f"{layer_id}.{number}"
+            os.rename(place, os.path.join(self._layers, name))
+            self.sizes[name] = size
+            self._touched[name] = monotonic()
+        return name
+
+    # -- layers on their way
+
+    def pack(self, layer_id: str, target: Path) -> Packed:
+        """Write a layer into a new file, for another machine.
+
+        Raises:
+            OciError: for what has no form in an archive.
+        """
+        about = self._about(layer_id)
+        return pack(self.layer_path(layer_id), target, written_from=about["began_at"])
+
+    def unpack(self, blob: Path, packed: Packed, layer_id: str) -> str:
+        """Make a layer of such a file; what it has to be comes from who is trusted.
+
+        Returns:
+            The layer's id, as `keep`.
+
+        Raises:
+            OciError: when it is another one, broken or hostile.
+        """
+        place = self.begin()
+        try:
+            os.rmdir(os.path.join(place, "diff"))
+            unpack(blob, Path(place, "diff"), packed)
+            return self.keep(place, layer_id)
+        finally:
+            self.discard(place)
+
+    @contextlib.contextmanager
+    def making(self, layer_id: str) -> Iterator[None]:
+        """Hold off others that would make the same layer. For threads."""
+        with self._lock:
+            lock = self._making.setdefault(layer_id, Lock())
+        with lock:
+            yield
 
     def has_layer(self, layer_id: str) -> bool:
-        """Whether a layer is here."""
+        """Whether a layer is here; it stays while the step that asks is being built."""
+        with self._lock:
+            self._touched[layer_id] = monotonic()
+            return self._is_there(layer_id)
+
+    def _is_there(self, layer_id: str) -> bool:
         return os.path.isdir(self.layer_path(layer_id))
 
     def newest_layer(self, beginning: str) -> str | None:
-        """The id of the layer that was made last of those whose ids begin so."""
-        found = [name for name in os.listdir(self._part("layers")) if name.startswith(beginning)]
-        return max(found, key=lambda name: os.stat(self.layer_path(name)).st_ctime_ns, default=None)
+        """The id of the layer that was made last of those whose ids begin so; see `has_layer`."""
+        with self._lock:
+            found = [name for name in self.sizes if name.startswith(beginning)]
+            newest = max(found, key=lambda name: self._about(name)["began_at"], default=None)
+            if newest is not None:
+                self._touched[newest] = monotonic()
+        return newest
 
     def layer_path(self, layer_id: str) -> str:
         """The directory with the files of a layer."""
-        return os.path.join(self._part("layers"), layer_id, "diff")
+        return os.path.join(self._layers, layer_id, "diff")
+
+    # -- what there is
 
     def record(self, key: str) -> Record | None:
-        """What is known of an image, if all its layers are here."""
-        try:
-            with open(self._record_path(key), encoding="ascii") as source:
-                fields = json.load(source)
-        except FileNotFoundError:
+        """What an image is made of, if all its layers are here; see `has_layer`."""
+        entry = self.books.entries.get(key)
+        if entry is None or not all(map(self.has_layer, entry.record.layers)):
             return None
-        given: dict[str, Any] = fields["settings"]
-        lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-        settings = Settings(**{**given, **lists})
-        record = Record(tuple(fields["layers"]), settings)
-        return record if all(self.has_layer(layer) for layer in record.layers) else None
+        return entry.record
 
-    def write_record(self, key: str, record: Record) -> None:
-        """Note what an image is made of."""
-        path = self._record_path(key)
-        with open(f"{path}.new", "w", encoding="ascii") as target:
-            json.dump(asdict(record), target)
-        os.replace(f"{path}.new", path)
+    @property
+    def total_bytes(self) -> int:
+        """What all layers take up."""
+        return sum(self.sizes.values())
 
-    def open_log(self, key: str) -> FileIO:
-        """A step's log, empty, for what it will print; what is written can be read at once."""
-        return open(self.log_path(key), "wb", buffering=0)
+    def bytes_without(self, keys: Container[str]) -> int:
+        """What the layers take up that none of some images has."""
+        entries = self.books.entries
+        kept = {one for key in entries if key in keys for one in entries[key].record.layers}
+        return sum(size for layer, size in self.sizes.items() if layer not in kept)
 
-    def log_path(self, key: str) -> str:
-        """Where a step's output is kept."""
-        return os.path.join(self._part("logs"), f"{key}.log")
+    def _referred(self) -> set[str]:
+        return {layer for entry in self.books.entries.values() for layer in entry.record.layers}
 
-    def _record_path(self, key: str) -> str:
-        return os.path.join(self._part("records"), f"{key}.json")
+    # -- removing
+
+    def sweep(self, in_use: Collection[str], before: float) -> tuple[int, int]:
+        """Set aside the layers that no image has.
+
+        Args:
+            in_use: directories of layers that something runs on: these stay for now.
+            before: what was made or looked for after this moment (monotonic) stays as well.
+
+        Returns:
+            How many bytes these layers have, and how many such layers had to stay.
+        """
+        freed = left = 0
+        with self._lock:
+            for layer_id in self.sizes.keys() - self._referred():
+                is_used = self.layer_path(layer_id) in in_use
+                if is_used or self._touched.get(layer_id, 0.0) >= before:
+                    left += 1
+                    continue
+                self._discard(os.path.join(self._layers, layer_id))
+                freed += self.sizes.pop(layer_id)
+                self._touched.pop(layer_id, None)
+        return freed, left
+
+    def clear_caches(self) -> int:
+        """Set aside what build steps keep for later ones; nothing may be built meanwhile.
+
+        Returns:
+            Bytes of it, those included that layers share.
+        """
+        size = bytes_below(self._caches) + bytes_below(self.uv)
+        for directory in (self._caches, self.uv):
+            self._discard_all(directory)
+        return size
+
+    def _discard_all(self, directory: str) -> None:
+        for name in os.listdir(directory):
+            self._discard(os.path.join(directory, name))
+
+    def _discard(self, path: str) -> None:
+        """Make something vanish at once; `empty_trash` frees its blocks."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, os.path.join(self._trash, token_hex(8)))
+
+    def empty_trash(self) -> None:
+        """Free the blocks of what was set aside; it may take a while.
+
+        Raises:
+            OSError: when something cannot be removed; the next time it is tried again.
+        """
+        names = [""]
+        while names and self._emptying.acquire(blocking=False):  # else another thread is at it
+            try:
+                names = os.listdir(self._trash)
+                for name in names:
+                    removal.remove_tree(os.path.join(self._trash, name), self._trash)
+            finally:
+                self._emptying.release()
 
 
 def find(layers: Sequence[str], path: str) -> str | None:

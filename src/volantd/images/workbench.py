@@ -7,9 +7,11 @@ import contextlib
 import copy
 import os
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import ImageBuildError
+from volantd.images.kept.books import wall_clock
 from volantd.images.keys import image_id
 from volantd.images.redaction import Redacted, redacted
 from volantd.images.store import Record, has_file
@@ -105,8 +107,11 @@ class Workbench:
         key: of the step.
         store: where layers lie.
         below: the image up to the step before.
+        parent: the key of that one, None for a base.
         brought: what the build has beside its steps.
         say: hears what the step prints: its log, and everybody who waits.
+        places: directories on the disk that this step fills; what is left of them goes with it.
+        began: when (monotonic).
     """
 
     def __init__(
@@ -121,16 +126,27 @@ class Workbench:
         say: Say,
         shared: Once[str],
         choices: Mapping[str, object],
+        parent: str | None = None,
+        is_forced: bool = False,
     ) -> None:
         self.key = key
         self.store = store
         self.below = below
+        self.parent = parent
         self.brought = brought
         self.say = say
         self.content = content
+        self.places: set[str] = set()
+        self.began = monotonic()
+        self._began_at = wall_clock()
+        self._is_forced = is_forced
+        #: why it has to end before it is done, once it has to
+        self._stop: list[str] = []
         self._run = run
         self._shared = shared
         self._choices = choices
+        #: layer as its record is about to name it -> as the store had to
+        self._kept: dict[str, str] = {}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -168,7 +184,8 @@ class Workbench:
             bench = self.on(Record())  # what is shared depends on no image's settings,
             bench.brought = Brought()  # and sees no step's secrets
             bench.say = say
-            return await make(bench)
+            made = await make(bench)
+            return self._kept.get(made, made)
 
         return await self._shared.get(name, work, self.say)
 
@@ -178,13 +195,29 @@ class Workbench:
         bench.below = below
         return bench
 
+    def part(self, key: str) -> Record | None:
+        """What a part of this step has made before, if it is to be used again."""
+        entry = self.store.books.entries.get(key)
+        if entry is None or (self._is_forced and entry.created_at < self._began_at):
+            return None
+        self.store.books.use(key)
+        return self.store.record(key)
+
+    def keep_part(self, key: str, record: Record) -> Record:
+        """Note what a part of this step has made; returns it with the layers as they are kept."""
+        kept = self.as_kept(record)
+        self.store.books.add_part(key, kept, self.key)
+        return kept
+
     @contextlib.asynccontextmanager
     async def scratch(self) -> AsyncIterator[str]:
         """An empty directory that is gone after the block; it may serve as a layer meanwhile."""
         place = await asyncio.to_thread(self.store.begin)
+        self.places.add(place)
         try:
             yield os.path.join(place, "diff")
         finally:
+            self.places.discard(place)
             await asyncio.to_thread(self.store.discard, place)
 
     @contextlib.asynccontextmanager
@@ -194,11 +227,33 @@ class Workbench:
         A block that raises leaves nothing.
         """
         place = await asyncio.to_thread(self.store.begin)
+        self.places.add(place)
         try:
             yield place
-            await asyncio.to_thread(self.store.keep, place, layer_id or self.key)
+            self.go_on()
+            wanted = layer_id or self.key
+            self._kept[wanted] = await asyncio.to_thread(self.store.keep, place, wanted)
         finally:
+            self.places.discard(place)
             await asyncio.to_thread(self.store.discard, place)
+
+    def as_kept(self, record: Record) -> Record:
+        """What a step has made, with its layers as the store names them."""
+        layers = tuple(self._kept.get(layer, layer) for layer in record.layers)
+        return replace(record, layers=layers)
+
+    def stop(self, reason: str) -> None:
+        """Have the step end before it is done, as soon as it looks."""
+        self._stop.append(reason)
+
+    def go_on(self, _: int = 0) -> None:
+        """Called again and again by whoever fills the disk without a command.
+
+        Raises:
+            ImageBuildError: when the step has to end.
+        """
+        if self._stop:
+            raise self.failure(self._stop[0])
 
     async def run(
         self,
@@ -227,7 +282,7 @@ class Workbench:
             hidden: texts that nobody may read in what it prints.
 
         Raises:
-            ImageBuildError: when it fails.
+            ImageBuildError: when it fails, or has to end.
         """
         await asyncio.to_thread(self.store.clear_work, place)
         what = redacted(what, hidden)
@@ -248,19 +303,27 @@ class Workbench:
             code = await self._run(command, said)
         finally:
             said.end()
+        self.go_on()
         if code:
             raise self.failure(f"`{what}` ended with exit code {code}")
 
     def failure(self, what: str) -> ImageBuildError:
         """The error of this step, with the last lines that it printed."""
-        with open(self.store.log_path(self.key), "rb") as log:
-            log.seek(max(0, log.seek(0, 2) - _TAIL_BYTES))
+        with open(self.store.books.log_path(self.key), "rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
             lines = log.read().decode("utf-8", "replace").splitlines()[-LINES_SHOWN:]
+        return self._error("\n".join([what, *(f"  {line[:LINE_CHARS_SHOWN]}" for line in lines)]))
+
+    def named(self, error: ImageBuildError) -> ImageBuildError:
+        """An error of this step that says which image it is about."""
+        return error if error.image_id is not None else self._error(error.message, error.hint)
+
+    def _error(self, what: str, hint: str | None = None) -> ImageBuildError:
         name = image_id(self.key)
-        text = f"building image {name}: {what}"
         return ImageBuildError(
-            "\n".join([text, *(f"  {line[:LINE_CHARS_SHOWN]}" for line in lines)]),
-            hint=f"`volant image logs {name}` shows all that it printed",
+            f"building image {name}: {what}",
+            hint=hint or f"`volant image logs {name}` shows all that it printed",
+            image_id=name,
         )
 
 

@@ -75,6 +75,8 @@ class Launcher:
         self._pidfd = linux.pidfd_open(process.pid)
         self._processes: dict[str, Zygote | Step] = {}
         self._spawning: dict[str, asyncio.Future[int]] = {}
+        #: directories of layers that a process runs on, by its id
+        self._layers: dict[str, tuple[str, ...]] = {}
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
         #: What was asked to be removed and may still be there.
         self.removing: set[str] = set()
@@ -128,6 +130,10 @@ class Launcher:
     def is_gone(self) -> bool:
         """True when it takes no more requests, because it was closed or has died."""
         return self._closed
+
+    def layers_in_use(self) -> set[tuple[str, ...]]:
+        """The layers that processes run on, those of one process together."""
+        return set(self._layers.values())
 
     def state_dir(self, zygote_id: str) -> str:
         """Where the files of a zygote lie on the host."""
@@ -185,6 +191,7 @@ class Launcher:
         spawned: asyncio.Future[int] = self._loop.create_future()
         self._processes[process_id] = process
         self._spawning[process_id] = spawned
+        self._layers[process_id] = tuple(request.get("layers", ()))
         self._request(request, fds)
         try:
             async with asyncio.timeout(SPAWN_TIMEOUT_S):
@@ -287,6 +294,7 @@ class Launcher:
 
     def _forget(self, process_id: str, status: int) -> None:
         process = self._processes.pop(process_id, None)
+        self._layers.pop(process_id, None)
         if process is not None:
             process._on_dead(status)
             self.remove(process.state_dir)

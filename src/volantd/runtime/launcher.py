@@ -27,7 +27,8 @@ import select
 from array import array
 
 from volant.runner import linux
-from volantd.runtime import cgroup, probe, removal, template, tree
+from volantd import removal
+from volantd.runtime import cgroup, probe, template, tree
 from volantd.runtime.building import view
 
 TYPE_CHECKING = False

@@ -14,7 +14,8 @@ import os
 import select
 
 from volant.runner import linux
-from volantd.runtime import cgroup, removal, tree
+from volantd import removal
+from volantd.runtime import cgroup, tree
 
 #: Environment variable by which processes of a run are known, whatever became of them.
 RUN_VARIABLE = "VOLANT_RUN_ID"

@@ -55,6 +55,7 @@ def with_option(*, generates: bool = False, **changes: object) -> bytes:
     return request("app_open", app=description(spec))
 
 
+BUILT = {"kind": "built", "attached": [], "contents": {}, "secrets": {}}
 ITEM = frames.items_section([(frames.PICKLE, b"x")])
 BROKEN: dict[str, bytes] = {
     "a frame that is too long": pack("<IBB", frames.FRAME_BYTES_MAX + 1, 1, 0),
@@ -153,6 +154,30 @@ BROKEN: dict[str, bytes] = {
     "several inputs at once for single use": with_option(max_inputs=2, single_use=True),
     "a generator of several inputs at once": with_option(generates=True, max_inputs=2),
     "a call that is asked for by a number": request("call_get", call=7, index=0, wait=True),
+    "an image that is looked for by a number": request("image_inspect", image=7),
+    "a log from a negative step on": request("image_logs", image="x", step=-2, offset=0, wait=True),
+    "a log from infinity on": request("image_logs", image="x", step=0, offset=INFINITY, wait=True),
+    "a log without a wish": request("image_logs", image="x", step=0, offset=0),
+    "images that are older than nothing": request("image_prune", all=True, dry_run=True),
+    "images that are older than infinity": request(
+        "image_prune", all=True, dry_run=True, older_than_s=INFINITY
+    ),
+    "an image that is built of no app": request("image_build", index=0),
+    "an image at a negative index": request("image_build", app_id="ap-1", index=-1),
+    "an image that is published as a path": request(
+        "image_publish", image_id="im-1", name="../x", tag="1"
+    ),
+    "names that begin with a number": request("image_names", prefix=1),
+    "a name without a tag": request("image_name_delete", name="x"),
+    "an app with an image of a key that is none": opened(
+        images=[{**BUILT, "steps": [{"kind": "id", "key": "../../etc"}]}]
+    ),
+    "an app with an image of an id that is long": opened(
+        images=[{**BUILT, "steps": [{"kind": "id", "image_id": "im-" + "0" * 99}]}]
+    ),
+    "an app with an image of a name that is none": opened(
+        images=[{**BUILT, "steps": [{"kind": "name", "name": "a/b", "tag": "1"}]}]
+    ),
     "logs from a text on": request("app_logs", app="app", tail="x"),
 }  # fmt: skip
 
@@ -337,6 +362,14 @@ def _messages(session: str) -> list[dict[str, Any]]:
         {"op": "call_inputs", "call": call},
         {"op": "call_cancel", "call": call, "terminate": True},
         {"op": "server_status"},
+        {"op": "image_list"},
+        {"op": "image_inspect", "image": "im-1"},
+        {"op": "image_logs", "image": "im-1", "step": 0, "offset": 0, "wait": True},
+        {"op": "image_lookup", "name": "base", "tag": "1"},
+        {"op": "image_build", "app_id": "ap-1", "index": 0},
+        {"op": "image_publish", "image_id": "im-1", "name": "base", "tag": "1"},
+        {"op": "image_names", "prefix": ""},
+        {"op": "image_name_delete", "name": "base", "tag": "1"},
     ]
 
 

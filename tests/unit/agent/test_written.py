@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from volantd import usage
 from volantd.agent import disk, written
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def test_everything_below_is_counted_once(tmp_path: Path) -> None:
     fill(tmp_path / "one")
     fill(tmp_path / "a/two", 2)
     os.link(fill(tmp_path / "a/b/three", 3), tmp_path / "again")
-    assert mebibytes(written.bytes_below(str(tmp_path))) == 6
+    assert mebibytes(usage.bytes_below(str(tmp_path))) == 6
 
 
 def test_no_link_is_followed_the_topmost_neither(tmp_path: Path) -> None:
@@ -43,11 +44,11 @@ def test_no_link_is_followed_the_topmost_neither(tmp_path: Path) -> None:
     (own / "inner").symlink_to(elsewhere)
     (own / "file").symlink_to(elsewhere / "file")
     (tmp_path / "top").symlink_to(elsewhere)
-    assert mebibytes(written.bytes_below(str(own))) == 0
-    assert written.bytes_below(str(tmp_path / "top")) == 0
-    assert written.bytes_below(str(tmp_path / "missing")) == 0
+    assert mebibytes(usage.bytes_below(str(own))) == 0
+    assert usage.bytes_below(str(tmp_path / "top")) == 0
+    assert usage.bytes_below(str(tmp_path / "missing")) == 0
     os.mkfifo(tmp_path / "fifo")
-    assert written.bytes_below(str(tmp_path / "fifo")) == 0
+    assert usage.bytes_below(str(tmp_path / "fifo")) == 0
 
 
 def test_what_lies_at_the_places_of_others_is_theirs(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_what_lies_at_the_places_of_others_is_theirs(tmp_path: Path) -> None:
         (tmp_path / "scratch" / name).mkdir(parents=True)
         fill(tmp_path / "scratch" / name / "file", 2)
     others = frozenset({str(tmp_path / "scratch/s1"), str(tmp_path / "elsewhere")})
-    assert mebibytes(written.bytes_below(str(tmp_path), others)) == 4
+    assert mebibytes(usage.bytes_below(str(tmp_path), others)) == 4
 
 
 @pytest.mark.parametrize("part", ["d", "d" * 250])
@@ -72,7 +73,7 @@ def test_no_depth_hides_a_file(tmp_path: Path, part: str) -> None:
         file.write(os.urandom(64 * MIB))
     os.close(fd)
     before = len(os.listdir("/proc/self/fd"))
-    assert mebibytes(written.bytes_below(str(tmp_path))) >= 64
+    assert mebibytes(usage.bytes_below(str(tmp_path))) >= 64
     assert len(os.listdir("/proc/self/fd")) == before
     subprocess.run(["rm", "-r", tmp_path / part], check=True)
 

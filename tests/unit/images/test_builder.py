@@ -69,8 +69,8 @@ class Bench:
     def hear(self, data: bytes) -> None:
         self.said += data
 
-    async def build(self, *steps: dict[str, Any]) -> Built:
-        return await self.builder.build([SCRATCH, PYTHON, *steps], self.hear)
+    async def build(self, *steps: dict[str, Any], wish: str = "") -> Built:
+        return await self.builder.build([SCRATCH, PYTHON, *steps], self.hear, wish=wish)
 
     @property
     def commands(self) -> list[str]:
@@ -125,8 +125,53 @@ def test_a_forced_step_and_all_later_ones_are_built_anew(bench: Bench) -> None:
     bench.ran.clear()
     again = asyncio.run(bench.build(run("a", force=True), run("b")))
     assert bench.commands == ["a", "b"]
-    assert again == first
-    assert all(name.endswith("-old") for name in bench.left()), "containers may run on them"
+    assert again.image_id == first.image_id
+    assert again.layers[0] == first.layers[0]
+    assert not set(again.layers[1:]) & set(first.layers), "containers may run on those"
+    assert all(map(os.path.isdir, first.layers))
+    assert asyncio.run(bench.build(run("a"), run("b"))) == again, "it is what is there now"
+    assert bench.left() == []
+
+
+def test_an_image_is_built_anew_on_a_step_that_was(bench: Bench) -> None:
+    """Behaviour 83: one built on the old layers is not what its steps make now."""
+    asyncio.run(bench.build(run("a"), run("b")))
+    asyncio.run(bench.build(run("a", force=True)))
+    bench.ran.clear()
+    built = asyncio.run(bench.build(run("a"), run("b")))
+    assert bench.commands == ["b"]
+    assert built.layers[1].endswith(".1/diff")
+
+
+def test_one_wish_for_a_forced_build_is_granted_once(bench: Bench) -> None:
+    steps = run("a", force=True), run("b")
+    asyncio.run(bench.build(*steps, wish="one"))
+    asyncio.run(bench.build(*steps, wish="one"))
+    assert bench.commands == ["python", "a", "b"]
+    asyncio.run(bench.build(*steps, wish="other"))
+    assert bench.commands == ["python", "a", "b", "a", "b"]
+
+
+def test_many_wishes_for_a_forced_build_at_once_are_one(bench: Bench) -> None:
+    """Also of who comes when some of its steps are done."""
+
+    async def ask() -> list[Built]:
+        bench.gate.clear()
+        steps = run("a", force=True), run("b", force=True)
+        first = asyncio.create_task(bench.build(*steps, wish="1"))
+        while "b" not in bench.commands:
+            bench.gate.set()
+            await bench.began.wait()
+            bench.began.clear()
+            bench.gate.clear()
+        second = asyncio.create_task(bench.build(*steps, wish="2"))
+        await asyncio.wait([second], timeout=0)
+        bench.gate.set()
+        return await asyncio.gather(first, second)
+
+    one, other = asyncio.run(ask())
+    assert one == other
+    assert bench.commands == ["python", "a", "b"]
 
 
 def test_many_who_ask_at_once_have_it_built_once(bench: Bench) -> None:
@@ -160,6 +205,8 @@ def test_a_failed_step_says_what_it_printed_and_leaves_nothing(bench: Bench) -> 
     assert "`fails` ended with exit code 3" in caught.value.message
     assert "fails runs" in caught.value.message
     assert "im-" in caught.value.message
+    assert caught.value.image_id in caught.value.message
+    assert caught.value.image_id in (caught.value.hint or "")
     assert bench.commands == ["python", "a", "fails"]
     assert bench.left() == []
     with pytest.raises(ImageBuildError):

@@ -89,7 +89,7 @@ def test_the_hosts_image_needs_nothing() -> None:
     ("given", "named"),
     [
         (image({"kind": "registry", "reference": "x"}), "`registry`"),
-        ({"kind": "built", "steps": [{"kind": "name"}], "attached": []}, "`name`"),
+        ({"kind": "built", "steps": [{"kind": "gone"}], "attached": []}, "`gone`"),
     ],
 )
 def test_what_cannot_be_built_yet_is_named(given: dict[str, Any], named: str) -> None:

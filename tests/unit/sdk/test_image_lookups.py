@@ -96,10 +96,43 @@ def test_the_host_image_needs_no_building() -> None:
         asyncio.run(_hydrated(BASE))
 
 
-@pytest.mark.parametrize("image", [Image.from_id("im-1"), Image.from_name("base")])
-def test_an_image_that_was_looked_up_is_not_hydrated_yet(image: Image) -> None:
-    with pytest.raises(UnimplementedError, match=r"Image\.hydrate of an image"):
-        image.hydrate()
+def test_what_needs_a_name_or_an_app_is_checked_where_it_is_written() -> None:
+    with pytest.raises(InvalidError, match=r"app must be a volant\.App"):
+        BASE.build("app")  # type: ignore[arg-type]  # what is refused
+    with pytest.raises(InvalidError, match="cannot be the name of an image"):
+        BASE.publish("im-1")
+    with pytest.raises(InvalidError, match=r"Image\.host\(\) cannot be published"):
+        Image.host().publish("base")
+    with pytest.raises(UnimplementedError, match="environment_name"):
+        BASE.publish("base", environment_name="dev")
+    with pytest.raises(ExecutionError, match="has no log that could be found"):
+        BASE.logs.tail()
+    with pytest.raises(InvalidError, match="layers must be 1 or more"):
+        BASE.logs.fetch(layers=0)
+
+
+def test_an_image_has_an_id_once_the_daemon_has_told_it() -> None:
+    assert Image.host().object_id is None
+    assert BASE.object_id is None
+
+
+def test_settings_rebuild_what_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behaviour 83: the first step and with it all later ones, or none of what is looked up."""
+    built, found = Image.from_scratch().env({"A": "1"}), Image.from_name("base").env({"A": "1"})
+    assert "force" not in steps_of(built)[0]
+    monkeypatch.setenv("VOLANT_FORCE_BUILD", "1")
+    assert [step.get("force") for step in steps_of(built)] == [True, None]
+    assert [step.get("force") for step in steps_of(found)] == [None, True]
+    monkeypatch.setenv("VOLANT_IGNORE_CACHE", "1")
+    first, second = steps_of(built), steps_of(built)
+    assert first[0]["apart"] != second[0]["apart"]
+    assert "force" not in first[0]
+    assert steps_of(found)[0].keys() == {"kind", "name", "tag"}
+
+
+def steps_of(image: Image) -> list[dict[str, Any]]:
+    steps: Any = image.to_wire()["steps"]
+    return list(steps)
 
 
 @pytest.mark.parametrize("image", [Image.host(), BASE.pip_install("a")])

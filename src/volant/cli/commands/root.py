@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "Run a program's entrypoint or one of its functions.",
     "app": "Apps: list, stop, logs.",
     "container": "Containers: list, logs, stop.",
+    "image": "Images: list, inspect, logs, prune, names.",
     "server": "The daemon of this machine: start, stop, status, logs.",
     "config": "Settings, and where each comes from.",
 }
@@ -29,13 +30,14 @@ COMMANDS = {
 PLANNED = {
     "volant": (
         "serve", "deploy", "shell", "curl", "function", "endpoint", "volume", "secret", "dict",
-        "queue", "image", "nfs", "setup", "token", "profile", "environment", "workspace",
+        "queue", "nfs", "setup", "token", "profile", "environment", "workspace",
         "billing", "changelog", "dashboard", "skills",
     ),
     "volant app": (
         "info", "stats", "history", "rollback", "rollover", "promote", "dashboard",
     ),
     "volant container": ("exec",),
+    "volant image": ("build", "pull"),
     "volant server": ("deploy", "info", "stats", "requests", "metrics", "autoscaler"),
     "volant config": ("set", "set-environment"),
 }  # fmt: skip

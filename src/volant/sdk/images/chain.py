@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Where sources land, and where containers of images that say nothing else work.
 WORKDIR_DEFAULT = "/root"
+#: Bases that were built before.
+_LOOKED_UP = frozenset({"id", "name"})
 #: Bases whose working directory is written in an image that only the daemon sees.
 _OWN_WORKDIR = frozenset({"registry", "dockerfile", "id", "name"})
 
@@ -97,7 +99,7 @@ class Described:
 class Chain:
     """What all groups of methods of an image share."""
 
-    __slots__ = ("_attached", "_missed", "_steps")
+    __slots__ = ("_attached", "_missed", "_object_id", "_steps")
 
     def __init__(
         self,
@@ -108,6 +110,8 @@ class Chain:
         self._attached = attached
         #: What `imports()` passed over, for a container of this image to raise.
         self._missed: Exception | None = None
+        #: Told by the daemon.
+        self._object_id: str | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self._steps, self._attached)
@@ -128,7 +132,7 @@ class Chain:
             steps.append(step.to_wire(gathered))
         wire: dict[str, object] = {
             "kind": "built",
-            "steps": steps,
+            "steps": _rebuilt(steps),
             "attached": file_list(self._attached, gathered),
             "contents": gathered.sizes,
             "secrets": gathered.secrets,
@@ -203,3 +207,21 @@ class Chain:
         from volant.sdk.images.image import Image
 
         return Image(*parts)
+
+
+def _rebuilt(steps: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Steps as the settings `force_build` and `ignore_cache` want them, changed in place.
+
+    Neither changes what was built before and is only looked up.
+    """
+    from volant import config
+
+    settings = config.load().values
+    first = next((step for step in steps if step["kind"] not in _LOOKED_UP), None)
+    if first is not None and settings["ignore_cache"]:
+        from volant import ids
+
+        first["apart"] = ids.new_id("im")  # part of all keys from here on, which are new then
+    elif first is not None and settings["force_build"]:
+        first["force"] = True
+    return steps

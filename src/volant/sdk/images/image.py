@@ -3,13 +3,13 @@
     image = volant.Image.debian_slim("3.12").apt_install("git").uv_pip_install("numpy")
 
 The first method chooses a base; every other one returns a new image with one more step. Wrong
-arguments raise where they are written. Nothing is built before an app runs.
+arguments raise where they are written. Nothing is built before an app runs, or `build` is called.
 """
 
 from __future__ import annotations
 
 from volant import _context
-from volant.errors import ExecutionError, InvalidError
+from volant.errors import InvalidError
 from volant.sdk.images import checks
 from volant.sdk.images.adding import Adding
 from volant.sdk.images.chain import Step
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    from volant.sdk.calls.forms import Hydrate
     from volant.sdk.generics import T
+    from volant.sdk.images.built.building import Build, HydrateImage, Publish
+    from volant.sdk.images.built.logs import Logs
     from volant.sdk.images.chain import Reading, SecretVariables
     from volant.sdk.images.patterns import AutoDockerignore, Ignore
 
@@ -250,29 +251,80 @@ class Image(Installing, Commands, Adding):
         return ImportsOfImage(self)
 
     @property
-    def hydrate(self) -> Hydrate[Image]:
-        """Not for images that are built: running an app that uses one builds it.
+    def object_id(self) -> str | None:
+        """Its id (`im-…`) once it was built, hydrated or used by an app that runs; else None.
+
+        Example:
+            >>> Image.debian_slim("3.12").object_id is None
+            True
+        """
+        return self._object_id
+
+    @property
+    def build(self) -> Build:
+        """Build the image now, as far as it is not there: `image.build(app=None)`.
+
+        Returns the image. What its steps print is shown where output is enabled.
+
+        Args (when called):
+            app: whose name the build is shown under.
 
         Raises (when called):
-            ExecutionError: for an image with steps.
+            ImageBuildError: with the last lines of the step that failed.
+
+        Example:
+            >>> Image.host().build()
+            Image.host()
+        """
+        from volant.sdk.images.built.building import Build
+
+        return Build(self)
+
+    @property
+    def publish(self) -> Publish:
+        """Give the image a name, and build it if it is not there: `image.publish("name:tag")`.
+
+        The name lasts until it is deleted, and so does the image. Publishing another one under it
+        moves it.
+
+        Raises (when called):
+            InvalidError: for what cannot be such a name, and for `Image.host()`.
+            ImageBuildError: when it cannot be built.
+
+        Example:
+            image.publish("base:2")
+        """
+        from volant.sdk.images.built.building import Publish
+
+        return Publish(self)
+
+    @property
+    def hydrate(self) -> HydrateImage:
+        """Look up an image of `from_id` or `from_name`, so that it has an id; builds nothing.
+
+        Raises (when called):
+            ExecutionError: for an image with steps that was not built yet.
+            NotFoundError: when there is no such image.
 
         Example:
             >>> Image.host().hydrate()
             Image.host()
         """
-        from volant.sdk.calls.forms import Hydrate
+        from volant.sdk.images.built.building import HydrateImage
 
-        return Hydrate(self, self._refuse_hydration)
+        return HydrateImage(self)
 
-    def _refuse_hydration(self) -> None:
-        if self._is_host:
-            return
-        if self._steps[0].kind in ("id", "name") and len(self._steps) == 1:
-            raise unimplemented("Image.hydrate of an image that was looked up")
-        raise ExecutionError(
-            f"{self!r} cannot be hydrated by itself: it has to be built",
-            hint="run an app that uses it, with `with app.run():` or `volant run`",
-        )
+    @property
+    def logs(self) -> Logs:
+        """What its steps printed: `image.logs.fetch(...)` and `image.logs.tail(...)`.
+
+        Example:
+            for entry in image.build().logs.tail(20):
+                print(entry.message)
+        """
+        from volant.sdk.images.built.logs import Logs
+
+        return Logs(self)
 
     def __repr__(self) -> str:
         if self._is_host:
@@ -326,5 +378,5 @@ def _auth(where: str, secret: object) -> SecretVariables | None:
     return checks.secret_variables(where, [secret])
 
 
-for _name in ("build", "publish", "logs", "object_id", "client", "get_dashboard_url"):
+for _name in ("client", "get_dashboard_url"):
     setattr(Image, _name, Planned(f"Image.{_name}"))

@@ -191,12 +191,12 @@ class Follower:
         shared, bound = self._mounts(flags.get("mount", []))
         digests = [(target, self._files[path]) for target, path in bound]
         key = stage.key(instruction, self._variables, digests)
-        record = self._bench.store.record(key)
+        record = self._bench.part(key)
         if record is None:
             argv = self._argv(stage, rest, instruction.texts)
             record = stage.record.with_layers(key)
             await self._run_in(stage, key, argv, instruction, shared, bound)
-            self._bench.store.write_record(key, record)
+            record = self._bench.keep_part(key, record)
         stage.record = record
 
     @staticmethod
@@ -277,14 +277,14 @@ class Follower:
         else:
             copies = self._of_context(sources, place, instruction.texts, is_directory)
         key = stage.key(instruction, sources, place, copies.identity)
-        record = self._bench.store.record(key)
+        record = self._bench.part(key)
         if record is None:
             bench = self._bench.on(stage.record)
             async with bench.new_layer(key) as output:
                 layer = copying.Layer(output + "/diff", bench.layers, owner)
                 await copies.fill(layer)
             record = stage.record.with_layers(key)
-            self._bench.store.write_record(key, record)
+            record = self._bench.keep_part(key, record)
         stage.record = record
 
     def _of_context(

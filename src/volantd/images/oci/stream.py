@@ -141,7 +141,7 @@ class LayerStream:
 
     def _unzstd(self, data: bytes) -> Iterator[bytes]:
         """One frame after another."""
-        zstd = _zstd()
+        zstd = zstd_module()
         while data:
             decoder = zstd.ZstdDecompressor()
             while not decoder.eof:
@@ -159,8 +159,12 @@ class LayerStream:
             data = decoder.unused_data or self._take()
 
 
-def _zstd() -> Any:
-    """The module: Python's own, since 3.14, or the same as a distribution for older ones."""
+def zstd_module() -> Any:
+    """The module: Python's own, since 3.14, or the same as a distribution for older ones.
+
+    Raises:
+        OciError: when there is neither.
+    """
     for name in ("compression.zstd", "backports.zstd"):
         with contextlib.suppress(ImportError):
             return importlib.import_module(name)

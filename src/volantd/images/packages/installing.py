@@ -72,6 +72,8 @@ async def install(task: Task, step: Mapping[str, Any], bench: Workbench) -> Reco
         ImageBuildError: with what uv said.
     """
     out = ids.new_id("in")
+    installed = os.path.join(bench.store.uv, OUT, out)
+    bench.places.add(installed)
     try:
         try:
             return await _attempt(task, step, bench, out, tools.own_uv())
@@ -82,6 +84,7 @@ async def install(task: Task, step: Mapping[str, Any], bench: Workbench) -> Reco
         static = await tools.static_uv(os.path.join(os.path.dirname(bench.store.uv), "tools"))
         return await _attempt(task, step, bench, out, static)
     finally:
+        bench.places.discard(installed)
         await asyncio.to_thread(_discard, bench.store.uv, out)
 
 

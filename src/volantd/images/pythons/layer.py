@@ -70,10 +70,10 @@ async def python_layer(bench: Workbench, series: str, below: tuple[str, ...], *,
     version = "own" if python is None else python.version
     content = "\n".join((str(RECIPE), *below, series, version))
     layer_id = f"python-{series}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    if anew or not bench.store.has_layer(layer_id):
-        make = partial(_make, layer_id, series, python, layers)
-        await bench.once(layer_id, make)
-    return layer_id
+    found = None if anew else bench.store.newest_layer(layer_id)
+    if found is not None:
+        return found
+    return await bench.once(layer_id, partial(_make, layer_id, series, python, layers))
 
 
 async def _make(

@@ -17,7 +17,6 @@ from volantd.images.steps.kind import Kind
 from volantd.images.store import Record
 
 if TYPE_CHECKING:
-    from volantd.images.store import Store
     from volantd.images.workbench import Workbench
 
 
@@ -40,12 +39,11 @@ def pull(reference: str, bench: Workbench) -> Record:
     Raises:
         ImageBuildError: when it cannot be had, or is not what it says.
     """
-    store = bench.store
     try:
         source = oci.RegistrySource(oci.parse_reference(reference), credentials=_credentials(bench))
-        blobs = oci.BlobDirectory(Path(store.blobs))
+        blobs = oci.BlobDirectory(Path(bench.store.blobs))
         image = oci.resolve_image(source, blobs, oci.this_machine())
-        ids = [_unpack(layer, blobs, source, store) for layer in image.layers]
+        ids = [_unpack(layer, blobs, source, bench) for layer in image.layers]
     except oci.OciError as error:
         raise ImageBuildError(error.message, hint=error.hint) from error
     default = Settings()
@@ -75,18 +73,25 @@ def _credentials(bench: Workbench) -> tuple[str, str] | None:
         ) from None
 
 
-def _unpack(layer: oci.Layer, blobs: oci.BlobDirectory, source: oci.Source, store: Store) -> str:
-    layer_id = layer.diff_id.replace(":", "-")
-    if not store.has_layer(layer_id):
-        blob = blobs.obtain(layer.descriptor, source)
-        place = store.begin()
-        try:
-            target = os.path.join(place, "diff")
-            os.rmdir(target)
-            oci.unpack_layer(blob, Path(target), diff_id=layer.diff_id)
-            store.keep(place, layer_id)
-        finally:
-            store.discard(place)
+def _unpack(
+    layer: oci.Layer, blobs: oci.BlobDirectory, source: oci.Source, bench: Workbench
+) -> str:
+    """Make a layer of a blob, which goes then: it would take its place on the disk twice."""
+    store, layer_id = bench.store, layer.diff_id.replace(":", "-")
+    with store.making(layer_id):
+        if not store.has_layer(layer_id):
+            place = store.begin()
+            bench.places |= {place, store.blobs}
+            try:
+                blob = blobs.obtain(layer.descriptor, source, progress=bench.go_on)
+                target = os.path.join(place, "diff")
+                os.rmdir(target)
+                oci.unpack_layer(blob, Path(target), diff_id=layer.diff_id, progress=bench.go_on)
+                store.keep(place, layer_id)
+                blob.unlink(missing_ok=True)
+            finally:
+                bench.places -= {place, store.blobs}
+                store.discard(place)
     return layer_id
 
 

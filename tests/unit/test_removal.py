@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from volantd.runtime import removal
+from volantd import removal
 
 if TYPE_CHECKING:
     from pathlib import Path

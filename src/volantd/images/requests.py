@@ -1,0 +1,243 @@
+"""The requests about images that a client of the machine's user can make.
+
+Each waits until the store is open, and for what takes a while; so all are answered later. None of
+them is for user code in containers: what images there are is the business of the machine's user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from volant.errors import Error, InvalidError, NotFoundError
+from volant.wire.faults import error_fault
+from volantd.fields import number, switch, text, whole
+from volantd.images.kept.books import wall_clock
+from volantd.images.keys import image_id
+from volantd.images.steps.lookup import ID_CHARS_MAX, published
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from volantd.agent.images import Images
+    from volantd.hub.session import Session
+
+    Check = Callable[[dict[str, Any]], object]
+    Answer = Callable[[Session, dict[str, Any]], Awaitable[dict[str, Any]]]
+    Handler = Callable[[Session, dict[str, Any]], None]
+
+#: Images of one app that a client may name by their index.
+INDEX_MAX = 1 << 16
+#: Where in a log a client may ask for more.
+OFFSET_MAX = 1 << 40
+
+
+def _later(answer: Answer, check: Check) -> Handler:
+    """The handler of a request that is checked at once, and answered when `answer` is done."""
+
+    async def work(session: Session, message: dict[str, Any]) -> None:
+        services = session.hub.services
+        try:
+            await asyncio.shield(services.images.opened)
+            reply = await answer(session, message)
+        except Error as error:
+            session.refuse(message["id"], error_fault(error))
+        except (OSError, ValueError, KeyError) as error:
+            problem = InvalidError(f"the request could not be answered: {error}")
+            session.refuse(message["id"], error_fault(problem))
+        else:
+            session.reply(message["id"], reply)
+
+    def handle(session: Session, message: dict[str, Any]) -> None:
+        check(message)
+        session.hub.services.tasks.start(work(session, message), answer.__name__)
+
+    handle.__name__ = answer.__name__
+    return handle
+
+
+def _images(session: Session) -> Images:
+    return session.hub.services.images
+
+
+def _key(session: Session, message: dict[str, Any]) -> str:
+    """The key of whatever has the id, or begins with the id, that a message names."""
+    wanted = message["image"][: ID_CHARS_MAX + 1]
+    images = _images(session)
+    named = images.store.names.key_of(wanted if ":" in wanted else f"{wanted}:latest")
+    return named or images.only(wanted, images.catalogue.find(wanted) if wanted else [])
+
+
+async def image_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Every image, those that are being built or could not be included."""
+    images = _images(session)
+    return {
+        "images": images.catalogue.rows(images.users()),
+        "total_bytes": images.store.total_bytes, "limit_bytes": images.limit_bytes,
+    }  # fmt: skip
+
+
+async def image_inspect(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """One image in full."""
+    images = _images(session)
+    key = _key(session, message)
+    return {"image": await asyncio.to_thread(images.catalogue.inspect, key, images.users())}
+
+
+async def image_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """The next piece of an image's log, as soon as there is one if the client wants to wait."""
+    images, key = _images(session), _key(session, message)
+    step, offset, wait = message["step"], message["offset"], message["wait"]
+    while True:
+        piece = images.catalogue.log_piece(key, step, offset)
+        if piece is not None:
+            return {"image_id": image_id(key), **piece}
+        if not wait or session.peer.closed:
+            return {
+                "image_id": image_id(key), "step": step, "offset": offset, "data": b"",
+                "end": "building",
+            }  # fmt: skip
+        await images.builder.news()
+
+
+async def image_prune(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Remove images that nothing uses; with `dry_run` only say which."""
+    images = _images(session)
+    before = wall_clock() - message["older_than_s"]
+    everything, dry_run = message["all"], message["dry_run"]
+    rows = {row["image_id"]: row for row in images.catalogue.rows(images.users())}
+    store = images.store
+    keys = images.to_prune(before=before, names_stay=not everything)
+    failed = [
+        key
+        for key, draft in store.books.drafts.items()
+        if key not in images.builder.benches and key not in store.books.entries
+        and draft.started_at < before
+    ]  # fmt: skip
+    kept = set(store.books.entries) - set(keys)
+    size_bytes, caches_bytes = store.bytes_without(kept), 0
+    if not dry_run:
+        gone = set(keys)
+        store.names.delete({name for name, one in store.names.all().items() if one.key in gone})
+        for key in [*keys, *failed]:
+            store.books.forget(key)
+            images.builder.failed.pop(key, None)
+        size_bytes = images.sweep()
+        if everything and not images.builder.benches:
+            caches_bytes = await asyncio.to_thread(store.clear_caches)
+        await asyncio.to_thread(store.empty_trash)
+    shown = [image_id(key) for key in [*keys, *failed]]
+    return {
+        "removed": [rows[one] for one in shown if one in rows],
+        "steps": sum(one not in rows for one in shown), "freed_bytes": size_bytes,
+        "caches_bytes": caches_bytes,
+    }  # fmt: skip
+
+
+async def image_lookup(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """The whole id of an image that is here, by its id or by a published name."""
+    images = _images(session)
+    if "name" in message:
+        key = images.key_of_name(published(message))
+    else:
+        key = images.key_of_id(message["image_id"][: ID_CHARS_MAX + 1])
+    return {"image_id": image_id(key)}
+
+
+async def image_build(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Build an image of an app that this client runs; answers when it is there."""
+    app = session.apps.get(message["app_id"])
+    if app is None:
+        raise NotFoundError(f"this client runs no app {message['app_id'][:200]!r}")
+    if message["index"] >= len(app.alone):
+        raise NotFoundError("that app has no such image to be built by itself")
+    version = app.alone[message["index"]]
+    if version.image["kind"] == "host":
+        raise InvalidError("the image of this machine is not built")
+
+    def say(data: bytes) -> None:
+        if app.output and not session.peer.closed:
+            session.event(
+                "log", app_id=app.app_id, container_id="build", function="", stream="stdout",
+                time=wall_clock(), data=data,
+            )  # fmt: skip
+            session.peer.flush()
+
+    async with _images(session).use(version, say) as built:
+        return {"image_id": built.image_id}
+
+
+async def image_publish(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Let a name mean an image."""
+    images, name = _images(session), published(message)
+    key = images.key_of_id(message["image_id"][: ID_CHARS_MAX + 1])
+    images.store.names.publish(name, key, wall_clock())
+    return {"image_id": image_id(key), "name": name}
+
+
+async def image_names(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """All published names that begin with something."""
+    prefix = message["prefix"]
+    names = _images(session).store.names.all()
+    return {
+        "names": [
+            {"name": name, "image_id": image_id(one.key), "published_at": one.published_at}
+            for name, one in sorted(names.items())
+            if name.startswith(prefix)
+        ]
+    }
+
+
+async def image_name_delete(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Let a name mean nothing any more; its image stays until it is evicted or pruned."""
+    images, name = _images(session), published(message)
+    key = images.key_of_name(name)
+    images.store.names.delete({name})
+    return {"name": name, "image_id": image_id(key)}
+
+
+def _check_logs(message: dict[str, Any]) -> None:
+    text(message, "image")
+    whole(message, "step", -1, INDEX_MAX)
+    whole(message, "offset", 0, OFFSET_MAX)
+    switch(message, "wait")
+
+
+def _check_prune(message: dict[str, Any]) -> None:
+    number(message, "older_than_s", 0)
+    switch(message, "all")
+    switch(message, "dry_run")
+
+
+def _check_lookup(message: dict[str, Any]) -> None:
+    if "name" in message:
+        published(message)
+    else:
+        text(message, "image_id")
+
+
+def _check_build(message: dict[str, Any]) -> None:
+    text(message, "app_id")
+    whole(message, "index", 0, INDEX_MAX)
+
+
+def _check_publish(message: dict[str, Any]) -> None:
+    text(message, "image_id")
+    published(message)
+
+
+#: All of them, by the names of their functions; what is wrong with a message is told at once.
+HANDLERS = [
+    _later(answer, check)
+    for answer, check in (
+        (image_list, lambda message: None),
+        (image_inspect, lambda message: text(message, "image")),
+        (image_logs, _check_logs),
+        (image_prune, _check_prune),
+        (image_lookup, _check_lookup),
+        (image_build, _check_build),
+        (image_publish, _check_publish),
+        (image_names, lambda message: text(message, "prefix")),
+        (image_name_delete, published),
+    )
+]
