@@ -129,7 +129,7 @@ def test_a_failed_step_is_known_by_its_attempt(store: Store, tmp_path: Path) -> 
 
 def test_passwords_in_addresses_are_not_written_down(store: Store, tmp_path: Path) -> None:
     step = {
-        "kind": "run", "packages": ["a @ https://me:hidden@host/a"], "b": {"x": ["ftp://u:hidden@h"]},
+        "kind": "run", "packages": ["a @ https://me:hidden@host/a"], "b": {"x": ["ftp://hidden@h"]},
         "plain": "https://host/a@b:c",
     }  # fmt: skip
     store.books.begin("key", step, None).close()
