@@ -78,7 +78,8 @@ def probe() -> dict[str, Any]:
             return ""
         return subprocess.run([program], capture_output=True, text=True, check=True).stdout
 
-    site = next((path for path in sys.path if path.endswith("site-packages")), "/absent")
+    ends = ("site-packages", "dist-packages")  # as Debian calls it
+    site = next((path for path in sys.path if path.endswith(ends)), "/absent")
     found = [(one.name.lower(), one.version) for one in importlib.metadata.distributions()]
     return {
         "found": sorted(found),
