@@ -24,6 +24,7 @@ PACKAGES = (
     "pygments",
     "cloudpickle",
     "py",
+    "uv",
 )
 WITHIN_S = 300
 
