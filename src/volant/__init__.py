@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from volant.sdk.images.patterns import FilePatternMatcher as FilePatternMatcher
     from volant.sdk.output import enable_output as enable_output
     from volant.sdk.retries import Retries as Retries
+    from volant.sdk.terminal.inside import interact as interact
 
 #: Public name -> the module that defines it.
 _HOME = {
@@ -50,6 +51,7 @@ _HOME = {
     "current_function_call_id": "volant.sdk.ambient",
     "current_input_id": "volant.sdk.ambient",
     "enable_output": "volant.sdk.output",
+    "interact": "volant.sdk.terminal.inside",
     "is_local": "volant.sdk.ambient",
 }
 
@@ -62,7 +64,7 @@ _PLANNED = frozenset({
     "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
     "asgi_app", "batched", "clustered", "enter", "exit", "fastapi_endpoint",
-    "forward", "interact", "method", "parameter", "sessioned", "web_endpoint", "web_server",
+    "forward", "method", "parameter", "sessioned", "web_endpoint", "web_server",
     "wsgi_app",
 })  # fmt: skip
 
@@ -80,6 +82,7 @@ __all__ = [
     "current_function_call_id",
     "current_input_id",
     "enable_output",
+    "interact",
     "is_local",
 ]
 

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from _contextvars import ContextVar
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 #: Id of this container (`ta-…`), "" outside one.
 container_id = ""
 #: Descriptor of this container's own connection to the hub, for calls made by user code.
@@ -15,6 +19,9 @@ sdk_fd: int | None = None
 app_id = ""
 #: Functions of that app by name -> the number they have on the container's connection.
 function_numbers: dict[str, int] = {}
+
+#: Gives back the terminal that this container is joined to; None while it is not.
+leave_terminal: Callable[[], None] | None = None
 
 #: (call id, index of the input) that runs in this context.
 current_input: ContextVar[tuple[str, int] | None] = ContextVar("volant_input", default=None)

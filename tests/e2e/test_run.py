@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.screen import visible
 from tests.support import VOLANT, eventually, run_volant
+from tests.terminal import OnTerminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -339,43 +337,6 @@ def main():
     assert run_volant("app", "stop", app_id, home=volant_home).stdout == f"stopped {app_id}\n"
 
 
-class OnTerminal:
-    """A command on a terminal of its own."""
-
-    def __init__(self, *words: object, home: Path) -> None:
-        self.pid, self._terminal = pty.fork()
-        if self.pid == 0:
-            environ = os.environ | {"VOLANT_HOME": str(home), "TERM": "xterm", "COLUMNS": "100",
-                                    "NO_COLOR": "1"}  # fmt: skip
-            os.execve(VOLANT, [str(VOLANT), *map(str, words)], environ)
-        self.written = ""
-
-    def read_until(self, pattern: str, within_s: float = 30.0) -> None:
-        """Read until `pattern` is on it, or until it is closed if that is empty."""
-        while not (pattern and re.search(pattern, self.written)):
-            assert select.select([self._terminal], [], [], within_s)[0], self.written
-            try:
-                data = os.read(self._terminal, 65536)
-            except OSError:  # how Linux says that nobody has it open any more
-                data = b""
-            if not data:
-                assert not pattern, f"{pattern!r} never came in {self.written!r}"
-                return
-            self.written += data.decode("utf-8", "replace")
-
-    def press(self, keys: bytes) -> None:
-        """Type on it."""
-        os.write(self._terminal, keys)
-
-    def end(self) -> tuple[int, list[str]]:
-        """Wait for its end; returns the exit code and the lines on the screen."""
-        self.read_until("")
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self._terminal)
-        text = re.sub(r"\x1b\[[0-9;]*m", "", self.written)
-        return os.waitstatus_to_exitcode(status), visible(text)
-
-
 def test_a_terminal_shows_progress_and_nothing_of_it_stays(
     volant_home: Path, tmp_path: Path
 ) -> None:
@@ -397,7 +358,7 @@ def main():
     print(total)
 """
     program = _write(tmp_path / "program.py", HEAD, source)
-    run = OnTerminal("run", program, home=volant_home)
+    run = OnTerminal("run", program, home=volant_home, COLUMNS="100")
     run.read_until(r"program")
     run.read_until(r"\d+/12.* left")
     code, screen = run.end()
@@ -422,7 +383,7 @@ def test_a_prompt_of_the_program_stays_as_it_is(volant_home: Path, tmp_path: Pat
     program = _write(tmp_path / "program.py", HEAD, WORDS, source)
     run = OnTerminal("run", program, home=volant_home)
     run.read_until(r"name\? ")
-    assert not select.select([run._terminal], [], [], 0.5)[0], "something is drawn at a prompt"
+    assert run.is_quiet_for(0.5), "something is drawn at a prompt"
     run.press(b"you\n")
     code, screen = run.end()
     assert (code, screen) == (0, ["name? you", "hello you", ""])

@@ -24,7 +24,9 @@ READING = [
 ]  # fmt: skip
 CHANGING = [
     "run",
+    "shell",
     "app stop",
+    "container exec",
     "container stop",
     "server start",
     "server stop",
@@ -86,7 +88,11 @@ def test_help_is_what_the_document_says(
         (["app", "list", "--jsn"], 2, "did you mean `--json`?"),
         (["app", "logs"], 2, "error: missing argument `APP`\n"),
         (["run"], 2, "error: there is nothing to run"),
-        (["run", "-i", "x.py"], 2, "`volant run --interactive` is not implemented yet"),
+        (["run", "-i", "x.py"], 2, "error: an interactive run needs a terminal"),
+        (["shell", "x.py"], 2, "error: there is no file `x.py`"),
+        (["shell", "--cmd", "'"], 2, "error: `--cmd '` is no command: No closing quotation"),
+        (["container", "exec", "ta-x"], 2, "error: missing argument `COMMAND...`"),
+        (["container", "exec", "ta-x", "--"], 2, "error: there is no command to run"),
         (["run", "-e", "prod", "x.py"], 2, "`volant run --env` is not implemented yet"),
     ],
 )
@@ -120,9 +126,7 @@ def test_a_planned_command_says_that_it_is_not_there_yet(
 
 def test_the_planned_commands_are_those_of_the_model() -> None:
     """Section 4 of the reference, as far as a command of that name does not work."""
-    assert {"volant serve", "volant deploy", "volant shell", "volant app rollback"} < set(
-        _planned()
-    )
+    assert {"volant serve", "volant deploy", "volant app rollback"} < set(_planned())
     assert not {f"volant {path}" for path in [*READING, *CHANGING]} & set(_planned())
 
 
@@ -146,7 +150,9 @@ def test_looking_starts_no_daemon(tmp_path: Path) -> None:
         assert (run.returncode, run.stdout.strip()) == (code, printed), words
     assert run_volant("server", "status", home=tmp_path / "home").stdout == "not running\n"
     assert run_volant("server", "stop", home=tmp_path / "home").stdout == "not running\n"
-    for words in ("app stop x", "app logs x", "container stop x", "container logs x"):
+    for words in (
+        "app stop x", "app logs x", "container stop x", "container logs x", "container exec x y",
+    ):  # fmt: skip
         run = run_volant(*words.split(), home=tmp_path / "home")
         assert (run.returncode, run.stderr) == (
             2,

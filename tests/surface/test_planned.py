@@ -34,14 +34,14 @@ def function(value: int) -> int:
 PUBLIC = [
     "App", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image", "Retries", "Secret",
     "__version__", "concurrent",
-    "current_function_call_id", "current_input_id", "enable_output", "is_local",
+    "current_function_call_id", "current_input_id", "enable_output", "interact", "is_local",
 ]  # fmt: skip
 PLANNED_NAMES = [
     "Client", "CloudBucketMount", "Cluster", "Cls", "Cron", "Dict", "Environment",
     "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
     "asgi_app", "batched", "clustered", "enter", "exit", "fastapi_endpoint",
-    "forward", "interact", "method", "parameter", "sessioned", "web_endpoint", "web_server",
+    "forward", "method", "parameter", "sessioned", "web_endpoint", "web_server",
     "wsgi_app",
 ]  # fmt: skip
 #: Public modules -> a name that each has in the model.

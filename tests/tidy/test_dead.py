@@ -40,6 +40,7 @@ USED_ELSEWHERE = {
     "set_tags": "App, users",
     # called or read by libraries
     "_fields_": "ctypes",
+    "on_breakpoint": "Python, by the variable PYTHONBREAKPOINT",
     "_layout_": "ctypes",
     "_pack_": "ctypes",
     "format_commands": "click",

@@ -96,7 +96,7 @@ class Channel:
     @property
     def waiting_count(self) -> int:
         """Calls and requests whose answer is not here yet."""
-        return len(self._waiters)
+        return sum([waiter.is_waited_for for waiter in list(self._waiters.values())])
 
     # -- sending
 

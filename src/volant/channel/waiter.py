@@ -20,6 +20,8 @@ class Waiter:
 
     #: True for the waiters of calls with one input and one result.
     is_single = False
+    #: False for those that are there for what may come and may not.
+    is_waited_for = True
 
     def __init__(self) -> None:
         self.ready = False

@@ -129,6 +129,14 @@ class Progress(Output):
             self._draw_again()
         return written
 
+    def hold(self) -> None:
+        self._lock.acquire()
+        self._erase()
+        super().hold()
+
+    def release(self) -> None:
+        self._lock.release()
+
     # -- the region
 
     def _run(self) -> None:

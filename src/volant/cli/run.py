@@ -102,11 +102,13 @@ def run_command(words: list[str]) -> int:
 
 
 def _run(options: RunOptions) -> int:
-    if options.reference is None or options.interactive or options.environment is not None:
+    if options.reference is None or options.environment is not None:
         from volant.cli.run_help import without_target
 
         return without_target(options)
     _load_sdk()
+    if options.interactive:
+        _check_terminal()
     from volant.cli import target
 
     if options.name is not None:
@@ -155,6 +157,18 @@ def _load_sdk() -> None:
     gc.enable()
 
 
+def _check_terminal() -> None:
+    from volant.errors import InvalidError
+    from volant.sdk.terminal.desk import check_terminal
+
+    try:
+        check_terminal()
+    except InvalidError as error:
+        from volant.cli.failures import Refused
+
+        raise Refused(error.message, hint=error.hint or "") from None
+
+
 def _check_name(name: str) -> None:
     from volant.errors import InvalidError
     from volant.sdk.app import check_name
@@ -196,7 +210,9 @@ def _call_under_app(
         output.active = progress = Progress(chosen.app.name or chosen.label)
     else:
         output.active = output.Output()
-    running = chosen.app.run(name=options.name, detach=options.detach)
+    running = chosen.app.run(
+        name=options.name, detach=options.detach, interactive=options.interactive
+    )
     try:
         with running as app:
             app_id = app.app_id

@@ -28,7 +28,8 @@ Options:
   -n, --name NAME          Name of the app, instead of the program's own.
   -w, --write-result FILE  Write the result, which must be str or bytes, to a file.
   --timings                Show at the end how long each phase of the calls took.
-  -i, --interactive        Reserved.
+  -i, --interactive        Join the terminal to containers at `breakpoint()` and
+                           `volant.interact()`.
   -e, --env NAME           Reserved.
   -h, --help               Show this text; behind REF, the options of the function.
 
@@ -45,14 +46,10 @@ def without_target(options: RunOptions) -> int:
     from volant.cli.failures import Refused, print_error
     from volant.sdk.planned import unimplemented
 
-    for given, what in (
-        (options.interactive, "`volant run --interactive`"),
-        (options.environment is not None, "`volant run --env`"),
-    ):
-        if given:
-            error = unimplemented(what)
-            print_error(error.message, [error.hint or ""])
-            return 2
+    if options.environment is not None:
+        error = unimplemented("`volant run --env`")
+        print_error(error.message, [error.hint or ""])
+        return 2
     if options.help:
         print(USAGE, end="")
         return 0

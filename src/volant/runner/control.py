@@ -2,8 +2,10 @@
 
     agent  -> zygote   PREPARE {files, entry, env}
                        FORK {id, hostname, limits, more} + 4 descriptors
+                       COMMAND {id, container, argv, env, limits, terminal} + 1, 2 or 4 descriptors
     zygote -> agent    READY {import_us, threads}     PREPARE_FAILED {fault}
                        FORKED {id}  FORK_FAILED {id, reason}  EXITED {id, status}
+                       COMMAND_FAILED {id, reason}
 
 Owns the framing and nothing else. A frame is 8 bytes (length, kind, descriptor count, 0, 0)
 and a map of `wire.values`. The zygote has imported user code, so what it sends is hostile: the
@@ -22,18 +24,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PREPARE, FORK = 1, 2
-READY, PREPARE_FAILED, FORKED, FORK_FAILED, EXITED = 16, 17, 18, 19, 20
+PREPARE, FORK, COMMAND = 1, 2, 3
+READY, PREPARE_FAILED, FORKED, FORK_FAILED, EXITED, COMMAND_FAILED = 16, 17, 18, 19, 20, 21
 
 _HEADER = Struct("<IBBxx")
 HEADER_BYTES = _HEADER.size
 #: Largest frame that the agent takes from a zygote, by kind; any other kind is refused.
 REPLY_BYTES_MAX = {
     READY: 1 << 20, PREPARE_FAILED: 4 << 20, FORKED: 4096, FORK_FAILED: 1 << 16, EXITED: 4096,
+    COMMAND_FAILED: 1 << 16,
 }  # fmt: skip
 #: Largest frame that the agent sends (sources of one app version).
 REQUEST_BYTES_MAX = 1 << 30
-#: Descriptors of one FORK: channel, SDK channel, stdout, stderr.
+#: Descriptors of one FORK: channel, SDK channel, stdout, stderr. A COMMAND has no more: its
+#: channel, and its stdin, stdout and stderr, or the terminal that is all three, or none yet.
 FORK_FDS = 4
 _FD_BYTES = 4
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from time import perf_counter_ns
 
+from volant import _context
 from volant.errors import InputCancellation, SerializationError
 from volant.wire import frames
 from volant.wire.payloads import dumps, loads
@@ -16,7 +17,7 @@ from volant.wire.payloads import dumps, loads
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Any
 
     from volant.runner.loop import Outbox, Runner
@@ -197,3 +198,56 @@ def for_function(raw: Callable[..., Any], function: dict[str, Any], runner: Runn
         (True, True): ExecuteAsyncGenerator,
     }
     return forms[bool(function["is_async"]), bool(function["is_generator"])](raw, runner)
+
+
+def watched(raw: Callable[..., Any], function: dict[str, Any]) -> Callable[..., Any]:
+    """For an interactive app, the same function, which gives the terminal back in the end.
+
+    Who runs the program reads nothing while a container has its terminal, so no input may keep it
+    beyond its end, and none while its client waits for a value.
+
+    Args:
+        raw: the plain function.
+        function: `is_async` and `is_generator`.
+    """
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return raw(*args, **kwargs)
+        finally:
+            _leave()
+
+    async def run_async(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await raw(*args, **kwargs)
+        finally:
+            _leave()
+
+    def run_generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        try:
+            for value in raw(*args, **kwargs):
+                _leave()
+                yield value
+        finally:
+            _leave()
+
+    async def run_async_generator(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        try:
+            async for value in raw(*args, **kwargs):
+                _leave()
+                yield value
+        finally:
+            _leave()
+
+    forms: dict[tuple[bool, bool], Callable[..., Any]] = {
+        (False, False): run, (True, False): run_async,
+        (False, True): run_generator, (True, True): run_async_generator,
+    }  # fmt: skip
+    form = forms[bool(function["is_async"]), bool(function["is_generator"])]
+    form.__name__ = getattr(raw, "__name__", "a function")
+    return form
+
+
+def _leave() -> None:
+    if _context.leave_terminal is not None:
+        _context.leave_terminal()

@@ -141,6 +141,25 @@ def make_cell(plan: Plan, name: str) -> None:
 
 def enter_container(plan: Plan, cell_fd: int, hostname: str, limits: dict[str, Any]) -> None:
     """Container rung: enter a cell (`cell_fd` is its init), then the common confinement."""
+    _enter_cell(plan, cell_fd)
+    _socket.sethostname(hostname)
+    with open("/etc/hosts", "ab", buffering=0) as hosts:
+        hosts.write(f"127.0.0.1\t{hostname}\n".encode())
+    # The network may be shared with the host, and abstract sockets belong to it.
+    scoped = linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | linux.LANDLOCK_SCOPE_SIGNAL
+    _confine_in_cell(plan, limits, scoped)
+
+
+def join_container(plan: Plan, cell_fd: int, limits: dict[str, Any]) -> None:
+    """Container rung: enter the cell of a container that lives, for a command beside it.
+
+    It may signal the container's own processes, which the pid namespace bounds already.
+    """
+    _enter_cell(plan, cell_fd)
+    _confine_in_cell(plan, limits, linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET)
+
+
+def _enter_cell(plan: Plan, cell_fd: int) -> None:
     # A group of its own, or a signal to "my group" would reach the other containers. Not a
     # session: the kernel then makes a scheduling group too, which costs milliseconds.
     os.setpgid(0, 0)
@@ -150,28 +169,33 @@ def enter_container(plan: Plan, cell_fd: int, hostname: str, limits: dict[str, A
     os.close(cell_fd)
     linux.unshare(linux.CLONE_NEWCGROUP)
     enter_directory(plan.cwd)
-    _socket.sethostname(hostname)
-    with open("/etc/hosts", "ab", buffering=0) as hosts:
-        hosts.write(f"127.0.0.1\t{hostname}\n".encode())
+
+
+def _confine_in_cell(plan: Plan, limits: dict[str, Any], scoped: int) -> None:
     _confine(plan, limits, ZYGOTE_CAPABILITIES)
     if plan.landlock_abi >= 6:
-        # The network may be shared with the host, and abstract sockets belong to it.
-        scoped = linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | linux.LANDLOCK_SCOPE_SIGNAL
         _restrict(linux.landlock_ruleset(0, scoped))
     linux.install_seccomp(plan.program)
 
 
 def enter_process(plan: Plan, name: str, limits: dict[str, Any]) -> None:
     """Process rung: a private directory and the common confinement; this is no container."""
+    own = os.path.join(plan.state_dir, "scratch", name)
+    work = own + "/work"
+    for directory in (own, work, own + "/tmp"):
+        os.mkdir(directory, 0o700)
+    for entry in os.listdir(plan.work_dir):  # relative paths reach the sources from here too
+        os.symlink(os.path.join(plan.work_dir, entry), os.path.join(work, entry))
+    join_process(plan, name, limits)
+
+
+def join_process(plan: Plan, name: str, limits: dict[str, Any]) -> None:
+    """Process rung: the directory of one that lives and the common confinement."""
     os.setpgid(0, 0)
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     own = os.path.join(plan.state_dir, "scratch", name)
     work, temporary = own + "/work", own + "/tmp"
-    for directory in (own, work, temporary):
-        os.mkdir(directory, 0o700)
-    for entry in os.listdir(plan.work_dir):  # relative paths reach the sources from here too
-        os.symlink(os.path.join(plan.work_dir, entry), os.path.join(work, entry))
     os.chdir(work)
     os.environ["HOME"] = work
     os.environ["TMPDIR"] = temporary

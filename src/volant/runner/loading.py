@@ -56,10 +56,11 @@ def settle(entry: dict[str, Any]) -> None:
         sys.path.insert(0, os.path.join(root, directory) if directory else root)
     os.makedirs(entry["cwd"], 0o755, exist_ok=True)
     os.chdir(entry["cwd"])
-    _mark_as_container()
+    mark_as_container()
 
 
-def _mark_as_container() -> None:
+def mark_as_container() -> None:
+    """Know that this is a container, and let Python programs that are started here find us."""
     from volant import _context
 
     if not _context.container_id:

@@ -41,6 +41,8 @@ FLUSH_NS = 1_000_000
 FLUSH_BYTES = 1 << 20
 #: A container that has nothing to do for so long closes the files that it would use again.
 MEMORY_IDLE_MS = 2000
+#: What `breakpoint()` calls, in the part of this package that user code imports.
+BREAKPOINT_HOOK = "volant.sdk.terminal.inside.on_breakpoint"
 
 _OUR_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -173,6 +175,8 @@ class Runner:
                 loading.prepare(message["entry"])
             raw = loading.resolve(function)
             self.in_user_code = False
+            if message["interactive"]:
+                raw = execute.watched(raw, function)
             if message["max_inputs"] > 1:
                 from volant.runner import several
 
@@ -190,6 +194,7 @@ class Runner:
 
     def _enter_app(self, message: dict[str, Any]) -> None:
         os.environ.update(message["env"])
+        os.environ.setdefault("PYTHONBREAKPOINT", BREAKPOINT_HOOK)
         _context.container_id = self.container_id = message["container_id"]
         _context.app_id = message["app_id"]
         _context.sdk_fd = self.sdk_fd

@@ -3,6 +3,7 @@
     agent --PREPARE--> write sources, import the user's module, freeze the heap --READY-->
     agent --FORK--> fork --child: enter a cell, say "H" on its channel--> runner.loop.serve
                       '--parent: FORKED, later EXITED
+    agent --COMMAND--> fork --child: the cell of a container that lives--> runner.command.serve
 
 Started by the launcher with the image's own Python, already inside its template (or, on the
 process rung, in its state directory). Owns the control connection and the children. It has one
@@ -145,6 +146,8 @@ class Zygote:
             self.waiting.append((fields, fds))
             self.more_count = fields.get("more", 0)
             self._serve_waiting()
+        elif kind == control.COMMAND:
+            self._run_command(fields, fds)
         else:
             raise control.ControlError(f"unexpected message of kind {kind}")
         return True
@@ -168,7 +171,7 @@ class Zygote:
         self._leave_if_forked()
         self._listen_for_children()
         gc.freeze()
-        self.imported_pids = set(_children())
+        self.imported_pids = set(linux.children())
         took_us = (perf_counter_ns() - begun) // 1000
         answer = {"import_us": took_us, "threads": thread_names()}
         self.connection.send(control.READY, answer)
@@ -252,15 +255,8 @@ class Zygote:
 
     def _fork(self, fields: dict[str, Any], fds: list[int], cell: Cell | None) -> None:
         name = fields["id"]
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()  # what the import printed must not come out of each child again
-            except (OSError, ValueError, AttributeError):
-                pass  # the user's import closed or replaced it
         try:
-            if cell is not None:
-                linux.setns(cell.fd, linux.CLONE_NEWPID)
-            pid = os.fork()
+            pid = self._fork_into(cell)
         except OSError as error:
             self.connection.send(control.FORK_FAILED, {"id": name, "reason": str(error)})
             pid = -1
@@ -268,8 +264,6 @@ class Zygote:
             self._become_container(fields, fds, cell)
         for fd in fds:
             os.close(fd)
-        if cell is not None:
-            linux.setns(self.pid_namespace, linux.CLONE_NEWPID)
         if pid < 0:
             self._end_cell(cell)
             return
@@ -278,6 +272,63 @@ class Zygote:
             cell.container = container
         scratch = cell.name if cell is not None else name
         self.connection.send(control.FORKED, {"id": name, "scratch": scratch})
+
+    def _fork_into(self, cell: Cell | None) -> int:
+        """Fork, into the processes of a cell if there is one; what `os.fork` returns."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()  # what the import printed must not come out of each child again
+            except (OSError, ValueError, AttributeError):
+                pass  # the user's import closed or replaced it
+        if cell is None:
+            return os.fork()
+        linux.setns(cell.fd, linux.CLONE_NEWPID)
+        try:
+            pid = os.fork()
+        except OSError:
+            linux.setns(self.pid_namespace, linux.CLONE_NEWPID)
+            raise
+        if pid:
+            linux.setns(self.pid_namespace, linux.CLONE_NEWPID)
+        return pid
+
+    def _run_command(self, fields: dict[str, Any], fds: list[int]) -> None:
+        """Fork a process beside a container that lives."""
+        wanted = [one for one in self.containers.values() if one.name == fields["container"]]
+        cell = wanted[0].cell if wanted else None
+        try:
+            if not wanted or (cell is None and self.plan.is_container):
+                raise ProcessLookupError("the container has ended")
+            pid = self._fork_into(cell)
+        except OSError as error:
+            failure = {"id": fields["id"], "reason": error.strerror or str(error)}
+            self.connection.send(control.COMMAND_FAILED, failure)
+            pid = -1
+        if pid == 0:
+            self._become_command(fields, fds, cell)
+        for fd in fds:
+            os.close(fd)
+        if pid > 0:
+            self.containers[pid] = Container(fields["id"], None)
+
+    def _become_command(
+        self, fields: dict[str, Any], fds: list[int], cell: Cell | None
+    ) -> NoReturn:
+        def confine() -> dict[str, str]:
+            loading.mark_as_container()
+            if cell is not None:
+                isolate.join_container(self.plan, cell.fd, fields["limits"])
+            else:
+                isolate.join_process(self.plan, fields["container"], fields["limits"])
+            return dict(os.environ)
+
+        try:
+            from volant.runner import command, loading
+
+            self._shed(cell)
+            command.serve(fds[0], fds[1:], fields, confine)
+        finally:
+            os._exit(EXIT_NOT_ISOLATED)
 
     def _end_cell(self, cell: Cell | None) -> None:
         if cell is not None:
@@ -369,7 +420,7 @@ class Zygote:
 
     def _end_orphans(self) -> None:
         """Kill what dead containers left: their descendants are now children of ours."""
-        for pid in _children():
+        for pid in linux.children():
             if pid not in self.containers and pid not in self.imported_pids:
                 try:
                     os.kill(pid, 9)
@@ -420,14 +471,6 @@ def thread_names() -> list[str]:
         except OSError:
             continue  # it ended while we looked
     return names
-
-
-def _children() -> list[int]:
-    try:
-        with open("/proc/thread-self/children") as source:
-            return [int(word) for word in source.read().split()]
-    except OSError:
-        return []  # the kernel was built without this file
 
 
 def _reseed() -> None:

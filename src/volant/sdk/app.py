@@ -385,19 +385,19 @@ class App:
         Args:
             name: name of this run; the app's by default.
             detach: leave calls that have not finished running at the end of the block.
+            interactive: join the terminal to containers at `breakpoint()` and `interact()`.
 
         Raises:
-            InvalidError: for a name that cannot be looked up; at global scope in a container.
+            InvalidError: for a name that cannot be looked up; at global scope in a container;
+                for an interactive run without a terminal.
         """
         from volant.sdk.running import RunContext
 
-        if interactive:
-            raise unimplemented("app.run(interactive=True)")
         if environment_name is not None or client is not None:
             raise unimplemented("app.run(environment_name=..., client=...)")
         if name is not None:
             check_name("an app", name)
-        return RunContext(self, name=name, detach=detach)
+        return RunContext(self, name=name, detach=detach, interactive=interactive)
 
     client = Planned("App.client")
     get_dashboard_url = Planned("App.get_dashboard_url")

@@ -43,6 +43,14 @@ class Output:
         else:  # replaced by something that takes text, as in a notebook
             target.write(data.decode("utf-8", "replace"))
 
+    def hold(self) -> None:
+        """Write nothing until `release`, from the same thread: a container has the terminal."""
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+
+    def release(self) -> None:
+        """Go on writing."""
+
     def on_map(self, call: int, name: str, done: int, total: int | None) -> None:
         """Hear how far a map is.
 

@@ -43,10 +43,16 @@ _OUR_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.
 class RunContext:
     """Runs an app for the body of a `with` or `async with` block."""
 
-    def __init__(self, app: App, *, name: str | None, detach: bool) -> None:
+    def __init__(
+        self, app: App, *, name: str | None, detach: bool, interactive: bool = False,
+        is_shell: bool = False,
+    ) -> None:  # fmt: skip
+        """`is_shell`: nothing of the program is imported in its containers."""
         self._app = app
         self._name = name or app.name
         self._detach = detach
+        self._interactive = interactive
+        self._is_shell = is_shell
         self._running: RunningApp | None = None
         #: spawned calls that the end of the run cut short
         self.unfinished_count = 0
@@ -56,7 +62,14 @@ class RunContext:
         warn_blocking("with app.run()", "async with app.run()")
         if self._app._app_id is not None:
             raise InvalidError(f"{self._app!r} runs already")
-        self._running = RunningApp(self._app, self._name, self._detach)
+        if self._interactive:
+            from volant.sdk.terminal import desk
+
+            desk.check_terminal()
+        self._running = RunningApp(
+            self._app, self._name, self._detach, interactive=self._interactive,
+            is_shell=self._is_shell,
+        )  # fmt: skip
         self._running.open()
         return self._app
 
@@ -206,10 +219,20 @@ class GetTags:
 class RunningApp:
     """One run of an app on a channel."""
 
-    def __init__(self, app: App, name: str | None, detach: bool) -> None:
+    def __init__(
+        self,
+        app: App,
+        name: str | None,
+        detach: bool,
+        *,
+        interactive: bool = False,
+        is_shell: bool = False,
+    ) -> None:
         self.app = app
         self.name = name
         self.detach = detach
+        self.interactive = interactive
+        self.is_shell = is_shell
         self.channel: Channel = current.channel()
         self.sources = Sources()
         #: sha256 -> local path or content, of what the image of the app needs
@@ -231,7 +254,11 @@ class RunningApp:
         local_path = self.sources.local_path
         for number, (function, function_id) in enumerate(self._with_ids(reply), self._base):
             bind(function, Binding(self.channel, number, function.name, local_path, function_id))
-        if shown is not None:
+        if self.interactive:
+            from volant.sdk.terminal import desk
+
+            desk.offer(self.channel)
+        if shown is not None or self.interactive:
             self._pump = output.LogPump(self.channel)
 
     def _with_ids(self, reply: dict[str, Any]) -> Iterator[tuple[Function[..., Any, Any], str]]:
@@ -252,6 +279,8 @@ class RunningApp:
             "tags": self.app._tags,
             "detach": self.detach,
             "output": output.active is not None,
+            "interactive": self.interactive,
+            "imports": not self.is_shell,
             "entry": main.to_wire(),
             "files": self.sources.files,
             "images": self._described(images),

@@ -7,6 +7,7 @@ end:   wait status + cgroup counters ─► cause (clean, crashed, killed, out o
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
 import os
 import resource
@@ -15,6 +16,9 @@ import signal
 from time import monotonic, monotonic_ns, time
 from typing import TYPE_CHECKING, Any
 
+from volant import ids
+from volant.errors import NotFoundError
+from volantd.agent.commands import Commands
 from volantd.agent.logs import LogStore, PipeReader
 from volantd.core import ExitCause
 from volantd.hub import checks
@@ -40,6 +44,8 @@ STOP_GRACE_S = 5.0
 LOST_GRACE_S = 1.0
 #: Output on its way to a client that does not take it, beyond which containers have to wait.
 LOG_BYTES_AHEAD_MAX = 4 << 20
+#: Of an id that was not found, what is looked at and said.
+ID_CHARS_MAX = 200
 
 
 class Running:
@@ -61,6 +67,11 @@ class Running:
         self.session: Session | None = None
         self.readers: list[PipeReader] = []
         self._printed = select.poll()
+
+    def marks(self) -> dict[str, str]:
+        """Variables that tell its processes where they are."""
+        app_id = self.function.app.app_id
+        return {"VOLANT_CONTAINER_ID": self.container_id, "VOLANT_APP_ID": app_id}
 
     def read_pipes(self, forked: ForkedContainer) -> None:
         """Begin to take what it prints."""
@@ -109,6 +120,7 @@ class Agent:
         self._machine = zygotes.machine
         zygotes.on_output = self._on_import_output
         self._running: dict[str, Running] = {}
+        self.commands = Commands(self, tasks)
 
     # -- what the hub asks
 
@@ -137,7 +149,7 @@ class Agent:
             self._never_started(running, str(error), retryable=True)
             return
         try:
-            await self._limit(running, child)
+            await self.limit(function, child)
         except OSError as error:
             self.zygotes.discard(child)
             self._never_started(running, f"it cannot be limited: {error}", retryable=True)
@@ -173,23 +185,38 @@ class Agent:
         running.session = Session(hub, sdk_peer, function=running.function)
         link.start(self._start_message(running))
 
-    async def _limit(self, running: Running, child: Child) -> None:
-        options = running.function.options
+    async def limit(self, function: Function, child: Child) -> None:
+        """Hold a container to what its function's options say.
+
+        Raises:
+            OSError: when that cannot be done.
+        """
+        options = function.options
         memory_mib, cpu_limit = options["memory_limit_mib"], options["cpu_limit"]
         if memory_mib is None and cpu_limit is None and options["cpu"] is None:
             return
-        memory_bytes = None
-        if memory_mib is not None:
-            memory_bytes = min(self._machine.memory_bytes, int(memory_mib * (1 << 20)))
-        if child.cgroup is not None:
-            limits = cgroups_module.Limits(
-                memory_bytes=memory_bytes, cpu_count=cpu_limit, cpu_request=options["cpu"]
-            )
-            if child.alone is not None and (memory_mib or cpu_limit):
-                await child.alone  # its zygote is not to be held to them
-            await asyncio.to_thread(child.cgroup.limit, limits)
-        elif memory_bytes is not None:
-            limit_memory_of(child.forked.pid, memory_bytes)
+        if child.cgroup is None:
+            self.limit_memory(function, child.forked.pid)
+            return
+        limits = cgroups_module.Limits(
+            memory_bytes=self._memory_limit(function), cpu_count=cpu_limit,
+            cpu_request=options["cpu"],
+        )  # fmt: skip
+        if child.alone is not None and (memory_mib or cpu_limit):
+            await child.alone  # its zygote is not to be held to them
+        await asyncio.to_thread(child.cgroup.limit, limits)
+
+    def _memory_limit(self, function: Function) -> int | None:
+        memory_mib = function.options["memory_limit_mib"]
+        if memory_mib is None:
+            return None
+        return min(self._machine.memory_bytes, int(memory_mib * (1 << 20)))
+
+    def limit_memory(self, function: Function, pid: int) -> None:
+        """Limit the memory of a process in a container of a function that has no cgroup."""
+        memory_bytes = self._memory_limit(function)
+        if memory_bytes is not None:
+            limit_memory_of(pid, memory_bytes)
 
     def _start_message(self, running: Running) -> dict[str, Any]:
         function, prepared = running.function, running.prepared
@@ -206,10 +233,8 @@ class Agent:
             "function": function.spec,
             "functions": names,
             "entry": entry,
-            "env": {
-                "VOLANT_CONTAINER_ID": running.container_id,
-                "VOLANT_APP_ID": app.app_id,
-            },
+            "env": running.marks(),
+            "interactive": app.interactive,
         }
 
     def _on_reply(self, running: Running, reply: dict[str, Any]) -> None:
@@ -293,6 +318,39 @@ class Agent:
     def running(self) -> list[Running]:
         """Containers that have a process."""
         return [running for running in self._running.values() if running.child is not None]
+
+    def find(self, container_id: str) -> Running:
+        """A container that has a process.
+
+        Raises:
+            NotFoundError: when there is none of this id, or it is just about to start.
+        """
+        running = self._running.get(container_id)
+        if running is None or running.child is None:
+            wanted = container_id[:ID_CHARS_MAX]
+            near = ", ".join(difflib.get_close_matches(wanted, list(self._running), n=3))
+            hint = f"did you mean {near}?" if near else "`volant container list` shows all"
+            what = f"there is no container {wanted!r}"
+            if running is not None:
+                what, hint = f"container {wanted!r} only starts", "try again in a moment"
+            raise NotFoundError(what, hint=hint)
+        return running
+
+    def add(self, function: Function) -> Running:
+        """List a container that the hub has not asked for, and that serves no inputs."""
+        running = Running(self, ids.new_id("ta"), function)
+        running.state = "shell"
+        self._running[running.container_id] = running
+        self.logs.know(running.container_id, function.app.app_id)
+        return running
+
+    def remove(self, running: Running) -> None:
+        """List it no more."""
+        self._running.pop(running.container_id, None)
+
+    def close(self, app: App) -> None:
+        """End the containers of an app that the hub has not asked for."""
+        self.commands.close(app)
 
     # -- the end of a container
 

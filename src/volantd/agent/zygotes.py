@@ -216,8 +216,11 @@ class ZygoteStore:
     async def _import(self, prepared: Prepared, files: list[tuple[str, int, bytes]]) -> None:
         version = prepared.version
         prepared.zygote = await self._take_bare(version)
+        entry = dict(version.entry)
+        if not version.imports:
+            entry["module"] = None
         answer = await prepared.zygote.prepare(
-            files, dict(version.entry), version.env, timeout_s=IMPORT_TIMEOUT_S
+            files, entry, version.env, timeout_s=IMPORT_TIMEOUT_S
         )
         if not answer["threads"]:
             return
@@ -283,10 +286,7 @@ class ZygoteStore:
             RuntimeFailedError: when that does not work.
         """
         name = ids.new_id("ta")
-        limits = {"files": FILES_MAX, "file_size_bytes": FILE_BYTES_MAX}
-        if zygote.spec.leaves is None:
-            limits["processes"] = PROCESSES_MAX
-        forked = await zygote.fork(name, hostname=name[:15], limits=limits)
+        forked = await zygote.fork(name, hostname=name[:15], limits=limits_of(zygote))
         if forked.place is None:
             return Child(forked, None)
         return Child(forked, forked.place.cgroup, forked.place.alone)
@@ -300,3 +300,11 @@ class ZygoteStore:
         os.close(forked.stdout_fd)
         os.close(forked.stderr_fd)
         child.remove_cgroup()
+
+
+def limits_of(zygote: Zygote) -> dict[str, int]:
+    """What the processes of a zygote's containers are held to one by one."""
+    limits = {"files": FILES_MAX, "file_size_bytes": FILE_BYTES_MAX}
+    if zygote.spec.leaves is None:
+        limits["processes"] = PROCESSES_MAX
+    return limits

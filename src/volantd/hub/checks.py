@@ -74,6 +74,8 @@ def check_description(app: dict[str, Any]) -> None:
     check_tags(mapping(app, "tags"))
     switch(app, "detach")
     switch(app, "output")
+    switch(app, "interactive")
+    switch(app, "imports")
     whole(app, "base", 0, NUMBER_MAX)
     entry = mapping(app, "entry")
     optional(text, entry, "module")
@@ -117,6 +119,7 @@ def confine(app: dict[str, Any], own: dict[str, Any]) -> None:
         raise PermissionDeniedError(
             "an app that a container opens ends with it, so it cannot be detached"
         )
+    app["interactive"] = False  # the terminal is of whoever runs the program
     kept = 0
     for function in app["functions"]:
         options = function["options"]

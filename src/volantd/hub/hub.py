@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 #: Containers for each core of this machine, of a function that names no maximum: what fits when
 #: each asks for the eighth of a core that is asked for by default.
 CONTAINERS_PER_CORE = 8
+#: Time for one attempt in an app whose containers may be joined to a terminal.
+INTERACTIVE_TIMEOUT_S = 7 * 86400.0
 #: Between two reports to a client of how a function stands.
 STATUS_PERIOD_S = 0.1
 
@@ -76,6 +78,9 @@ class Containers(Protocol):
 
     def tell_status(self, function: Function) -> None:
         """Tell the client that runs an app how one of its functions stands, if that is news."""
+
+    def close(self, app: App) -> None:
+        """End the containers of an app that the hub has not asked for."""
 
 
 class Hub:
@@ -307,6 +312,7 @@ class Hub:
         for function in app.functions.values():
             self.apply(self.scheduler.remove_pool(function.function_id, now), now)
             self.functions.pop(function.function_id, None)
+        self.containers.close(app)
         app.calls.clear()
         self.apps.pop(app.app_id, None)
         self.ended.append(app.last_row())
@@ -326,7 +332,7 @@ def pool_config(function: Function) -> PoolConfig:
         max_containers=options["max_containers"] or max(1, low, _containers_max()),
         buffer_containers=options["buffer_containers"],
         scaledown_window_s=options["scaledown_window_s"],
-        timeout_s=options["timeout_s"],
+        timeout_s=_timeout_s(function),
         startup_timeout_s=options["startup_timeout_s"],
         retries=RetryPolicy(
             max_retries=retries["max_retries"],
@@ -341,6 +347,12 @@ def pool_config(function: Function) -> PoolConfig:
         # A task can be cancelled; a thread cannot.
         interruptible=function.spec["is_async"],
     )
+
+
+def _timeout_s(function: Function) -> float:
+    """Time for one attempt; who looks for a mistake is not hurried."""
+    timeout_s = float(function.options["timeout_s"])
+    return max(timeout_s, INTERACTIVE_TIMEOUT_S) if function.app.interactive else timeout_s
 
 
 def _containers_max() -> int:

@@ -109,6 +109,8 @@ class Version:
     files: tuple[tuple[str, int, str, int], ...]
     env: dict[str, str]
     block_network: bool
+    #: whether its zygote imports the program; for a shell it does not
+    imports: bool
 
     @staticmethod
     def of(description: dict[str, Any], function: dict[str, Any]) -> Version:
@@ -122,6 +124,7 @@ class Version:
             "files": files,
             "env": env,
             "block_network": options["block_network"],
+            "imports": description["imports"],
         }
         return Version(
             key=hashlib.sha256(values.encode(parts)).hexdigest()[:32],
@@ -130,6 +133,7 @@ class Version:
             files=tuple(tuple(entry) for entry in files),
             env=env,
             block_network=options["block_network"],
+            imports=description["imports"],
         )
 
 
@@ -162,6 +166,8 @@ class App:
     tags: dict[str, str] = field(default_factory=dict)
     detach: bool
     output: bool
+    #: Its client's terminal can be joined to its containers.
+    interactive: bool
     session: Session | None
     state: str = "ephemeral"
     stop_reason: str = ""

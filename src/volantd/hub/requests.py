@@ -19,7 +19,7 @@ from volant.errors import (
 )
 from volant.version import VERSION
 from volant.wire.frames import EXPRESS_TOKEN_BYTES
-from volantd.hub import checks
+from volantd.hub import checks, terminals
 from volantd.hub.records import App, Call, Function, Version
 from volantd.images import described, requests as image_requests
 
@@ -85,6 +85,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         detach=description["detach"],
         output=description["output"],
         images=description["images"],
+        interactive=description["interactive"],
         session=session,
     )
     _add_functions(app, description)
@@ -365,7 +366,8 @@ HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
         hello, app_open, app_close, app_set_tags, app_list, app_stop, app_timings, app_logs,
-        container_list, container_stop, container_logs, call_get, call_inputs, call_cancel,
+        container_list, container_stop, container_logs, terminals.container_exec,
+        terminals.function_shell, terminals.terminal_offer, call_get, call_inputs, call_cancel,
         server_status, server_stop, *image_requests.HANDLERS,
     )
 }  # fmt: skip
@@ -381,5 +383,6 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
         call_get,
         call_inputs,
         call_cancel,
+        terminals.terminal_join,
     )
 }

@@ -20,11 +20,13 @@ from volant.errors import Error
 from volant.wire import frames, values
 from volant.wire.faults import error_fault, platform_fault
 from volant.wire.frames import HOT
-from volantd.hub import checks, requests
+from volantd.hub import checks, requests, terminals
 from volantd.hub.blobs import Upload
 from volantd.hub.records import App, Call, Function, Held, InputItems
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from volantd.hub.hub import Hub
     from volantd.hub.peer import Peer
 
@@ -63,6 +65,12 @@ class Session:
         #: Whether it may be here: a container is, a client has to show the key.
         self.trusted = function is not None
         hub.sessions.add(self)
+        #: Where its containers are joined to its terminal, if it has offered that.
+        self.desk: terminals.Desk | None = None
+        #: What to do about commands that it runs in containers, when it is gone.
+        self.hang_ups: set[Callable[[], None]] = set()
+        #: The descriptor that came with the request being answered.
+        self.request_fd: int | None = None
         #: What it has handed in that waits; and answers for it, until there is room.
         self.held = Held(None if function is None else peer)
         self._answers: deque[tuple[int, Call, int, bool]] = deque()
@@ -92,7 +100,13 @@ class Session:
         elif kind == frames.RECEIVED:
             self._on_received(body)
         elif kind == frames.REQUEST:
-            self._on_request(values.decode_map(body))
+            self.request_fd = self.peer.stream.take_fd() if flags & frames.HAS_FD else None
+            try:
+                self._on_request(values.decode_map(body))
+            finally:
+                if self.request_fd is not None:
+                    os.close(self.request_fd)
+                    self.request_fd = None
         elif kind == frames.EVENT:
             fd = self.peer.stream.take_fd() if flags & frames.HAS_FD else None
             self._on_event(values.decode_map(body), fd)
@@ -236,6 +250,8 @@ class Session:
             self.hub.loans.returned(self.peer, event)
         elif op == "upload":
             requests.upload(self, event)
+        elif op == "terminal_left":
+            terminals.terminal_left(self)
 
     def answer_later(self, number: int, call: Call, index: int, *, wait: bool) -> None:
         """Answer a `call_get` when there is room: many small ones may ask for large results."""
@@ -283,6 +299,11 @@ class Session:
             self.express_fd = None
         self.uploads.close()
         hub.loans.forget(self.peer)
+        terminals.terminal_left(self)
+        if self.desk is not None:
+            self.desk.close()
+        for hang_up in list(self.hang_ups):
+            hang_up()
         for number in list(self.watching):
             hub.retained.unwatch(self, number)
         now = monotonic()

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from volant.runner import linux
 from volantd.runtime import launcher as launcher_module, leftovers
 from volantd.runtime.building.step import Step, StepSpec
+from volantd.runtime.command import Command, CommandFailedError, CommandSpec
 from volantd.runtime.probe import Probe
 from volantd.runtime.zygotes import (
     ForkedContainer,
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from volantd.runtime.cgroup import Cgroup
 
 __all__ = [
+    "Command",
+    "CommandFailedError",
+    "CommandSpec",
     "ForkedContainer",
     "Launcher",
     "PrepareFailedError",

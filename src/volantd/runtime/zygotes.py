@@ -1,6 +1,6 @@
 """Zygotes and containers as the agent sees them: asyncio objects over raw sockets.
 
-    Zygote.prepare(...) -> imports done        Zygote.fork(...) -> ForkedContainer
+    Zygote.prepare(...) -> imports done   Zygote.fork(...) -> ForkedContainer   Zygote.run(...)
 
 Owns the agent's ends of a zygote's control connection, and of a container's sockets and pipes
 until `fork` hands them over. It uses `add_reader` and `add_writer` only, so any event loop will
@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from volant.runner import control, linux
+from volantd.runtime.command import Command
 from volantd.runtime.seat import Seat
 from volantd.runtime.wait_status import in_words
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from volantd.runtime.cgroup import Cgroup
     from volantd.runtime.client import Launcher
+    from volantd.runtime.command import Admit, CommandSpec
     from volantd.runtime.seat import Leaves, Place
 
 #: Largest read from a zygote at once.
@@ -202,6 +204,7 @@ class Zygote:
         self._prepared: asyncio.Future[dict[str, Any]] | None = None
         self._forking: dict[str, asyncio.Future[int]] = {}
         self._containers: dict[str, ForkedContainer] = {}
+        self._commands: dict[str, Command] = {}
         self._closed = False
         self._seat: Seat | None = None
         self._loop.add_reader(sock, self._on_readable)
@@ -301,6 +304,18 @@ class Zygote:
             self._forking.pop(container_id, None)
         return container
 
+    async def run(
+        self, container: ForkedContainer, command_id: str, spec: CommandSpec, admit: Admit
+    ) -> Command:
+        """Run a command in a container; returns, or raises, as `Command.start` does."""
+        self._check_alive()
+        command = Command(command_id, spec, opens_terminal=self.spec.rung == "container")
+        self._commands[command_id] = command
+        self._send(command.request(container.container_id), command.their_fds)
+        container.exited.add_done_callback(lambda _: command.kill())
+        await command.start(admit)
+        return command
+
     def kill(self) -> None:
         """Kill the zygote and with it all its containers; `exited` tells when that is done."""
         self._launcher._request({"op": "kill", "id": self.zygote_id})
@@ -368,6 +383,8 @@ class Zygote:
             container = self._containers.pop(fields["id"], None)
             if container is not None:
                 self._end_container(container, signal.SIGKILL)
+        elif kind == control.COMMAND_FAILED:
+            self._commands.pop(fields["id"]).fail(str(fields["reason"])[:COMPLAINT_BYTES_MAX])
         elif kind == control.EXITED:
             self._on_exited(fields["id"], _checked(fields["status"], int) & 0xFFFF)
 
@@ -427,7 +444,8 @@ class Zygote:
 
     def _on_exited(self, container_id: str, status: int) -> None:
         container = self._containers.pop(container_id, None)
-        if container is None:
+        if container is None:  # a command has ended, or nothing that we know
+            self._commands.pop(container_id, None)
             return
         started = self._forking.get(container_id)
         if started is not None and not started.done():

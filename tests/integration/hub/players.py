@@ -43,7 +43,8 @@ def function_spec(name: str = "f", *, generates: bool = False, **given: Any) -> 
 def description(*functions: dict[str, Any], base: int = 1 << 16, **fields: Any) -> dict[str, Any]:
     """An app as the SDK describes it."""
     return {
-        "name": "app", "tags": {}, "detach": False, "output": False, "files": [],
+        "name": "app", "tags": {}, "detach": False, "output": False,
+        "interactive": False, "imports": True, "files": [],
         "images": [dict(IMAGE)],
         "entry": {"module": "m", "file": "m.py", "path": [""]},
         "functions": list(functions or [function_spec()]), "base": base, "express": b"", **fields,
@@ -128,6 +129,8 @@ class Client(Player):
         self.replies: dict[int, dict[str, Any]] = {}
         #: number of the call -> index of the input -> (kind, payload, descriptor), unopened
         self.results: dict[int, dict[int, tuple[int, bytes, int | None]]] = {}
+        #: number of a request -> descriptors that came for it
+        self.ends: dict[int, list[int]] = {}
         self.events: list[dict[str, Any]] = []
         self.session = ""
         self.deliveries = 0
@@ -135,6 +138,9 @@ class Client(Player):
     def on_frame(self, kind: int, flags: int, body: bytes, fd: int | None) -> None:
         if kind == frames.RESULT:
             number, first, count, _ = frames.HOT.unpack_from(body)
+            if fd is not None and not count:
+                self.ends.setdefault(number, []).append(fd)
+                return
             filed = self.results.setdefault(number, {})
             items = frames.split_items(body[frames.HOT.size :], count)
             for index, (item_kind, payload) in enumerate(items, first):
@@ -148,11 +154,12 @@ class Client(Player):
 
     # -- requests
 
-    def ask(self, op: str, **fields: object) -> int:
-        """Send a request and return its number."""
+    def ask(self, op: str, *fds: int, **fields: object) -> int:
+        """Send a request, maybe with a descriptor, and return its number."""
         self.number += 1
         body = values.encode({"id": self.number, "op": op, **fields})
-        self.send(frames.control(frames.REQUEST, body))
+        flags = frames.HAS_FD if fds else 0
+        self.send(frames.control(frames.REQUEST, body, flags), *fds)
         return self.number
 
     def request(self, op: str, **fields: object) -> dict[str, Any]:
@@ -227,4 +234,8 @@ class Client(Player):
 
     def close(self) -> None:
         super().close()
+        for ends in self.ends.values():
+            for fd in ends:
+                os.close(fd)
+        self.ends.clear()
         self.world.clients.discard(self)

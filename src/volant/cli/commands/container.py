@@ -9,6 +9,7 @@ import click
 from volant.cli.commands import hub, show
 from volant.cli.commands.logs import log_options, print_logs
 from volant.cli.commands.root import Group
+from volant.cli.commands.terminal import run_in_container, terminal_option
 from volant.cli.failures import Refused
 
 if TYPE_CHECKING:
@@ -56,6 +57,27 @@ def stop_container(container: str) -> None:
 def container_logs(container: str, tail: int, follow: bool, as_json: bool) -> None:
     """Show what CONTAINER printed."""
     print_logs("container", container, tail=tail, follow=follow, as_json=as_json, goes_on=_runs)
+
+
+@group.command(
+    "exec",
+    context_settings={"allow_interspersed_args": False},
+    epilog="\b\nExamples:\n  volant container exec ta-01h2… -- bash\n"
+    "  volant container exec ta-01h2… -- tar -c . > work.tar",
+)
+@click.argument("container")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@terminal_option
+def exec_in_container(container: str, command: tuple[str, ...], pty: bool | None) -> int:
+    """Run COMMAND in CONTAINER, with its rights and its limits.
+
+    On a terminal the command has one too; else its stdin, stdout and stderr are pipes. The exit
+    code is the command's, and 128 + n when signal n killed it.
+    """
+    words = command[1:] if command[0] == "--" else command
+    if not words:
+        raise Refused("there is no command to run", hint=f"`volant shell {container}`")
+    return run_in_container(container, words, pty=pty)
 
 
 def _runs(channel: Channel, container_id: str) -> bool:

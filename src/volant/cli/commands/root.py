@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 #: Command -> its line in the list. Each noun is `volant.cli.commands.<noun>`, imported on use.
 COMMANDS = {
     "run": "Run a program's entrypoint or one of its functions.",
+    "shell": "Open a shell in a function's environment, a container or an image.",
     "app": "Apps: list, stop, logs.",
-    "container": "Containers: list, logs, stop.",
+    "container": "Containers: list, logs, exec, stop.",
     "image": "Images: list, inspect, logs, prune, names.",
     "server": "The daemon of this machine: start, stop, status, logs.",
     "config": "Settings, and where each comes from.",
@@ -29,14 +30,13 @@ COMMANDS = {
 #: Group -> commands of the programming model whose feature is not there yet.
 PLANNED = {
     "volant": (
-        "serve", "deploy", "shell", "curl", "function", "endpoint", "volume", "secret", "dict",
+        "serve", "deploy", "curl", "function", "endpoint", "volume", "secret", "dict",
         "queue", "nfs", "setup", "token", "profile", "environment", "workspace",
         "billing", "changelog", "dashboard", "skills",
     ),
     "volant app": (
         "info", "stats", "history", "rollback", "rollover", "promote", "dashboard",
     ),
-    "volant container": ("exec",),
     "volant image": ("build", "pull"),
     "volant server": ("deploy", "info", "stats", "requests", "metrics", "autoscaler"),
     "volant config": ("set", "set-environment"),
