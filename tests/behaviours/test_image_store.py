@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -105,7 +106,7 @@ def test_an_image_is_built_without_running_an_app(
     image = base.run_commands("echo building; echo x > /built").env({"A": "1"})
     with volant.enable_output():
         assert image.build() is image
-    assert b"building\n" in capfdbinary.readouterr().out
+    assert b"building\n" in capfdbinary.readouterr().err
     assert image.object_id is not None
     assert rows(home)[image.object_id]["state"] == "built"
     assert [entry.message for entry in image.logs.fetch(layers=9)] == ["building"]
@@ -163,24 +164,22 @@ def test_the_log_of_a_build_that_goes_on_is_followed(
     base: volant.Image, home: Path, gate: Gate
 ) -> None:
     image = base.run_commands("echo before").run_commands(f"echo half; {gate.command}; echo rest")
-    app = volant.App("follow", image=image)
-    function = app.function(serialized=True)(nothing)
-    with app.run():
-        waiting = function.spawn()
-        step = gate.wait()
-        assert image.object_id is not None
-        assert rows(home)[image.object_id]["state"] == "building"
-        words = [VOLANT, "image", "logs", image.object_id, "--follow"]
-        environ = {**os.environ, "VOLANT_HOME": str(home)}
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environ) as follower:
-            assert follower.stdout is not None
-            seen = [follower.stdout.readline().strip() for _ in range(5)]
-            assert seen[2] == "before"
-            assert seen[4] == "half"
-            assert tell(home, "logs", image.object_id).stdout.splitlines() == seen
-            step.close()
-            assert follower.stdout.read().splitlines() == ["rest"]
-        waiting.get()
+    building = Thread(target=image.build)
+    building.start()
+    step = gate.wait()
+    assert image.object_id is not None
+    assert rows(home)[image.object_id]["state"] == "building"
+    words = [VOLANT, "image", "logs", image.object_id, "--follow"]
+    environ = {**os.environ, "VOLANT_HOME": str(home)}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environ) as follower:
+        assert follower.stdout is not None
+        seen = [follower.stdout.readline().strip() for _ in range(5)]
+        assert seen[2] == "before"
+        assert seen[4] == "half"
+        assert tell(home, "logs", image.object_id).stdout.splitlines() == seen
+        step.close()
+        assert follower.stdout.read().splitlines() == ["rest"]
+    building.join()
     assert follower.returncode == 0
 
 

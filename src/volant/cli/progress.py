@@ -87,6 +87,9 @@ class Progress(Output):
         else:
             super().on_event(event)
 
+    def on_images(self, count: int) -> None:
+        self.phase = "preparing its image" if count == 1 else f"preparing {count} images"
+
     def on_map(self, call: int, name: str, done: int, total: int | None) -> None:
         shown = self.maps.get(call)
         if shown is None:

@@ -51,6 +51,9 @@ class Output:
     def release(self) -> None:
         """Go on writing."""
 
+    def on_images(self, count: int) -> None:
+        """Hear that the images of an app are waited for: built, as far as they are not here."""
+
     def on_map(self, call: int, name: str, done: int, total: int | None) -> None:
         """Hear how far a map is.
 

@@ -247,10 +247,15 @@ class RunningApp:
         if shown is not None:
             self.channel.on_event = shown.on_event
         reply = self.channel.request("app_open", app=self.description)
-        self._upload(reply["need"])
         self.app._app_id = reply["app_id"]
-        self._name_images(reply)
-        self.channel.on_reconnect.append(self._open_again)
+        try:
+            self._upload(reply["need"])
+            self._name_images(reply)
+            self.channel.on_reconnect.append(self._open_again)
+            self._have_images_built()
+        except BaseException as error:
+            self.close(_reason(type(error)), interrupted=isinstance(error, KeyboardInterrupt))
+            raise
         local_path = self.sources.local_path
         for number, (function, function_id) in enumerate(self._with_ids(reply), self._base):
             bind(function, Binding(self.channel, number, function.name, local_path, function_id))
@@ -260,6 +265,14 @@ class RunningApp:
             desk.offer(self.channel)
         if shown is not None or self.interactive:
             self._pump = output.LogPump(self.channel)
+
+    def _have_images_built(self) -> None:
+        """Wait until the images of all functions are there."""
+        count = sum(image["kind"] != "host" for image in self.description["images"])
+        if count and self._functions:
+            if output.active is not None:
+                output.active.on_images(count)
+            self.channel.request("app_images", function=self._base)
 
     def _with_ids(self, reply: dict[str, Any]) -> Iterator[tuple[Function[..., Any, Any], str]]:
         """The app's functions and the ids that the hub gave them, as they were described."""

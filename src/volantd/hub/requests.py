@@ -98,7 +98,8 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     session.functions.update(app.numbers)
     session.apps[app.app_id] = app
     session.hub.open_app(app)
-    services.zygotes.warm(app)
+    if all(image["kind"] == "host" for image in app.images):
+        services.zygotes.warm(app)  # else when they are built: see `app_images`
     services.tell_rung(session)
     return {
         "app_id": app.app_id,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from volant.errors import Error, InvalidError, NotFoundError
 from volant.wire.faults import error_fault
 from volantd.fields import number, switch, text, whole
+from volantd.images.described import KEY
 from volantd.images.kept.books import wall_clock
 from volantd.images.keys import image_id
 from volantd.images.steps.lookup import ID_CHARS_MAX, published
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from volantd.agent.images import Images
+    from volantd.hub.records import App, Version
     from volantd.hub.session import Session
 
     Check = Callable[[dict[str, Any]], object]
@@ -155,16 +157,44 @@ async def image_build(session: Session, message: dict[str, Any]) -> dict[str, An
     if version.image["kind"] == "host":
         raise InvalidError("the image of this machine is not built")
 
+    return {"image_id": await _build(session, app, version)}
+
+
+async def app_images(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Build the images of an app's functions, side by side; answers when all are there.
+
+    The app is named by a function of its: that stays the same when the daemon is started anew.
+    """
+    function = session.functions.get(message["function"])
+    if function is None:
+        raise NotFoundError("this client runs no app with such a function")
+    app = function.app
+    versions = {
+        one.version.image[KEY]: one.version
+        for one in app.functions.values()
+        if one.version.image["kind"] != "host"
+    }
+    builds = [_build(session, app, version) for version in versions.values()]
+    for outcome in await asyncio.gather(*builds, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    session.hub.services.zygotes.warm(app)
+    return {}
+
+
+async def _build(session: Session, app: App, version: Version) -> str:
+    """Build the image of a version, what it prints shown to the client; its id."""
+
     def say(data: bytes) -> None:
         if app.output and not session.peer.closed:
             session.event(
-                "log", app_id=app.app_id, container_id="build", function="", stream="stdout",
+                "log", app_id=app.app_id, container_id="build", function="", stream="stderr",
                 time=wall_clock(), data=data,
             )  # fmt: skip
             session.peer.flush()
 
     async with _images(session).use(version, say) as built:
-        return {"image_id": built.image_id}
+        return built.image_id
 
 
 async def image_publish(session: Session, message: dict[str, Any]) -> dict[str, Any]:
@@ -236,6 +266,7 @@ HANDLERS = [
         (image_prune, _check_prune),
         (image_lookup, _check_lookup),
         (image_build, _check_build),
+        (app_images, lambda message: whole(message, "function")),
         (image_publish, _check_publish),
         (image_names, lambda message: text(message, "prefix")),
         (image_name_delete, published),
