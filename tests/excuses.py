@@ -19,6 +19,8 @@ ANYBODY = {
     r"this architecture has no such call": "the table has calls of two; on the other it is judged",
     r"this machine's Python is its distribution's": "apt installs such a Python, nobody moves it",
     r"this Python has no shared library": "one without is moved in the same way, and simpler",
+    r"the rung `process` shows them": "that rung does not hide processes, and says so",
+    r"Landlock keeps them apart there": "that rung forbids what the test does on the other",
     r"numpy is not installed beside the tests": "plain users' runs have only what they need",
     r"less than 8 GiB of memory are free": "the machine is shared; the same is tested smaller",
 }

@@ -36,7 +36,7 @@ class Gate:
         port = self._listener.getsockname()[1]
         #: A command that waits until it is let go.
         self.command = (
-            "/usr/local/bin/python3 -c 'import socket; "
+            f"{host_base.PYTHON} -c 'import socket; "
             f'socket.create_connection(("127.0.0.1", {port})).recv(1)\''
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import volant
+from tests.behaviours import host_base
 from tests.behaviours.image_builds import Gate, bytes_on_disk, registry_with_base
 from tests.behaviours.programs import at_home
 from tests.support import VOLANT, daemon_pid, eventually, run_volant, stop_daemon
@@ -292,7 +293,7 @@ def test_an_image_is_inspected(base: volant.Image, home: Path) -> None:
     image = base.run_commands("echo shown > /shown").env({"SHOWN": "yes"}).workdir("/srv").build()
     assert image.object_id is not None
     found = json.loads(tell(home, "inspect", image.object_id, "--json").stdout)
-    assert found["python"] == "/usr/local/bin/python3"
+    assert found["python"] == host_base.PYTHON
     assert (found["env"]["SHOWN"], found["workdir"], found["state"]) == ("yes", "/srv", "built")
     assert [step["kind"] for step in found["steps"]] == ["registry", "run", "env", "workdir"]
     assert [step["layers"] for step in found["steps"]] == [1, 1, 0, 1]

@@ -38,9 +38,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_a_shell_in_an_image_of_a_registry(home: Path, registry: Registry) -> None:
-    words = ("shell", "--image", f"{registry.host}/python:base", "--cmd", "ls /usr/lib")
+    words = (
+        "shell",
+        "--image",
+        f"{registry.host}/python:base",
+        "--cmd",
+        "ls /usr/lib/base/../base -d",
+    )
     run = run_volant(*words, home=home)
-    assert (run.returncode, run.stdout) == (0, "base\n")
+    assert (run.returncode, run.stdout) == (0, "/usr/lib/base/../base\n")
     assert "step 1 of 1" in run.stderr or not run.stderr, "what is built is told beside the data"
 
 
