@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import select
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,11 @@ def open_channel(home: str | None = None) -> Channel | None:
     if sock is None:
         return None
     channel = Channel(sock, None)  # without a home, so that it never starts a daemon
-    channel.greet()
+    try:
+        channel.greet()
+    except builtins.ConnectionError:
+        channel.close()
+        return None  # it was about to end
     return channel
 
 
