@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.behaviours import host_base
+from tests.behaviours.programs import at_home
+from tests.support import stop_daemon
 from tests.unit.images.registry_server import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from _pytest.tmpdir import TempPathFactory
 
 #: Longer than this no step takes to begin, even on a busy machine.
 WITHIN_S = 60.0
@@ -25,6 +29,16 @@ def registry_with_base() -> Iterator[Registry]:
     with Registry() as server:
         server.add_image(host_base.layer(), tag="base", config=host_base.config())
         yield server
+
+
+@contextlib.contextmanager
+def home_of_images(factory: TempPathFactory, name: str) -> Iterator[Path]:
+    """A home that a module's images are built in; its daemon ends with it."""
+    made = factory.mktemp(name)
+    made.chmod(0o700)
+    with at_home(made):
+        yield made
+        stop_daemon(made)
 
 
 class Gate:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
+
+from tests.unit.images.serving import Served
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,7 @@ def wheel(
     return f"{name}-{version}-{tag}.whl", target.getvalue()
 
 
-class PackageIndex:
+class PackageIndex(Served):
     """Serves wheels; a context that ends the server."""
 
     def __init__(self) -> None:
@@ -58,25 +59,12 @@ class PackageIndex:
         self.account = ""
         #: the paths that were asked for
         self.requests: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}
-        )
-
-    def __enter__(self) -> PackageIndex:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._host = self.serve(self._handler())
 
     @property
     def url(self) -> str:
         account = f"{self.account}@" if self.account else ""
-        return f"http://{account}127.0.0.1:{self._server.server_address[1]}/simple"
+        return f"http://{account}{self._host}/simple"
 
     def add(self, name: str, version: str, files: Mapping[str, str], **fields: str) -> None:
         """Offer a package."""

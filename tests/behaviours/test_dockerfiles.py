@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import volant
-from tests.behaviours import host_base
-from tests.behaviours.programs import at_home
-from tests.support import stop_daemon
-from tests.unit.images.registry_server import Registry
+from tests.behaviours.image_builds import home_of_images, registry_with_base
 from volant.errors import ImageBuildError
 
 if TYPE_CHECKING:
@@ -26,18 +23,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can build i
 @pytest.fixture(scope="module")
 def base() -> Iterator[str]:
     """The name of an image in a registry."""
-    with Registry() as server:
-        server.add_image(host_base.layer(), tag="base", config=host_base.config())
+    with registry_with_base() as server:
         yield f"{server.host}/python:base"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def home(tmp_path_factory: TempPathFactory) -> Iterator[Path]:
-    made = tmp_path_factory.mktemp("dockerfiles")
-    made.chmod(0o700)
-    with at_home(made):
+    with home_of_images(tmp_path_factory, "dockerfiles") as made:
         yield made
-        stop_daemon(made)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 import volant
 from tests.behaviours import host_base
-from tests.behaviours.image_builds import Gate, bytes_on_disk, registry_with_base
+from tests.behaviours.image_builds import Gate, bytes_on_disk, home_of_images, registry_with_base
 from tests.behaviours.programs import at_home
 from tests.support import VOLANT, daemon_pid, eventually, run_volant, stop_daemon
 from volant.channel import current
@@ -38,11 +38,8 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: TempPathFactory) -> Iterator[Path]:
-    made = tmp_path_factory.mktemp("store")
-    made.chmod(0o700)
-    with at_home(made):
+    with home_of_images(tmp_path_factory, "store") as made:
         yield made
-        stop_daemon(made)
 
 
 @pytest.fixture

@@ -11,9 +11,7 @@ import pytest
 import volant
 from tests.behaviours import host_base
 from tests.behaviours.build_calls import fail_to_prepare, forget, prepare, prepare_later, wait
-from tests.behaviours.programs import at_home
-from tests.support import stop_daemon
-from tests.unit.images.registry_server import Registry
+from tests.behaviours.image_builds import home_of_images, registry_with_base
 from volant.errors import ImageBuildError
 
 if TYPE_CHECKING:
@@ -22,23 +20,21 @@ if TYPE_CHECKING:
 
     from _pytest.tmpdir import TempPathFactory
 
+    from tests.unit.images.registry_server import Registry
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can build images")
 
 
 @pytest.fixture(scope="module")
 def registry() -> Iterator[Registry]:
-    with Registry() as server:
-        server.add_image(host_base.layer(), tag="base", config=host_base.config())
+    with registry_with_base() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: TempPathFactory) -> Iterator[Path]:
-    made = tmp_path_factory.mktemp("images")
-    made.chmod(0o700)
-    with at_home(made):
+    with home_of_images(tmp_path_factory, "images") as made:
         yield made
-        stop_daemon(made)
 
 
 @pytest.fixture

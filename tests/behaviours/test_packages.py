@@ -11,10 +11,8 @@ import uv
 
 import volant
 from tests.behaviours import host_base
+from tests.behaviours.image_builds import home_of_images, registry_with_base
 from tests.behaviours.package_index import PackageIndex
-from tests.behaviours.programs import at_home
-from tests.support import stop_daemon
-from tests.unit.images.registry_server import Registry
 from volant.errors import ImageBuildError
 from volantd.images.packages.indexes import certificates
 from volantd.images.packages.inside import TIME_NS
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
 
     from _pytest.tmpdir import TempPathFactory
 
+    from tests.unit.images.registry_server import Registry
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can build images")
 
 SITE = f"usr/local/lib/{host_base.SERIES}/{host_base.SITE}"
@@ -32,8 +32,7 @@ SITE = f"usr/local/lib/{host_base.SERIES}/{host_base.SITE}"
 
 @pytest.fixture(scope="module")
 def registry() -> Iterator[Registry]:
-    with Registry() as server:
-        server.add_image(host_base.layer(), tag="base", config=host_base.config())
+    with registry_with_base() as server:
         yield server
 
 
@@ -51,11 +50,8 @@ def index() -> Iterator[PackageIndex]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: TempPathFactory) -> Iterator[Path]:
-    made = tmp_path_factory.mktemp("packages")
-    made.chmod(0o700)
-    with at_home(made):
+    with home_of_images(tmp_path_factory, "packages") as made:
         yield made
-        stop_daemon(made)
 
 
 @pytest.fixture

@@ -11,15 +11,14 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import importlib.util
 import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-import volant
 from volant import ids
 from volant.errors import InvalidError
 from volantd.images.workbench import PATH as IMAGE_PATH
+from volantd.lent import package_dir
 from volantd.runtime import cgroup as cgroups_module
 from volantd.runtime.client import RuntimeFailedError, ZygoteSpec
 from volantd.runtime.seat import Leaves
@@ -180,8 +179,8 @@ def zygote_spec(version: Version, rung: str) -> ZygoteSpec:
         rung=rung,
         python=str(image["python"]),
         trees=(*trees, *map(str, image["trees"])),
-        sdk_dir=_sdk_dir(),
-        cloudpickle_dir=_cloudpickle_dir(),
+        sdk_dir=os.path.dirname(package_dir("volant")),
+        cloudpickle_dir=package_dir("cloudpickle"),
         env=_base_environment(image),
         block_network=version.block_network,
     )
@@ -195,23 +194,11 @@ def built_spec(built: Built, rung: str, *, block_network: bool) -> ZygoteSpec:
         layers=built.layers,
         workdir=built.workdir,
         entrypoint=built.entrypoint,
-        sdk_dir=_sdk_dir(),
-        cloudpickle_dir=_cloudpickle_dir(),
+        sdk_dir=os.path.dirname(package_dir("volant")),
+        cloudpickle_dir=package_dir("cloudpickle"),
         env={"PATH": IMAGE_PATH, **_ENVIRONMENT, **built.env, **_MARKS},
         block_network=block_network,
     )
-
-
-def _sdk_dir() -> str:
-    """Where the host keeps the `volant` that runs in every image."""
-    return os.path.dirname(os.path.dirname(os.path.abspath(volant.__file__)))
-
-
-def _cloudpickle_dir() -> str:
-    """Likewise cloudpickle."""
-    found = importlib.util.find_spec("cloudpickle")
-    assert found is not None and found.submodule_search_locations is not None
-    return str(next(iter(found.submodule_search_locations)))
 
 
 def _base_environment(image: dict[str, Any]) -> dict[str, str]:

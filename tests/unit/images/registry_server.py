@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from tests.unit.images.making import Content
+from tests.unit.images.serving import Served
 from volantd.images.oci import RegistrySource, parse_reference
 from volantd.images.oci.transport import Transport
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from email.message import Message
 
 
-class Registry(Content):
+class Registry(Served, Content):
     """Serves its content under any repository; a context that ends the server."""
 
     def __init__(self) -> None:
@@ -46,22 +46,8 @@ class Registry(Content):
         self.realm = ""
         #: seconds that are never slept
         self.slept: list[float] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self.host = self.serve(self._handler())
         self.url = f"http://{self.host}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}
-        )
-
-    def __enter__(self) -> Registry:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def source(
         self, name: str = "a/b", credentials: tuple[str, str] | None = None

@@ -7,17 +7,16 @@ layers of the image ────────────────────
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import volant
 from volant.runner import isolate
 from volant.wire import values
 from volantd.fields import mapping, number, optional, switch, text
 from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
+from volantd.lent import package_dir
 
 if TYPE_CHECKING:
     from volantd.images.store import Record
@@ -80,17 +79,9 @@ def _put_call(lower: str, call: bytes, payload: Blob) -> None:
     _write(f"{lower}{CALL_DIR}/payload", payload, 0o644)
     for name in ("volant", "cloudpickle"):
         shutil.copytree(
-            _package_dir(name), f"{lower}{isolate.SDK_DIR}/{name}",
+            package_dir(name), f"{lower}{isolate.SDK_DIR}/{name}",
             ignore=shutil.ignore_patterns("__pycache__"),
         )  # fmt: skip
-
-
-def _package_dir(name: str) -> str:
-    if name == "volant":
-        return os.path.dirname(os.path.abspath(volant.__file__))
-    found = importlib.util.find_spec(name)
-    assert found is not None and found.submodule_search_locations is not None
-    return next(iter(found.submodule_search_locations))
 
 
 def _write(target: str, content: Blob, mode: int) -> None:

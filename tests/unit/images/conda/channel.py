@@ -7,11 +7,12 @@ import hashlib
 import io
 import json
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.unit.images.serving import Served
 
 
-class Channel:
+class Channel(Served):
     """Serves files by their paths; a context that ends the server."""
 
     def __init__(self) -> None:
@@ -31,21 +32,7 @@ class Channel:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}/channel"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}
-        )
-
-    def __enter__(self) -> Channel:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self.address = f"http://{self.serve(Handler)}/channel"
 
     def add(
         self, platform: str, version: str, program: bytes, *, index: str = "current_repodata.json"
