@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     )
     from volant.sdk.app import App as App
     from volant.sdk.calls.call import FunctionCall as FunctionCall
-    from volant.sdk.concurrency import concurrent as concurrent
+    from volant.sdk.classes.handles import Cls as Cls
+    from volant.sdk.classes.marks import enter as enter, exit as exit, method as method
+    from volant.sdk.classes.parameters import parameter as parameter
     from volant.sdk.function import Function as Function
     from volant.sdk.images.image import Image as Image
     from volant.sdk.images.patterns import FilePatternMatcher as FilePatternMatcher
+    from volant.sdk.inputs.concurrency import concurrent as concurrent
     from volant.sdk.output import enable_output as enable_output
     from volant.sdk.retries import Retries as Retries
     from volant.sdk.terminal.inside import interact as interact
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 #: Public name -> the module that defines it.
 _HOME = {
     "App": "volant.sdk.app",
+    "Cls": "volant.sdk.classes.handles",
     "Error": "volant.errors",
     "Function": "volant.sdk.function",
     "FunctionCall": "volant.sdk.calls.call",
@@ -47,12 +51,16 @@ _HOME = {
     "Image": "volant.sdk.images.image",
     "Retries": "volant.sdk.retries",
     "Secret": "volant.sdk.objects.secret",
-    "concurrent": "volant.sdk.concurrency",
+    "concurrent": "volant.sdk.inputs.concurrency",
     "current_function_call_id": "volant.sdk.ambient",
     "current_input_id": "volant.sdk.ambient",
+    "enter": "volant.sdk.classes.marks",
+    "exit": "volant.sdk.classes.marks",
     "enable_output": "volant.sdk.output",
     "interact": "volant.sdk.terminal.inside",
     "is_local": "volant.sdk.ambient",
+    "method": "volant.sdk.classes.marks",
+    "parameter": "volant.sdk.classes.parameters",
 }
 
 #: Public modules that are reached by name, without an import of their own.
@@ -60,16 +68,16 @@ _SUBMODULES = frozenset({"billing", "experimental", "file_pattern_matcher", "typ
 
 #: Names of the programming model whose feature is not there yet: using one says so.
 _PLANNED = frozenset({
-    "Client", "CloudBucketMount", "Cluster", "Cls", "Cron", "Dict", "Environment",
+    "Client", "CloudBucketMount", "Cluster", "Cron", "Dict", "Environment",
     "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
-    "asgi_app", "batched", "clustered", "enter", "exit", "fastapi_endpoint",
-    "forward", "method", "parameter", "sessioned", "web_endpoint", "web_server",
-    "wsgi_app",
+    "asgi_app", "batched", "clustered", "fastapi_endpoint", "forward", "sessioned",
+    "web_endpoint", "web_server", "wsgi_app",
 })  # fmt: skip
 
 __all__ = [
     "App",
+    "Cls",
     "Error",
     "FilePatternMatcher",
     "Function",
@@ -82,8 +90,12 @@ __all__ = [
     "current_function_call_id",
     "current_input_id",
     "enable_output",
+    "enter",
+    "exit",
     "interact",
     "is_local",
+    "method",
+    "parameter",
 ]
 
 

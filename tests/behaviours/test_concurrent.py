@@ -14,12 +14,7 @@ from tests.behaviours.apps import together
 from tests.behaviours.programs import containers, has_printed
 from tests.behaviours.test_ends import app_of
 from tests.support import eventually
-from volant.errors import (
-    FunctionTimeoutError,
-    InputCancellation,
-    InvalidError,
-    UnimplementedError,
-)
+from volant.errors import FunctionTimeoutError, InputCancellation, InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -240,9 +235,9 @@ def test_it_needs_parentheses() -> None:
 
 
 def test_what_is_no_function_is_refused() -> None:
-    """Behaviour 46: classes come later, and say so."""
-    with pytest.raises(UnimplementedError, match="class 'Refused'"):
-        volant.concurrent(max_inputs=2)(together.Refused)
+    """Behaviours 46 and 64: what does not fit is named."""
+    with pytest.raises(InvalidError, match="goes on the class, not on its method `answer`"):
+        volant.concurrent(max_inputs=2)(volant.method()(answer))
     for other in (7, len, "text".upper):
         with pytest.raises(InvalidError, match="needs a function"):
             volant.concurrent(max_inputs=2)(other)  # type: ignore[type-var]
@@ -259,15 +254,8 @@ def marked(value: int) -> int:
     return value
 
 
-@volant.concurrent(max_inputs=2)
-def marked_generator(value: int) -> Iterator[int]:
-    yield value
-
-
-def test_generator_functions_do_not_have_it_yet() -> None:
-    """Behaviour 51: said when the function is defined, not when it is called."""
-    with pytest.raises(UnimplementedError, match="generator function `marked_generator`"):
-        idle_app.function()(marked_generator)
+def answer(self: object) -> int:
+    return 42
 
 
 def test_a_marked_function_can_still_be_called() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.runtime.laboratory import Failed
-from volantd.agent.agent import limit_memory_of
+from volantd.agent.limits import limit_memory_of
 from volantd.runtime import cgroup as cgroups
 from volantd.runtime.seat import Leaves
 

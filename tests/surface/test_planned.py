@@ -32,17 +32,16 @@ def function(value: int) -> int:
 
 #: What `from volant import *` gives: what works.
 PUBLIC = [
-    "App", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image", "Retries", "Secret",
-    "__version__", "concurrent",
-    "current_function_call_id", "current_input_id", "enable_output", "interact", "is_local",
+    "App", "Cls", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image", "Retries",
+    "Secret", "__version__", "concurrent", "current_function_call_id", "current_input_id",
+    "enable_output", "enter", "exit", "interact", "is_local", "method", "parameter",
 ]  # fmt: skip
 PLANNED_NAMES = [
-    "Client", "CloudBucketMount", "Cluster", "Cls", "Cron", "Dict", "Environment",
+    "Client", "CloudBucketMount", "Cluster", "Cron", "Dict", "Environment",
     "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
-    "asgi_app", "batched", "clustered", "enter", "exit", "fastapi_endpoint",
-    "forward", "method", "parameter", "sessioned", "web_endpoint", "web_server",
-    "wsgi_app",
+    "asgi_app", "batched", "clustered", "fastapi_endpoint", "forward", "sessioned",
+    "web_endpoint", "web_server", "wsgi_app",
 ]  # fmt: skip
 #: Public modules -> a name that each has in the model.
 MODULES = {"billing": "report", "experimental": "stop_fetching_inputs", "types": "FileEntry"}
@@ -54,10 +53,10 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
         [
             "name", "app_id", "description", "run", "function", "local_entrypoint", "include",
             "set_tags", "get_tags", "registered_functions", "registered_entrypoints",
-            "registered_web_endpoints",
+            "registered_web_endpoints", "cls",
         ],
         [
-            "lookup", "deploy", "cls", "server", "stop", "stats", "info", "logs", "sandboxes",
+            "lookup", "deploy", "server", "stop", "stats", "info", "logs", "sandboxes",
             "get_dashboard_url", "client",
         ],
     ),
@@ -66,9 +65,10 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
         [
             "remote", "remote_gen", "local", "spawn", "map", "starmap", "for_each", "spawn_map",
             "experimental_spawn_map", "app", "object_id", "hydrate", "from_name",
+            "with_options", "with_concurrency",
         ],
         [
-            "from_id", "with_options", "with_concurrency", "with_batching",
+            "from_id", "with_batching",
             "update_autoscaler", "autoscaler", "get_current_stats", "stats", "metrics", "info",
             "get_web_url", "logs", "client", "get_dashboard_url",
         ],
@@ -102,10 +102,11 @@ KEYWORDS: dict[str, object] = {
     "max_containers": 2, "buffer_containers": 1, "scaledown_window": 5,
     "single_use_containers": True, "block_network": True, "serialized": True,
     "include_source": True, "name": "another", "is_generator": False,
+    "enable_memory_snapshot": True,
 }  # fmt: skip
 PLANNED_KEYWORDS = [
-    "gpu", "ephemeral_disk", "volumes", "schedule", "enable_memory_snapshot", "region",
-    "cloud", "routing_region", "nonpreemptible", "proxy", "restrict_modal_access", "i6pn",
+    "gpu", "ephemeral_disk", "volumes", "schedule", "region", "cloud",
+    "routing_region", "nonpreemptible", "proxy", "restrict_modal_access", "i6pn",
     "experimental_options",
 ]  # fmt: skip
 OLD_KEYWORDS = ["max_inputs", *options.RENAMED]

@@ -34,10 +34,10 @@ USED_ELSEWHERE = {
     "local_entrypoint": "App, users",
     "lookup": "App, users",
     "registered_entrypoints": "App, users",
-    "registered_functions": "App, users",
     "registered_web_endpoints": "App, users",
     "sandboxes": "App, users",
     "set_tags": "App, users",
+    "with_concurrency": "Function and Cls, users",
     # called or read by libraries
     "_fields_": "ctypes",
     "on_breakpoint": "Python, by the variable PYTHONBREAKPOINT",

@@ -45,8 +45,6 @@ RECONNECT_ATTEMPTS_MAX = 3
 #: whatever we send again may be what ends them. Each one is made a little later than the last.
 LOSSES_IN_A_ROW_MAX = 10
 LOSS_PAUSE_S = 0.02
-#: Numbers below belong to the functions that a container's connection knows from the start.
-FUNCTION_NUMBER_FIRST = 1 << 16
 #: How long a thread looks for the answer to a single call before it sleeps.
 LOOK_OUT_S = 0.0004
 #: About how long an answer takes that nothing holds up.
@@ -82,7 +80,6 @@ class Channel:
         self._closing = ""
         self._stream = FrameStream(sock)
         self._numbers = count(1)
-        self._function_number = FUNCTION_NUMBER_FIRST
         self._waiters: dict[int, Waiter] = {}
         self._send_lock = RLock()
         self._leader = allocate_lock()
@@ -103,12 +100,6 @@ class Channel:
     def next_number(self) -> int:
         """A number for a call or request, unique in this session."""
         return next(self._numbers)
-
-    def next_functions(self, count: int) -> int:
-        """The first of `count` numbers for functions, unique on this connection."""
-        first = self._function_number
-        self._function_number += count
-        return first
 
     def register(self, number: int, waiter: Waiter) -> None:
         """Route what comes for `number` to `waiter`."""

@@ -33,13 +33,35 @@ _DATAGRAM_BYTES_MAX = _HEAD_BYTES + 4 + frames.EXPRESS_BYTES_MAX
 _DATAGRAM_BYTES_MIN = _HEAD_BYTES + 4
 
 
-class Tokens:
-    """The tokens of a client's functions."""
+#: Numbers below belong to the functions that a container's connection knows from the start.
+FUNCTION_NUMBER_FIRST = 1 << 16
 
-    __slots__ = ("_numbers",)
+
+class Tokens:
+    """The numbers that functions have on a client's connection, and their tokens."""
+
+    __slots__ = ("_next", "_numbers")
 
     def __init__(self) -> None:
+        self._next = FUNCTION_NUMBER_FIRST
         self._numbers: dict[bytes, int] = {}
+
+    def next_functions(self, count: int) -> int:
+        """The first of `count` numbers that no function of this connection had before.
+
+        Raises:
+            ResourceExhaustedError: when there are no more.
+        """
+        first = self._next
+        if first + count > frames.FUNCTION_MASK:
+            from volant.errors import ResourceExhaustedError
+
+            raise ResourceExhaustedError(
+                f"this process has used {first} functions, which is the most",
+                hint="run further apps in another process",
+            )
+        self._next += count
+        return first
 
     def make(self, first: int, count: int) -> bytes:
         """Fresh tokens for `count` functions, numbered from `first` on, one behind the other."""

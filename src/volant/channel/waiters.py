@@ -74,7 +74,7 @@ class CallWaiter(Waiter):
 
     def is_call_of(self, function: int) -> bool:
         called: int = frames.HOT.unpack_from(self.frame, frames.HEADER.size)[3]
-        return called == function
+        return called & frames.FUNCTION_MASK == function
 
     def on_result(self, flags: int, head: tuple[int, int, int, int], section: bytes,
                   fd: int | None) -> None:  # fmt: skip

@@ -43,7 +43,6 @@ def pick(module: ModuleType, apps: list[App], label: str, name: str) -> Target:
             exit_code=1,
         )
     if name:
-        _refuse_classes(module, name)
         guess = _guess(name, known)
         message = f"there is no function `{name}` in `{label}`"
     else:
@@ -81,8 +80,14 @@ def _named(module: ModuleType, apps: list[App], label: str, name: str) -> Target
     for app in apps:
         if name in app._entrypoints:
             return Target(app, label, app._entrypoints[name], None)
-        if name in app._functions:
-            return Target(app, label, None, app._functions[name])
+        function = app._functions.get(name)
+        if function is not None and name in function._registered_names():
+            return Target(app, label, None, function)
+    if "." in name:
+        from volant.cli.methods import method_of
+
+        found = method_of(apps, name)
+        return None if found is None else Target(found[0], label, None, found[1])
     return None
 
 
@@ -101,18 +106,11 @@ def _names(module: ModuleType, apps: list[App]) -> list[str]:
     """How each entrypoint and function can be named, entrypoints first."""
     variables = {id(value): key for key, value in vars(module).items()}
     names = []
-    for kind in ("_entrypoints", "_functions"):
+    for kind in ("_entrypoints", "registered_functions"):
         for app in apps:
             prefix = f"{variables[id(app)]}." if len(apps) > 1 else ""
             names += [prefix + name for name in getattr(app, kind)]
     return list(dict.fromkeys(names))
-
-
-def _refuse_classes(module: ModuleType, name: str) -> None:
-    if isinstance(getattr(module, name.partition(".")[0], None), type):
-        from volant.sdk.planned import unimplemented
-
-        raise unimplemented(f"`volant run` of a class (`{name}`)")
 
 
 def no_such_file(path: str) -> Refused:

@@ -84,7 +84,7 @@ class Options:
         """
         self.options: list[Option] = []
         self.takes_tail = False
-        for parameter in _signature(raw).parameters.values():
+        for parameter in signature_of(raw).parameters.values():
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 self.takes_tail = True
             elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
@@ -98,7 +98,12 @@ class Options:
         }
 
 
-def _signature(raw: Callable[..., Any]) -> inspect.Signature:
+def signature_of(raw: Callable[..., Any]) -> inspect.Signature:
+    """The signature with its annotations evaluated.
+
+    Raises:
+        Refused: when one cannot be.
+    """
     try:
         return inspect.signature(raw, eval_str=True)
     except NameError as error:
@@ -121,6 +126,11 @@ def _option(parameter: inspect.Parameter) -> Option:
             hint=f"options are made of {_SUPPORTED}",
         )
     return Option(parameter, *made)
+
+
+def can_be_option(annotation: Any) -> bool:
+    """Whether a parameter of this type can be given on a command line."""
+    return _converter(_without_none(annotation)) is not None
 
 
 def _without_none(annotation: Any) -> Any:

@@ -171,7 +171,7 @@ def _check_terminal() -> None:
 
 def _check_name(name: str) -> None:
     from volant.errors import InvalidError
-    from volant.sdk.app import check_name
+    from volant.sdk.naming import check_name
 
     try:
         check_name("an app", name)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from volant.cli.methods import MethodCall
     from volant.sdk.app import App, LocalEntrypoint
     from volant.sdk.function import Function
 
@@ -33,11 +34,11 @@ _KEYWORDS = 0x08
 
 
 class Target:
-    """What to run: a local entrypoint, or a function of an app."""
+    """What to run: a local entrypoint, a function of an app, or a method of one of its classes."""
 
     def __init__(
         self, app: App, label: str, entrypoint: LocalEntrypoint | None,
-        function: Function[..., Any, Any] | None,
+        function: Function[..., Any, Any] | MethodCall | None,
     ) -> None:  # fmt: skip
         self.app = app
         #: the reference without `::name`, as the user wrote it
@@ -57,9 +58,17 @@ class Target:
     @property
     def raw(self) -> Callable[..., Any]:
         """The plain Python function."""
-        found = self.entrypoint.raw if self.entrypoint else self.function and self.function._raw
-        assert found is not None
-        return found
+        if self.entrypoint is not None:
+            return self.entrypoint.raw
+        assert self.function is not None
+        raw: Callable[..., Any] = self.function._raw
+        return raw
+
+    @property
+    def app_function(self) -> Function[..., Any, Any] | None:
+        """The function itself, or the class of a method."""
+        of_class: Function[..., Any, Any] | None = getattr(self.function, "of_class", None)
+        return of_class or self.function  # type: ignore[return-value]  # else it is a function
 
     @property
     def needs_no_arguments(self) -> bool:
@@ -166,5 +175,12 @@ def only_one(apps: list[App], label: str) -> Target | None:
     functions = {id(one): (app, one) for app in apps for one in app._functions.values()}
     if not entrypoints and len(functions) == 1:
         [(app, function)] = functions.values()
-        return Target(app, label, None, function)
+        names = function._registered_names()
+        if names == [function.name]:
+            return Target(app, label, None, function)
+        if len(names) == 1:  # a class with one method
+            from volant.cli.methods import method_of
+
+            found = method_of([app], names[0])
+            return found and Target(app, label, None, found[1])
     return None

@@ -80,27 +80,33 @@ class Execute:
         out.add_fault(exc)
 
 
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """The container's event loop, on its main thread: that of functions, methods and hooks."""
+    global _loop
+    if _loop is None:
+        import asyncio
+
+        _loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(_loop)
+    return _loop
+
+
+def complete(awaitable: Any) -> Any:
+    """Run a coroutine of a hook to its end."""
+    return event_loop().run_until_complete(awaitable)
+
+
 class ExecuteAsync(Execute):
     """Runs a coroutine function on one event loop that lives as long as the container."""
-
-    def __init__(self, raw: Callable[..., Any], runner: Runner) -> None:
-        super().__init__(raw, runner)
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The container's event loop, which also hears cancellations from the hub."""
-        if self._loop is None:
-            import asyncio
-
-            self._loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(self._loop)
-        return self._loop
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], out: Outbox) -> Any:
         return self._complete(self.raw(*args, **kwargs))
 
     def _complete(self, awaitable: Any) -> Any:
-        loop = self.loop()
+        loop = event_loop()
         task = loop.create_task(_as_coroutine(awaitable))
         self.runner.in_user_code = False  # the loop itself listens: no signal is needed
 

@@ -96,11 +96,11 @@ def load_file(name: str, path: str) -> ModuleType:
 
 
 def resolve(function: dict[str, Any]) -> Callable[..., Any]:
-    """Find the plain Python function that a function of the app runs.
+    """Find the plain Python function that a function of the app runs, or the class that it is.
 
     Args:
         function: `serialized` (a pickle or None), `series` (of the Python that made it), `module`,
-            `qualname`, `name`.
+            `qualname`, `name`, `methods` (of a class).
 
     Raises:
         AttributeError: when the module no longer has that name.
@@ -118,10 +118,11 @@ def resolve(function: dict[str, Any]) -> Callable[..., Any]:
     for part in function["qualname"].split("."):
         found = getattr(found, part)
     # What a block of `image.imports()` passed over, when this is a container of that image.
-    missed = getattr(getattr(found, "_image", None), "_missed", None)
+    known = getattr(found, "_function", found)
+    missed = getattr(getattr(known, "_image", None), "_missed", None)
     if missed is not None:
         raise missed
-    raw: Callable[..., Any] = getattr(found, "_raw", found)
+    raw: Callable[..., Any] = found if function["methods"] else getattr(found, "_raw", found)
     return raw
 
 

@@ -30,6 +30,7 @@ from volant.wire.stream import FrameStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any, NoReturn
 
@@ -51,11 +52,11 @@ class Batch:
     """Inputs to run in order. `count` shrinks when the hub takes the tail back."""
 
     __slots__ = (
-        "call_id", "cancelled", "count", "express", "fd", "first", "items", "key", "pool",
+        "call_id", "cancelled", "count", "express", "fd", "first", "items", "key", "method", "pool",
     )  # fmt: skip
 
     def __init__(self, flags: int, body: bytes) -> None:
-        self.key, self.first, self.count, _ = HOT.unpack_from(body, 0)
+        self.key, self.first, self.count, self.method = HOT.unpack_from(body, 0)
         at = HOT.size + CALL_ID_BYTES
         self.call_id = body[HOT.size : at].decode("ascii")
         #: Whose files results are written to: one session reads them.
@@ -92,7 +93,10 @@ class Runner:
         self.position = 0
         self.in_user_code = False
         self.credits: dict[int, int] = {}
-        self.execute: execute.Execute | None = None
+        #: How inputs are run: one way, or one for each method of a class.
+        self.executes: list[execute.Execute] = []
+        #: Of a class: what its methods are called on.
+        self.instance: Any = None
         #: The way straight to the client of this app.
         self.express: _socket.socket | None = None
         self.express_token = b""
@@ -103,7 +107,7 @@ class Runner:
         """Serve until the hub closes the connection, then end the process."""
         signal.signal(SIGUSR1, self._on_wake)
         signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
-        while self.execute is None and self.several is None:
+        while not self.executes and self.several is None:
             self._take(self.stream.receive())
         if self.several is not None:
             self.several.serve()
@@ -146,7 +150,13 @@ class Runner:
                 self._start(message)
 
     def leave(self, status: int) -> NoReturn:
-        """End without the interpreter's shutdown: nothing of the zygote's must be run twice."""
+        """End without the interpreter's shutdown: nothing of the zygote's must be run twice.
+
+        The exit hooks of a class run before, and take as long as the hub allows.
+        """
+        instance, self.instance = self.instance, None
+        if instance is not None:
+            instance.exit(execute.complete)
         for output in (sys.stdout, sys.stderr):
             try:
                 output.flush()
@@ -173,16 +183,20 @@ class Runner:
             self.in_user_code = True
             if message["entry"] is not None:  # the zygote could not import it for all
                 loading.prepare(message["entry"])
-            raw = loading.resolve(function)
+            raws = self._resolve(function, message["parameters"])
             self.in_user_code = False
+            forms = function["methods"] or [function]
             if message["interactive"]:
-                raw = execute.watched(raw, function)
+                raws = [execute.watched(*one) for one in zip(raws, forms, strict=True)]
             if message["max_inputs"] > 1:
                 from volant.runner import several
 
-                self.several = several.for_function(raw, message, self)
+                self.several = several.for_functions(raws, forms, message["max_inputs"], self)
             else:
-                self.execute = execute.for_function(raw, function, self)
+                self.executes = [
+                    execute.for_function(raw, form, self)
+                    for raw, form in zip(raws, forms, strict=True)
+                ]
         except BaseException as exc:  # noqa: BLE001  # user code may raise anything
             self.in_user_code = False
             reply = {"id": message["id"], "fault": self.fault(exc)}
@@ -191,6 +205,17 @@ class Runner:
         took_us = (perf_counter_ns() - begun) // 1000
         reply = {"id": message["id"], "import_us": took_us}
         self.send(frames.control(frames.REPLY, values.encode(reply)))
+
+    def _resolve(self, function: dict[str, Any], parameters: bytes) -> list[Callable[..., Any]]:
+        """What inputs are handed to: the function, or the methods of an instance."""
+        found: Any = loading.resolve(function)
+        if not function["methods"]:
+            return [found]
+        instance = found.serve(parameters)
+        instance.enter(execute.complete)
+        self.instance = instance
+        methods: list[Callable[..., Any]] = instance.methods()
+        return methods
 
     def _enter_app(self, message: dict[str, Any]) -> None:
         os.environ.update(message["env"])
@@ -204,7 +229,7 @@ class Runner:
     # -- batches
 
     def _run_batch(self, batch: Batch) -> None:
-        assert self.execute is not None, "the hub sends inputs after START was answered"
+        run = self.executes[batch.method].run
         self.current, self.position = batch, 0
         out = Outbox(self, batch)
         while self.position < batch.count:
@@ -214,7 +239,7 @@ class Runner:
                 batch.close()
             else:
                 _context.current_input.set((batch.call_id, batch.first + index))
-                self.execute.run(batch.items[index], batch.take_fd(), out)
+                run(batch.items[index], batch.take_fd(), out)
             self.position = index + 1
             out.settle(last=self.position >= batch.count)
         self.current = None

@@ -20,7 +20,7 @@ from queue import SimpleQueue
 from time import perf_counter_ns
 
 from volant import _context
-from volant.runner.execute import Execute
+from volant.runner.execute import STREAM_WINDOW, Execute, event_loop
 from volant.runner.loop import MEMORY_IDLE_MS, Batch, Outbox
 from volant.wire import frames, payloads, values
 
@@ -42,6 +42,12 @@ class SharedOutbox(Outbox):
         super().__init__(several.runner, batch)
         self.several = several
 
+    def stream_item(self, kind: int, payload: bytes, fd: int | None, sequence: int) -> None:
+        """Send one value of a generator at once."""
+        with self.several.lock:
+            if not self.several.is_over:
+                super().stream_item(kind, payload, fd, sequence)
+
     def _send(self, *, last: bool, fd: int | None = None) -> None:
         if os.getpid() != self.runner.pid:
             os._exit(0)  # a forked child: whoever held the lock does not exist in it
@@ -53,12 +59,26 @@ class SharedOutbox(Outbox):
 class Several(Execute):
     """What threads and tasks have in common."""
 
-    def __init__(self, raw: Callable[..., Any], runner: Runner) -> None:
-        super().__init__(raw, runner)
+    def __init__(
+        self, raws: list[Callable[..., Any]], forms: list[dict[str, Any]], runner: Runner
+    ) -> None:
+        """Serve one function, or the methods of a class.
+
+        Args:
+            raws: what is called, for each method.
+            forms: `is_async` and `is_generator`, for each method.
+            runner: the container.
+        """
+        super().__init__(raws[0], runner)
+        self.raws = raws
+        self.forms = forms
         #: Held by whoever writes to the connection.
         self.lock = threading.Lock()
         #: The hub has closed the connection.
         self.is_over = False
+        #: Values that each generator may still send, by batch; threads wait for more.
+        self._credits: dict[int, int] = {}
+        self._credit_came = threading.Condition()
         self._clearing: threading.Timer | None = None
 
     # -- on the main thread
@@ -77,7 +97,7 @@ class Several(Execute):
 
     def end(self) -> None:
         """End the process, since the hub wants nothing more of it; from any thread."""
-        self.runner.leave(0)
+        raise NotImplementedError
 
     def take(self, received: list[tuple[int, int, bytes]] | None) -> None:
         """Begin the inputs that came, and heed what the hub says."""
@@ -91,11 +111,22 @@ class Several(Execute):
                     batch.fd = self.runner.stream.take_fd()
                 self.begin(batch)
             elif kind == frames.EVENT:
-                event: dict[str, Any] = values.decode_map(body)
-                if event["op"] == "cancel":
-                    self.cancel(event["batch"])
-                elif event["op"] == "released":
-                    payloads.on_released(event)
+                self._heed(values.decode_map(body))
+
+    def _heed(self, event: dict[str, Any]) -> None:
+        if event["op"] == "cancel":
+            self.cancel(event["batch"])
+        elif event["op"] == "credit":
+            self.add_credit(event["batch"], event["count"])
+        elif event["op"] == "released":
+            payloads.on_released(event)
+
+    def add_credit(self, key: int, count: int) -> None:
+        """Let a generator send further values."""
+        with self._credit_came:
+            if key in self._credits:
+                self._credits[key] += count
+                self._credit_came.notify_all()
 
     # -- in the input's own thread or task
 
@@ -103,9 +134,41 @@ class Several(Execute):
         _context.current_input.set((batch.call_id, batch.first))
         return SharedOutbox(self, batch)
 
+    def _call_here(self, batch: Batch, out: SharedOutbox) -> Any:
+        """Run a plain function or generator in this thread; its result, or how many values."""
+        kind, payload = batch.items[0]
+        args, kwargs = payloads.loads(kind, payload, batch.take_fd())
+        returned = self.raws[batch.method](*args, **kwargs)
+        if not self.forms[batch.method]["is_generator"]:
+            return returned
+        sequence = 0
+        self._credits[batch.key] = STREAM_WINDOW
+        try:
+            for value in returned:
+                with self._credit_came:
+                    while self._credits[batch.key] <= 0:
+                        self._credit_came.wait()
+                    self._credits[batch.key] -= 1
+                self._send_value(value, batch, out, sequence)
+                sequence += 1
+        finally:
+            del self._credits[batch.key]
+            if hasattr(returned, "close"):
+                returned.close()
+        return sequence
+
+    @staticmethod
+    def _send_value(value: Any, batch: Batch, out: SharedOutbox, sequence: int) -> None:
+        kind, payload, fd = payloads.dumps(value, batch.pool)
+        kind = frames.YIELD if kind == frames.PICKLE else frames.YIELD_MAPPED
+        out.stream_item(kind, payload, fd, sequence)
+
     def _succeed(self, value: Any, begun_ns: int, out: SharedOutbox) -> None:
         out.exec_ns = perf_counter_ns() - begun_ns
-        self._finish(value, out)
+        if self.forms[out.batch.method]["is_generator"]:
+            out.add(frames.EXHAUSTED, int(value).to_bytes(8, "little"))
+        else:
+            self._finish(value, out)
         out.settle(last=True)
 
     def _fail(self, exc: BaseException, begun_ns: int, out: SharedOutbox) -> None:
@@ -130,14 +193,17 @@ class Several(Execute):
     def _break_down(self) -> NoReturn:
         """End the container over a failure of ours: an input without an answer would hang."""
         traceback.print_exc()
-        self.runner.leave(1)
+        os._exit(1)
 
 
 class InThreads(Several):
     """Runs inputs of a plain function, each in a thread of its own; threads are used again."""
 
-    def __init__(self, raw: Callable[..., Any], runner: Runner, max_inputs: int) -> None:
-        super().__init__(raw, runner)
+    def __init__(
+        self, raws: list[Callable[..., Any]], forms: list[dict[str, Any]], runner: Runner,
+        max_inputs: int,
+    ) -> None:  # fmt: skip
+        super().__init__(raws, forms, runner)
         self._max_inputs = max_inputs
         self._work: SimpleQueue[tuple[contextvars.Context, Batch]] = SimpleQueue()
         self._threads = 0
@@ -162,6 +228,12 @@ class InThreads(Several):
     def cancel(self, key: int) -> None:
         """Nothing: what a thread runs ends with its container, which the hub sees to."""
 
+    def end(self) -> None:
+        """End the process; exit hooks run on the main thread, which finds out by itself."""
+        self.is_over = True
+        if threading.current_thread() is threading.main_thread():
+            self.runner.leave(0)
+
     def _run_inputs(self) -> None:
         while True:
             context, batch = self._work.get()
@@ -178,9 +250,7 @@ class InThreads(Several):
         out = self._enter(batch)
         begun_ns = perf_counter_ns()
         try:
-            kind, payload = batch.items[0]
-            args, kwargs = payloads.loads(kind, payload, batch.take_fd())
-            value = self.raw(*args, **kwargs)
+            value = self._call_here(batch, out)
         except BaseException as exc:  # noqa: BLE001  # user code may raise anything
             self._fail(exc, begun_ns, out)
         else:
@@ -188,17 +258,25 @@ class InThreads(Several):
 
 
 class AsTasks(Several):
-    """Runs inputs of an async function as tasks of one loop that lives as long as the container."""
+    """Runs inputs of async functions as tasks of one loop that lives as long as the container.
 
-    def __init__(self, raw: Callable[..., Any], runner: Runner) -> None:
-        super().__init__(raw, runner)
-        import asyncio
+    Plain methods of a class that has async ones as well run in threads beside the loop.
+    """
 
-        self._loop = asyncio.new_event_loop()
+    def __init__(
+        self, raws: list[Callable[..., Any]], forms: list[dict[str, Any]], runner: Runner,
+        max_inputs: int,
+    ) -> None:  # fmt: skip
+        super().__init__(raws, forms, runner)
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._loop = event_loop()
+        self._threads = ThreadPoolExecutor(max_inputs, "volant input")
         #: Tasks that were not cancelled, by batch.
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._running = 0
-        asyncio.set_event_loop(self._loop)
+        #: Generators that wait until they may send further values, by batch.
+        self._waiting: dict[int, asyncio.Future[None]] = {}
 
     def serve(self) -> NoReturn:
         """Run the loop, which also listens."""
@@ -209,6 +287,8 @@ class AsTasks(Several):
             except (SystemExit, KeyboardInterrupt):
                 # Of a task that user code made: it ends no other. Who awaits it hears of it.
                 traceback.print_exc()
+            if self.is_over and not self._running:
+                self.runner.leave(0)
 
     def _on_readable(self) -> None:
         self.take(self.runner.stream.receive_nowait())
@@ -234,7 +314,14 @@ class AsTasks(Several):
             for key in list(self._tasks):
                 self.cancel(key)
         if not self._running:
-            self.runner.leave(0)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def add_credit(self, key: int, count: int) -> None:
+        """Let a generator send further values."""
+        super().add_credit(key, count)
+        waiting = self._waiting.pop(key, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
     async def _run_input(self, batch: Batch) -> None:
         try:
@@ -252,17 +339,49 @@ class AsTasks(Several):
         out = self._enter(batch)
         begun_ns = perf_counter_ns()
         try:
-            kind, payload = batch.items[0]
-            args, kwargs = payloads.loads(kind, payload, batch.take_fd())
-            value = await self.raw(*args, **kwargs)
+            value = await self._outcome_of(batch, out)
         except BaseException as exc:  # noqa: BLE001  # user code may raise anything
             self._fail(exc, begun_ns, out)
         else:
             self._succeed(value, begun_ns, out)
 
+    async def _outcome_of(self, batch: Batch, out: SharedOutbox) -> Any:
+        form = self.forms[batch.method]
+        if not form["is_async"]:
+            context = contextvars.copy_context()
+            return await self._loop.run_in_executor(
+                self._threads, context.run, self._call_here, batch, out
+            )
+        kind, payload = batch.items[0]
+        args, kwargs = payloads.loads(kind, payload, batch.take_fd())
+        returned = self.raws[batch.method](*args, **kwargs)
+        if not form["is_generator"]:
+            return await returned
+        return await self._pump(returned, batch, out)
 
-def for_function(raw: Callable[..., Any], message: dict[str, Any], runner: Runner) -> Several:
-    """What fits a function of the app; START says how many inputs it runs at once."""
-    if message["function"]["is_async"]:
-        return AsTasks(raw, runner)
-    return InThreads(raw, runner, message["max_inputs"])
+    async def _pump(self, values_: Any, batch: Batch, out: SharedOutbox) -> int:
+        sequence = 0
+        self._credits[batch.key] = STREAM_WINDOW
+        try:
+            async for value in values_:
+                while self._credits[batch.key] <= 0:
+                    waiting = self._waiting[batch.key] = self._loop.create_future()
+                    await waiting
+                self._credits[batch.key] -= 1
+                self._send_value(value, batch, out, sequence)
+                sequence += 1
+        finally:
+            del self._credits[batch.key]
+            self._waiting.pop(batch.key, None)
+            if hasattr(values_, "aclose"):
+                await values_.aclose()
+        return sequence
+
+
+def for_functions(
+    raws: list[Callable[..., Any]], forms: list[dict[str, Any]], max_inputs: int, runner: Runner
+) -> Several:
+    """What fits a function, or the methods of a class, of which so many inputs run at once."""
+    if any(form["is_async"] for form in forms):
+        return AsTasks(raws, forms, runner, max_inputs)
+    return InThreads(raws, forms, runner, max_inputs)

@@ -12,6 +12,7 @@ from volant import _context
 from volant.errors import InvalidError
 from volant.sdk import options
 from volant.sdk.function import CONCURRENT_MARK, Function
+from volant.sdk.naming import check_name, checked_tags
 from volant.sdk.planned import Planned, unimplemented
 
 TYPE_CHECKING = False
@@ -27,48 +28,16 @@ if TYPE_CHECKING:
     )
     from typing import Any, NoReturn, overload
 
+    from typing_extensions import Unpack
+
+    from volant.sdk.classes.decorating import ClassDecorator
     from volant.sdk.generics import P, R, Y
     from volant.sdk.images.image import Image
     from volant.sdk.retries import Retries
     from volant.sdk.running import GetTags, RunContext, SetTags
 
-NAME_CHARS_MAX = 64
-#: Tags of one app.
-TAGS_MAX = 64
-_NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 # Bits of code.co_flags: what `inspect` would tell at the price of importing it.
 _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
-
-
-def check_name(what: str, name: str, *, role: str = "name") -> None:
-    """Refuse names that could not be looked up.
-
-    Raises:
-        InvalidError: unless it is 1 to 64 characters of letters, digits and `-._`.
-    """
-    good = isinstance(name, str) and 0 < len(name) <= NAME_CHARS_MAX
-    if not good or not _NAME_CHARS.issuperset(name):
-        raise InvalidError(
-            f"{name!r} cannot be the {role} of {what}",
-            hint=f"1 to {NAME_CHARS_MAX} letters, digits, `-`, `.` or `_`",
-        )
-
-
-def checked_tags(tags: dict[str, str]) -> dict[str, str]:
-    """A copy of what may be an app's tags.
-
-    Raises:
-        InvalidError: unless they are at most `TAGS_MAX` names and values that `check_name` lets
-            pass.
-    """
-    if not isinstance(tags, dict):
-        raise InvalidError(f"tags must be a dict of strings to strings, got {tags!r}")
-    if len(tags) > TAGS_MAX:
-        raise InvalidError(f"{len(tags)} tags for one app, at most {TAGS_MAX}")
-    for name, value in tags.items():
-        check_name("a tag", name)
-        check_name(f"tag {name!r}", value, role="value")
-    return dict(tags)
 
 
 class LocalEntrypoint:
@@ -173,8 +142,12 @@ class App:
 
     @property
     def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
-        """Functions by name."""
-        return dict(self._functions)
+        """Functions by name; methods of classes as `Class.method`, each with its class."""
+        return {
+            name: function
+            for function in self._functions.values()
+            for name in function._registered_names()
+        }
 
     @property
     def registered_web_endpoints(self) -> list[str]:
@@ -260,6 +233,8 @@ class App:
             buffer_containers: idle containers kept beside busy ones.
             scaledown_window: seconds that an idle container is kept.
             single_use_containers: a fresh container for every input.
+            enable_memory_snapshot: of a class, fork its containers from a template in which the
+                hooks of `enter(snap=True)` have run. What a function imports always is in one.
             block_network: no network but the container's own loopback.
             serialized: send the function itself instead of importing its module; at most 16 MiB.
             include_source: send the module or package that defines it; the app's by default.
@@ -273,9 +248,8 @@ class App:
         _refuse_positional(_positional)
         options.refuse_planned({
             "gpu": gpu, "ephemeral_disk": ephemeral_disk, "volumes": volumes,
-            "schedule": schedule, "enable_memory_snapshot": enable_memory_snapshot,
-            "region": region, "cloud": cloud, "routing_region": routing_region,
-            "nonpreemptible": nonpreemptible, "proxy": proxy,
+            "schedule": schedule, "region": region, "cloud": cloud, "proxy": proxy,
+            "routing_region": routing_region, "nonpreemptible": nonpreemptible,
             "restrict_modal_access": restrict_modal_access, "i6pn": i6pn,
             "experimental_options": experimental_options, "keep_warm": keep_warm,
             "concurrency_limit": concurrency_limit,
@@ -287,7 +261,8 @@ class App:
             retries=retries, min_containers=min_containers, max_containers=max_containers,
             buffer_containers=buffer_containers, scaledown_window=scaledown_window,
             single_use_containers=single_use_containers or _single_use(max_inputs),
-            block_network=block_network, secrets=options.secret_values(secrets, self._secrets),
+            enable_memory_snapshot=enable_memory_snapshot, block_network=block_network,
+            secrets=options.secret_values(secrets, self._secrets),
         )  # fmt: skip
         return FunctionDecorator(self, {
             "options": checked, "image": image, "serialized": serialized, "name": name,
@@ -312,12 +287,12 @@ class App:
         if is_generator is None:
             is_generator = bool(flags & (_GENERATOR | _ASYNC_GENERATOR))
         if hasattr(raw, CONCURRENT_MARK):
-            from volant.sdk.concurrency import with_marks
+            from volant.sdk.inputs.concurrency import with_marks
 
-            options = with_marks(raw, options, is_generator=is_generator)
+            options = with_marks(raw, options)
         function: Function[..., Any, Any] = Function(
             raw, app=self, name=chosen, options=options, image=image or self._image,
-            serialized=serialized or _lives_in_interactive_session(raw),
+            serialized=serialized or lives_in_interactive_session(raw),
             is_async=bool(flags & (_COROUTINE | _ASYNC_GENERATOR)),
             is_generator=is_generator,
             include_source=self._include_source if include_source is None else include_source,
@@ -407,9 +382,22 @@ class App:
     stats = Planned("App.stats")
     stop = Planned("App.stop")
 
-    def cls(self, *args: object, **kwargs: object) -> NoReturn:
-        """Classes with state; not there yet."""
-        raise unimplemented("@app.cls")
+    def cls(
+        self, _positional: None = None, **settings: Unpack[options.ClassSettings]
+    ) -> ClassDecorator:
+        """Make a class of this app, whose instances live in containers.
+
+        Args:
+            settings: those of `function`, but for `schedule`, `name` and `is_generator`. All
+                methods of an instance share one pool of containers.
+
+        Raises:
+            InvalidError: for a value that makes no sense, naming it.
+            UnimplementedError: for a keyword whose feature is not there yet.
+        """
+        from volant.sdk.classes.decorating import ClassDecorator
+
+        return ClassDecorator(self, _positional, settings)
 
     def server(self, *args: object, **kwargs: object) -> NoReturn:
         """Servers; not there yet."""
@@ -475,7 +463,7 @@ def _check_raw(raw: Any, serialized: bool) -> None:
         )
 
 
-def _lives_in_interactive_session(raw: Callable[..., Any]) -> bool:
+def lives_in_interactive_session(raw: Callable[..., Any]) -> bool:
     """True for a function of a notebook, prompt or `python -`: its `__main__` is in no file."""
     if raw.__module__ != "__main__" or _context.in_container():
         return False

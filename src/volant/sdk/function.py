@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from typing_extensions import Unpack
+
     from volant.sdk.app import App
     from volant.sdk.calls.forms import (
         ForEach,
@@ -34,10 +36,13 @@ if TYPE_CHECKING:
         StarMap,
     )
     from volant.sdk.images.image import Image
+    from volant.sdk.options import VariantOptions
 
 
 #: What `@volant.concurrent` leaves on a plain function: (max_inputs, target_inputs).
 CONCURRENT_MARK = "__volant_concurrent__"
+#: What `@volant.batched` leaves: (max_batch_size, wait_ms).
+BATCHED_MARK = "__volant_batched__"
 
 
 class Function(Generic[P, R, Raw]):
@@ -218,9 +223,44 @@ class Function(Generic[P, R, Raw]):
         form: Hydrate[Function[P, R, Raw]] = _forms().Hydrate(self, self._bound)
         return form
 
+    def with_options(self, **options: Unpack[VariantOptions]) -> Function[P, R, Raw]:
+        """The function with other options, in a pool of its own; this one stays as it is.
+
+        Who asks for the same options shares the containers. A second `with_options` adds to the
+        first, and wins where both say something. `min_containers` is not taken over.
+
+        Raises:
+            InvalidError: for a value that makes no sense, naming it.
+        """
+        from volant.sdk.calls.variants import FunctionVariant
+        from volant.sdk.options import checked_variant
+
+        return FunctionVariant(self, checked_variant(self._options, options))
+
+    def with_concurrency(
+        self, *, max_inputs: int, target_inputs: int | None = None
+    ) -> Function[P, R, Raw]:
+        """The function with containers that run several inputs at once; see `concurrent`."""
+        from volant.sdk.calls.variants import FunctionVariant
+        from volant.sdk.inputs.concurrency import checked_inputs
+
+        return FunctionVariant(self, checked_inputs(max_inputs, target_inputs))
+
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> Raw:
         """Run the plain Python function here, in this process."""
         return self._raw(*args, **kwargs)
+
+    def _registered_names(self) -> list[str]:
+        """What its app lists it as."""
+        return [self.name]
+
+    def _methods(self) -> list[dict[str, object]]:
+        """Its methods as a control message carries them, if it is a class."""
+        return []
+
+    def _by_value(self) -> object:
+        """What is pickled of it, where its source does not travel."""
+        return self._raw
 
     def to_wire(self, module: str, image: int) -> dict[str, object]:
         """The function as a control message carries it.
@@ -238,13 +278,14 @@ class Function(Generic[P, R, Raw]):
             "series": None if serialized is None else SERIES,
             "is_async": self.is_async,
             "is_generator": self.is_generator,
+            "methods": self._methods(),
             "options": self._options,
             "image": image,
         }
 
     def _pickled(self) -> bytes:
         try:
-            data = _dumps_by_value(self._raw)
+            data = _dumps_by_value(self._by_value(), self.__module__)
         except Exception as error:
             from volant.errors import SerializationError
 
@@ -275,7 +316,8 @@ class _LookedUp(Function[..., object, object]):
     def __init__(
         self, app_name: str, name: str, version: int | None, environment_name: str | None
     ) -> None:
-        from volant.sdk.app import App, check_name
+        from volant.sdk.app import App
+        from volant.sdk.naming import check_name
 
         check_name("an app", app_name)
         check_name("a function", name)
@@ -306,14 +348,13 @@ class _LookedUp(Function[..., object, object]):
 
 
 for _name in (
-    "from_id", "with_options", "with_concurrency", "with_batching",
-    "update_autoscaler", "autoscaler", "get_current_stats", "stats", "metrics", "info", "logs",
-    "get_web_url", "get_dashboard_url", "client",
+    "from_id", "with_batching", "update_autoscaler", "autoscaler", "get_current_stats", "stats",
+    "metrics", "info", "logs", "get_web_url", "get_dashboard_url", "client",
 ):  # fmt: skip
     setattr(Function, _name, Planned(f"Function.{_name}"))
 
 
-def _dumps_by_value(raw: Callable[..., Any]) -> bytes:
+def _dumps_by_value(raw: object, module_name: str) -> bytes:
     """Pickle a function with what it uses of its own module, which is not sent beside it."""
     import sys
 
@@ -321,7 +362,7 @@ def _dumps_by_value(raw: Callable[..., Any]) -> bytes:
 
     from volant.sdk.sources import is_local
 
-    module = sys.modules.get(raw.__module__)
+    module = sys.modules.get(module_name)
     path = getattr(module, "__file__", None)
     asked_for = cloudpickle.list_registry_pickle_by_value()
     if module is None or path is None or not is_local(path) or module.__name__ in asked_for:

@@ -13,12 +13,52 @@ from volant.sdk.retries import as_retries
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypedDict
+
+    from volant.sdk.retries import Retries
+
+    class VariantOptions(TypedDict, total=False):
+        """What `with_options` takes: see `App.function`."""
+
+        env: dict[str, str] | None
+        secrets: Sequence[object] | None
+        gpu: object
+        cpu: float | tuple[float, float] | None
+        memory: int | tuple[int, int] | None
+        volumes: dict[str, object] | None
+        timeout: float
+        retries: int | Retries | None
+        max_containers: int | None
+        buffer_containers: int | None
+        scaledown_window: float | None
+        region: object
+        cloud: str | None
+        routing_region: str | None
+
+    class ClassSettings(VariantOptions, total=False):
+        """What `App.cls` takes: see `App.function`."""
+
+        image: Any
+        ephemeral_disk: int | None
+        startup_timeout: float | None
+        min_containers: int | None
+        single_use_containers: bool
+        enable_memory_snapshot: bool
+        nonpreemptible: bool
+        proxy: object
+        block_network: bool
+        restrict_modal_access: bool
+        i6pn: bool | None
+        serialized: bool
+        include_source: bool | None
+        experimental_options: dict[str, object] | None
+        max_inputs: int | None
+
 
 #: Known keywords whose feature is not there yet -> the value that means "not asked for".
 PLANNED: dict[str, object] = {
     "gpu": None, "ephemeral_disk": None, "volumes": None, "schedule": None,
-    "enable_memory_snapshot": False, "region": None, "cloud": None, "routing_region": None,
+    "region": None, "cloud": None, "routing_region": None,
     "nonpreemptible": False, "proxy": None, "restrict_modal_access": False, "i6pn": None,
     "experimental_options": None,
 }  # fmt: skip
@@ -66,6 +106,7 @@ def checked(
     single_use_containers: bool,
     block_network: bool,
     secrets: dict[str, str],
+    enable_memory_snapshot: bool = False,
 ) -> dict[str, object]:
     """The options as a control message carries them.
 
@@ -92,6 +133,53 @@ def checked(
         "max_inputs": 1,
         "target_inputs": None,
         "block_network": bool(block_network),
+        "enable_memory_snapshot": bool(enable_memory_snapshot),
+        "has_exit": False,
+    }
+
+
+#: What `with_options` takes -> the fields of a control message that it decides.
+_VARIANT_FIELDS = {
+    "env": ("env",), "secrets": ("secrets",), "cpu": ("cpu", "cpu_limit"),
+    "memory": ("memory_mib", "memory_limit_mib"), "timeout": ("timeout_s",),
+    "retries": ("retries",), "max_containers": ("max_containers",),
+    "buffer_containers": ("buffer_containers",), "scaledown_window": ("scaledown_window_s",),
+}  # fmt: skip
+_VARIANT_PLANNED = ("gpu", "volumes", "region", "cloud", "routing_region")
+
+
+def checked_variant(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, object]:
+    """What `with_options` changes, as a control message carries it.
+
+    Args:
+        before: the options of the function.
+        given: keywords of `with_options`.
+
+    Raises:
+        InvalidError: for a value that makes no sense, naming it.
+        TypeError: for a keyword that it does not take.
+    """
+    for name in given:
+        if name not in _VARIANT_FIELDS and name not in _VARIANT_PLANNED:
+            raise TypeError(f"with_options() got an unexpected keyword argument {name!r}")
+    refuse_planned({name: given.get(name) for name in _VARIANT_PLANNED}, "with_options")
+    full = checked(
+        env=given.get("env"), cpu=given.get("cpu"), memory=given.get("memory"),
+        timeout=given.get("timeout", TIMEOUT_DEFAULT_S), startup_timeout=None,
+        retries=given.get("retries"), min_containers=None,
+        max_containers=given.get("max_containers"),
+        buffer_containers=given.get("buffer_containers"),
+        scaledown_window=given.get("scaledown_window"), single_use_containers=False,
+        block_network=False, secrets=secret_values(given.get("secrets")),
+    )  # fmt: skip
+    for variables in ("env", "secrets"):
+        added: Any = full[variables]
+        full[variables] = {**before.get(variables, {}), **added}
+    return {
+        field: full[field]
+        for name in given
+        if given[name] is not None
+        for field in _VARIANT_FIELDS.get(name, ())
     }
 
 

@@ -16,10 +16,10 @@ from volant import _context
 from volant.channel import current
 from volant.errors import ConnectionError, InvalidError
 from volant.sdk import output
-from volant.sdk.app import checked_tags
 from volant.sdk.calls.calling import Binding, warn_blocking
 from volant.sdk.function import bind
 from volant.sdk.images.host import host_wire
+from volant.sdk.naming import checked_tags
 from volant.sdk.sources import Entry, Sources, collect, entry_of, is_local, sha256
 from volant.wire import payloads
 
@@ -280,7 +280,7 @@ class RunningApp:
 
     def _describe(self) -> dict[str, Any]:
         self._functions = functions = list(self.app._functions.values())
-        self._base = self.channel.next_functions(len(functions))
+        self._base = self.channel.lane_tokens.next_functions(len(functions))
         entries = self._entries()
         main = entries[0] if entries else Entry(None, None, "")
         self.sources = collect(entries) if entries else Sources()
@@ -397,6 +397,8 @@ class RunningApp:
         for function, function_id in self._with_ids(reply):
             if function._binding is not None:
                 function._binding.function_id = function_id
+                for variant in function._binding.variants.values():
+                    variant.tell()
 
     def close(self, reason: str, *, interrupted: bool) -> int:
         """Stop the app, after its last log line was shown.
@@ -420,6 +422,9 @@ class RunningApp:
             self.app._app_id = None
             payloads.clear_memory()
             for function in self.app._functions.values():
+                if function._binding is not None:
+                    for variant in function._binding.variants.values():
+                        self.channel.lane_tokens.forget(variant.express)
                 bind(function, None)
             if self._pump is not None:
                 self._pump.stop()

@@ -4,8 +4,10 @@
     hot body   key u64 | first u32 | count u16 | extra u32 | heads (count x u32) | payloads
     head       kind in the top 4 bits, payload length in the lower 28
 
-`SUBMIT` (client to hub): key is the client's number of the call, extra the function's.
-`INPUT` (hub to container): key is the batch, extra unused, 26 bytes of call id before the heads.
+`SUBMIT` (client to hub): key is the client's number of the call, extra the function's; of a class,
+    which is one function to the hub, the upper 8 bits are the method.
+`INPUT` (hub to container): key is the batch, extra the method, and 26 bytes of call id before the
+    heads.
 `OUTCOME` (container to hub): key is the batch, extra the microseconds that user code ran.
 `RESULT` (hub to client): key is the client's number of the call, extra as in OUTCOME.
 `RECEIVED` (client to hub): results that came by the express lane, each as number u64, extra u32.
@@ -58,6 +60,12 @@ FAULT = 2  #: an exception, see faults.py
 YIELD = 3  #: one value of a generator, a pickle
 YIELD_MAPPED = 4  #: one value of a generator, as MAPPED
 EXHAUSTED = 5  #: the generator returned
+
+#: SUBMIT: where the method begins in what names a function; most methods of a class, and functions
+#: of a connection.
+METHOD_SHIFT = 24
+METHODS_MAX = 1 << (32 - METHOD_SHIFT)
+FUNCTION_MASK = (1 << METHOD_SHIFT) - 1
 
 HEAD_LENGTH_MASK = (1 << 28) - 1
 CALL_ID_BYTES = 26

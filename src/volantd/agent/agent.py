@@ -6,11 +6,9 @@ end:   wait status + cgroup counters ─► cause (clean, crashed, killed, out o
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import logging
 import os
-import resource
 import select
 import signal
 from time import monotonic, monotonic_ns, time
@@ -18,18 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 from volant import ids
 from volant.errors import NotFoundError
+from volantd.agent import limits
 from volantd.agent.commands import Commands
 from volantd.agent.logs import LogStore, PipeReader
 from volantd.core import ExitCause
 from volantd.hub import checks
 from volantd.hub.link import ContainerLink
 from volantd.hub.peer import Peer
+from volantd.hub.pools.configuration import EXIT_GRACE_S
 from volantd.hub.session import Session
-from volantd.runtime import cgroup as cgroups_module
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
 from volantd.runtime.wait_status import in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from volantd.agent.tasks import Tasks
     from volantd.agent.zygotes import Child, Prepared, ZygoteStore
     from volantd.hub.hub import Hub
@@ -117,9 +118,11 @@ class Agent:
         self.zygotes = zygotes
         self.logs = logs
         self._tasks = tasks
-        self._machine = zygotes.machine
+        self.machine = zygotes.machine
         zygotes.on_output = self._on_import_output
         self._running: dict[str, Running] = {}
+        #: Apps whose exit hooks somebody waits for.
+        self._awaited: list[tuple[App, Callable[[], object]]] = []
         self.commands = Commands(self, tasks)
 
     # -- what the hub asks
@@ -149,7 +152,7 @@ class Agent:
             self._never_started(running, str(error), retryable=True)
             return
         try:
-            await self.limit(function, child)
+            await limits.limit(self.machine, function, child)
         except OSError as error:
             self.zygotes.discard(child)
             self._never_started(running, f"it cannot be limited: {error}", retryable=True)
@@ -185,39 +188,6 @@ class Agent:
         running.session = Session(hub, sdk_peer, function=running.function)
         link.start(self._start_message(running))
 
-    async def limit(self, function: Function, child: Child) -> None:
-        """Hold a container to what its function's options say.
-
-        Raises:
-            OSError: when that cannot be done.
-        """
-        options = function.options
-        memory_mib, cpu_limit = options["memory_limit_mib"], options["cpu_limit"]
-        if memory_mib is None and cpu_limit is None and options["cpu"] is None:
-            return
-        if child.cgroup is None:
-            self.limit_memory(function, child.forked.pid)
-            return
-        limits = cgroups_module.Limits(
-            memory_bytes=self._memory_limit(function), cpu_count=cpu_limit,
-            cpu_request=options["cpu"],
-        )  # fmt: skip
-        if child.alone is not None and (memory_mib or cpu_limit):
-            await child.alone  # its zygote is not to be held to them
-        await asyncio.to_thread(child.cgroup.limit, limits)
-
-    def _memory_limit(self, function: Function) -> int | None:
-        memory_mib = function.options["memory_limit_mib"]
-        if memory_mib is None:
-            return None
-        return min(self._machine.memory_bytes, int(memory_mib * (1 << 20)))
-
-    def limit_memory(self, function: Function, pid: int) -> None:
-        """Limit the memory of a process in a container of a function that has no cgroup."""
-        memory_bytes = self._memory_limit(function)
-        if memory_bytes is not None:
-            limit_memory_of(pid, memory_bytes)
-
     def _start_message(self, running: Running) -> dict[str, Any]:
         function, prepared = running.function, running.prepared
         assert prepared is not None
@@ -231,6 +201,7 @@ class Agent:
             "app_id": app.app_id,
             "container_id": running.container_id,
             "function": function.spec,
+            "parameters": function.parameters,
             "functions": names,
             "entry": entry,
             "env": running.marks(),
@@ -290,7 +261,9 @@ class Agent:
             running.child.forked.kill()
         elif running.link is not None:
             running.link.peer.close()  # the end of its inputs: it leaves by itself
-            self.hub.loop.call_later(STOP_GRACE_S, running.child.forked.kill)
+            has_exit = running.function.options["has_exit"]
+            grace_s = EXIT_GRACE_S if has_exit else STOP_GRACE_S
+            self.hub.loop.call_later(grace_s, running.child.forked.kill)
 
     def lost(self, container_id: str, *, broke_protocol: bool) -> None:
         """A container without a connection ends by itself; one that does not is killed."""
@@ -376,11 +349,27 @@ class Agent:
             "container_id": running.container_id, "cause": cause.name, "text": text,
         }})  # fmt: skip
         self.hub.note_change(running.function)
+        self._tell_who_waits()
         now = monotonic()
         self.hub.apply(
             self.hub.scheduler.container_exited(running.container_id, cause, text, now), now
         )
         self.hub.after_events()
+
+    def is_exiting(self, app: App) -> bool:
+        """Whether containers of an app run exit hooks, or are about to."""
+        mine = (one for one in self._running.values() if one.function.app is app)
+        return any(one.function.options["has_exit"] and one.child is not None for one in mine)
+
+    def when_exited(self, app: App, then: Callable[[], object]) -> None:
+        """Do something when no container of an app runs exit hooks any more."""
+        self._awaited.append((app, then))
+
+    def _tell_who_waits(self) -> None:
+        for app, then in list(self._awaited):
+            if not self.is_exiting(app):
+                self._awaited.remove((app, then))
+                then()
 
     def _cause(self, running: Running, child: Child, status: int) -> tuple[ExitCause, str]:
         if running.stop_reason is not None:
@@ -399,7 +388,7 @@ class Agent:
         assert child.cgroup is not None
         peak_mib = child.cgroup.peak_memory_bytes() >> 20
         limit = running.function.options["memory_limit_mib"]
-        limit_mib = int(limit) if limit else self._machine.memory_bytes >> 20
+        limit_mib = int(limit) if limit else self.machine.memory_bytes >> 20
         return f"it ran out of memory (limit {limit_mib} MiB, peak {peak_mib} MiB)"
 
     # -- what is shown
@@ -413,7 +402,7 @@ class Agent:
         return [self._row(running) for running in self._running.values()]
 
     def _row(self, running: Running) -> dict[str, Any]:
-        rung = self._machine.rung.result() if self._machine.rung.done() else "unknown"
+        rung = self.machine.rung.result() if self.machine.rung.done() else "unknown"
         busy = running.link is not None and bool(running.link.batches)
         state = running.state
         if state == "running":
@@ -469,13 +458,3 @@ class Agent:
         for running in self._running.values():
             if running.function.app is app:
                 running.drain_logs()
-
-
-def limit_memory_of(pid: int, memory_bytes: int) -> None:
-    """Limit the memory of a process, and of what it starts one by one, without a cgroup.
-
-    Only the address space can be limited then: a MemoryError, not a kill. A file may lie in memory
-    too (/dev/shm, memfd_create), so none may be larger.
-    """
-    for which in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE):
-        resource.prlimit(pid, which, (memory_bytes, memory_bytes))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from volant import ids
 from volant.wire.faults import platform_fault
-from volantd.agent import zygotes
+from volantd.agent import limits, zygotes
 from volantd.hub.terminals import send_descriptors
 from volantd.runtime.client import (
     CommandFailedError,
@@ -73,15 +73,15 @@ class Commands:
     async def _start(self, running: Running, wish: Wish) -> Command:
         child, prepared = running.child, running.prepared
         assert child is not None and prepared is not None
-        limits = zygotes.limits_of(prepared.zygote)
+        confined = zygotes.limits_of(prepared.zygote)
         env = {**running.marks(), **wish.env}
-        spec = CommandSpec(argv=wish.argv, env=env, terminal=wish.terminal, limits=limits)
+        spec = CommandSpec(argv=wish.argv, env=env, terminal=wish.terminal, limits=confined)
 
         async def admit(pid: int) -> None:
             if child.cgroup is not None:
                 await asyncio.to_thread(child.cgroup.add, pid)
             else:
-                self._agent.limit_memory(running.function, pid)
+                limits.limit_memory(self._agent.machine, running.function, pid)
 
         return await prepared.zygote.run(child.forked, ids.new_id("cm"), spec, admit)
 
@@ -114,7 +114,7 @@ class Commands:
             running.child = await prepared.child()
             running.child.forked.exited.add_done_callback(lambda _: self._on_exited(running))
             self._fresh.add(running)
-            await agent.limit(function, running.child)
+            await limits.limit(agent.machine, function, running.child)
             if function.app.state == "stopped" or session.peer.closed:
                 raise CommandFailedError("its client is gone")
             command = await self._start(running, wish)

@@ -75,9 +75,10 @@ def close(state: State, container: Container, now: float, out: list[Command]) ->
     """Ends a container of a removed pool; what runs has a moment for its own clean-up."""
     is_busy = bool(container.outstanding)
     take_back(state, container, out)
-    stop(state, container, not is_busy, "its app was stopped", now, out)
-    if is_busy:
-        container.kill_due = now + state.limits.close_grace_s
+    exit_grace_s = container.pool.config.exit_grace_s
+    stop(state, container, not is_busy and exit_grace_s is None, "its app was stopped", now, out)
+    if is_busy or exit_grace_s is not None:
+        container.kill_due = now + (exit_grace_s or state.limits.close_grace_s)
         state.arm(container, container.kill_due)
 
 

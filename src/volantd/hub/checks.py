@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import PermissionDeniedError, ResourceExhaustedError
-from volant.wire.frames import EXPRESS_TOKEN_BYTES
+from volant.wire.frames import EXPRESS_TOKEN_BYTES, FUNCTION_MASK, METHODS_MAX
 from volantd.fields import mapping, number, optional, raw, sequence, switch, text, whole
 from volantd.images import described
 
@@ -42,7 +42,7 @@ _TAG_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 #: Inputs that a container may run at the same time: each may need a thread.
 INPUTS_MAX = 1000
 #: Largest number that the first of an app's functions may have on its connection.
-NUMBER_MAX = (1 << 32) - (1 << 16)
+NUMBER_MAX = FUNCTION_MASK - (1 << 16)
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -99,9 +99,8 @@ def check_description(app: dict[str, Any]) -> None:
         optional(raw, function, "serialized")
         optional(text, function, "series")
         whole(function, "image", 0, len(images) - 1)
-        _check_options(mapping(function, "options"))
-        if function["is_generator"] and function["options"]["max_inputs"] > 1:
-            raise ValueError("a generator function runs one input at a time")
+        _check_methods(sequence(function, "methods"))
+        check_options(mapping(function, "options"))
 
 
 def confine(app: dict[str, Any], own: dict[str, Any]) -> None:
@@ -123,12 +122,7 @@ def confine(app: dict[str, Any], own: dict[str, Any]) -> None:
     kept = 0
     for function in app["functions"]:
         options = function["options"]
-        options["block_network"] = options["block_network"] or own["block_network"]
-        for name in ("memory_limit_mib", "cpu_limit"):
-            limits = [limit for limit in (options[name], own[name]) if limit is not None]
-            options[name] = min(limits, default=None)
-        if options["memory_limit_mib"] is not None:
-            options["memory_mib"] = min(options["memory_mib"], options["memory_limit_mib"])
+        confine_options(options, own)
         kept += options["min_containers"] + options["buffer_containers"]
     if kept > NESTED_KEPT_MAX:
         raise ResourceExhaustedError(
@@ -136,6 +130,16 @@ def confine(app: dict[str, Any], own: dict[str, Any]) -> None:
             f"{NESTED_KEPT_MAX}",
             hint="lower min_containers= and buffer_containers=",
         )
+
+
+def confine_options(options: dict[str, Any], own: dict[str, Any]) -> None:
+    """Hold options that user code in a container asks for to those of its own function."""
+    options["block_network"] = options["block_network"] or own["block_network"]
+    for name in ("memory_limit_mib", "cpu_limit"):
+        limits = [limit for limit in (options[name], own[name]) if limit is not None]
+        options[name] = min(limits, default=None)
+    if options["memory_limit_mib"] is not None:
+        options["memory_mib"] = min(options["memory_mib"], options["memory_limit_mib"])
 
 
 def check_tags(tags: dict[str, Any]) -> None:
@@ -194,7 +198,24 @@ def _check_files(files: list[Any]) -> None:
         raise ValueError(f"source files of {total} bytes, at most {FILES_BYTES_MAX}")
 
 
-def _check_options(options: dict[str, Any]) -> None:
+def _check_methods(methods: list[Any]) -> None:
+    if len(methods) > METHODS_MAX:
+        raise ValueError(f"{len(methods)} methods of one class, at most {METHODS_MAX}")
+    for method in methods:
+        if not isinstance(method, dict):
+            raise ValueError("a method is no map")
+        _name(method)
+        switch(method, "is_async")
+        switch(method, "is_generator")
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Make sure that the options of a function are what the SDK makes of them.
+
+    Raises:
+        ValueError: naming the one that is not what it has to be.
+        KeyError: when one is missing.
+    """
     for variables in ("env", "secrets"):
         for name in mapping(options, variables):
             text(options[variables], name)
@@ -214,6 +235,8 @@ def _check_options(options: dict[str, Any]) -> None:
     optional(whole, options, "target_inputs", 1, options["max_inputs"])
     switch(options, "single_use")
     switch(options, "block_network")
+    switch(options, "enable_memory_snapshot")
+    switch(options, "has_exit")
     number(options, "memory_mib", 0)
     for name in ("cpu", "cpu_limit", "memory_limit_mib"):
         optional(number, options, name, 0.001)

@@ -26,15 +26,14 @@ from volantd.core import (
     Fault,
     Limits,
     Loss,
-    PoolConfig,
     Reclaim,
-    RetryPolicy,
     Scheduler,
     StartContainer,
     StopContainer,
 )
 from volantd.hub.loans import Loans
 from volantd.hub.peer import Outgoing
+from volantd.hub.pools.configuration import pool_config
 from volantd.hub.records import App, Call, Function
 from volantd.hub.retained import Retained
 
@@ -48,11 +47,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Containers for each core of this machine, of a function that names no maximum: what fits when
-#: each asks for the eighth of a core that is asked for by default.
-CONTAINERS_PER_CORE = 8
-#: Time for one attempt in an app whose containers may be joined to a terminal.
-INTERACTIVE_TIMEOUT_S = 7 * 86400.0
 #: Between two reports to a client of how a function stands.
 STATUS_PERIOD_S = 0.1
 
@@ -295,9 +289,12 @@ class Hub:
         self.apps[app.app_id] = app
         now = monotonic()
         for function in app.functions.values():
-            self.functions[function.function_id] = function
-            config = pool_config(function)
-            self.apply(self.scheduler.add_pool(function.function_id, config, now), now)
+            self.add_pool(function, now)
+
+    def add_pool(self, function: Function, now: float) -> None:
+        """Take the pool of a function, or one beside it, into the books."""
+        self.functions[function.function_id] = function
+        self.apply(self.scheduler.add_pool(function.function_id, pool_config(function), now), now)
 
     def close_app(self, app: App, reason: str) -> None:
         """Stop an app: its calls are cancelled, its containers killed."""
@@ -309,7 +306,7 @@ class Hub:
         for call in list(app.calls.values()):
             if self.scheduler.has_call(call.call_id):
                 self.apply(self.scheduler.cancel_call(call.call_id, False, now), now)
-        for function in app.functions.values():
+        for function in app.pools():
             self.apply(self.scheduler.remove_pool(function.function_id, now), now)
             self.functions.pop(function.function_id, None)
         self.containers.close(app)
@@ -320,43 +317,6 @@ class Hub:
             app.session.apps.pop(app.app_id, None)
             for number in app.numbers:
                 app.session.functions.pop(number, None)
-
-
-def pool_config(function: Function) -> PoolConfig:
-    """The core's view of a function's options."""
-    options = function.options
-    retries = options["retries"]
-    low = options["min_containers"]
-    return PoolConfig(
-        min_containers=low,
-        max_containers=options["max_containers"] or max(1, low, _containers_max()),
-        buffer_containers=options["buffer_containers"],
-        scaledown_window_s=options["scaledown_window_s"],
-        timeout_s=_timeout_s(function),
-        startup_timeout_s=options["startup_timeout_s"],
-        retries=RetryPolicy(
-            max_retries=retries["max_retries"],
-            backoff_coefficient=retries["backoff_coefficient"],
-            initial_delay_s=retries["initial_delay_s"],
-            max_delay_s=retries["max_delay_s"],
-        ),
-        single_use=options["single_use"],
-        memory_bytes=int(options["memory_mib"]) << 20,
-        max_inputs=options["max_inputs"],
-        target_inputs=options["target_inputs"],
-        # A task can be cancelled; a thread cannot.
-        interruptible=function.spec["is_async"],
-    )
-
-
-def _timeout_s(function: Function) -> float:
-    """Time for one attempt; who looks for a mistake is not hurried."""
-    timeout_s = float(function.options["timeout_s"])
-    return max(timeout_s, INTERACTIVE_TIMEOUT_S) if function.app.interactive else timeout_s
-
-
-def _containers_max() -> int:
-    return CONTAINERS_PER_CORE * len(os.sched_getaffinity(0))
 
 
 def fault_payload(function: Function, fault: Fault, detail: object) -> bytes:

@@ -106,7 +106,7 @@ class ContainerLink:
             call.carrier = self
         frame = frames.hot(
             frames.INPUT, flags, batch.batch_id,
-            batch.first_index, batch.count, 0, call.call_id.encode("ascii") + section,
+            batch.first_index, batch.count, call.method, call.call_id.encode("ascii") + section,
         )  # fmt: skip
         # The items keep their descriptor: this batch may have to run again elsewhere.
         self.peer.write(frame, None if fd is None else os.dup(fd))

@@ -17,6 +17,8 @@ from volantd.hub.timings import Timings
 from volantd.images import described
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from volantd.hub.link import ContainerLink
     from volantd.hub.peer import Peer
     from volantd.hub.session import Session
@@ -116,24 +118,37 @@ class Version:
     def of(description: dict[str, Any], function: dict[str, Any]) -> Version:
         """The version that a described function of a described app needs."""
         image, options = description["images"][function["image"]], function["options"]
-        env = {**options["secrets"], **options["env"]}
         files = [*description["files"], *described.attached(image)]
+        return Version._made(
+            image, description["entry"], files, options, imports=description["imports"]
+        )
+
+    def with_options(self, options: dict[str, Any]) -> Version:
+        """The version of a function that is the same but for its options."""
+        return Version._made(self.image, self.entry, self.files, options, imports=self.imports)
+
+    @staticmethod
+    def _made(
+        image: dict[str, Any], entry: dict[str, Any], files: Iterable[Sequence[Any]],
+        options: dict[str, Any], *, imports: bool,
+    ) -> Version:  # fmt: skip
+        env = {**options["secrets"], **options["env"]}
         parts = {
             "image": described.identity(image),
-            "entry": description["entry"],
-            "files": files,
+            "entry": entry,
+            "files": [list(file) for file in files],
             "env": env,
             "block_network": options["block_network"],
-            "imports": description["imports"],
+            "imports": imports,
         }
         return Version(
             key=hashlib.sha256(values.encode(parts)).hexdigest()[:32],
             image=image,
-            entry=description["entry"],
-            files=tuple(tuple(entry) for entry in files),
+            entry=entry,
+            files=tuple(tuple(file) for file in files),
             env=env,
             block_network=options["block_network"],
-            imports=description["imports"],
+            imports=imports,
         )
 
 
@@ -150,6 +165,8 @@ class Function:
     #: what the runner needs to find it
     spec: dict[str, Any]
     options: dict[str, Any]
+    #: what the instances of a class are made with; only its containers know what it means
+    parameters: bytes = b""
     #: what its client was last told of how it stands, and when
     told: dict[str, int] = field(default_factory=dict)
     told_at: float = 0.0
@@ -177,11 +194,17 @@ class App:
     #: of an app without functions: versions that only have its images, to be built
     alone: list[Version] = field(default_factory=list)
     functions: dict[str, Function] = field(default_factory=dict)
+    #: pools beside those of functions: with other options, or of classes with parameters
+    variants: dict[bytes, Function] = field(default_factory=dict)
     #: number on the owner's connection -> function
     numbers: dict[int, Function] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
     call_count: int = 0
     timings: Timings = field(default_factory=Timings)
+
+    def pools(self) -> list[Function]:
+        """All its pools."""
+        return [*self.functions.values(), *self.variants.values()]
 
     def row(self, containers_count: int) -> dict[str, Any]:
         """The app as lists of apps show it."""
@@ -202,17 +225,19 @@ class Call:
 
     __slots__ = (
         "accepted_ns", "call_id", "carrier", "closed", "death", "finished", "function", "inputs",
-        "number", "results", "retain", "sent_ns", "session", "single", "stream", "streamed",
-        "watchers",
+        "method", "number", "results", "retain", "sent_ns", "session", "single", "stream",
+        "streamed", "watchers",
     )  # fmt: skip
 
     def __init__(
         self, call_id: str, number: int, function: Function, session: Session | None,
-        *, retain: bool, stream: bool, single: bool,
+        *, method: int, retain: bool, stream: bool, single: bool,
     ) -> None:  # fmt: skip
         self.call_id = call_id
         self.number = number
         self.function = function
+        #: Of a class: which of its methods.
+        self.method = method
         self.session = session
         self.retain = retain
         self.stream = stream

@@ -6,6 +6,7 @@ A function returns None when it answers later, and raises an error of `volant.er
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def _check_nested(session: Session, description: dict[str, Any], own: Function) 
 #: Options of what has an image and is no function.
 _BARE: dict[str, Any] = {"env": {}, "secrets": {}, "block_network": False}
 _RUNNER_FIELDS = (
-    "name", "module", "qualname", "serialized", "series", "is_async", "is_generator",
+    "name", "module", "qualname", "serialized", "series", "is_async", "is_generator", "methods",
 )  # fmt: skip
 
 
@@ -160,10 +161,11 @@ def upload(session: Session, event: dict[str, Any]) -> None:
         session.hub.services.blobs.add(digest, content)
 
 
-def app_close(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+def app_close(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """Stop an app of this user, after every log line of it was sent.
 
-    The reply has the number of spawned calls that this cut short.
+    The reply has the number of spawned calls that this cut short. Exit hooks print as well, so it
+    waits for them.
     """
     app = session.hub.apps.get(str(message["app_id"]))
     if app is None or (session.container_app is not None and app.app_id not in session.apps):
@@ -176,7 +178,12 @@ def app_close(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         return {"state": "detached"}
     unfinished = sum(call.retain and not call.finished for call in app.calls.values())
     session.hub.close_app(app, str(message["reason"]))
-    return {"unfinished": unfinished}
+    if not session.hub.services.agent.is_exiting(app):
+        return {"unfinished": unfinished}
+    session.hub.services.agent.when_exited(
+        app, functools.partial(session.reply, message["id"], {"unfinished": unfinished})
+    )
+    return None
 
 
 def app_set_tags(session: Session, message: dict[str, Any]) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from volant import ids
 from volant.channel.key import KEY_NAME
-from volant.errors import Error
+from volant.errors import Error, ExecutionError
 from volant.wire import frames, values
 from volant.wire.faults import error_fault, platform_fault
 from volant.wire.frames import HOT
 from volantd.hub import checks, requests, terminals
 from volantd.hub.blobs import Upload
+from volantd.hub.pools import variants
 from volantd.hub.records import App, Call, Function, Held, InputItems
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Session:
         self.client_pid = 0
         self.apps: dict[str, App] = {}
         self.functions: dict[int, Function] = {}
+        #: number of a pool that cannot be -> why
+        self.refused_functions: dict[int, Error] = {}
         self.calls: dict[int, Call] = {}
         #: number of a `call_get` that waits -> call and index of the input
         self.watching: dict[int, tuple[Call, int]] = {}
@@ -174,12 +177,13 @@ class Session:
     def _open_call(
         self, number: int, function_number: int, flags: int, count: int, now: float
     ) -> Call | None:
-        function = self.functions.get(function_number)
+        function = self.functions.get(function_number & frames.FUNCTION_MASK)
         if function is None or function.function_id not in self.hub.functions:
-            self.refuse(number, platform_fault(
-                "ExecutionError", "the app of this function does not run any more"
-            ))  # fmt: skip
+            self._refuse_call(number, function_number & frames.FUNCTION_MASK)
             return None
+        method = function_number >> frames.METHOD_SHIFT
+        if method and method >= len(function.spec["methods"]):
+            raise ValueError(f"function {function.name!r} has no method {method}")
         call_id = ids.call_id(self.session_id, number)
         retain, stream = bool(flags & frames.RETAIN), bool(flags & frames.STREAM)
         if retain and stream:
@@ -191,13 +195,22 @@ class Session:
                 before.session = self
             return before
         single = count == 1 and bool(flags & frames.LAST) and not retain and not stream
-        call = Call(call_id, number, function, self, retain=retain, stream=stream, single=single)
+        call = Call(
+            call_id, number, function, self,
+            method=method, retain=retain, stream=stream, single=single,
+        )  # fmt: skip
         self.calls[number] = call
         self.hub.calls[call.call_id] = call
         function.app.calls[call.call_id] = call
         function.app.call_count += 1
         self.hub.scheduler.open_call(call.call_id, function.function_id, now)
         return call
+
+    def _refuse_call(self, number: int, function_number: int) -> None:
+        error = self.refused_functions.get(function_number)
+        if error is None:
+            error = ExecutionError("the app of this function does not run any more")
+        self.refuse(number, error_fault(error))
 
     # -- requests and events
 
@@ -248,6 +261,8 @@ class Session:
             self._credit(checks.whole(event, "call"), checks.whole(event, "count"))
         elif op == "released":
             self.hub.loans.returned(self.peer, event)
+        elif op == "variant":
+            variants.variant(self, event)
         elif op == "upload":
             requests.upload(self, event)
         elif op == "terminal_left":

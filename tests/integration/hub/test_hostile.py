@@ -152,7 +152,6 @@ BROKEN: dict[str, bytes] = {
     "a target of no input": with_option(max_inputs=3, target_inputs=0),
     "a target above the maximum": with_option(max_inputs=3, target_inputs=4),
     "several inputs at once for single use": with_option(max_inputs=2, single_use=True),
-    "a generator of several inputs at once": with_option(generates=True, max_inputs=2),
     "a call that is asked for by a number": request("call_get", call=7, index=0, wait=True),
     "an image that is looked for by a number": request("image_inspect", image=7),
     "a log from a negative step on": request("image_logs", image="x", step=-2, offset=0, wait=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import TYPE_CHECKING
 
@@ -118,12 +119,37 @@ def test_a_good_guess_is_not_buried_in_a_list(tmp_path: Path) -> None:
     assert text.splitlines()[1:] == ["did you mean `main`?"]
 
 
-def test_a_method_says_that_classes_are_still_to_come(tmp_path: Path) -> None:
-    from volant.errors import UnimplementedError
+CLASS = """
+import volant
+app = volant.App("one")
+@app.cls()
+class Counter:
+    start: int = volant.parameter(default=1)
+    @volant.method()
+    def add(self, by: int = 1): return self.start + by
+"""
 
-    _write(tmp_path / "p.py", TWO)
-    with pytest.raises(UnimplementedError, match=r"Plain\.method"):
-        target.find("p.py::Plain.method", as_module=False)
+
+@pytest.mark.parametrize("reference", ["p.py", "p.py::Counter.add", "p.py::app.Counter.add"])
+def test_a_method_is_a_target(tmp_path: Path, reference: str) -> None:
+    """Behaviour 126: `FILE::Class.method`; the only method need not be named."""
+    _write(tmp_path / "p.py", CLASS)
+    found = target.find(reference, as_module=False)
+    assert found.name == "Counter.add"
+    assert [str(one) for one in inspect.signature(found.raw).parameters] == ["by", "start"]
+
+
+def test_a_class_by_itself_is_none(tmp_path: Path) -> None:
+    _write(tmp_path / "p.py", CLASS)
+    with pytest.raises(Refused) as refused:
+        target.find("p.py::Counter", as_module=False)
+    assert "Counter.add" in str(refused.value.hints)
+
+
+def test_a_parameter_that_would_mean_two_things_is_refused(tmp_path: Path) -> None:
+    _write(tmp_path / "p.py", CLASS.replace("by: int", "start: int").replace("+ by", "+ start"))
+    with pytest.raises(Refused, match="`start` is a parameter of `Counter` and of its method"):
+        target.find("p.py::Counter.add", as_module=False)
 
 
 def test_functions_of_an_included_app_run_with_the_app_that_includes(tmp_path: Path) -> None:

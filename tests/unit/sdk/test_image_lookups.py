@@ -67,7 +67,7 @@ def test_a_container_of_the_image_raises_and_others_do_not(
         "def outside(): pass\n"
     )
     monkeypatch.setattr(_context, "container_id", "ta-1")
-    described = {"serialized": None, "module": "two_images", "name": ""}
+    described = {"serialized": None, "module": "two_images", "name": "", "methods": []}
     assert loading.resolve({**described, "qualname": "outside"})() is None
     with pytest.raises(ModuleNotFoundError, match="not_there_at_all"):
         loading.resolve({**described, "qualname": "inside"})

@@ -111,8 +111,8 @@ def _find(reference: str, *, as_module: bool) -> tuple[App, Function[..., Any, A
         raise
     except Exception as error:  # noqa: BLE001  # loading runs user code
         sys.exit(failures.report(error))
-    if chosen.function is not None:
-        return chosen.app, chosen.function
+    if chosen.app_function is not None:
+        return chosen.app, chosen.app_function
     functions = chosen.app._functions
     if len(functions) == 1:
         [function] = functions.values()

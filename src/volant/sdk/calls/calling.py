@@ -12,7 +12,7 @@ from volant import ids
 from volant.channel.waiters import CallWaiter, SpawnWaiter, StreamWaiter
 from volant.errors import SerializationError
 from volant.wire import frames
-from volant.wire.frames import HAS_FD, LAST, OPEN, RETAIN, STREAM, SUBMIT
+from volant.wire.frames import HAS_FD, LAST, METHOD_SHIFT, OPEN, RETAIN, STREAM, SUBMIT
 from volant.wire.payloads import dumps, dumps_arguments
 
 TYPE_CHECKING = False
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from volant.channel.channel import Channel
+    from volant.sdk.calls.variants import Variant
 
 
 class Binding:
     """Where the calls of one function go."""
 
-    __slots__ = ("channel", "function_id", "local_path", "name", "number", "pool")
+    __slots__ = (
+        "channel", "function_id", "local_path", "methods", "name", "number", "pool", "variants",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -44,6 +47,20 @@ class Binding:
         self.function_id = function_id
         #: Whose files arguments are written to: containers of one function read them.
         self.pool = f"{channel.session}/{number}"
+        #: Of a class: where the calls of each of its methods go, by their index.
+        self.methods: dict[int, Binding] = {}
+        #: Pools of their own with other options or parameters: see `variants`.
+        self.variants: dict[bytes, Variant] = {}
+
+    def method(self, index: int) -> Binding:
+        """Where the calls of one method of a class go."""
+        found = self.methods.get(index)
+        if found is None:
+            number = self.number | index << METHOD_SHIFT
+            found = Binding(self.channel, number, self.name, self.local_path, self.function_id)
+            found.pool = self.pool
+            self.methods[index] = found
+        return found
 
 
 def dump_arguments(

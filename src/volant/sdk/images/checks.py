@@ -176,7 +176,7 @@ def published_name(name: object) -> tuple[str, str]:
     Raises:
         InvalidError: for what cannot be one.
     """
-    from volant.sdk.app import check_name
+    from volant.sdk.naming import check_name
 
     word, colon, tag = text("the name of an image", name).partition(":")
     if word.startswith(ID_PREFIX):

@@ -53,6 +53,8 @@ class PoolConfig:
     max_inputs: int = 1
     #: Inputs of a container that the autoscaler aims at; None for ``max_inputs``.
     target_inputs: int | None = None
+    #: How long a container may take to end, when it has hooks of the user's for that.
+    exit_grace_s: float | None = None
     #: An input that runs beside others can be stopped without its container.
     interruptible: bool = False
 

@@ -10,8 +10,9 @@ The decorator only leaves a mark on the plain function; `@app.function` above it
 from __future__ import annotations
 
 from volant.errors import InvalidError
+from volant.sdk.classes.handles import Cls
+from volant.sdk.classes.marks import Method
 from volant.sdk.function import CONCURRENT_MARK as MARK, Function
-from volant.sdk.planned import unimplemented
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,17 +44,7 @@ def concurrent(
     """
     if _positional is not None:
         raise InvalidError("@volant.concurrent needs parentheses", hint=_RIGHT_FORM)
-    if type(max_inputs) is not int or not 1 <= max_inputs <= INPUTS_MAX:
-        raise InvalidError(
-            f"max_inputs must be from 1 to {INPUTS_MAX}, got {max_inputs!r}", hint=_RIGHT_FORM
-        )
-    if target_inputs is not None:
-        if type(target_inputs) is not int or target_inputs < 1:
-            raise InvalidError(f"target_inputs must be at least 1, got {target_inputs!r}")
-        if target_inputs > max_inputs:
-            raise InvalidError(
-                f"target_inputs ({target_inputs}) is above max_inputs ({max_inputs})"
-            )
+    checked_inputs(max_inputs, target_inputs)
 
     def decorate(raw: F) -> F:
         _check_raw(raw)
@@ -66,14 +57,38 @@ def concurrent(
     return decorate
 
 
-def _check_raw(raw: Any) -> None:
-    if isinstance(raw, Function):
+def checked_inputs(max_inputs: int, target_inputs: int | None) -> dict[str, object]:
+    """How many inputs a container runs at once, as a control message carries it.
+
+    Raises:
+        InvalidError: for numbers that make no sense.
+    """
+    if type(max_inputs) is not int or not 1 <= max_inputs <= INPUTS_MAX:
         raise InvalidError(
-            f"@volant.concurrent is above @app.function of `{raw.name}`: swap the order",
-            hint="write @app.function() above @volant.concurrent(max_inputs=...)",
+            f"max_inputs must be from 1 to {INPUTS_MAX}, got {max_inputs!r}", hint=_RIGHT_FORM
         )
-    if isinstance(raw, type):
-        raise unimplemented(f"@volant.concurrent on class {raw.__name__!r}")
+    if target_inputs is not None:
+        if type(target_inputs) is not int or target_inputs < 1:
+            raise InvalidError(f"target_inputs must be at least 1, got {target_inputs!r}")
+        if target_inputs > max_inputs:
+            raise InvalidError(
+                f"target_inputs ({target_inputs}) is above max_inputs ({max_inputs})"
+            )
+    return {"max_inputs": max_inputs, "target_inputs": target_inputs}
+
+
+def _check_raw(raw: Any) -> None:
+    if isinstance(raw, (Function, Cls)):
+        above = "@app.cls" if isinstance(raw, Cls) else "@app.function"
+        raise InvalidError(
+            f"@volant.concurrent is above {above} of `{raw.__name__}`: swap the order",
+            hint=f"write {above}() above @volant.concurrent(max_inputs=...)",
+        )
+    if isinstance(raw, Method):
+        raise InvalidError(
+            f"@volant.concurrent goes on the class, not on its method `{raw.__name__}`",
+            hint="write @app.cls() above @volant.concurrent(max_inputs=...) above the class",
+        )
     if not callable(raw):
         raise _no_function(raw)
 
@@ -82,19 +97,14 @@ def _no_function(raw: object) -> InvalidError:
     return InvalidError(f"@volant.concurrent needs a function, got {raw!r}", hint=_RIGHT_FORM)
 
 
-def with_marks(
-    raw: Callable[..., Any], options: dict[str, Any], *, is_generator: bool
-) -> dict[str, Any]:
+def with_marks(raw: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
     """The options of a function whose plain function is marked.
 
     Raises:
         InvalidError: beside options that contradict the mark.
-        UnimplementedError: on a generator function.
     """
     max_inputs, target_inputs = getattr(raw, MARK)
     name = raw.__name__
-    if max_inputs > 1 and is_generator:
-        raise unimplemented(f"@volant.concurrent on generator function `{name}`")
     if max_inputs > 1 and options["single_use"]:
         raise InvalidError(
             f"`{name}` cannot have a container for each input and run {max_inputs} inputs in one",

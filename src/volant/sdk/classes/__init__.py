@@ -1,0 +1,1 @@
+"""Classes with state: their marks, parameters, instances, and handles on pools of them."""

@@ -1,0 +1,114 @@
+"""What `@app.cls(...)` does to a class: checked, made a `Cls`, and added to its app."""
+
+from __future__ import annotations
+
+from volant.errors import InvalidError
+from volant.sdk.app import lives_in_interactive_session
+from volant.sdk.classes import marks
+from volant.sdk.classes.handles import ClassFunction, Cls
+from volant.sdk.classes.parameters import Parameter, parameter
+from volant.sdk.function import CONCURRENT_MARK, Function
+from volant.sdk.naming import check_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeVar
+
+    from typing_extensions import dataclass_transform
+
+    from volant.sdk.app import App
+
+    T = TypeVar("T")
+else:
+
+    def dataclass_transform(**_: object) -> Any:
+        """Nothing, but to type checkers."""
+        return lambda decorated: decorated
+
+
+class ClassDecorator:
+    """What `@app.cls(...)` returns; applied to a class it makes a `Cls`.
+
+    Type checkers see the class itself, with a constructor that takes its parameters.
+    """
+
+    def __init__(self, app: App, positional: object, settings: Mapping[str, Any]) -> None:
+        if positional is not None:
+            raise InvalidError("@app.cls needs parentheses", hint="write @app.cls()")
+        self._app = app
+        # The keywords are those of a function, and so are the checks.
+        self._settings = app.function(**settings)._settings
+
+    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter, Parameter))
+    def __call__(self, user_cls: type[T]) -> type[T]:
+        """Make a `Cls` of a class.
+
+        Raises:
+            InvalidError: for a class whose methods, hooks or parameters make no sense.
+        """
+        settings, app = self._settings, self._app
+        _check_class(user_cls, settings["serialized"])
+        marks.adopt_batched(user_cls)
+        cls = Cls(user_cls)
+        cls._function = ClassFunction(
+            cls, app=app, options=_options(cls, settings["options"]),
+            image=settings["image"] or app._image,
+            serialized=settings["serialized"] or lives_in_interactive_session(user_cls),
+            include_source=app._include_source if settings["include_source"] is None
+            else settings["include_source"],
+        )  # fmt: skip
+        app._register(cls._function)
+        made: Any = cls
+        return made  # type: ignore[no-any-return]  # it stands for the class
+
+
+def _options(cls: Cls, options: dict[str, object]) -> dict[str, object]:
+    """The options of a class, with what its marks and hooks say."""
+    user_cls, name = cls._user_cls, cls.__name__
+    if not options["enable_memory_snapshot"] and marks.hooks_of(user_cls, marks.ENTER_SNAP):
+        raise InvalidError(
+            f"class `{name}` has @volant.enter(snap=True), and no template to run it in",
+            hint="write @app.cls(enable_memory_snapshot=True)",
+        )
+    options = {**options, "has_exit": bool(marks.hooks_of(user_cls, marks.EXIT))}
+    streams = any(one.is_generator for one in cls._methods.values())
+    if hasattr(user_cls, CONCURRENT_MARK):
+        from volant.sdk.inputs.concurrency import with_marks
+
+        options = with_marks(user_cls, options)
+    retries: Any = options["retries"]
+    if streams and retries["max_retries"]:
+        raise InvalidError(
+            f"class `{name}` has a generator method and cannot have retries",
+            hint="values that were yielded already cannot be taken back",
+        )
+    return options
+
+
+def _check_class(user_cls: Any, serialized: bool) -> None:
+    if isinstance(user_cls, Cls):
+        raise InvalidError(f"`{user_cls.__name__}` is decorated with @app.cls already")
+    if not isinstance(user_cls, type):
+        name = user_cls.name if isinstance(user_cls, Function) else repr(user_cls)
+        raise InvalidError(
+            f"@app.cls needs a class, got {name}", hint="use @app.function() for functions"
+        )
+    check_name("a class", user_cls.__name__)
+    if "<locals>" in user_cls.__qualname__ and not serialized:
+        raise InvalidError(
+            f"class `{user_cls.__qualname__}` is not in global scope, so a container could not "
+            "import it",
+            hint="move it to the top of its module, or use @app.cls(serialized=True)",
+        )
+    for name, one in marks.members_of(user_cls).items():
+        if hasattr(one, CONCURRENT_MARK) and not name.startswith("__"):
+            raise InvalidError(
+                f"@volant.concurrent goes on the class, not on its method `{name}`",
+                hint=f"write it between @app.cls() and class {user_cls.__name__}",
+            )
+        if isinstance(one, Function):
+            raise InvalidError(
+                f"`{user_cls.__name__}.{name}` is decorated with @app.function",
+                hint="decorate methods with @volant.method()",
+            )

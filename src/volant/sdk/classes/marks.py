@@ -1,0 +1,183 @@
+"""What decorators leave inside a user's class, and how it is found again.
+
+    @app.cls()
+    class Model:
+        @volant.enter()    def load(self): ...           hook: a mark on the plain function
+        @volant.method()   def answer(self, x): ...      method: a descriptor in its place
+        @volant.exit()     def close(self): ...
+
+A hook stays a plain function, so that `super().load()` works. A method has to be more: inside
+the class, `self.answer` has `.remote` and `.local` like a function of an app.
+"""
+
+from __future__ import annotations
+
+from volant.errors import InvalidError
+from volant.sdk.function import BATCHED_MARK
+from volant.sdk.generics import Generic, P, R, Raw
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from typing import Any, Concatenate, Protocol, TypeVar, overload
+
+    from volant.sdk.function import Function
+
+    F = TypeVar("F", bound=Callable[..., object])
+    S = TypeVar("S")
+    Y = TypeVar("Y")
+
+#: What a hook's plain function carries: one of the kinds below.
+HOOK_MARK = "__volant_hook__"
+#: Kinds of hook: in the template of a snapshot, at the start of a container, at its end.
+ENTER_SNAP, ENTER, EXIT = "enter(snap=True)", "enter", "exit"
+#: Where an instance keeps the handle that its methods' `.remote` goes through.
+HANDLE_KEY = "__volant_handle__"
+#: Bits of code.co_flags: what `inspect` would tell at the price of importing it.
+_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
+
+
+class Method(Generic[P, R, Raw]):
+    """A method that can be called remotely, in the place of the plain function in its class."""
+
+    def __init__(self, raw: Callable[..., Any], is_generator: bool | None = None) -> None:
+        flags = getattr(getattr(raw, "__code__", None), "co_flags", 0)
+        self.raw = raw
+        self.is_async = bool(flags & (_COROUTINE | _ASYNC_GENERATOR))
+        self.is_generator = (
+            bool(flags & (_GENERATOR | _ASYNC_GENERATOR)) if is_generator is None else is_generator
+        )
+        self.__name__ = raw.__name__
+        self.__doc__ = raw.__doc__
+        self.__wrapped__ = raw
+
+    if TYPE_CHECKING:
+
+        def __get__(self, instance: object, owner: type) -> Function[P, R, Raw]: ...
+
+    else:
+
+        def __get__(self, instance: object, owner: type) -> Any:
+            if instance is None:
+                return self
+            handle = vars(instance).get(HANDLE_KEY)
+            if handle is None:  # made by itself, not by a `Cls`: a plain instance
+                return self.raw.__get__(instance, owner)
+            return handle._method(self.__name__)
+
+
+if TYPE_CHECKING:
+
+    class MethodDecorator(Protocol):
+        """What `@volant.method()` returns."""
+
+        @overload
+        def __call__(
+            self, raw: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]
+        ) -> Method[P, R, Coroutine[Any, Any, R]]: ...
+        @overload
+        def __call__(
+            self, raw: Callable[Concatenate[S, P], AsyncIterator[Y]]
+        ) -> Method[P, Y, AsyncIterator[Y]]: ...
+        @overload
+        def __call__(
+            self, raw: Callable[Concatenate[S, P], Iterator[Y]]
+        ) -> Method[P, Y, Iterator[Y]]: ...
+        @overload
+        def __call__(self, raw: Callable[Concatenate[S, P], R]) -> Method[P, R, R]: ...
+
+
+def method(_positional: None = None, *, is_generator: bool | None = None) -> MethodDecorator:
+    """Make a method of an `@app.cls()` class callable remotely: `obj.name.remote(...)`.
+
+    Args:
+        is_generator: whether it yields; found out by default.
+
+    Raises:
+        InvalidError: without parentheses, and on what is no plain function.
+    """
+    _refuse_positional("method", _positional)
+
+    def decorate(raw: Any) -> Any:
+        _check_plain("method", raw)
+        return Method(raw, is_generator)
+
+    return decorate
+
+
+def enter(_positional: None = None, *, snap: bool = False) -> Callable[[F], F]:
+    """Run a method of an `@app.cls()` class once at the start of each container.
+
+    Args:
+        snap: run it in the template that containers are forked from, once for all of them. The
+            class needs `enable_memory_snapshot=True`.
+
+    Raises:
+        InvalidError: without parentheses, and on what is no plain function.
+    """
+    _refuse_positional("enter", _positional)
+    return _hook("enter", ENTER_SNAP if snap else ENTER)
+
+
+def exit(_positional: None = None) -> Callable[[F], F]:  # noqa: A001  # the name of the model
+    """Run a method of an `@app.cls()` class at the end of each container, for at most 30 s.
+
+    Raises:
+        InvalidError: without parentheses, and on what is no plain function.
+    """
+    _refuse_positional("exit", _positional)
+    return _hook("exit", EXIT)
+
+
+def _hook(name: str, kind: str) -> Callable[[F], F]:
+    def decorate(raw: F) -> F:
+        _check_plain(name, raw)
+        setattr(raw, HOOK_MARK, kind)
+        return raw
+
+    return decorate
+
+
+def _refuse_positional(name: str, value: object) -> None:
+    if value is not None:
+        raise InvalidError(f"@volant.{name} needs parentheses", hint=f"write @volant.{name}()")
+
+
+def _check_plain(name: str, raw: Any) -> None:
+    if isinstance(raw, Method) or getattr(raw, HOOK_MARK, None) is not None:
+        raise InvalidError(
+            f"`{raw.__name__}` has a decorator of a life cycle already, and @volant.{name} "
+            "cannot be stacked on it",
+            hint="use one of @volant.method(), @volant.enter() and @volant.exit() for each method",
+        )
+    if isinstance(raw, type) or not hasattr(raw, "__code__"):
+        raise InvalidError(
+            f"@volant.{name} needs a method of a class, got {raw!r}",
+            hint=f"write @volant.{name}() right above a `def` in an @app.cls() class",
+        )
+
+
+def members_of(user_cls: type) -> dict[str, Any]:
+    """Everything that a class and its bases define, by name; bases first, the last one wins."""
+    found: dict[str, Any] = {}
+    for cls in reversed(user_cls.__mro__):
+        found.update(vars(cls))
+    return found
+
+
+def methods_of(user_cls: type) -> dict[str, Method[..., Any, Any]]:
+    """The methods that can be called remotely, in order of definition."""
+    return {name: one for name, one in members_of(user_cls).items() if isinstance(one, Method)}
+
+
+def adopt_batched(user_cls: type) -> None:
+    """Make methods of plain functions that only `@volant.batched` has marked."""
+    for name, one in members_of(user_cls).items():
+        if hasattr(one, BATCHED_MARK) and not isinstance(one, Method):
+            setattr(user_cls, name, Method(one))
+
+
+def hooks_of(user_cls: type, kind: str) -> list[Callable[..., Any]]:
+    """The hooks of one kind, those of base classes first."""
+    members = members_of(user_cls).values()
+    return [one for one in members if getattr(one, HOOK_MARK, None) == kind]

@@ -1,0 +1,1 @@
+"""How the containers of a function take their inputs: several at once."""

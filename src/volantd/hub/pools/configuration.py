@@ -1,0 +1,62 @@
+"""The core's view of a function's options."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from volantd.core import PoolConfig, RetryPolicy
+
+if TYPE_CHECKING:
+    from volantd.hub.records import Function
+
+#: Containers for each core of this machine, of a function that names no maximum: what fits when
+#: each asks for the eighth of a core that is asked for by default.
+CONTAINERS_PER_CORE = 8
+#: Time for one attempt in an app whose containers may be joined to a terminal.
+INTERACTIVE_TIMEOUT_S = 7 * 86400.0
+#: How long the exit hooks of a class may take, all together.
+EXIT_GRACE_S = 30.0
+
+
+def pool_config(function: Function) -> PoolConfig:
+    """The core's view of a function's options."""
+    options = function.options
+    retries = options["retries"]
+    low = options["min_containers"]
+    return PoolConfig(
+        min_containers=low,
+        max_containers=options["max_containers"] or max(1, low, _containers_max()),
+        buffer_containers=options["buffer_containers"],
+        scaledown_window_s=options["scaledown_window_s"],
+        timeout_s=_timeout_s(function),
+        startup_timeout_s=options["startup_timeout_s"],
+        retries=RetryPolicy(
+            max_retries=retries["max_retries"],
+            backoff_coefficient=retries["backoff_coefficient"],
+            initial_delay_s=retries["initial_delay_s"],
+            max_delay_s=retries["max_delay_s"],
+        ),
+        single_use=options["single_use"],
+        memory_bytes=int(options["memory_mib"]) << 20,
+        max_inputs=options["max_inputs"],
+        target_inputs=options["target_inputs"],
+        # A task can be cancelled; a thread cannot.
+        interruptible=_is_async(function),
+        exit_grace_s=EXIT_GRACE_S if options["has_exit"] else None,
+    )
+
+
+def _timeout_s(function: Function) -> float:
+    """Time for one attempt; who looks for a mistake is not hurried."""
+    timeout_s = float(function.options["timeout_s"])
+    return max(timeout_s, INTERACTIVE_TIMEOUT_S) if function.app.interactive else timeout_s
+
+
+def _containers_max() -> int:
+    return CONTAINERS_PER_CORE * len(os.sched_getaffinity(0))
+
+
+def _is_async(function: Function) -> bool:
+    methods = function.spec["methods"] or [function.spec]
+    return all(method["is_async"] for method in methods)

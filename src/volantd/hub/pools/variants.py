@@ -1,0 +1,94 @@
+"""Pools beside a function's own: with other options, or of a class with parameters.
+
+A client names such a pool by a number of its own and says what it means ahead of its first call,
+without waiting for an answer. What cannot be is remembered under the number, and answers the calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from volant import ids
+from volant.errors import Error, ExecutionError, ResourceExhaustedError
+from volant.wire import values
+from volant.wire.frames import EXPRESS_TOKEN_BYTES, FUNCTION_MASK
+from volantd.hub import checks
+from volantd.hub.records import App, Function
+
+if TYPE_CHECKING:
+    from volantd.hub.session import Session
+
+#: Pools of one app beside those of its functions.
+VARIANTS_MAX = 10_000
+#: Bytes of the parameters of one.
+PARAMETERS_BYTES_MAX = 16 << 10
+#: Options that a variant may change.
+_CHANGEABLE = frozenset({
+    "env", "secrets", "cpu", "cpu_limit", "memory_mib", "memory_limit_mib", "timeout_s", "retries",
+    "max_containers", "buffer_containers", "scaledown_window_s", "max_inputs", "target_inputs",
+})  # fmt: skip
+
+
+def variant(session: Session, event: dict[str, Any]) -> None:
+    """Learn what a number of a client means.
+
+    Raises:
+        ValueError: for what no SDK sends.
+    """
+    number = checks.whole(event, "number", 0, FUNCTION_MASK)
+    if number in session.functions:
+        raise ValueError(f"number {number} is another function's already")
+    base = session.functions.get(checks.whole(event, "base", 0, FUNCTION_MASK))
+    parameters = checks.raw(event, "parameters")
+    express = checks.raw(event, "express")
+    if len(express) != EXPRESS_TOKEN_BYTES or len(parameters) > PARAMETERS_BYTES_MAX:
+        raise ValueError("the token or the parameters of a pool are not what they have to be")
+    changes = checks.mapping(event, "options")
+    if not _CHANGEABLE.issuperset(changes):
+        raise ValueError(f"a pool cannot change {sorted(set(changes) - _CHANGEABLE)}")
+    session.refused_functions.pop(number, None)
+    try:
+        found = _found_or_made(session, base, changes, parameters)
+    except Error as error:
+        session.refused_functions[number] = error
+        return
+    if not found.express_token and found.app.session is session:
+        found.express_token = express
+    session.functions[number] = found
+    if found.app.session is session:
+        found.app.numbers[number] = found
+
+
+def _found_or_made(
+    session: Session, base: Function | None, changes: dict[str, Any], parameters: bytes
+) -> Function:
+    if base is None or base.function_id not in session.hub.functions:
+        raise ExecutionError("the app of this function does not run any more")
+    app = base.app
+    # What is kept ready is kept for the function itself.
+    options = {**base.options, "min_containers": 0, **changes}
+    checks.check_options(options)
+    if session.container_function is not None:
+        checks.confine_options(options, session.container_function.options)
+    key = hashlib.sha256(values.encode([base.function_id, options, parameters])).digest()
+    found = app.variants.get(key)
+    if found is None:
+        found = app.variants[key] = _made(app, base, options, parameters)
+        session.hub.add_pool(found, monotonic())
+    return found
+
+
+def _made(app: App, base: Function, options: dict[str, Any], parameters: bytes) -> Function:
+    if len(app.variants) >= VARIANTS_MAX:
+        raise ResourceExhaustedError(
+            f"app {app.name!r} has {len(app.variants)} pools beside its functions, which is the "
+            "most",
+            hint="use fewer distinct parameters and options, or pass them to a method",
+        )
+    return Function(
+        function_id=ids.new_id("fu"), name=base.name, app=app, express_token=b"",
+        version=base.version.with_options(options), spec=base.spec, options=options,
+        parameters=parameters or base.parameters,
+    )  # fmt: skip
