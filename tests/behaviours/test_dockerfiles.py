@@ -114,6 +114,7 @@ def test_a_dockerfile_is_followed(base: str, context: Path) -> None:
 
 
 def test_instructions_follow_other_steps(base: str, context: Path) -> None:
+    """Behaviour 84: what `.dockerignore` names is not copied."""
     image = volant.Image.from_registry(base).env({"A": "1"}).dockerfile_commands(
         "RUN mkdir -p /srv && echo $A > /srv/a", "COPY . /srv/all", "ENV B=$A$A",
     ).run_commands("echo $B > /srv/b")  # fmt: skip
@@ -153,6 +154,8 @@ def test_mounts_of_a_run_are_for_it_alone(base: str, context: Path) -> None:
     [
         ("RUN cat /absent", r"`cat /absent` ended with exit code 1"),
         ("COPY --from=BASE-absent /a /b", r"base-absent"),
+        ("COPY --from=debian_slim /a /b", r"it wants a Python as well, such as `debian_slim:3"),
+        ("COPY --from=debian_slim:2.7 /a /b", r"images cannot have a Python '2\.7'"),
         ("COPY --chown=stranger src /b", r"the image has no user 'stranger'"),
         ("RUN --mount=type=secret,id=x,target=/x true", r"type=secret is not there yet"),
         ("RUN --network=none true", r"--network is not there yet"),

@@ -5,6 +5,7 @@ python based.py 3.13
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import json
@@ -12,8 +13,12 @@ import os
 import subprocess
 import sys
 import sysconfig
+from typing import TYPE_CHECKING
 
 import volant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SERIES = sys.argv[1] if len(sys.argv) > 1 else "3.12"
 MODULES = (
@@ -46,10 +51,40 @@ def look() -> dict[str, object]:
     }
 
 
+@app.function()
+def count(upto: int) -> Iterator[int]:
+    yield from range(upto)
+
+
+@app.function()
+async def double(number: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+@app.function()
+def fail(number: int) -> None:
+    raise ExampleError(number)
+
+
+class ExampleError(Exception):
+    """An error of this module's own."""
+
+
+def failure() -> object:
+    """What arrives of an exception in a container."""
+    try:
+        fail.remote(3)
+    except ExampleError as error:
+        return error.args
+    return None
+
+
 def main() -> None:
     here = [name for name in MODULES if not is_importable(name)]
     with app.run():
-        print(json.dumps({**look.remote(), "missing here": here}))
+        forms = [list(count.remote_gen(3)), list(double.map([1, 2])), failure()]
+        print(json.dumps({**look.remote(), "missing here": here, "forms": forms}))
 
 
 if __name__ == "__main__":

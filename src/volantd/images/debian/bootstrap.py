@@ -66,24 +66,25 @@ mkdir -p {" ".join(f"man/man{section}" for section in range(1, 9))}
 """
 
 
-async def debian_layer(bench: Workbench, *, anew: bool) -> str:
+async def debian_layer(bench: Workbench, suite: str, *, anew: bool) -> str:
     """The id of Debian's layer, which is made if it is not here.
 
     Args:
+        suite: such as `trixie`.
         anew: make it again, of what the mirror has now.
 
     Raises:
         ImageBuildError: when this machine cannot; the hint says what it needs.
     """
-    beginning = f"debian-{sources.suite_here()}-"
-    return await bench.once(beginning, partial(_make, beginning, anew))
+    beginning = f"debian-{suite}-"
+    return await bench.once(beginning, partial(_make, suite, beginning, anew))
 
 
-async def _make(beginning: str, anew: bool, bench: Workbench) -> str:
+async def _make(suite: str, beginning: str, anew: bool, bench: Workbench) -> str:
     found = bench.store.newest_layer(beginning)
     if found is not None and not anew:
         return found
-    where = await sources.sources(bench.choice("image_debian_mirror"))
+    where = await sources.sources(bench.choice("image_debian_mirror"), suite)
     bench.say(f"volant: making Debian {where.suite} of {where.entries[0][0]}\n".encode())
     async with bench.scratch() as scratch:
         apt = await _Apt.begin(scratch, where)

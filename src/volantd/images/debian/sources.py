@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: The suite of images on machines that run something else.
 SUITE_DEFAULT = "trixie"
+#: The Python that each suite has itself.
+PYTHONS = {"bullseye": "3.9", "bookworm": "3.11", "trixie": "3.13", "forky": "3.14"}
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 OS_RELEASE = "/etc/os-release"
 MIRROR_HINT = (
@@ -52,6 +54,14 @@ class Sources:
             f"Signed-By: {KEYRING}\n"
             for address, suites in self.entries
         )
+
+    def of(self, suite: str) -> Sources:
+        """The same mirrors, for another suite."""
+        entries = tuple(
+            (address, tuple(name.replace(self.suite, suite, 1) for name in suites))
+            for address, suites in self.entries
+        )
+        return Sources(suite, entries)
 
 
 def os_release(lines: Iterable[str]) -> dict[str, str]:
@@ -110,16 +120,16 @@ def parse_indexes(printed: str, suite: str) -> Sources | None:
     return Sources(suite, tuple((address, tuple(names)) for address, names in entries))
 
 
-async def sources(mirror: str) -> Sources:
+async def sources(mirror: str, suite: str) -> Sources:
     """Where images get Debian from on this machine.
 
     Args:
         mirror: the setting `image_debian_mirror`.
+        suite: such as `trixie`; a mirror that has this machine's own has all of them.
 
     Raises:
         ImageBuildError: when neither the setting nor apt names a mirror, or apt is not here.
     """
-    suite = suite_here()
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise ImageBuildError(
             "Debian is put together by `apt-get` and `dpkg-deb`, which this machine does not have",
@@ -133,12 +143,13 @@ async def sources(mirror: str) -> Sources:
         )
     if mirror:
         return chosen(suite, mirror)
-    found = parse_indexes(await output_of("apt-get", "update", "--print-uris"), suite)
+    here = suite_here()
+    found = parse_indexes(await output_of("apt-get", "update", "--print-uris"), here)
     if found is None:
         raise ImageBuildError(
-            f"apt of this machine knows no mirror of Debian {suite}", hint=MIRROR_HINT
+            f"apt of this machine knows no mirror of Debian {here}", hint=MIRROR_HINT
         )
-    return found
+    return found.of(suite)
 
 
 async def reaching() -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from volantd.images.dockerfile import copying, tree, words
 from volantd.images.keys import Settings
-from volantd.images.steps import registry
+from volantd.images.steps import debian, kind, registry
 from volantd.images.store import Record
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: Part of the key of each instruction.
 VERSION = 1
 WORKDIR_DEFAULT = "/"
+#: What `Image.debian_slim` is called in FROM, its Python behind a colon. Without a registry's name
+#: before it, no stranger can have an image that other builders take for it.
+DEBIAN = "debian_slim"
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
@@ -181,6 +184,11 @@ class Follower:
             return self._stages[int(name)].record
         if name == "scratch":
             return Record()
+        base, _, series = name.partition(":")
+        if base == DEBIAN:
+            if not series:
+                raise ValueError(f"it wants a Python as well, such as `{DEBIAN}:3.12`")
+            return await debian.debian_with_python(self._bench, kind.series(series), anew=False)
         return await asyncio.to_thread(registry.pull, name, self._bench)
 
     # -- RUN

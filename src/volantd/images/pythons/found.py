@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import uv
+
 from volant.errors import ImageBuildError
 from volantd.images.programs import output_of
 
@@ -90,14 +92,13 @@ async def find(series: str, directories: str) -> FoundPython | None:
 async def bring(series: str, place: str, say: Say) -> FoundPython | None:
     """A Python of a series that uv fetches into a directory; None when it does not.
 
-    Without uv nothing is tried. What uv says is heard, as it is the reason when there is none.
+    What uv says is heard, as it is the reason when there is none.
     """
-    if shutil.which("uv") is None:
-        return None
+    program = shutil.which("uv") or uv.find_uv_bin()
     say(f"volant: there is no Python {series} here; asking uv for one\n".encode())
     try:
         await output_of(
-            "uv", "python", "install", "--install-dir", place, series,
+            program, "python", "install", "--install-dir", place, series,
             say=say, timeout_s=BRING_TIMEOUT_S,
         )  # fmt: skip
     except ImageBuildError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from volant.errors import ImageBuildError
 from volantd.images.debian.installing import install
-from volantd.images.debian.sources import OS_RELEASE, os_release
+from volantd.images.debian.sources import OS_RELEASE, PYTHONS, os_release, suite_here
 from volantd.images.pythons import libraries
 from volantd.images.pythons.found import FoundPython, bring, find, missing
 from volantd.images.pythons.moving import PREFIX, move
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 #: Part of the layer's id: raise it when what is made of the same Python changes.
 RECIPE = 1
 #: What distributions call their own Python, by the name of a release.
-OWN_SERIES = {
-    "bullseye": "3.9", "bookworm": "3.11", "trixie": "3.13", "jammy": "3.10", "noble": "3.12",
-}  # fmt: skip
+OWN_SERIES = {**PYTHONS, "jammy": "3.10", "noble": "3.12"}
 #: Under which name Pythons that uv brought are kept.
 _BROUGHT = "pythons of uv"
 _ADD_PIP = "import ensurepip; ensurepip.bootstrap(altinstall=True)"
@@ -63,8 +61,7 @@ async def python_layer(bench: Workbench, series: str, below: tuple[str, ...], *,
     release = os_release(text_in(layers, OS_RELEASE).splitlines())
     is_own = python is None and OWN_SERIES.get(release.get("VERSION_CODENAME", "")) == series
     if python is None and not is_own:
-        place = await asyncio.to_thread(bench.store.cache_dir, _BROUGHT)
-        python = await bring(series, place, bench.say)
+        python = await _brought(bench, series)
         if python is None:
             raise missing(series)
     version = "own" if python is None else python.version
@@ -74,6 +71,25 @@ async def python_layer(bench: Workbench, series: str, below: tuple[str, ...], *,
     if found is not None:
         return found
     return await bench.once(layer_id, partial(_make, layer_id, series, python, layers))
+
+
+async def suite_for(bench: Workbench, series: str) -> str:
+    """The suite of Debian that an image with a Python begins with.
+
+    That is this machine's own, unless only another one has such a Python.
+    """
+    here = suite_here()
+    own = [suite for suite, its in PYTHONS.items() if its == series]
+    if here in own or not own:
+        return here
+    found = await find(series, bench.choice("image_python_dirs")) or await _brought(bench, series)
+    return here if found is not None else own[0]
+
+
+async def _brought(bench: Workbench, series: str) -> FoundPython | None:
+    """A Python that uv brought before, or brings now."""
+    place = await asyncio.to_thread(bench.store.cache_dir, _BROUGHT)
+    return await bring(series, place, bench.say)
 
 
 async def _make(

@@ -41,6 +41,11 @@ def test_other_suites_are_none_of_ours() -> None:
     )
 
 
+def test_mirrors_have_other_suites_as_well() -> None:
+    found = chosen("bookworm", f"{MIRROR} {SECURITY}").of("forky")
+    assert found == chosen("forky", f"{MIRROR} {SECURITY}")
+
+
 def test_a_setting_names_a_mirror_and_that_of_security_updates() -> None:
     assert chosen("trixie", f"{MIRROR} {SECURITY}").entries == (
         (MIRROR, ("trixie", "trixie-updates")), (SECURITY, ("trixie-security",)),

@@ -72,6 +72,16 @@ def test_uv_is_asked_for_what_is_not_here_and_may_fail(
     assert b"no network" in b"".join(heard)
 
 
+def test_the_daemons_own_uv_is_asked_where_there_is_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    heard: list[bytes] = []
+    assert asyncio.run(bring("3.14", str(tmp_path), heard.append)) is None
+    assert b"Failed to install cpython-3.14" in b"".join(heard)
+
+
 @moves
 def test_one_that_uv_brings_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uv = tmp_path / "bin/uv"
