@@ -181,7 +181,10 @@ def test_a_missing_package_is_named(debian: volant.Image) -> None:
         look(debian.apt_install("jq", "no-such-package"), packages)
 
 
-@pytest.mark.parametrize("name", ["debian_packages.py", "pinned_packages.py"])
+@pytest.mark.parametrize(
+    "name",
+    ["dockerfile/run.py", "local_package/run.py", "prepared_index.py", "scientific_stack.py"],
+)
 def test_an_example_prints_what_it_promises(debian: volant.Image, home: Path, name: str) -> None:
     run = run_volant("run", f"examples/{name}", home=home, within_s=BUILT_WITHIN_S)
     assert run.returncode == 0, run.stderr

@@ -1,0 +1,1 @@
+"""Ways to show a table: each module has `show(rows)`, and is found by its name."""
