@@ -112,6 +112,26 @@ def test_an_image_is_built_without_running_an_app(
     assert text_of(image, "/built") == "x\n"
 
 
+def test_an_image_is_built_for_an_app_that_does_not_run(base: volant.Image) -> None:
+    """Behaviour 81."""
+    image = base.run_commands("true # for an app")
+    assert image.build(volant.App("builder")) is image
+    assert image.object_id is not None
+
+
+def test_a_forced_step_and_later_ones_are_built_anew(base: volant.Image) -> None:
+    """Behaviour 83: those before it stay."""
+    chance = "cat /proc/sys/kernel/random/uuid >> /chance"
+
+    def three(force_build: bool) -> list[str]:
+        image = base.run_commands(chance).run_commands(chance, force_build=force_build)
+        return text_of(image.run_commands(chance), "/chance").split()
+
+    first, again = three(False), three(True)
+    assert again[0] == first[0]
+    assert not set(again[1:]) & set(first)
+
+
 def test_who_uses_images_in_an_app_learns_their_ids(base: volant.Image) -> None:
     image = base.run_commands("true # in an app")
     call(image, nothing)
@@ -237,6 +257,7 @@ def test_functions_of_one_run_share_one_forced_build(base: volant.Image) -> None
 
 
 def test_a_published_image_is_found_by_its_name(base: volant.Image, home: Path) -> None:
+    """Behaviour 86: its tag is `latest` where none is given."""
     one = base.run_commands("echo 1 > /version")
     other = base.run_commands("echo 2 > /version")
     one.publish("kept:1")

@@ -12,6 +12,8 @@ import volant
 from tests.behaviours import host_base
 from tests.behaviours.build_calls import fail_to_prepare, forget, prepare, prepare_later, wait
 from tests.behaviours.image_builds import home_of_images, registry_with_base
+from tests.behaviours.programs import program_file
+from tests.support import run_volant
 from volant.errors import ImageBuildError
 
 if TYPE_CHECKING:
@@ -109,6 +111,66 @@ def test_what_steps_made_is_there(base: volant.Image, tmp_path: Path) -> None:
     assert seen["env"]["GREETING"] == "hello"
 
 
+def test_files_lie_in_the_working_directory_and_some_stay_here(
+    base: volant.Image, tmp_path: Path
+) -> None:
+    """Behaviour 84."""
+    for name in ("a.txt", "b.log", "deep/c.txt", "deep/d.tmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+
+    def below() -> list[str]:
+        import os
+
+        return sorted(
+            os.path.join(top, name) for top, _, names in os.walk("/app/data") for name in names
+        )
+
+    within = base.workdir("/app")
+    everything = [f"/app/data/{name}" for name in ("a.txt", "b.log", "deep/c.txt", "deep/d.tmp")]
+    for ignore, seen in (
+        (["**/*.tmp", "*.log"], [everything[0], everything[2]]),
+        (lambda path: path.suffix == ".log", [everything[0], *everything[2:]]),
+        (~volant.FilePatternMatcher("**/*.txt"), [everything[0], everything[2]]),
+    ):
+        for copy in (False, True):
+            image = within.add_local_dir(tmp_path, "data", ignore=ignore, copy=copy)
+            assert look(image, below) == seen
+
+
+IMPORTING = """
+import volant
+base = volant.Image.from_registry("{reference}")
+without, other = base.env({{"A": "1"}}), base.env({{"A": "2"}})
+app = volant.App("importing")
+with without.imports():
+    import not_there_at_all
+@app.function(image=without)
+def inside(): ...
+@app.function(image=other)
+def outside(): return "other images need not have it"
+@app.local_entrypoint()
+def main():
+    print(outside.remote())
+    try:
+        inside.remote()
+    except ModuleNotFoundError as error:
+        print(error)
+"""
+
+
+def test_an_import_that_its_image_lacks_fails_there_and_nowhere_else(
+    registry: Registry, home: Path, tmp_path: Path
+) -> None:
+    """Behaviour 78."""
+    program = program_file(tmp_path, IMPORTING.format(reference=f"{registry.host}/python:base"))
+    run = run_volant("run", program, home=home)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == [
+        "other images need not have it", "No module named 'not_there_at_all'",
+    ]  # fmt: skip
+
+
 def test_containers_write_to_a_layer_of_their_own(base: volant.Image) -> None:
     def write() -> list[str]:
         import os
@@ -176,6 +238,25 @@ def test_an_entrypoint_starts_first(base: volant.Image, tmp_path: Path) -> None:
         look(base.entrypoint(["/absent"]), listing)
 
 
+PREPARING = """
+import os, pathlib, uuid
+import volant
+VALUE = "{value}"
+def make(word):
+    words = [str(uuid.uuid4()), VALUE, word, os.environ["TOKEN"], os.environ["OF_STEP"]]
+    pathlib.Path("/made").write_text(" ".join(words))
+image = volant.Image.from_registry("{reference}").run_function(
+    make, kwargs={{"word": "{word}"}}, env={{"OF_STEP": "env"}},
+    secrets=[volant.Secret.from_dict({{"TOKEN": "s3"}})],
+)
+app = volant.App("preparing", image=image)
+@app.function()
+def made(): return pathlib.Path("/made").read_text()
+@app.local_entrypoint()
+def main(): print(made.remote())
+"""
+
+
 def test_a_function_prepares_an_image(base: volant.Image) -> None:
     """Behaviour 82: it has arguments, globals and its working directory; what it writes is kept."""
     image = base.run_function(prepare, args=("data",), kwargs={"text": "made at build time"})
@@ -184,6 +265,22 @@ def test_a_function_prepares_an_image(base: volant.Image) -> None:
     assert "beside" in seen["root"]
     assert "call" not in seen["own"]
     assert look(base.run_function(prepare_later), prepared)["later"] == "awaited!"
+
+
+def test_a_changed_global_or_argument_prepares_it_again(
+    registry: Registry, home: Path, tmp_path: Path
+) -> None:
+    """Behaviour 82: and its secrets and variables are there while it runs."""
+    made = []
+    for value, word in (("a", "x"), ("a", "x"), ("b", "x"), ("b", "y")):
+        text = PREPARING.format(reference=f"{registry.host}/python:base", value=value, word=word)
+        run = run_volant("run", program_file(tmp_path, text), home=home)
+        assert run.returncode == 0, run.stderr
+        made.append(run.stdout.split())
+    assert [words[1:] for words in made] == [
+        [value, word, "s3", "env"] for value, word in ("ax", "ax", "bx", "by")
+    ]
+    assert [made[0] == made[1], *(one[0] == made[0][0] for one in made[2:])] == [True, False, False]
 
 
 def test_a_function_that_fails_fails_the_build(base: volant.Image) -> None:
