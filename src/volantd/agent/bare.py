@@ -94,7 +94,7 @@ class BareZygotes:
             say: hears what is printed while the image is built.
 
         Raises:
-            ImageBuildError: when the image cannot be built.
+            ImageBuildError: when the image cannot be built, or has no Python.
             RuntimeFailedError: when none can be booted.
         """
         rung = await asyncio.shield(self._machine.rung)
@@ -187,7 +187,11 @@ def zygote_spec(version: Version, rung: str) -> ZygoteSpec:
 
 
 def built_spec(built: Built, rung: str, *, block_network: bool) -> ZygoteSpec:
-    """What the runtime needs to know of a built image."""
+    """What the runtime needs to know of a built image.
+
+    Raises:
+        ImageBuildError: when it has no Python.
+    """
     return ZygoteSpec(
         rung=rung,
         python=built.python,

@@ -47,7 +47,6 @@ class Built:
         image_id: of it.
         layers: directories, the lowest first.
         env: its variables.
-        python: its interpreter, by a path in the image.
         workdir: where its containers start; None for where they start anyway.
         entrypoint: what starts before the interpreter, if anything.
     """
@@ -55,9 +54,17 @@ class Built:
     image_id: str
     layers: tuple[str, ...]
     env: dict[str, str]
-    python: str
     workdir: str | None = None
     entrypoint: tuple[str, ...] = ()
+
+    @property
+    def python(self) -> str:
+        """Its interpreter, by a path in the image.
+
+        Raises:
+            ImageBuildError: for an image without one, which others can be built on.
+        """
+        return find_python(self.layers)
 
 
 class Build:
@@ -208,11 +215,8 @@ class Builder:
     def _built(self, key: str, record: Record) -> Built:
         layers = tuple(map(self._store.layer_path, record.layers))
         settings = record.settings
-        python = find_python(layers)
         self._store.books.use(key)
-        return Built(
-            image_id(key), layers, settings.env, python, settings.workdir, settings.entrypoint
-        )
+        return Built(image_id(key), layers, settings.env, settings.workdir, settings.entrypoint)
 
     async def _step(
         self, build: Build, position: int, below: Record, brought: Brought, say: Say
