@@ -35,14 +35,10 @@ from volantd.images.kept.packing import Packed, pack, unpack
 from volantd.usage import bytes_below
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterator, Sequence
+    from collections.abc import Collection, Container, Iterator
 
-__all__ = ["Record", "Store", "find"]
+__all__ = ["Record", "Store"]
 
-#: Links that lead from one to the next, as many as the kernel follows.
-_LINKS_MAX = 40
-#: What is read of a text of an image.
-_TEXT_CHARS_MAX = 64 << 20
 _ABOUT = "about.json"
 
 
@@ -305,67 +301,3 @@ class Store:
                     removal.remove_tree(os.path.join(self._trash, name), self._trash)
             finally:
                 self._emptying.release()
-
-
-def find(layers: Sequence[str], path: str) -> str | None:
-    """Where a path of an image leads, all links followed inside the image; None: nowhere.
-
-    Args:
-        layers: directories, the lowest first.
-        path: absolute, in the image.
-
-    Returns:
-        The path without links; its last part need not exist, all others are directories.
-    """
-    done, rest, links = "", path.strip("/").split("/"), 0
-    while rest:
-        part = rest.pop(0)
-        if part in {"", "."}:
-            continue
-        if part == "..":
-            done = os.path.dirname(done)
-            continue
-        lead = _link_at(layers, f"{done}/{part}")
-        if lead is None:
-            done = f"{done}/{part}"
-            continue
-        links += 1
-        if links > _LINKS_MAX:
-            return None
-        if lead.startswith("/"):
-            done = ""
-        rest = [*lead.split("/"), *rest]
-    return done or "/"
-
-
-def text_in(layers: Sequence[str], path: str) -> str:
-    """A text of an image, as far as is sensible to read; empty when it is not there.
-
-    Args:
-        layers: directories, the lowest first.
-        path: absolute, in the image.
-    """
-    found = find(layers, path)
-    for layer in reversed(layers):
-        if found and os.path.isfile(layer + found):
-            with open(layer + found, encoding="utf-8", errors="replace") as file:
-                return file.read(_TEXT_CHARS_MAX)
-    return ""
-
-
-def has_file(layers: Sequence[str], path: str) -> bool:
-    """Whether a path of an image leads to a plain file."""
-    found = find(layers, path)
-    return found is not None and any(os.path.isfile(layer + found) for layer in layers)
-
-
-def _link_at(layers: Sequence[str], path: str) -> str | None:
-    """What the link at a path says; None when the highest layer that has the path has no link."""
-    for layer in reversed(layers):
-        try:
-            return os.readlink(layer + path)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return None  # there, and no link
-    return None

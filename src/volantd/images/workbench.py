@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from volant.errors import ImageBuildError
 from volantd.images.kept.books import wall_clock
+from volantd.images.kept.tree import has_file
 from volantd.images.keys import image_id
 from volantd.images.redaction import Redacted, redacted
-from volantd.images.store import Record, has_file
+from volantd.images.store import Record
 
 if TYPE_CHECKING:
     import mmap

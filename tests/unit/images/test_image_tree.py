@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from volantd.images.dockerfile import copying, tree
+from volant.errors import ImageBuildError
+from volantd.images.dockerfile import copying
+from volantd.images.kept import tree
+from volantd.images.workbench import find_python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +86,56 @@ def test_links_lead_to_files_of_the_image(tmp_path: Path) -> None:
 
 def test_an_image_without_layers_is_empty() -> None:
     assert tree.at(tree.root([]), "/etc") is None
+
+
+@pytest.fixture
+def layers(tmp_path: Path) -> list[str]:
+    low, high = tmp_path / "low", tmp_path / "high"
+    (low / "usr/bin").mkdir(parents=True)
+    (low / "bin").symlink_to("usr/bin")
+    (low / "abs").symlink_to("/usr")
+    (low / "circle").symlink_to("circle")
+    (low / "up").symlink_to("../../../../etc")
+    for name in ("replaced", "gone", "hidden/link"):
+        (low / name).parent.mkdir(exist_ok=True)
+        (low / name).symlink_to("/usr")
+    (high / "replaced").mkdir(parents=True)
+    (high / "hidden").mkdir()
+    os.setxattr(high / "hidden", tree.OPAQUE_XATTR, b"y")
+    hide(high, "gone")
+    return [str(low), str(high)]
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/", "/"),
+        ("/usr/bin/x", "/usr/bin/x"),
+        ("/bin/x", "/usr/bin/x"),
+        ("/abs/bin", "/usr/bin"),
+        ("/up/passwd", "/etc/passwd"),
+        ("/replaced/x", "/replaced/x"),
+        ("/nowhere/at/all", "/nowhere/at/all"),
+        ("/gone/x", "/gone/x"),
+        ("/hidden/link/x", "/hidden/link/x"),
+        ("/" + "n" * 300, "/" + "n" * 300),
+        ("/circle/x", None),
+    ],
+)
+def test_a_path_without_its_links(layers: list[str], path: str, found: str | None) -> None:
+    assert tree.find(layers, path) == found
+
+
+def test_a_python_that_a_later_layer_deletes_does_not_count(tmp_path: Path) -> None:
+    layers = [make(tmp_path / "1", "usr/local/bin/python3", "usr/bin/python3")]
+    assert find_python(layers) == "/usr/local/bin/python3"
+    hide(tmp_path / "2", "usr/local/bin/python3")
+    layers.append(str(tmp_path / "2"))
+    assert find_python(layers) == "/usr/bin/python3"
+    (tmp_path / "3/usr/bin").mkdir(parents=True)
+    os.setxattr(tmp_path / "3/usr/bin", tree.OPAQUE_XATTR, b"y")
+    with pytest.raises(ImageBuildError, match="no Python"):
+        find_python([*layers, str(tmp_path / "3")])
 
 
 # -- copies

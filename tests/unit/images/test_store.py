@@ -1,4 +1,4 @@
-"""Layers and records on disk, and paths through the links of an image."""
+"""Layers and records on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from volantd.images.kept import books
 from volantd.images.keys import Settings
 from volantd.images.oci import OciError
-from volantd.images.store import Record, Store, find
+from volantd.images.store import Record, Store
 
 STEP = {"kind": "run", "commands": ["x"]}
 
@@ -235,36 +235,3 @@ def test_a_layer_travels_and_a_changed_one_is_refused(store: Store, tmp_path: Pa
         store.unpack(blob, packed, "c")
     assert left(tmp_path, "layers") == ["a", "b"]
     assert left(tmp_path, "work") == []
-
-
-# -- links
-
-
-@pytest.fixture
-def layers(tmp_path: Path) -> list[str]:
-    low, high = tmp_path / "low", tmp_path / "high"
-    (low / "usr/bin").mkdir(parents=True)
-    (low / "bin").symlink_to("usr/bin")
-    (low / "abs").symlink_to("/usr")
-    (low / "circle").symlink_to("circle")
-    (low / "up").symlink_to("../../../../etc")
-    (low / "replaced").symlink_to("usr")
-    (high / "replaced").mkdir(parents=True)
-    return [str(low), str(high)]
-
-
-@pytest.mark.parametrize(
-    ("path", "found"),
-    [
-        ("/", "/"),
-        ("/usr/bin/x", "/usr/bin/x"),
-        ("/bin/x", "/usr/bin/x"),
-        ("/abs/bin", "/usr/bin"),
-        ("/up/passwd", "/etc/passwd"),
-        ("/replaced/x", "/replaced/x"),
-        ("/nowhere/at/all", "/nowhere/at/all"),
-        ("/circle/x", None),
-    ],
-)
-def test_links_lead_to_files_of_the_image(layers: list[str], path: str, found: str | None) -> None:
-    assert find(layers, path) == found

@@ -13,9 +13,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from volantd.images.dockerfile import tree
+from volantd.images.kept import tree
 from volantd.images.steps.plain import COPY_TIME_S
-from volantd.images.store import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -163,7 +162,7 @@ class Layer:
         return place
 
     def _directory(self, path: str) -> str:
-        found = find([*self._below, self._diff], path)
+        found = tree.find([*self._below, self._diff], path)
         if found is None:
             raise ValueError(f"{path} is a circle of links")
         os.makedirs(self._diff + found, _DIR_MODE, exist_ok=True)

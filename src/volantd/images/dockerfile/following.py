@@ -16,7 +16,8 @@ import posixpath
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from volantd.images.dockerfile import copying, tree, words
+from volantd.images.dockerfile import copying, words
+from volantd.images.kept import tree
 from volantd.images.keys import Settings
 from volantd.images.steps import debian, kind, registry
 from volantd.images.store import Record

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from volant.errors import ImageBuildError
 from volantd.images.debian.sources import OS_RELEASE, os_release
+from volantd.images.kept.tree import find, has_file, text_in
 from volantd.images.programs import output_of
 from volantd.images.pythons.moving import files
-from volantd.images.store import find, has_file, text_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

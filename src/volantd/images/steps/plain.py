@@ -7,9 +7,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import ImageBuildError
+from volantd.images.kept import tree
 from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
-from volantd.images.store import Record, find
+from volantd.images.store import Record
 
 if TYPE_CHECKING:
     from volantd.images.workbench import Blob, Workbench
@@ -44,7 +45,7 @@ def write(place: str, layers: list[str], path: str, content: Blob, mode: int) ->
     Raises:
         ImageBuildError: when the path leads nowhere.
     """
-    found = find(layers, os.path.dirname(path))
+    found = tree.find(layers, os.path.dirname(path))
     if found is None:
         raise ImageBuildError(f"{path} cannot be copied: its directory is a circle of links")
     target = os.path.join(place, "diff" + found, os.path.basename(path))
@@ -58,10 +59,10 @@ def write(place: str, layers: list[str], path: str, content: Blob, mode: int) ->
 async def _workdir(step: dict[str, Any], bench: Workbench) -> Record:
     """Set the working directory; a layer makes it where the image has none."""
     settings, path, layers = bench.below.settings.after(step), step["path"], bench.layers
-    found = find(layers, path)
+    found, node = tree.find(layers, path), tree.at(tree.root(layers), path)
     if found is None:
         raise bench.failure(f"{path} cannot be a working directory: it is a circle of links")
-    if any(os.path.isdir(layer + found) for layer in layers):
+    if node is not None and node.is_directory:
         return Record(bench.below.layers, settings)
     async with bench.new_layer() as place:
         os.makedirs(os.path.join(place, "diff") + found, 0o755)

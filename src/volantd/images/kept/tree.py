@@ -1,7 +1,8 @@
 """The files of an image as its containers see them, looked at from outside, layer by layer.
 
 A name is looked for from the highest layer down: a whiteout ends the search, and so does what is
-no directory; directories of several layers are one, down to the first that is opaque.
+no directory; directories of several layers are one, down to the first that is opaque. Links lead
+where they would in the image, never to files of this machine.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 #: What overlays of user namespaces mark a directory with that hides all below it.
 OPAQUE_XATTR = "user.overlay.opaque"
+#: Links that lead from one to the next, as many as the kernel follows.
 _LINKS_MAX = 40
+#: What is read of a text of an image.
+_TEXT_CHARS_MAX = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,8 @@ class Node:
             path = f"{place}/{name}"
             try:
                 status = os.lstat(path)
-            except FileNotFoundError:
-                continue
+            except OSError:
+                continue  # not there, or no name that could be
             if not stat.S_ISDIR(status.st_mode):
                 if places or _is_whiteout(status):
                     break
@@ -77,7 +81,31 @@ def at(top: Node, path: str) -> Node | None:
         top: the root.
         path: absolute.
     """
-    done, rest, links = [top], path.split("/"), 0
+    walked = _walk(top, path)
+    return None if walked is None else walked[-1][1]
+
+
+def find(layers: Sequence[str], path: str) -> str | None:
+    """Where a path of an image leads, all links followed inside the image; None: nowhere.
+
+    Args:
+        layers: directories, the lowest first.
+        path: absolute, in the image.
+
+    Returns:
+        The path without links; what of it does not exist is as it was given.
+    """
+    walked = _walk(root(layers), path)
+    return None if walked is None else "/".join(name for name, _ in walked) or "/"
+
+
+def _walk(top: Node, path: str) -> list[tuple[str, Node | None]] | None:
+    """The directories on the way to a path, by name, and itself; None for a circle of links.
+
+    The first is the root, which has no name. What does not exist is None, and all below it.
+    """
+    done: list[tuple[str, Node | None]] = [("", top)]
+    rest, links = path.split("/"), 0
     while rest:
         part = rest.pop(0)
         if part in {"", "."}:
@@ -85,11 +113,10 @@ def at(top: Node, path: str) -> Node | None:
         if part == "..":
             done = done[:-1] or done
             continue
-        node = done[-1].child(part)
-        if node is None:
-            return None
-        if not stat.S_ISLNK(node.status.st_mode):
-            done.append(node)
+        above = done[-1][1]
+        node = None if above is None else above.child(part)
+        if node is None or not stat.S_ISLNK(node.status.st_mode):
+            done.append((part, node))
             continue
         links += 1
         if links > _LINKS_MAX:
@@ -98,16 +125,27 @@ def at(top: Node, path: str) -> Node | None:
         if lead.startswith("/"):
             done = done[:1]
         rest = [*lead.split("/"), *rest]
-    return done[-1]
+    return done
 
 
 def read_text(top: Node, path: str) -> str:
-    """A small text file of an image; empty when there is none."""
+    """A text file of an image, as far as is sensible to read; empty when there is none."""
     node = at(top, path)
     if node is None or not stat.S_ISREG(node.status.st_mode):
         return ""
     with open(node.places[0], encoding="utf-8", errors="replace") as file:
-        return file.read(1 << 20)
+        return file.read(_TEXT_CHARS_MAX)
+
+
+def text_in(layers: Sequence[str], path: str) -> str:
+    """`read_text`, of an image whose layers are these directories, the lowest first."""
+    return read_text(root(layers), path)
+
+
+def has_file(layers: Sequence[str], path: str) -> bool:
+    """Whether a path of an image leads to a plain file; `layers` as in `text_in`."""
+    node = at(root(layers), path)
+    return node is not None and stat.S_ISREG(node.status.st_mode)
 
 
 def _is_whiteout(status: os.stat_result) -> bool:
