@@ -20,6 +20,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from volant.errors import ImageBuildError
+from volantd.images.files import put
 
 if TYPE_CHECKING:
     from volantd.images.workbench import Workbench
@@ -58,20 +59,13 @@ async def program_layer(bench: Workbench) -> str:
 
 async def _make(layer_id: str, content: bytes, bench: Workbench) -> str:
     async with bench.new_layer(layer_id) as place:
-        await asyncio.to_thread(_write, f"{place}/diff{PROGRAM}", content)
+        await asyncio.to_thread(put, f"{place}/diff{PROGRAM}", content, 0o755)
     return layer_id
 
 
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read(_PACKAGE_BYTES_MAX)
-
-
-def _write(path: str, content: bytes) -> None:
-    os.makedirs(os.path.dirname(path))
-    with open(path, "wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), 0o755)
 
 
 def _fetch(channel: str) -> bytes:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from volant.errors import ImageBuildError
 from volantd.images.debian import sources
 from volantd.images.debian.archives import Archive, parse_wanted
+from volantd.images.files import SETTLED_S, put, settle
 from volantd.images.programs import output_of
-from volantd.images.times import SETTLED_S, settle
 
 if TYPE_CHECKING:
     from volantd.images.debian.sources import Sources
@@ -127,8 +127,8 @@ class _Apt:
             f"{ARCHIVES[1:]}/partial",
         ):  # fmt: skip
             os.makedirs(os.path.join(root, name))
-        _write(root, "var/lib/dpkg/status", "")
-        _write(root, "etc/apt/sources.list.d/debian.sources", where.text())
+        put(f"{root}/var/lib/dpkg/status", b"")
+        put(f"{root}/etc/apt/sources.list.d/debian.sources", where.text().encode())
         options = {
             "Dir": root,
             # The directories of a daemon home are its user's alone.
@@ -139,7 +139,7 @@ class _Apt:
             **apt.options,
         }
         lines = [f'{name} "{value}";\n' for name, value in options.items()]
-        _write(root, "apt.conf", "".join(lines))
+        put(f"{root}/apt.conf", "".join(lines).encode())
         return apt
 
     async def wanted(self, bench: Workbench) -> list[Archive]:
@@ -186,13 +186,13 @@ def _extract(root: str, archives: str, where: Sources, options: dict[str, str]) 
         if entry.name.endswith(".deb"):
             _unpack(entry.path, root)
     for name, text in FILES.items():
-        _write(root, name, text, 0o755 if "/sbin/" in name else 0o644)
+        put(f"{root}/{name}", text.encode(), 0o755 if "/sbin/" in name else 0o644)
     checks = _checks(options)
     if checks:
-        _write(root, "etc/apt/apt.conf.d/51mirror", checks)
-    _write(root, "etc/apt/sources.list.d/debian.sources", where.text())
+        put(f"{root}/etc/apt/apt.conf.d/51mirror", checks.encode())
+    put(f"{root}/etc/apt/sources.list.d/debian.sources", where.text().encode())
     for name in ("status", "available"):
-        _write(root, f"var/lib/dpkg/{name}", "")
+        put(f"{root}/var/lib/dpkg/{name}", b"")
 
 
 def _unpack(archive: str, root: str) -> None:
@@ -203,11 +203,3 @@ def _unpack(archive: str, root: str) -> None:
     )  # fmt: skip
     if packed.wait() or unpacked.returncode:
         raise ImageBuildError(f"{os.path.basename(archive)} cannot be unpacked: {unpacked.stderr}")
-
-
-def _write(root: str, name: str, text: str, mode: int = 0o644) -> None:
-    path = os.path.join(root, name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-        os.fchmod(file.fileno(), mode)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from volant.errors import ImageBuildError
 from volantd.images.debian import sources
 from volantd.images.debian.archives import Archives, parse_wanted
-from volantd.images.times import SETTLED_S, settle
+from volantd.images.files import SETTLED_S, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,6 +18,7 @@ import uv
 
 from volant.errors import ImageBuildError
 from volant.runner.isolate import OWN_DIR
+from volantd.images.files import put
 from volantd.images.packages import indexes
 from volantd.images.redaction import redacted
 
@@ -49,8 +50,7 @@ def lend(lower: str, program: str, files: Mapping[str, bytes], points: tuple[str
     if trusted is not None:
         shutil.copyfile(trusted, lower + CERTIFICATES)
     for name, content in files.items():
-        with open(os.path.join(lower + TASK_DIR, name), "wb") as file:
-            file.write(content)
+        put(os.path.join(lower + TASK_DIR, name), content)
 
 
 def variables() -> dict[str, str]:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from volant.errors import ImageBuildError
 from volantd.images.debian.installing import install
 from volantd.images.debian.sources import OS_RELEASE, PYTHONS, os_release, suite_here
+from volantd.images.files import settle
 from volantd.images.kept.tree import find as path_in, text_in
 from volantd.images.pythons import libraries
 from volantd.images.pythons.found import FoundPython, bring, find, missing
 from volantd.images.pythons.moving import PREFIX, move
-from volantd.images.times import settle
 
 if TYPE_CHECKING:
     from volantd.images.workbench import Workbench

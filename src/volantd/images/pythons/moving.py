@@ -8,6 +8,8 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
+from volantd.images.files import put
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -76,10 +78,10 @@ def move(python: FoundPython, target: str) -> None:
 
 def _copy(python: FoundPython, name: str, target: str) -> None:
     source = os.path.join(python.prefix, name)
-    os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
     if os.path.islink(source):
         leads = os.readlink(source)
         if not leads.startswith("/") and "/" not in leads:
+            os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
             os.symlink(leads, target)
             return
     with open(source, "rb") as file:
@@ -88,9 +90,7 @@ def _copy(python: FoundPython, name: str, target: str) -> None:
     content = relocated(content, python.prefix.encode(), PREFIX.encode())
     if _TELLING.search(name) and python.built_for != python.prefix:
         content = relocated(content, python.built_for.encode(), PREFIX.encode())
-    with open(target, "wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), 0o755 if mode & 0o100 else 0o644)
+    put(target, content, 0o755 if mode & 0o100 else 0o644)
 
 
 def relocated(content: bytes, old: bytes, new: bytes) -> bytes:

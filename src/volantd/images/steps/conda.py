@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from volantd.images.conda.program import PROGRAM, program_layer
+from volantd.images.files import put
 from volantd.images.keys import FORCE
 from volantd.images.steps import kind
 from volantd.images.steps.debian import debian_base
@@ -65,13 +66,8 @@ async def _write_spec(bench: Workbench, specs: str, digest: str) -> str:
     content = bytes(await bench.content(digest))
     is_yaml = any(line.startswith(b"dependencies:") for line in content.splitlines())
     name = "specs.yml" if is_yaml else "specs.txt"
-    await asyncio.to_thread(_write, os.path.join(specs, name), content)
+    await asyncio.to_thread(put, os.path.join(specs, name), content)
     return name
-
-
-def _write(path: str, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
 
 
 async def _mamba(

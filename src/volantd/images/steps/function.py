@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from volant.runner import isolate
 from volant.wire import values
 from volantd.fields import mapping, number, optional, switch, text
+from volantd.images.files import put
 from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
 from volantd.lent import package_dir
@@ -70,25 +71,18 @@ async def _put_sources(bench: Workbench, lower: str) -> None:
     for path, mode, digest, _ in bench.brought.files:
         content = await bench.content(digest)
         target = os.path.join(lower + SOURCES_DIR, path)
-        await asyncio.to_thread(_write, target, content, mode & 0o777)
+        await asyncio.to_thread(put, target, content, mode & 0o777)
 
 
 def _put_call(lower: str, call: bytes, payload: Blob) -> None:
     os.makedirs(lower + SOURCES_DIR, 0o755, exist_ok=True)
-    _write(f"{lower}{CALL_DIR}/call", call, 0o644)
-    _write(f"{lower}{CALL_DIR}/payload", payload, 0o644)
+    put(f"{lower}{CALL_DIR}/call", call)
+    put(f"{lower}{CALL_DIR}/payload", payload)
     for name in ("volant", "cloudpickle"):
         shutil.copytree(
             package_dir(name), f"{lower}{isolate.SDK_DIR}/{name}",
             ignore=shutil.ignore_patterns("__pycache__"),
         )  # fmt: skip
-
-
-def _write(target: str, content: Blob, mode: int) -> None:
-    os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
-    with open(target, "wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), mode)
 
 
 def _check(step: dict[str, Any]) -> None:

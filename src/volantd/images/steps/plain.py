@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import ImageBuildError
+from volantd.images.files import put
 from volantd.images.kept import tree
 from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
@@ -35,11 +36,11 @@ async def _copy(step: dict[str, Any], bench: Workbench) -> Record:
     async with bench.new_layer() as place:
         for path, mode, digest, _ in step["files"]:
             content = await bench.content(digest)
-            await asyncio.to_thread(write, place, list(bench.layers), path, content, mode)
+            await asyncio.to_thread(_write, place, list(bench.layers), path, content, mode)
     return bench.below.with_layers(bench.key)
 
 
-def write(place: str, layers: list[str], path: str, content: Blob, mode: int) -> None:
+def _write(place: str, layers: list[str], path: str, content: Blob, mode: int) -> None:
     """Put a file into a layer, where its path leads through the links of the image.
 
     Raises:
@@ -49,10 +50,7 @@ def write(place: str, layers: list[str], path: str, content: Blob, mode: int) ->
     if found is None:
         raise ImageBuildError(f"{path} cannot be copied: its directory is a circle of links")
     target = os.path.join(place, "diff" + found, os.path.basename(path))
-    os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
-    with open(target, "wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), mode)
+    put(target, content, mode)
     os.utime(target, (COPY_TIME_S, COPY_TIME_S))
 
 

@@ -1,11 +1,11 @@
-"""Moments in layers."""
+"""Files in layers, and their moments."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from volantd.images.times import SETTLED_S, settle
+from volantd.images.files import SETTLED_S, put, settle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,3 +32,16 @@ def test_without_a_moment_all_is_settled_and_nothing_outside(tmp_path: Path) -> 
     (inside / "link").symlink_to(outside)
     settle(str(inside))
     assert outside.stat().st_mtime == 5000
+
+
+def test_a_file_is_put_with_its_mode_into_directories_that_are_made(tmp_path: Path) -> None:
+    target = tmp_path / "a/b/program"
+    before = os.umask(0o022)
+    try:
+        put(str(target), b"first", 0o777)
+        put(str(target), b"2nd")
+    finally:
+        os.umask(before)
+    assert target.read_bytes() == b"2nd"
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o755
