@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from volant.errors import ImageBuildError
 from volantd.images.keys import first_forced, image_id, keys_of
 from volantd.images.once import Once
-from volantd.images.steps import KINDS
+from volantd.images.steps import kind_of
 from volantd.images.store import Record
 from volantd.images.workbench import Brought, Workbench, find_python
 
@@ -233,7 +233,9 @@ class Builder:
                     is_forced=position >= first_forced(build.steps),
                 )  # fmt: skip
                 try:
-                    record = bench.as_kept(await KINDS[step["kind"]].build(step, bench))
+                    kind = kind_of(step["kind"])
+                    assert kind is not None, "the step was checked"
+                    record = bench.as_kept(await kind.build(step, bench))
                 except ImageBuildError as error:
                     log(f"volant: {error.message.partition(chr(10))[0]}\n".encode())
                     raise bench.named(error) from error.__cause__

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from volant.errors import UnimplementedError
-from volantd.fields import mapping, sequence, text
+from volantd.fields import mapping, number, optional, sequence, text
 from volantd.images.keys import FORCE, LOOKED_UP, image_id, keys_of
-from volantd.images.steps import KINDS, function, kind
+from volantd.images.steps import kind, kind_of
 
 #: Attached files that lie here come with the sources, which are put there for each container,
 #: as long as they have no more bytes than this.
@@ -33,17 +33,32 @@ def check(image: dict[str, Any]) -> None:
         raise ValueError(f"an image of {len(steps)} steps")
     for index, step in enumerate(steps):
         name = text(step, "kind")
-        known = KINDS.get(name)
+        known = kind_of(name)
         if known is None or not (known.is_step if index else known.is_base):
             raise UnimplementedError(f"building the step `{name}` of an image is not there yet")
         known.check(step)
-    function.check_calls(image)
+    _check_calls(image)
     _check_secrets(mapping(image, "secrets"))
     kind.files(image, "attached")
     for digest, size in mapping(image, "contents").items():
         kind.digest(digest)
         if type(size) is not int or size < 0:
             raise ValueError("a content of an image has no size")
+
+
+def _check_calls(image: dict[str, Any]) -> None:
+    """Make sure that each step which calls a function has its call beside the steps."""
+    calls = mapping({"calls": {}, **image}, "calls")
+    for call in calls.values():
+        if not isinstance(call, dict):
+            raise ValueError("a call of a build is no map")
+        kind.digest(call["payload"])
+        number(call, "timeout_s", 0.001)
+        for name in ("cpu_limit", "memory_limit_mib"):
+            optional(number, call, name, 0.001)
+    wanted = {step["digest"] for step in image["steps"] if step["kind"] == "function"}
+    if not wanted.issubset(calls):
+        raise ValueError("a function that a build calls has no call")
 
 
 def _check_secrets(secrets: dict[str, Any]) -> None:

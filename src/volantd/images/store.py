@@ -31,11 +31,12 @@ from typing import TYPE_CHECKING, Any
 from volantd import removal
 from volantd.images.kept.books import Books, Record, wall_clock
 from volantd.images.kept.names import Names
-from volantd.images.kept.packing import Packed, pack, unpack
 from volantd.usage import bytes_below
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterator
+
+    from volantd.images.kept.packing import Packed
 
 __all__ = ["Record", "Store"]
 
@@ -170,6 +171,8 @@ class Store:
         Raises:
             OciError: for what has no form in an archive.
         """
+        from volantd.images.kept.packing import pack  # 30 ms, which no start of a daemon pays
+
         about = self._about(layer_id)
         return pack(self.layer_path(layer_id), target, written_from=about["began_at"])
 
@@ -182,6 +185,8 @@ class Store:
         Raises:
             OciError: when it is another one, broken or hostile.
         """
+        from volantd.images.kept.packing import unpack
+
         place = self.begin()
         try:
             os.rmdir(os.path.join(place, "diff"))

@@ -1,33 +1,48 @@
-"""The kinds of steps that images are made of, each checked and built by a module of its own."""
+"""The kinds of steps that images are made of, each checked and built by a module of its own.
+
+A module is imported when an image has a step of its kind: a daemon that starts waits for none.
+"""
 
 from __future__ import annotations
 
-from volantd.images.steps import (
-    apt,
-    conda,
-    debian,
-    dockerfile,
-    function,
-    lookup,
-    packages,
-    plain,
-    projects,
-    registry,
-)  # fmt: skip
-from volantd.images.steps.kind import Kind
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-#: All that this daemon can build.
-KINDS: dict[str, Kind] = {
-    **apt.KINDS,
-    **conda.KINDS,
-    **debian.KINDS,
-    **dockerfile.KINDS,
-    **function.KINDS,
-    **lookup.KINDS,
-    **packages.KINDS,
-    **plain.KINDS,
-    **projects.KINDS,
-    **registry.KINDS,
+from volantd.images.keys import LOOKED_UP
+
+if TYPE_CHECKING:
+    from volantd.images.steps.kind import Kind
+
+#: All that this daemon can build, and the module that says how, in its `KINDS`.
+MODULES = {
+    LOOKED_UP: "lookup",
+    "apt": "apt",
+    "cmd": "plain",
+    "copy": "plain",
+    "debian_slim": "debian",
+    "dockerfile": "dockerfile",
+    "entrypoint": "plain",
+    "env": "plain",
+    "function": "function",
+    "micromamba": "conda",
+    "micromamba_install": "conda",
+    "name": "lookup",
+    "pip": "packages",
+    "poetry": "projects",
+    "private_repos": "packages",
+    "registry": "registry",
+    "run": "plain",
+    "scratch": "plain",
+    "shell": "plain",
+    "uv_sync": "projects",
+    "workdir": "plain",
 }
 
-__all__ = ["KINDS", "Kind"]
+
+def kind_of(name: str) -> Kind | None:
+    """The kind of step that has a name; None for one that this daemon cannot build."""
+    module = MODULES.get(name)
+    if module is None:
+        return None
+    kinds: dict[str, Kind] = import_module(f"{__name__}.{module}").KINDS
+    return kinds[name]

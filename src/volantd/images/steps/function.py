@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from volant.runner import isolate
 from volant.wire import values
-from volantd.fields import mapping, number, optional, switch, text
+from volantd.fields import optional, switch, text
 from volantd.images.files import put
 from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
@@ -91,30 +91,6 @@ def _check(step: dict[str, Any]) -> None:
     optional(text, step, "module")
     text(step, "qualname")
     switch(step, "is_async")
-
-
-def _check_call(call: object) -> None:
-    if not isinstance(call, dict):
-        raise ValueError("a call of a build is no map")
-    kind.digest(call["payload"])
-    number(call, "timeout_s", 0.001)
-    for name in ("cpu_limit", "memory_limit_mib"):
-        optional(number, call, name, 0.001)
-
-
-def check_calls(image: dict[str, Any]) -> None:
-    """Make sure that each step of this kind has its call beside the steps of an image.
-
-    Raises:
-        ValueError: naming what is wrong.
-        KeyError: when a field is missing.
-    """
-    calls = mapping({"calls": {}, **image}, "calls")
-    for call in calls.values():
-        _check_call(call)
-    wanted = {step["digest"] for step in image["steps"] if step["kind"] == "function"}
-    if not wanted.issubset(calls):
-        raise ValueError("a function that a build calls has no call")
 
 
 KINDS = {"function": Kind(_check, _build)}
