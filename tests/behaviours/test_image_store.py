@@ -381,6 +381,24 @@ def test_prune_removes_what_nothing_uses(base: volant.Image, home: Path, gate: G
     assert "is no age" in tell(home, "prune", "--older-than", "soon", code=2).stderr
 
 
+def test_prune_frees_what_it_said_while_an_older_layer_waits_to_be_swept(
+    base: volant.Image, home: Path
+) -> None:
+    """One that a container still runs on is none of the images that go, and is not counted."""
+    unused = base.run_commands("echo unused > /counted").build()
+    remade = base.run_commands("echo remade > /remade")
+    app = volant.App("older", image=remade)
+    function = app.function(serialized=True)(read)
+    with app.run():
+        assert function.remote("/remade") == "remade\n"
+        base.run_commands("echo remade > /remade", force_build=True).build()
+        own = rows(home)[str(unused.object_id)]["own_bytes"]
+        dry = json.loads(tell(home, "prune", "--dry-run", "--json").stdout)
+        assert dry["freed_bytes"] == own > 0
+        assert json.loads(tell(home, "prune", "--json").stdout) == dry
+        assert function.remote("/remade") == "remade\n"
+
+
 def test_what_is_built_on_stays_while_it_is(base: volant.Image, home: Path, gate: Gate) -> None:
     """Whatever is pruned meanwhile."""
     import threading

@@ -312,17 +312,11 @@ class Images:
             )  # fmt: skip
         return shelf.to_remove(images, self.store.sizes, excess_bytes=excess_bytes, before=before)
 
-    def sweep(self) -> int:
-        """Set aside the layers that no image has; later those that something still runs on.
-
-        Returns:
-            Bytes that become free when the trash is emptied.
-        """
+    def sweep(self) -> None:
+        """Set aside the layers that no image has; later those that something still runs on."""
         in_use = {path for paths in self._machine.launcher.layers_in_use() for path in paths}
-        freed, left = self.store.sweep(in_use, self.builder.oldest())
-        if left:
+        if self.store.sweep(in_use, self.builder.oldest()):
             self._clean_again(SWEEP_EVERY_S)
-        return freed
 
     def _clean_again(self, delay_s: float) -> None:
         def begin() -> None:

@@ -116,15 +116,14 @@ async def image_prune(session: Session, message: dict[str, Any]) -> dict[str, An
         if key not in images.builder.benches and key not in store.books.entries
         and draft.started_at < before
     ]  # fmt: skip
-    kept = set(store.books.entries) - set(keys)
-    size_bytes, caches_bytes = store.bytes_without(kept), 0
+    gone = set(keys)
+    size_bytes, caches_bytes = store.bytes_of(gone), 0
     if not dry_run:
-        gone = set(keys)
         store.names.delete({name for name, one in store.names.all().items() if one.key in gone})
         for key in [*keys, *failed]:
             store.books.forget(key)
             images.builder.failed.pop(key, None)
-        size_bytes = images.sweep()
+        images.sweep()
         if everything and not images.builder.benches:
             caches_bytes = await asyncio.to_thread(store.clear_caches)
         await asyncio.to_thread(store.empty_trash)

@@ -239,18 +239,20 @@ class Store:
         """What all layers take up."""
         return sum(self.sizes.values())
 
-    def bytes_without(self, keys: Container[str]) -> int:
-        """What the layers take up that none of some images has."""
-        entries = self.books.entries
-        kept = {one for key in entries if key in keys for one in entries[key].record.layers}
-        return sum(size for layer, size in self.sizes.items() if layer not in kept)
+    def bytes_of(self, keys: Container[str]) -> int:
+        """What becomes free when images go: the layers that these have and no others."""
+        going: set[str] = set()
+        staying: set[str] = set()
+        for key, entry in self.books.entries.items():
+            (going if key in keys else staying).update(entry.record.layers)
+        return sum(self.sizes.get(layer, 0) for layer in going - staying)
 
     def _referred(self) -> set[str]:
         return {layer for entry in self.books.entries.values() for layer in entry.record.layers}
 
     # -- removing
 
-    def sweep(self, in_use: Collection[str], before: float) -> tuple[int, int]:
+    def sweep(self, in_use: Collection[str], before: float) -> int:
         """Set aside the layers that no image has.
 
         Args:
@@ -258,9 +260,9 @@ class Store:
             before: what was made or looked for after this moment (monotonic) stays as well.
 
         Returns:
-            How many bytes these layers have, and how many such layers had to stay.
+            How many such layers had to stay.
         """
-        freed = left = 0
+        left = 0
         with self._lock:
             for layer_id in self.sizes.keys() - self._referred():
                 is_used = self.layer_path(layer_id) in in_use
@@ -268,9 +270,9 @@ class Store:
                     left += 1
                     continue
                 self._discard(os.path.join(self._layers, layer_id))
-                freed += self.sizes.pop(layer_id)
+                del self.sizes[layer_id]
                 self._touched.pop(layer_id, None)
-        return freed, left
+        return left
 
     def clear_caches(self) -> int:
         """Set aside what build steps keep for later ones; nothing may be built meanwhile.
