@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from volant import ids
 from volant.errors import ImageBuildError, InvalidError, NotFoundError
+from volantd import patience
 from volantd.agent.written import Writer
 from volantd.images import described
 from volantd.images.builder import Builder, Built
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from volantd.hub.blobs import BlobCache
     from volantd.hub.records import App, Version
     from volantd.images.workbench import Command, Say, Workbench
+    from volantd.runtime.cgroup import Cgroup
     from volantd.runtime.client import Step
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,8 @@ class Images:
         #: running commands of steps by the place that they fill
         self._steps: dict[str, Step] = {}
         self._held: Counter[str] = Counter()
+        #: builds that somebody waits for, with the keys of their images
+        self._wanted: dict[asyncio.Future[Built], str] = {}
         self._cleaning: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
@@ -104,20 +108,41 @@ class Images:
             )
         await asyncio.shield(self.opened)
         built_before = len(self.store.books.entries), self.store.total_bytes
+        image, key = version.image, version.image[described.KEY]
+        ended = ImageBuildError(
+            f"building image {image_id(key)}: the app that wanted it has ended",
+            image_id=image_id(key),
+        )
+        if key not in self.users():
+            raise ended
+        brought = Brought(
+            calls=image.get("calls", {}), files=version.files, entry=version.entry,
+            all_secrets=image["secrets"],
+        )  # fmt: skip
+        wish = image.get(described.ASKED_BY, "")
+        building = asyncio.ensure_future(
+            self.builder.build(described.steps(image), say, brought, wish)
+        )
+        self._wanted[building] = key
         try:
-            image = version.image
-            brought = Brought(
-                calls=image.get("calls", {}), files=version.files, entry=version.entry,
-                all_secrets=image["secrets"],
-            )  # fmt: skip
-            return await self.builder.build(
-                described.steps(image), say, brought, image.get(described.ASKED_BY, "")
-            )
+            return await building
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            raise ended from None
         except (OSError, ValueError) as error:  # a full disk, or a store that somebody changed
             raise _unusable(error) from error
         finally:
+            del self._wanted[building]
             if (len(self.store.books.entries), self.store.total_bytes) != built_before:
                 self._tasks.start(self._clean(), "clean-images")
+
+    def end_unwanted(self) -> None:
+        """End the builds of images that no app which runs has; what of them is built stays."""
+        wanted = self.users()
+        for building, key in self._wanted.items():
+            if key not in wanted:
+                building.cancel()
 
     @contextlib.asynccontextmanager
     async def use(self, version: Version, say: Say) -> AsyncIterator[Built]:
@@ -164,15 +189,15 @@ class Images:
         """Run a step to its end; its exit code, as a shell would tell it."""
         leaves = self._machine.leaves
         try:
-            cgroup = None if leaves is None else await leaves.make()
+            cgroup = None if leaves is None else await _own_leaf(leaves)
             spec = StepSpec(
                 layers=command.layers, output=command.output, argv=command.argv, env=command.env,
                 cwd=command.cwd, shared=command.shared, readable=command.readable, cgroup=cgroup,
             )  # fmt: skip
             try:
                 if cgroup is not None and (command.memory_mib or command.cpu_count):
-                    await asyncio.to_thread(cgroup.limit, self._limits(command))
-                step = await self._machine.launcher.spawn_step(spec, ids.new_id("bs"))
+                    await patience.on_thread(cgroup.limit, self._limits(command))
+                step = await self._spawned(spec)
                 self._steps[command.output] = step
                 return await _follow(step, say, command.timeout_s)
             finally:
@@ -181,6 +206,16 @@ class Images:
                     Leaves.remove(cgroup)
         except (OSError, RuntimeFailedError) as error:
             raise ImageBuildError(f"a build step could not be started: {error}") from error
+
+    async def _spawned(self, spec: StepSpec) -> Step:
+        """Start a step; cancelled meanwhile, it is killed."""
+        spawning = asyncio.ensure_future(self._machine.launcher.spawn_step(spec, ids.new_id("bs")))
+        try:
+            return await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            with contextlib.suppress(RuntimeFailedError):
+                await _end(await spawning)
+            raise
 
     def _limits(self, command: Command) -> Limits:
         memory_bytes = None
@@ -258,7 +293,7 @@ class Images:
         """Keys of the images of apps that run, with the names of these apps."""
         found: dict[str, list[str]] = {}
         for app in self.apps():
-            for image in app.images:
+            for image in app.images if app.state != "stopped" else ():
                 if image["kind"] != "host":
                     names = found.setdefault(image[described.KEY], [])
                     if app.name not in names:
@@ -331,6 +366,30 @@ def _unusable(error: Exception) -> ImageBuildError:
     return ImageBuildError(f"the images of this daemon cannot be used: {error}")
 
 
+def _is_cancelled() -> bool:
+    """Whether it is the task that runs which was cancelled, not one that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _own_leaf(leaves: Leaves) -> Cgroup:
+    """A fresh cgroup; cancelled meanwhile, none is left."""
+    making = leaves.make()
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        Leaves.remove(await making)
+        raise
+
+
+async def _end(step: Step) -> None:
+    """Kill a step, and wait until nothing of it is left: somebody may remove what it writes to."""
+    step.kill()
+    await patience.ended(step.exited)
+    asyncio.get_running_loop().remove_reader(step.log_fd)
+    os.close(step.log_fd)
+
+
 async def _follow(step: Step, say: Say, timeout_s: float) -> int:
     """Pass on what a step prints until it and everything that it started is gone."""
     loop = asyncio.get_running_loop()
@@ -355,9 +414,6 @@ async def _follow(step: Step, say: Say, timeout_s: float) -> int:
     except TimeoutError:
         raise ImageBuildError(f"a build step took longer than {timeout_s:g} s") from None
     finally:
-        step.kill()
-        await asyncio.shield(step.exited)  # whoever comes next may remove what it writes to
-        loop.remove_reader(step.log_fd)
-        os.close(step.log_fd)
+        await _end(step)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code

@@ -313,6 +313,7 @@ class Hub:
         app.calls.clear()
         self.apps.pop(app.app_id, None)
         self.ended.append(app.last_row())
+        self.services.images.end_unwanted()
         if app.session is not None:
             app.session.apps.pop(app.app_id, None)
             for number in app.numbers:

@@ -36,6 +36,8 @@ WISHES_MAX = 1000
 FAILED_MAX = 200
 #: What is kept of the output of one step.
 LOG_BYTES_MAX = 16 << 20
+#: Said of a step that was cancelled.
+_ENDED = "it was ended, because nobody waited for it any more"
 _CUT = b"\nvolant: the log ends here, the step has printed too much\n"
 
 
@@ -239,6 +241,9 @@ class Builder:
                 except ImageBuildError as error:
                     log(f"volant: {error.message.partition(chr(10))[0]}\n".encode())
                     raise bench.named(error) from error.__cause__
+                except asyncio.CancelledError:
+                    log(f"volant: {_ENDED}\n".encode())
+                    raise asyncio.CancelledError(_ENDED) from None
             books.finish(key, record)
         except BaseException as error:
             with contextlib.suppress(OSError, KeyError):  # a full disk fails its error, too

@@ -21,7 +21,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
@@ -123,9 +122,14 @@ class Store:
         os.makedirs(path, 0o755, exist_ok=True)
         return path
 
-    def begin(self) -> str:
+    def new_place(self) -> str:
+        """Where a layer can be begun; nothing is there yet."""
+        return os.path.join(self._work, token_hex(8))
+
+    def begin(self, place: str = "") -> str:
         """A fresh directory for a layer that is being made: `diff` and `work`, both empty."""
-        place = tempfile.mkdtemp(dir=self._work)
+        place = place or self.new_place()
+        os.mkdir(place, 0o700)
         self._began[place] = wall_clock()
         for name in ("diff", "work"):
             os.mkdir(os.path.join(place, name), 0o755)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import copy
 import os
@@ -16,6 +15,7 @@ from volantd.images.kept.tree import has_file
 from volantd.images.keys import image_id
 from volantd.images.redaction import Redacted, redacted
 from volantd.images.store import Record
+from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     import mmap
@@ -213,13 +213,14 @@ class Workbench:
     @contextlib.asynccontextmanager
     async def scratch(self) -> AsyncIterator[str]:
         """An empty directory that is gone after the block; it may serve as a layer meanwhile."""
-        place = await asyncio.to_thread(self.store.begin)
+        place = self.store.new_place()
         self.places.add(place)
         try:
+            await on_thread(self.store.begin, place)
             yield os.path.join(place, "diff")
         finally:
             self.places.discard(place)
-            await asyncio.to_thread(self.store.discard, place)
+            await on_thread(self.store.discard, place)
 
     @contextlib.asynccontextmanager
     async def new_layer(self, layer_id: str | None = None) -> AsyncIterator[str]:
@@ -227,16 +228,17 @@ class Workbench:
 
         A block that raises leaves nothing.
         """
-        place = await asyncio.to_thread(self.store.begin)
+        place = self.store.new_place()
         self.places.add(place)
         try:
+            await on_thread(self.store.begin, place)
             yield place
             self.go_on()
             wanted = layer_id or self.key
-            self._kept[wanted] = await asyncio.to_thread(self.store.keep, place, wanted)
+            self._kept[wanted] = await on_thread(self.store.keep, place, wanted)
         finally:
             self.places.discard(place)
-            await asyncio.to_thread(self.store.discard, place)
+            await on_thread(self.store.discard, place)
 
     def as_kept(self, record: Record) -> Record:
         """What a step has made, with its layers as the store names them."""
@@ -285,7 +287,7 @@ class Workbench:
         Raises:
             ImageBuildError: when it fails, or has to end.
         """
-        await asyncio.to_thread(self.store.clear_work, place)
+        await on_thread(self.store.clear_work, place)
         what = redacted(what, hidden)
         command = Command(
             layers=self.layers if layers is None else layers,

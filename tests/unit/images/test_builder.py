@@ -214,6 +214,43 @@ def test_a_failed_step_says_what_it_printed_and_leaves_nothing(bench: Bench) -> 
     assert bench.commands == ["python", "a", "fails", "fails"], "it is tried again"
 
 
+def test_a_build_that_nobody_waits_for_any_more_leaves_what_is_finished(bench: Bench) -> None:
+    async def scenario() -> None:
+        await bench.build(run("a"))
+        bench.gate.clear()
+        bench.began.clear()
+        builds = [asyncio.ensure_future(bench.build(run("a"), run("b"))) for _ in range(2)]
+        await bench.began.wait()
+        for number, build in enumerate(builds):
+            assert len(bench.builder.benches) == 1, f"{number} of those who wait have gone"
+            build.cancel()
+            await asyncio.wait([build])
+        assert bench.builder.benches == {}
+        assert bench.builder.builds == set()
+        bench.gate.set()
+        await bench.build(run("a"), run("b"))
+
+    asyncio.run(scenario())
+    assert bench.commands == ["python", "a", "b", "b"]
+    assert bench.left() == []
+
+
+def test_a_step_that_was_cancelled_says_so(bench: Bench) -> None:
+    async def scenario() -> None:
+        bench.gate.clear()
+        build = asyncio.ensure_future(bench.build(run("a")))
+        await bench.began.wait()
+        build.cancel()
+        await asyncio.wait([build])
+
+    asyncio.run(scenario())
+    (draft,) = bench.store.books.drafts.values()
+    assert draft.error == "it was ended, because nobody waited for it any more"
+    (key,) = bench.store.books.drafts
+    log = Path(bench.store.books.log_path(key)).read_text()
+    assert log.splitlines() == ["python runs", f"volant: {draft.error}"]
+
+
 def test_settings_are_for_later_steps_and_for_containers(bench: Bench) -> None:
     env = {"kind": "env", "variables": {"A": "1", "LANG": "de"}}
     shell = {"kind": "shell", "words": ["/bin/bash", "-c"]}

@@ -20,11 +20,22 @@ class Work:
         self.times = 0
         self.gate = asyncio.Event()
         self.began = asyncio.Event()
+        #: Held closed, its end takes long.
+        self.slow: asyncio.Event | None = None
+        self.ending = asyncio.Event()
+        self.ends = 0
 
     async def __call__(self, say: Say) -> str:
         self.times += 1
         self.began.set()
-        await self.gate.wait()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.ending.set()
+            if self.slow is not None:
+                await self.slow.wait()
+            self.ends += 1
+            raise
         say(b"half")
         if self.times == 13:
             raise ValueError("unlucky")
@@ -57,6 +68,46 @@ def test_it_goes_on_when_one_stops_waiting() -> None:
         await asyncio.wait([first])
         work.gate.set()
         assert await second == "result 1"
+
+    asyncio.run(scenario())
+
+
+async def cancelled(*tasks: asyncio.Future[str]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert all(task.cancelled() for task in tasks)
+
+
+def test_the_last_who_stops_waiting_cancels_it_and_waits_for_its_end() -> None:
+    async def scenario() -> None:
+        once: Once[str] = Once()
+        work = Work()
+        tasks = [asyncio.ensure_future(once.get("a", work, lambda data: None)) for _ in range(3)]
+        await work.began.wait()
+        await cancelled(*tasks[:2])
+        assert work.ends == 0
+        await cancelled(tasks[2])
+        assert work.ends == 1
+
+    asyncio.run(scenario())
+
+
+def test_who_comes_while_it_is_cancelled_begins_it_anew_after_that() -> None:
+    async def scenario() -> None:
+        once: Once[str] = Once()
+        work = Work()
+        work.slow = asyncio.Event()
+        first = asyncio.ensure_future(once.get("a", work, lambda data: None))
+        await work.began.wait()
+        first.cancel()
+        second = asyncio.ensure_future(once.get("a", work, lambda data: None))
+        await work.ending.wait()
+        assert work.times == 1
+        work.gate.set()
+        work.slow.set()
+        assert await second == "result 2"
+        assert first.cancelled()
 
     asyncio.run(scenario())
 

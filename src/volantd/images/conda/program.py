@@ -6,7 +6,6 @@ its own index.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import json
@@ -21,6 +20,7 @@ from urllib.request import urlopen
 
 from volant.errors import ImageBuildError
 from volantd.images.files import put
+from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     from volantd.images.workbench import Workbench
@@ -48,9 +48,9 @@ async def program_layer(bench: Workbench) -> str:
     """
     here = shutil.which(NAME)
     if here is not None:
-        content = await asyncio.to_thread(_read, here)
+        content = await on_thread(_read, here)
     else:
-        content = await asyncio.to_thread(_fetch, bench.choice("image_conda_channel"))
+        content = await on_thread(_fetch, bench.choice("image_conda_channel"))
     layer_id = f"{NAME}-{hashlib.sha256(content).hexdigest()[:16]}"
     if not bench.store.has_layer(layer_id):
         await bench.once(layer_id, partial(_make, layer_id, content))
@@ -59,7 +59,7 @@ async def program_layer(bench: Workbench) -> str:
 
 async def _make(layer_id: str, content: bytes, bench: Workbench) -> str:
     async with bench.new_layer(layer_id) as place:
-        await asyncio.to_thread(put, f"{place}/diff{PROGRAM}", content, 0o755)
+        await on_thread(put, f"{place}/diff{PROGRAM}", content, 0o755)
     return layer_id
 
 

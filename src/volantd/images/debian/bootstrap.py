@@ -11,7 +11,6 @@ the same layer of the same packages.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import subprocess
@@ -23,6 +22,7 @@ from volantd.images.debian import sources
 from volantd.images.debian.archives import Archive, parse_wanted
 from volantd.images.files import SETTLED_S, put, settle
 from volantd.images.programs import output_of
+from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     from volantd.images.debian.sources import Sources
@@ -94,13 +94,13 @@ async def _make(suite: str, beginning: str, anew: bool, bench: Workbench) -> str
         async with bench.new_layer(layer_id) as place:
             since_s = os.stat(place).st_mtime
             root = os.path.join(place, "diff")
-            await asyncio.to_thread(_extract, root, apt.archives, where, apt.options)
+            await on_thread(_extract, root, apt.archives, where, apt.options)
             await bench.run(
                 place, ("/bin/sh", "-c", CONFIGURE), what="dpkg --install", layers=(), cwd="/",
                 shared=((apt.archives, ARCHIVES),),
                 env={"DEBIAN_FRONTEND": "noninteractive", "SOURCE_DATE_EPOCH": str(SETTLED_S)},
             )  # fmt: skip
-            await asyncio.to_thread(settle, root, since_s)
+            await on_thread(settle, root, since_s)
     return layer_id
 
 

@@ -6,7 +6,6 @@ apt-get install              ─► layer            ─► archives that are ne
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from volant.errors import ImageBuildError
 from volantd.images.debian import sources
 from volantd.images.debian.archives import Archives, parse_wanted
 from volantd.images.files import SETTLED_S, settle
+from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ async def install(
         ImageBuildError: with apt's words, which name a package that is not there.
     """
     since_s = os.stat(place).st_mtime
-    shelf = Archives(await asyncio.to_thread(bench.store.cache_dir, SHELF))
+    shelf = Archives(await on_thread(bench.store.cache_dir, SHELF))
     reaching = await sources.reaching()
     options = {
         # Archives are put into a directory of this machine, which has no other users.
@@ -99,11 +99,11 @@ async def install(
             f"{_FIRST}apt-get -q {words} update || exit\n"
             f"apt-get -q {words} -y --print-uris install -- {wanted_names} >{ARCHIVES}/{_WANTED}"
         )
-        wanted = parse_wanted(await asyncio.to_thread(_read, os.path.join(archives, _WANTED)))
-        await asyncio.to_thread(shelf.offer, wanted, archives)
+        wanted = parse_wanted(await on_thread(_read, os.path.join(archives, _WANTED)))
+        await on_thread(shelf.offer, wanted, archives)
         await run(f"apt-get -q {words} -y install -- {wanted_names} || exit\n{_LAST}")
-        await asyncio.to_thread(shelf.keep, wanted, archives)
-    await asyncio.to_thread(settle, os.path.join(place, "diff"), since_s)
+        await on_thread(shelf.keep, wanted, archives)
+    await on_thread(settle, os.path.join(place, "diff"), since_s)
 
 
 def _read(path: str) -> str:

@@ -9,7 +9,6 @@ containers are root of a user namespace of their own.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import posixpath
@@ -21,6 +20,7 @@ from volantd.images.kept import tree
 from volantd.images.keys import Settings
 from volantd.images.steps import debian, kind, registry
 from volantd.images.store import Record
+from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     from volant.sdk.images.dockerfile import Instruction
@@ -190,7 +190,7 @@ class Follower:
             if not series:
                 raise ValueError(f"it wants a Python as well, such as `{DEBIAN}:3.12`")
             return await debian.debian_with_python(self._bench, kind.series(series), anew=False)
-        return await asyncio.to_thread(registry.pull, name, self._bench)
+        return await registry.pulled(name, self._bench)
 
     # -- RUN
 
@@ -230,7 +230,7 @@ class Follower:
                 mode, digest = self._files[path]
                 content = await bench.content(digest)
                 layer = copying.Layer(lower, bench.layers, copying.Owner())
-                await asyncio.to_thread(layer.write, target, content, mode)
+                await on_thread(layer.write, target, content, mode)
             async with bench.new_layer(key) as place:
                 await bench.run(
                     place, argv, what=instruction.rest, cwd=stage.workdir,
@@ -275,7 +275,7 @@ class Follower:
             _refuse_unpacked(sources)
         place = posixpath.normpath(posixpath.join(stage.workdir, target))
         top = tree.root([self._bench.store.layer_path(one) for one in stage.record.layers])
-        node = await asyncio.to_thread(tree.at, top, place)
+        node = await on_thread(tree.at, top, place)
         is_directory = target.endswith(("/", "/.")) or target == "."
         is_directory = is_directory or (node is not None and node.is_directory)
         owner = copying.owner_of(flags, top)
@@ -321,7 +321,7 @@ class Follower:
         found: list[tuple[str, tree.Node]] = []
         for source in sources:
             path = posixpath.normpath("/" + source)
-            node = await asyncio.to_thread(tree.at, top, path)
+            node = await on_thread(tree.at, top, path)
             if node is None:
                 raise ValueError(f"{source!r} is not in that image")
             into = is_directory and not node.is_directory
@@ -345,9 +345,9 @@ class _FromContext:
     async def fill(self, layer: copying.Layer) -> None:
         for target, mode, digest in self.found:
             content = await self.bench.content(digest)
-            await asyncio.to_thread(layer.write, target, content, mode)
+            await on_thread(layer.write, target, content, mode)
         for target, text in self.written:
-            await asyncio.to_thread(layer.write, target, text.encode(), 0o644)
+            await on_thread(layer.write, target, text.encode(), 0o644)
 
 
 @dataclass(slots=True)
@@ -363,7 +363,7 @@ class _FromImage:
 
     async def fill(self, layer: copying.Layer) -> None:
         for target, node in self.found:
-            await asyncio.to_thread(layer.copy, node, target)
+            await on_thread(layer.copy, node, target)
 
 
 def _refuse_unknown(flags: dict[str, list[str]], known: set[str]) -> None:

@@ -7,7 +7,6 @@ cache and aside, one mount ─────┘              └─ the overlay �
 
 from __future__ import annotations
 
-import asyncio
 import marshal
 import os
 import shutil
@@ -19,6 +18,7 @@ from volant import ids
 from volant.errors import ImageBuildError
 from volant.runner.isolate import OWN_DIR
 from volantd.images.packages import indexes, inside, tools
+from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,14 +78,14 @@ async def install(task: Task, step: Mapping[str, Any], bench: Workbench) -> Reco
         try:
             return await _attempt(task, step, bench, out, tools.own_uv())
         except ImageBuildError:
-            if not await asyncio.to_thread(_has, bench.store.uv, out, "static"):
+            if not await on_thread(_has, bench.store.uv, out, "static"):
                 raise
-        await asyncio.to_thread(_discard, bench.store.uv, out)
+        await on_thread(_discard, bench.store.uv, out)
         static = await tools.static_uv(os.path.join(os.path.dirname(bench.store.uv), "tools"))
         return await _attempt(task, step, bench, out, static)
     finally:
         bench.places.discard(installed)
-        await asyncio.to_thread(_discard, bench.store.uv, out)
+        await on_thread(_discard, bench.store.uv, out)
 
 
 async def _attempt(
@@ -93,7 +93,7 @@ async def _attempt(
 ) -> Record:
     secrets = bench.brought.secrets.get("secrets", {})
     own = {**bench.env, **task.env, **secrets, **(step.get("env") or {})}
-    machine, places = indexes.shown(await asyncio.to_thread(indexes.of_machine))
+    machine, places = indexes.shown(await on_thread(indexes.of_machine))
     said = indexes.of_step(step).over(indexes.of_variables(own)).beside(machine)
     env = {**indexes.way_out(), **tools.variables(), **own, **_ENVIRONMENT, **said.variables()}
     files = {**task.files, "plan": _plan(task, out), "inside.py": await _driver()}
@@ -101,7 +101,7 @@ async def _attempt(
     hidden = indexes.credentials(texts, secrets.values())
     async with bench.scratch() as lower:
         points = (UV_DIR, *places)
-        await asyncio.to_thread(tools.lend, lower, program, files, points)
+        await on_thread(tools.lend, lower, program, files, points)
         async with bench.new_layer() as place:
             await bench.run(
                 place,
@@ -139,22 +139,22 @@ async def _driver() -> bytes:
         with open(inside.__file__, "rb") as source:
             return source.read()
 
-    return await asyncio.to_thread(read)
+    return await on_thread(read)
 
 
 async def _take(bench: Workbench, out: str, diff: str) -> list[str]:
     """Make what was installed the step's layer; returns the layers that come below it."""
     shutil.rmtree(diff + OWN_DIR, ignore_errors=True)
-    if await asyncio.to_thread(_has, bench.store.uv, out, "plain"):
+    if await on_thread(_has, bench.store.uv, out, "plain"):
         return []
     removed = []
-    if await asyncio.to_thread(_has, bench.store.uv, out, "removed"):
+    if await on_thread(_has, bench.store.uv, out, "removed"):
         removed.append(f"{bench.key}-removed")
         async with bench.new_layer(removed[0]) as place:
             target = os.path.join(place, "diff")
             os.rmdir(target)
             os.rename(diff, target)
-    await asyncio.to_thread(_replace, bench.store.uv, out, diff)
+    await on_thread(_replace, bench.store.uv, out, diff)
     return removed
 
 

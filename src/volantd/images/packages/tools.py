@@ -21,6 +21,7 @@ from volant.runner.isolate import OWN_DIR
 from volantd.images.files import put
 from volantd.images.packages import indexes
 from volantd.images.redaction import redacted
+from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +80,7 @@ async def static_uv(home: str) -> str:
     version = importlib.metadata.version("uv")
     kept = os.path.join(home, f"uv-{version}")
     if not os.path.exists(kept):
-        await asyncio.to_thread(os.makedirs, home, 0o700, exist_ok=True)
+        await on_thread(os.makedirs, home, 0o700, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home) as place:
             await _fetch(version, place)
             os.replace(os.path.join(place, "bin/uv"), kept)
@@ -109,6 +110,7 @@ async def _fetch(version: str, place: str) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        await process.wait()
     if process.returncode:
         hidden = indexes.credentials(indexes.of_machine().variables().values())
         raise ImageBuildError(

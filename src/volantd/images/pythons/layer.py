@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 from functools import partial
@@ -16,6 +15,7 @@ from volantd.images.kept.tree import find as path_in, text_in
 from volantd.images.pythons import libraries
 from volantd.images.pythons.found import FoundPython, bring, find, missing
 from volantd.images.pythons.moving import PREFIX, move
+from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     from volantd.images.workbench import Workbench
@@ -88,7 +88,7 @@ async def suite_for(bench: Workbench, series: str) -> str:
 
 async def _brought(bench: Workbench, series: str) -> FoundPython | None:
     """A Python that uv brought before, or brings now."""
-    place = await asyncio.to_thread(bench.store.cache_dir, _BROUGHT)
+    place = await on_thread(bench.store.cache_dir, _BROUGHT)
     return await bring(series, place, bench.say)
 
 
@@ -102,7 +102,7 @@ async def _make(
             await _install_own(bench, place, series, layers)
         else:
             await _move(bench, place, python, layers)
-        await asyncio.to_thread(settle, os.path.join(place, "diff"), since_s)
+        await on_thread(settle, os.path.join(place, "diff"), since_s)
     return layer_id
 
 
@@ -126,16 +126,16 @@ async def _move(bench: Workbench, place: str, python: FoundPython, layers: tuple
     names = await libraries.packages(list(needed.values()), layers)
     # Before any step has run: links that one makes would lead elsewhere on this machine.
     since_s = os.stat(place).st_mtime
-    await asyncio.to_thread(move, python, f"{place}/diff{prefix}")
+    await on_thread(move, python, f"{place}/diff{prefix}")
     if names is None:
-        await asyncio.to_thread(libraries.copy, needed, layers, place)
+        await on_thread(libraries.copy, needed, layers, place)
     elif names:
         await install(bench, place, names, layers=layers, recommended=False)
     program = f"{PREFIX}/bin/python{python.series}"
 
     async def run(script: str, what: str) -> None:
         # Byte code says when its source was changed, so that has to be settled first.
-        await asyncio.to_thread(settle, f"{place}/diff", since_s)
+        await on_thread(settle, f"{place}/diff", since_s)
         await bench.run(place, (program, "-I", "-c", script), what=what, layers=layers, cwd="/")
 
     try:

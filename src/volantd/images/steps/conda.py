@@ -5,7 +5,6 @@ Debian ─► micromamba ─► /opt/conda, an environment that all programs of 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 from dataclasses import replace
@@ -18,6 +17,7 @@ from volantd.images.steps import kind
 from volantd.images.steps.debian import debian_base
 from volantd.images.steps.kind import Kind
 from volantd.images.workbench import PATH
+from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     from volantd.images.store import Record
@@ -66,7 +66,7 @@ async def _write_spec(bench: Workbench, specs: str, digest: str) -> str:
     content = bytes(await bench.content(digest))
     is_yaml = any(line.startswith(b"dependencies:") for line in content.splitlines())
     name = "specs.yml" if is_yaml else "specs.txt"
-    await asyncio.to_thread(put, os.path.join(specs, name), content)
+    await on_thread(put, os.path.join(specs, name), content)
     return name
 
 

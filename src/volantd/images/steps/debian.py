@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from volantd.images.keys import FORCE
 from volantd.images.pythons.layer import python_layer, suite_for
 from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
-from volantd.images.steps.registry import pull
+from volantd.images.steps.registry import pulled
 from volantd.images.store import Record
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ async def debian_base(bench: Workbench, series: str | None = None, *, anew: bool
     """
     reference = bench.choice("image_debian_reference")
     if reference:
-        record = await asyncio.to_thread(pull, reference, bench)
+        record = await pulled(reference, bench)
     else:
         suite = suite_here() if series is None else await suite_for(bench, series)
         record = Record((await debian_layer(bench, suite, anew=anew),))

@@ -6,7 +6,6 @@ layers of the image ────────────────────
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from volantd.images.files import put
 from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
 from volantd.lent import package_dir
+from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     from volantd.images.store import Record
@@ -39,7 +39,7 @@ async def _build(step: dict[str, Any], bench: Workbench) -> Record:
     payload = await bench.content(call["payload"])
     async with bench.scratch() as lower:
         await _put_sources(bench, lower)
-        await asyncio.to_thread(_put_call, lower, _described(step, bench), payload)
+        await on_thread(_put_call, lower, _described(step, bench), payload)
         async with bench.new_layer() as place:
             await bench.run(
                 place,
@@ -71,7 +71,7 @@ async def _put_sources(bench: Workbench, lower: str) -> None:
     for path, mode, digest, _ in bench.brought.files:
         content = await bench.content(digest)
         target = os.path.join(lower + SOURCES_DIR, path)
-        await asyncio.to_thread(put, target, content, mode & 0o777)
+        await on_thread(put, target, content, mode & 0o777)
 
 
 def _put_call(lower: str, call: bytes, payload: Blob) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from volantd.images.kept import tree
 from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
 from volantd.images.store import Record
+from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     from volantd.images.workbench import Blob, Workbench
@@ -36,7 +36,7 @@ async def _copy(step: dict[str, Any], bench: Workbench) -> Record:
     async with bench.new_layer() as place:
         for path, mode, digest, _ in step["files"]:
             content = await bench.content(digest)
-            await asyncio.to_thread(_write, place, list(bench.layers), path, content, mode)
+            await on_thread(_write, place, list(bench.layers), path, content, mode)
     return bench.below.with_layers(bench.key)
 
 

@@ -15,6 +15,7 @@ from volantd.images.pythons.layer import python_layer
 from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
 from volantd.images.store import Record
+from volantd.patience import ended, on_thread
 
 if TYPE_CHECKING:
     from volantd.images.workbench import Workbench
@@ -25,7 +26,7 @@ USERNAME, PASSWORD = "REGISTRY_USERNAME", "REGISTRY_PASSWORD"
 
 
 async def _build(step: dict[str, Any], bench: Workbench) -> Record:
-    record = await asyncio.to_thread(pull, step["reference"], bench)
+    record = await pulled(step["reference"], bench)
     series = step.get("add_python")
     if series is None:
         return record
@@ -33,12 +34,23 @@ async def _build(step: dict[str, Any], bench: Workbench) -> Record:
     return record.with_layers(await python_layer(bench, series, record.layers, anew=anew))
 
 
-def pull(reference: str, bench: Workbench) -> Record:
+async def pulled(reference: str, bench: Workbench) -> Record:
     """The image of a registry; what is here is not fetched again.
 
     Raises:
         ImageBuildError: when it cannot be had, or is not what it says.
     """
+    pulling = asyncio.ensure_future(on_thread(_pull, reference, bench))
+    try:
+        return await asyncio.shield(pulling)
+    except asyncio.CancelledError:
+        bench.stop("nobody waits for it any more")  # which the thread sees at the next piece
+        await ended(pulling)
+        raise
+
+
+def _pull(reference: str, bench: Workbench) -> Record:
+    """`pulled`, for a thread."""
     try:
         source = oci.RegistrySource(oci.parse_reference(reference), credentials=_credentials(bench))
         blobs = oci.BlobDirectory(Path(bench.store.blobs))
