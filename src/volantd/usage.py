@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 
 #: Paths from a directory that is held open, beyond which the next one is held open too.
 _PATH_BYTES_MAX = 3000
@@ -29,13 +30,13 @@ class _Directory:
             os.close(self.fd)
 
 
-def bytes_below(top: str, others: frozenset[str] = frozenset()) -> int:
+def bytes_below(top: str, others: frozenset[str] = frozenset(), *, is_alone: bool = False) -> int:
     """Bytes on disk of everything below a directory, but for what lies at `others`; 0 for a link.
 
-    Files with several names count once.
+    Files with several names count once; if `is_alone`, only those that have all of them below.
     """
     total = 0
-    seen: set[tuple[int, int]] = set()
+    names: Counter[tuple[int, int]] = Counter()
     waiting: list[tuple[_Directory | None, str, str]] = [(None, top, top)]
     while waiting:
         held, path, whole = waiting.pop()
@@ -58,8 +59,8 @@ def bytes_below(top: str, others: frozenset[str] = frozenset()) -> int:
                 if stat.S_ISDIR(info.st_mode):
                     waiting.append((held, f"{path}/{entry.name}", name))
                 elif info.st_nlink > 1:
-                    if (info.st_dev, info.st_ino) in seen:
+                    names[info.st_dev, info.st_ino] += 1
+                    if names[info.st_dev, info.st_ino] != (info.st_nlink if is_alone else 1):
                         continue
-                    seen.add((info.st_dev, info.st_ino))
                 total += info.st_blocks * _BLOCK_BYTES
     return total

@@ -362,7 +362,7 @@ def test_prune_removes_what_nothing_uses(base: volant.Image, home: Path, gate: G
         assert {unused.object_id, failed.value.image_id} <= set(dry["removed"])
         assert str(unused.object_id) in rows(home)
         assert json.loads(tell(home, "prune", "--older-than", "1d", "--json").stdout) == {
-            "removed": [], "freed_bytes": 0,
+            "removed": [], "freed_bytes": 0, "caches": [],
         }  # fmt: skip
         done = json.loads(tell(home, "prune", "--json").stdout)
         assert done == dry
@@ -432,6 +432,62 @@ def test_the_least_recently_used_go_when_the_store_is_full(
         current.channel()
         left = eventually(lambda: len(rows(own)) == 2 and rows(own))
         assert set(left) == {images[0].object_id, images[3].object_id}
+        eventually(lambda: bytes_on_disk(own / "images") < limit_mib << 20)
+        stop_daemon(own)
+
+
+CACHED = "RUN --mount=type=cache,target=/kept"
+FILL = "python3 -c \"open('/kept/large', 'wb').write(b'x' * (20 << 20))\""
+
+
+def caches(home: Path) -> dict[str, int]:
+    """Sizes of caches by the ends of their names, as `volant image list` is told of them."""
+    current.forget()
+    listed = current.channel().request("image_list")
+    return {one["name"].split(": ")[-1]: one["size_bytes"] for one in listed["caches"]}
+
+
+def test_caches_are_told_and_removed_with_all_else(
+    base: volant.Image, home: Path, gate: Gate
+) -> None:
+    """Issue 3: what they are, and never under a build."""
+    base.dockerfile_commands(f"{CACHED},id=one {FILL}").build()
+    assert caches(home)["one"] == pytest.approx(20 << 20, abs=64 << 10)
+    assert "mounted by Dockerfiles: one (20.0 MiB)" in tell(home, "list").stderr
+    assert json.loads(tell(home, "prune", "--dry-run", "--json").stdout)["caches"] == []
+    dry = json.loads(tell(home, "prune", "--all", "--dry-run", "--json").stdout)
+    assert "mounted by Dockerfiles: one" in [one["name"] for one in dry["caches"]]
+    builder = Thread(target=base.dockerfile_commands(f"{CACHED},id=one {gate.command}").build)
+    builder.start()
+    with gate.wait():
+        assert json.loads(tell(home, "prune", "--all", "--yes", "--json").stdout)["caches"] == []
+    builder.join(60)
+    assert caches(home)["one"] >= 20 << 20
+    done = json.loads(tell(home, "prune", "--all", "--yes", "--json").stdout)
+    assert [one["name"] for one in done["caches"]] == [one["name"] for one in dry["caches"]]
+    assert caches(home) == {}
+    assert bytes_on_disk(home / "images/caches") < 1 << 20
+
+
+def test_caches_go_in_their_turn_when_the_store_is_full(
+    registry: Registry, tmp_path_factory: TempPathFactory
+) -> None:
+    """Least recently used first, images and caches alike."""
+    own = tmp_path_factory.mktemp("full-of-caches")
+    own.chmod(0o700)
+    with at_home(own):
+        base = volant.Image.from_registry(f"{registry.host}/python:base")
+        for name in ("one", "two"):
+            base.dockerfile_commands(f"{CACHED},id={name} {FILL}").build()
+        last = base.run_commands(FILL.replace("/kept", "")).build()
+        base.dockerfile_commands(f"{CACHED},id=one : > /kept/again").build()
+        assert set(caches(own)) == {"one", "two"}
+        stop_daemon(own)
+    limit_mib = (bytes_on_disk(own / "images") >> 20) - 10
+    with at_home(own, VOLANT_IMAGE_STORE_LIMIT_MIB=str(limit_mib)):
+        current.channel()
+        eventually(lambda: set(caches(own)) == {"one"})
+        assert last.object_id in rows(own)
         eventually(lambda: bytes_on_disk(own / "images") < limit_mib << 20)
         stop_daemon(own)
 

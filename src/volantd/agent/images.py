@@ -32,13 +32,14 @@ from volantd.runtime.client import RuntimeFailedError, StepSpec
 from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from volant.config import Config
     from volantd.agent.bare import Machine
     from volantd.agent.tasks import Tasks
     from volantd.hub.blobs import BlobCache
     from volantd.hub.records import App, Version
+    from volantd.images.kept.caches import Cache
     from volantd.images.workbench import Command, Say, Workbench
     from volantd.runtime.cgroup import Cgroup
     from volantd.runtime.client import Step
@@ -50,6 +51,8 @@ READ_BYTES = 64 << 10
 DISK_SHARE = 0.25
 #: Between two looks whether layers that nobody needs are still in use.
 SWEEP_EVERY_S = 10.0
+#: Caches are measured when so much time has passed since a build: until then its image is started.
+MEASURED_AFTER_S = 30.0
 #: What was used a moment ago is not evicted: somebody is about to run it, or to build on it.
 JUST_USED_S = 60.0
 
@@ -314,24 +317,47 @@ class Images:
         """Remove what is too much, and what nobody needs any more."""
         excess = self.store.total_bytes - self.limit_bytes
         before = wall_clock() - just_used_s
-        for key in self._to_remove(excess_bytes=excess, before=before, names_stay=True):
-            log.info("image_evicted", extra={"fields": {"image_id": image_id(key)}})
-            self.store.books.forget(key)
+        caches = {} if self.builder.benches else self.store.caches.all()
+        for key in self._to_remove(
+            excess_bytes=excess, before=before, names_stay=True, caches=caches
+        ):
+            if key in caches:
+                log.info("cache_evicted", extra={"fields": {"cache": caches[key].name}})
+                self.store.clear_cache(key)
+            else:
+                log.info("image_evicted", extra={"fields": {"image_id": image_id(key)}})
+                self.store.books.forget(key)
         self.sweep()
         if self.store.total_bytes > self.limit_bytes:
             self._clean_again(JUST_USED_S)
+        elif not self.store.caches.is_measured:
+            self._clean_again(MEASURED_AFTER_S)
         try:
             await asyncio.to_thread(self.store.empty_trash)
         except OSError as error:
             log.warning("images_not_removed", extra={"fields": {"error": str(error)}})
+
+    async def measure(self) -> None:
+        """Measure what caches have become, unless steps are being built: these fill them."""
+        if not self.builder.benches and not self.store.caches.is_measured:
+            await asyncio.to_thread(self.store.caches.measure)
+
+    def caches_to_prune(self, before: float) -> dict[str, Cache]:
+        """The caches that no step has used since some time, by id; none while steps are built."""
+        if self.builder.benches:
+            return {}
+        caches = self.store.caches.all()
+        return {one: cache for one, cache in caches.items() if cache.used_at < before}
 
     def to_prune(self, *, before: float, names_stay: bool) -> list[str]:
         """The images that nothing uses, last used before a time; those with a name if told to."""
         return self._to_remove(excess_bytes=float("inf"), before=before, names_stay=names_stay)
 
     def _to_remove(
-        self, *, excess_bytes: float, names_stay: bool, before: float = float("inf")
-    ) -> list[str]:
+        self, *, excess_bytes: float, names_stay: bool, before: float,
+        caches: Mapping[str, Cache] | None = None,
+    ) -> list[str]:  # fmt: skip
+        """Keys of images and ids of caches, in the order in which they have to go."""
         if excess_bytes <= 0:
             return []
         books, running = self.store.books, self._machine.launcher.layers_in_use()
@@ -345,7 +371,11 @@ class Images:
                 parent=entry.parent, layers=entry.record.layers, used_at=books.used_at(key),
                 is_protected=key in protected or paths in running,
             )  # fmt: skip
-        return shelf.to_remove(images, self.store.sizes, excess_bytes=excess_bytes, before=before)
+        sizes = dict(self.store.sizes)
+        for one, cache in (caches or {}).items():  # each as an image that has a layer of its own
+            images[one] = shelf.Kept(parent=None, layers=(one,), used_at=cache.used_at)
+            sizes[one] = cache.size_bytes
+        return shelf.to_remove(images, sizes, excess_bytes=excess_bytes, before=before)
 
     def sweep(self) -> None:
         """Set aside the layers that no image has; later those that something still runs on."""
@@ -353,10 +383,14 @@ class Images:
         if self.store.sweep(in_use, self.builder.oldest()):
             self._clean_again(SWEEP_EVERY_S)
 
+    async def _measure_and_clean(self) -> None:
+        await self.measure()
+        await self._clean()
+
     def _clean_again(self, delay_s: float) -> None:
         def begin() -> None:
             self._cleaning = None
-            self._tasks.start(self._clean(), "clean-images")
+            self._tasks.start(self._measure_and_clean(), "clean-images")
 
         if self._cleaning is None:
             self._cleaning = asyncio.get_running_loop().call_later(delay_s, begin)

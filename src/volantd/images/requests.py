@@ -73,8 +73,14 @@ def _key(session: Session, message: dict[str, Any]) -> str:
 async def image_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Every image, those that are being built or could not be included."""
     images = _images(session)
+    await images.measure()
+    caches = sorted(images.store.caches.all().values(), key=lambda cache: cache.used_at)
     return {
         "images": images.catalogue.rows(images.users()),
+        "caches": [
+            {"name": one.name, "size_bytes": one.size_bytes, "used_at": one.used_at}
+            for one in caches
+        ],
         "total_bytes": images.store.total_bytes, "limit_bytes": images.limit_bytes,
     }  # fmt: skip
 
@@ -105,6 +111,7 @@ async def image_logs(session: Session, message: dict[str, Any]) -> dict[str, Any
 async def image_prune(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Remove images that nothing uses; with `dry_run` only say which."""
     images = _images(session)
+    await images.measure()
     before = wall_clock() - message["older_than_s"]
     everything, dry_run = message["all"], message["dry_run"]
     rows = {row["image_id"]: row for row in images.catalogue.rows(images.users())}
@@ -117,21 +124,25 @@ async def image_prune(session: Session, message: dict[str, Any]) -> dict[str, An
         and draft.started_at < before
     ]  # fmt: skip
     gone = set(keys)
-    size_bytes, caches_bytes = store.bytes_of(gone), 0
+    size_bytes = store.bytes_of(gone)
+    caches = images.caches_to_prune(before) if everything else {}
     if not dry_run:
         store.names.delete({name for name, one in store.names.all().items() if one.key in gone})
         for key in [*keys, *failed]:
             store.books.forget(key)
             images.builder.failed.pop(key, None)
         images.sweep()
-        if everything and not images.builder.benches:
-            caches_bytes = await asyncio.to_thread(store.clear_caches)
+        for one in caches:
+            store.clear_cache(one)
         await asyncio.to_thread(store.empty_trash)
     shown = [image_id(key) for key in [*keys, *failed]]
     return {
         "removed": [rows[one] for one in shown if one in rows],
         "steps": sum(one not in rows for one in shown), "freed_bytes": size_bytes,
-        "caches_bytes": caches_bytes,
+        "caches": [
+            {"name": one.name, "size_bytes": one.size_bytes, "used_at": one.used_at}
+            for one in caches.values()
+        ],
     }  # fmt: skip
 
 

@@ -3,8 +3,7 @@
     <home>/images/layers/<id>/diff          the files of one layer, owners as containers see them
                              /about.json    its size, measured once, and when it was begun
                   blobs/                    what a registry is sending
-                  caches/                   what build steps keep for later ones, by hashed names
-                  uv/                       what `packages` shares among images
+                  caches/, uv/              what build steps keep for later ones (`kept.caches`)
                   work/                     what is being made
                   trash/                    what is being removed
 
@@ -18,7 +17,6 @@ The directory is its user's alone: layers hold programs that would run with thei
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -29,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from volantd import removal
 from volantd.images.kept.books import Books, Record, wall_clock
+from volantd.images.kept.caches import Caches
 from volantd.images.kept.names import Names
 from volantd.usage import bytes_below
 
@@ -51,6 +50,7 @@ class Store:
     Attributes:
         books: what is known of images.
         names: what published names mean.
+        caches: what build steps keep for later ones.
         blobs: where what registries send arrives.
     """
 
@@ -58,12 +58,11 @@ class Store:
         self._root = os.path.join(home, "images")
         self.books = Books(self._root)
         self.names = Names(self._part("names.json"))
+        self.caches = Caches(self._root)
         self.blobs = self._part("blobs")
-        self.uv = self._part("uv")
         self._layers = self._part("layers")
         self._work = self._part("work")
         self._trash = self._part("trash")
-        self._caches = self._part("caches")
         self._lock = Lock()
         self._emptying = Lock()
         #: when each place was begun, in seconds since 1970
@@ -86,9 +85,10 @@ class Store:
             ValueError: when the published names cannot be read.
         """
         os.makedirs(self._root, 0o700, exist_ok=True)
-        for part in (self.blobs, self._caches, self._layers, self.uv, self._work, self._trash):
+        for part in (self.blobs, self._layers, self._work, self._trash):
             os.makedirs(part, 0o700, exist_ok=True)
-        self._discard(os.path.join(self.uv, "out"))
+        self.caches.open()
+        self._discard(os.path.join(self.caches.uv, "out"))
         for directory in (self._work, self.blobs):
             self._discard_all(directory)
         for layer_id in os.listdir(self._layers):
@@ -115,12 +115,6 @@ class Store:
         return about
 
     # -- making layers
-
-    def cache_dir(self, name: str) -> str:
-        """A directory that build steps share under a name; what is in it may vanish."""
-        path = os.path.join(self._caches, hashlib.sha256(name.encode()).hexdigest())
-        os.makedirs(path, 0o755, exist_ok=True)
-        return path
 
     def new_place(self) -> str:
         """Where a layer can be begun; nothing is there yet."""
@@ -240,8 +234,8 @@ class Store:
 
     @property
     def total_bytes(self) -> int:
-        """What all layers take up."""
-        return sum(self.sizes.values())
+        """What all layers and caches take up, as far as it is known."""
+        return sum(self.sizes.values()) + self.caches.total_bytes
 
     def bytes_of(self, keys: Container[str]) -> int:
         """What becomes free when images go: the layers that these have and no others."""
@@ -276,18 +270,13 @@ class Store:
                 self._discard(os.path.join(self._layers, layer_id))
                 del self.sizes[layer_id]
                 self._touched.pop(layer_id, None)
+                self.caches.doubt()
         return left
 
-    def clear_caches(self) -> int:
-        """Set aside what build steps keep for later ones; nothing may be built meanwhile.
-
-        Returns:
-            Bytes of it, those included that layers share.
-        """
-        size = bytes_below(self._caches) + bytes_below(self.uv)
-        for directory in (self._caches, self.uv):
-            self._discard_all(directory)
-        return size
+    def clear_cache(self, one: str) -> None:
+        """Set aside a cache; no step may be built meanwhile."""
+        for path in self.caches.forget(one):
+            self._discard(path)
 
     def _discard_all(self, directory: str) -> None:
         for name in os.listdir(directory):

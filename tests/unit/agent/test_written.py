@@ -35,6 +35,16 @@ def test_everything_below_is_counted_once(tmp_path: Path) -> None:
     assert mebibytes(usage.bytes_below(str(tmp_path))) == 6
 
 
+def test_what_has_a_name_elsewhere_is_not_alone(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    fill(own / "one")
+    os.link(fill(own / "two", 2), own / "twice")
+    os.link(fill(own / "four", 4), tmp_path / "elsewhere")
+    assert mebibytes(usage.bytes_below(str(own))) == 7
+    assert mebibytes(usage.bytes_below(str(own), is_alone=True)) == 3
+
+
 def test_no_link_is_followed_the_topmost_neither(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

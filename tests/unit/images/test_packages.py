@@ -13,6 +13,7 @@ import pytest
 
 from volant.errors import ImageBuildError
 from volantd.images.builder import Builder
+from volantd.images.kept.caches import Caches
 from volantd.images.packages import installing, tools
 from volantd.images.store import Store
 from volantd.images.workbench import Brought
@@ -239,7 +240,7 @@ def test_a_version_of_uv_is_run_by_the_daemons_own(bench: Bench) -> None:
 def test_an_image_that_cannot_run_uv_gets_one_that_needs_nothing(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    static = tmp_path / "images/tools" / Path(asyncio.run(_kept_static(tmp_path))).name
+    static = Path(_kept_static(tmp_path))
     bench.codes = [1, 0]
     bench.leaves.append("static")
     built = bench.build(PIP)
@@ -249,14 +250,14 @@ def test_an_image_that_cannot_run_uv_gets_one_that_needs_nothing(
     assert bench.left() == []
 
 
-async def _kept_static(home: Path) -> str:
+def _kept_static(home: Path) -> str:
     """As if it had been fetched before."""
     import importlib.metadata
 
-    kept = home / "images/tools" / f"uv-{importlib.metadata.version('uv')}"
-    kept.parent.mkdir(parents=True)
+    place = Caches(str(home / "images")).directory(installing.STATIC)
+    kept = Path(place, f"uv-{importlib.metadata.version('uv')}")
     kept.touch()
-    return await tools.static_uv(str(kept.parent))
+    return asyncio.run(tools.static_uv(str(kept.parent)))
 
 
 def test_a_project_of_uv_is_exported_as_it_is_locked(bench: Bench) -> None:

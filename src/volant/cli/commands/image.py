@@ -33,7 +33,8 @@ def group() -> None:
 def list_images(as_json: bool) -> None:
     """List images, the newest last: what they are, who uses them, what they take up.
 
-    Own bytes become free when the image goes, shared ones belong to others as well.
+    Own bytes become free when the image goes, shared ones belong to others as well. What build
+    steps keep for later ones is told below.
     """
     reply = _ask("image_list")
     if as_json:
@@ -49,8 +50,16 @@ def list_images(as_json: bool) -> None:
     columns = ("image_id", "base", "steps", "names", "apps", "created", "used", "own", "shared",
                "state")  # fmt: skip
     show.print_table(rows, columns, "no images")
+    _tell_caches("caches:", reply["caches"])
     total, limit = show.memory(reply["total_bytes"]), show.memory(reply["limit_bytes"])
     print(f"{total} in all; beyond {limit} the least recently used go", file=sys.stderr)
+
+
+def _tell_caches(what: str, caches: list[dict[str, Any]]) -> None:
+    """Say what caches there are, and what becomes free when they go."""
+    if caches:
+        told = [f"{one['name']} ({show.memory(one['size_bytes'])})" for one in caches]
+        print(what, ", ".join(told), file=sys.stderr)
 
 
 @group.command("inspect", epilog="\b\nExample:\n  volant image inspect im-6f1c2a9b")
@@ -189,6 +198,7 @@ def prune(
         show.print_json({
             "removed": [row["image_id"] for row in reply["removed"]],
             "freed_bytes": reply["freed_bytes"],
+            "caches": reply["caches"],
         })  # fmt: skip
         return
     for row in reply["removed"]:
@@ -199,8 +209,7 @@ def prune(
         f"{verb} {show.memory(reply['freed_bytes'])}",
         file=sys.stderr,
     )
-    if reply["caches_bytes"]:
-        print(f"and caches of {show.memory(reply['caches_bytes'])}", file=sys.stderr)
+    _tell_caches(f"and {verb} caches:", reply["caches"])
 
 
 def _confirm() -> None:

@@ -73,7 +73,7 @@ async def install(
         ImageBuildError: with apt's words, which name a package that is not there.
     """
     since_s = os.stat(place).st_mtime
-    shelf = Archives(await on_thread(bench.store.cache_dir, SHELF))
+    shelf = Archives(await on_thread(bench.store.caches.directory, SHELF))
     reaching = await sources.reaching()
     options = {
         # Archives are put into a directory of this machine, which has no other users.

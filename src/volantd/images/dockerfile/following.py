@@ -251,7 +251,8 @@ class Follower:
             if target is None or not target.startswith("/"):
                 raise ValueError(f"--mount={text} needs an absolute target")
             if kind == "cache":
-                shared.append((self._bench.store.cache_dir(fields.get("id") or target), target))
+                name = f"mounted by Dockerfiles: {fields.get('id') or target}"
+                shared.append((self._bench.store.caches.directory(name), target))
             elif kind == "bind" and "from" not in fields:
                 source = posixpath.normpath((fields.get("source") or ".").lstrip("/"))
                 bound += copying.from_context(

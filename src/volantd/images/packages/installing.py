@@ -30,6 +30,8 @@ UV_DIR = OWN_DIR + "/uv"
 CACHE_DIR = UV_DIR + "/cache"
 #: Where a step lays what its layer is to be, below the directory that holds the cache as well.
 OUT = "out"
+#: Under which name a uv is kept for images in which the daemon's own does not load.
+STATIC = "uv without libraries"
 #: Variables that `Indexes.variables` says anew, under other names.
 _SAID_ANEW = ("UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_CONFIG_FILE", "UV_COMPILE_BYTECODE")
 #: Which every Python can read.
@@ -72,20 +74,22 @@ async def install(task: Task, step: Mapping[str, Any], bench: Workbench) -> Reco
         ImageBuildError: with what uv said.
     """
     out = ids.new_id("in")
-    installed = os.path.join(bench.store.uv, OUT, out)
+    bench.store.caches.use_uv()
+    installed = os.path.join(bench.store.caches.uv, OUT, out)
     bench.places.add(installed)
     try:
         try:
             return await _attempt(task, step, bench, out, tools.own_uv())
         except ImageBuildError:
-            if not await on_thread(_has, bench.store.uv, out, "static"):
+            if not await on_thread(_has, bench.store.caches.uv, out, "static"):
                 raise
-        await on_thread(_discard, bench.store.uv, out)
-        static = await tools.static_uv(os.path.join(os.path.dirname(bench.store.uv), "tools"))
+        await on_thread(_discard, bench.store.caches.uv, out)
+        home = await on_thread(bench.store.caches.directory, STATIC)
+        static = await tools.static_uv(home)
         return await _attempt(task, step, bench, out, static)
     finally:
         bench.places.discard(installed)
-        await on_thread(_discard, bench.store.uv, out)
+        await on_thread(_discard, bench.store.caches.uv, out)
 
 
 async def _attempt(
@@ -110,7 +114,7 @@ async def _attempt(
                 env=env,
                 layers=(*bench.layers, lower),
                 cwd=tools.TASK_DIR,
-                shared=((bench.store.uv, UV_DIR),),
+                shared=((bench.store.caches.uv, UV_DIR),),
                 readable=tuple((source, point) for point, source in places.items()),
                 hidden=hidden,
             )
@@ -145,16 +149,16 @@ async def _driver() -> bytes:
 async def _take(bench: Workbench, out: str, diff: str) -> list[str]:
     """Make what was installed the step's layer; returns the layers that come below it."""
     shutil.rmtree(diff + OWN_DIR, ignore_errors=True)
-    if await on_thread(_has, bench.store.uv, out, "plain"):
+    if await on_thread(_has, bench.store.caches.uv, out, "plain"):
         return []
     removed = []
-    if await on_thread(_has, bench.store.uv, out, "removed"):
+    if await on_thread(_has, bench.store.caches.uv, out, "removed"):
         removed.append(f"{bench.key}-removed")
         async with bench.new_layer(removed[0]) as place:
             target = os.path.join(place, "diff")
             os.rmdir(target)
             os.rename(diff, target)
-    await on_thread(_replace, bench.store.uv, out, diff)
+    await on_thread(_replace, bench.store.caches.uv, out, diff)
     return removed
 
 

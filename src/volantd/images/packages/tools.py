@@ -21,7 +21,6 @@ from volant.runner.isolate import OWN_DIR
 from volantd.images.files import put
 from volantd.images.packages import indexes
 from volantd.images.redaction import redacted
-from volantd.patience import on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +69,7 @@ async def static_uv(home: str) -> str:
     """A uv that needs no libraries, fetched when it is not there.
 
     Args:
-        home: where it is kept; no step sees this directory.
+        home: a directory in which it is kept, and which no step sees.
 
     Raises:
         ImageBuildError: when it cannot be fetched.
@@ -80,7 +79,6 @@ async def static_uv(home: str) -> str:
     version = importlib.metadata.version("uv")
     kept = os.path.join(home, f"uv-{version}")
     if not os.path.exists(kept):
-        await on_thread(os.makedirs, home, 0o700, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home) as place:
             await _fetch(version, place)
             os.replace(os.path.join(place, "bin/uv"), kept)

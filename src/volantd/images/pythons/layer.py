@@ -88,7 +88,7 @@ async def suite_for(bench: Workbench, series: str) -> str:
 
 async def _brought(bench: Workbench, series: str) -> FoundPython | None:
     """A Python that uv brought before, or brings now."""
-    place = await on_thread(bench.store.cache_dir, _BROUGHT)
+    place = await on_thread(bench.store.caches.directory, _BROUGHT)
     return await bring(series, place, bench.say)
 
 
