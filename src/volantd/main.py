@@ -299,6 +299,7 @@ def main() -> None:
     parser.add_argument("--ready-fd", type=int, help="descriptor that gets a byte when listening")
     arguments = parser.parse_args()
     config = settings.load()
+    os.umask(0o022)  # layers are the same whoever starts it; what is private says so
     os.makedirs(config.home, mode=0o700, exist_ok=True)
     in_background = arguments.ready_fd is not None
     daemon_log.begin(os.path.join(config.home, LOG_NAME) if in_background else None)

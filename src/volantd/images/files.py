@@ -6,7 +6,10 @@ Only where no command has run yet: a link that one made would lead elsewhere on 
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
+
+from volantd.usage import entries_below
 
 if TYPE_CHECKING:
     from volantd.images.workbench import Blob
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 #: What is younger than its build gets this time (1 January 2020), so that equal content makes
 #: equal layers. Not zero: archives of Python cannot hold what is older than 1980.
 SETTLED_S = 1_577_836_800
+#: Byte code begins with a mark, flags, the time of its source and that one's size.
+_CODE_HEAD_BYTES, _CODE_TIME = 16, slice(8, 12)
 
 
 def put(path: str, content: Blob, mode: int = 0o644) -> None:
@@ -30,18 +35,30 @@ def put(path: str, content: Blob, mode: int = 0o644) -> None:
 
 
 def settle(root: str, since_s: float = 0.0) -> None:
-    """Give all that was changed at or after a moment the same time.
+    """Give all that was changed at or after a moment the same time, in byte code of Python as well.
+
+    Nobody may change the files meanwhile, but they may be those of somebody hostile.
 
     Args:
         root: a directory, which gets it too.
         since_s: the moment, in seconds as files have it.
     """
-    for place, names, files in os.walk(root, topdown=False):
-        for name in (*names, *files):
-            _settle(os.path.join(place, name), since_s)
-    _settle(root, since_s)
+    for fd, name, info in entries_below(root):
+        if info.st_mtime >= since_s:
+            if name.endswith(".pyc") and stat.S_ISREG(info.st_mode):
+                _settle_code(fd, name, int(since_s))
+            os.utime(name, (SETTLED_S, SETTLED_S), dir_fd=fd, follow_symlinks=False)
+    if os.lstat(root).st_mtime >= since_s:
+        os.utime(root, (SETTLED_S, SETTLED_S), follow_symlinks=False)
 
 
-def _settle(path: str, since_s: float) -> None:
-    if os.lstat(path).st_mtime >= since_s:
-        os.utime(path, (SETTLED_S, SETTLED_S), follow_symlinks=False)
+def _settle_code(dir_fd: int, name: str, since_s: int) -> None:
+    """Let byte code name its source by the time that this one gets."""
+    fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        head = os.pread(fd, _CODE_HEAD_BYTES, 0)
+        is_by_time = len(head) == _CODE_HEAD_BYTES and not any(head[4:8])
+        if is_by_time and int.from_bytes(head[_CODE_TIME], "little") >= since_s:
+            os.pwrite(fd, SETTLED_S.to_bytes(4, "little"), _CODE_TIME.start)
+    finally:
+        os.close(fd)

@@ -26,7 +26,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from volantd import removal
-from volantd.images.kept.books import Books, Record, wall_clock
+from volantd.images.files import settle
+from volantd.images.kept.books import Books, Record
 from volantd.images.kept.caches import Caches
 from volantd.images.kept.names import Names
 from volantd.usage import bytes_below
@@ -124,7 +125,7 @@ class Store:
         """A fresh directory for a layer that is being made: `diff` and `work`, both empty."""
         place = place or self.new_place()
         os.mkdir(place, 0o700)
-        self._began[place] = wall_clock()
+        self._began[place] = os.stat(place).st_mtime  # the clock of files is behind the other one
         for name in ("diff", "work"):
             os.mkdir(os.path.join(place, name), 0o755)
         return place
@@ -141,13 +142,21 @@ class Store:
         self._discard(place)
         self.empty_trash()
 
-    def keep(self, place: str, layer_id: str) -> str:
+    def keep(self, place: str, layer_id: str, *, is_written: bool = True) -> str:
         """Make what lies in `place` a layer, and measure it.
+
+        Args:
+            place: from `begin`.
+            layer_id: the id that it gets if there is no layer of that.
+            is_written: whether a build has written it, and not somebody else at other times: then
+                it gets the times that it has on every machine.
 
         Returns:
             Its id: the one that was asked for, or a longer one if there is a layer of that.
         """
         self._discard(os.path.join(place, "work"))
+        if is_written:
+            settle(os.path.join(place, "diff"), self._began[place])
         size = bytes_below(os.path.join(place, "diff"))
         with open(os.path.join(place, _ABOUT), "w", encoding="ascii") as target:
             json.dump({"size_bytes": size, "began_at": self._began[place]}, target)
@@ -189,7 +198,7 @@ class Store:
         try:
             os.rmdir(os.path.join(place, "diff"))
             unpack(blob, Path(place, "diff"), packed)
-            return self.keep(place, layer_id)
+            return self.keep(place, layer_id, is_written=False)
         finally:
             self.discard(place)
 

@@ -3,7 +3,7 @@
     apt-get update, download   apt of this machine, in a root of its own
     dpkg-deb | tar             extracted on this machine; nothing of it runs
     dpkg --install             in a step: maintainer scripts see the new layer and nothing else
-    settle                     times that would tell one machine from another go
+    store.keep                 times that would tell one machine from another go
 
 The id of the layer says the suite and is a hash of all that it is made of, so two machines make
 the same layer of the same packages.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from volant.errors import ImageBuildError
 from volantd.images.debian import sources
 from volantd.images.debian.archives import Archive, parse_wanted
-from volantd.images.files import SETTLED_S, put, settle
+from volantd.images.files import SETTLED_S, put
 from volantd.images.programs import output_of
 from volantd.patience import on_thread
 
@@ -92,7 +92,6 @@ async def _make(suite: str, beginning: str, anew: bool, bench: Workbench) -> str
         layer_id = beginning + _hash(wanted, where, apt.options)
         await apt.download(bench)
         async with bench.new_layer(layer_id) as place:
-            since_s = os.stat(place).st_mtime
             root = os.path.join(place, "diff")
             await on_thread(_extract, root, apt.archives, where, apt.options)
             await bench.run(
@@ -100,7 +99,6 @@ async def _make(suite: str, beginning: str, anew: bool, bench: Workbench) -> str
                 shared=((apt.archives, ARCHIVES),),
                 env={"DEBIAN_FRONTEND": "noninteractive", "SOURCE_DATE_EPOCH": str(SETTLED_S)},
             )  # fmt: skip
-            await on_thread(settle, root, since_s)
     return layer_id
 
 

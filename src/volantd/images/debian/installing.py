@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from volant.errors import ImageBuildError
 from volantd.images.debian import sources
 from volantd.images.debian.archives import Archives, parse_wanted
-from volantd.images.files import SETTLED_S, settle
+from volantd.images.files import SETTLED_S
 from volantd.patience import on_thread
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ async def install(
     Raises:
         ImageBuildError: with apt's words, which name a package that is not there.
     """
-    since_s = os.stat(place).st_mtime
     shelf = Archives(await on_thread(bench.store.caches.directory, SHELF))
     reaching = await sources.reaching()
     options = {
@@ -103,7 +102,6 @@ async def install(
         await on_thread(shelf.offer, wanted, archives)
         await run(f"apt-get -q {words} -y install -- {wanted_names} || exit\n{_LAST}")
         await on_thread(shelf.keep, wanted, archives)
-    await on_thread(settle, os.path.join(place, "diff"), since_s)
 
 
 def _read(path: str) -> str:

@@ -3,7 +3,8 @@
     directory of the layer            in the archive, sorted by path
     device 0:0, opaque directory      .wh.x, .wh..wh..opq, as registries have them
     owners, modes, hard links         as they are, owners as numbers
-    what was written by the build     with one and the same time, in the byte code of Python, too
+    what was written by the build     with one and the same time, in the byte code of Python, too,
+                                      if it has none yet (as layers that are kept have)
     what came with a time of its own  with that time
     sockets, extended attributes      nothing
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from functools import partial
 from typing import TYPE_CHECKING
 
 from volant.errors import ImageBuildError
 from volantd.images.debian.installing import install
 from volantd.images.debian.sources import OS_RELEASE, PYTHONS, os_release, suite_here
-from volantd.images.files import settle
 from volantd.images.kept.tree import find as path_in, text_in
 from volantd.images.pythons import libraries
 from volantd.images.pythons.found import FoundPython, bring, find, missing
@@ -97,12 +95,10 @@ async def _make(
     bench: Workbench,
 ) -> str:  # fmt: skip
     async with bench.new_layer(layer_id) as place:
-        since_s = os.stat(place).st_mtime
         if python is None:
             await _install_own(bench, place, series, layers)
         else:
             await _move(bench, place, python, layers)
-        await on_thread(settle, os.path.join(place, "diff"), since_s)
     return layer_id
 
 
@@ -125,7 +121,6 @@ async def _move(bench: Workbench, place: str, python: FoundPython, layers: tuple
     needed = await libraries.needed(python)
     names = await libraries.packages(list(needed.values()), layers)
     # Before any step has run: links that one makes would lead elsewhere on this machine.
-    since_s = os.stat(place).st_mtime
     await on_thread(move, python, f"{place}/diff{prefix}")
     if names is None:
         await on_thread(libraries.copy, needed, layers, place)
@@ -134,8 +129,6 @@ async def _move(bench: Workbench, place: str, python: FoundPython, layers: tuple
     program = f"{PREFIX}/bin/python{python.series}"
 
     async def run(script: str, what: str) -> None:
-        # Byte code says when its source was changed, so that has to be settled first.
-        await on_thread(settle, f"{place}/diff", since_s)
         await bench.run(place, (program, "-I", "-c", script), what=what, layers=layers, cwd="/")
 
     try:

@@ -99,7 +99,7 @@ def _unpack(
                 target = os.path.join(place, "diff")
                 os.rmdir(target)
                 oci.unpack_layer(blob, Path(target), diff_id=layer.diff_id, progress=bench.go_on)
-                store.keep(place, layer_id)
+                store.keep(place, layer_id, is_written=False)
                 blob.unlink(missing_ok=True)
             finally:
                 bench.places -= {place, store.blobs}
