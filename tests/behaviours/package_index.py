@@ -14,6 +14,8 @@ from tests.unit.images.serving import Served
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.unit.images.serving import Stall
+
 
 def wheel(
     name: str, version: str, files: Mapping[str, str], *, requires: str = "", script: str = "",
@@ -57,6 +59,8 @@ class PackageIndex(Served):
         self.projects: dict[str, dict[str, bytes]] = {}
         #: what a client has to show; nothing if anybody may read
         self.account = ""
+        #: where answers with a file stop when half of it is sent; the other half is not
+        self.stall: Stall | None = None
         #: the paths that were asked for
         self.requests: list[str] = []
         self._host = self.serve(self._handler())
@@ -97,6 +101,11 @@ class PackageIndex(Served):
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
+                if index.stall is not None and not is_page:
+                    content = content[: len(content) // 2]
+                    self.wfile.write(content)
+                    index.stall.pass_through()
+                    return
                 self.wfile.write(content)
 
             do_HEAD = do_GET

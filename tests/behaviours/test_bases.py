@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.behaviours import host_base
 from tests.behaviours.programs import APPS, Program, at_home
 from tests.support import ROOT, run_volant, stop_daemon
 from tests.unit.images.registry_server import Registry
+from tests.unit.images.serving import Served
 from volant.errors import ImageBuildError, InvalidError
 from volantd.images.pythons.found import find
 
@@ -173,6 +175,46 @@ def test_a_second_image_downloads_no_package_again(debian: volant.Image, home: P
     look(debian.apt_install("jq"), packages)
     look(debian.env({"OTHER": "image"}).apt_install("jq"), packages)
     assert "Need to get 0 B/" in log_of(home, "Setting up jq")
+
+
+class CutMirror(Served):
+    """A mirror whose one package never comes to its end."""
+
+    def __init__(self) -> None:
+        self.host = self.serve(self._handler())
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        index = (
+            "Package: cut-off\nVersion: 1\nArchitecture: all\nFilename: ./cut-off.deb\n"
+            f"Size: 100000\nSHA256: {'0' * 64}\nDescription: x\n"
+        ).encode()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = {"/./Packages": index, "/./cut-off.deb": b"x" * 1000}.get(self.path)
+                self.send_response(404 if content is None else 200)
+                is_cut = self.path.endswith(".deb")
+                size = 100_000 if is_cut else len(content or b"")
+                self.send_header("Content-Length", str(size))
+                self.end_headers()
+                self.wfile.write(content or b"")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+
+def test_a_package_whose_connection_is_cut_is_named(debian: volant.Image, home: Path) -> None:
+    """Issue 3, fault tests: and of what had arrived nothing is kept."""
+    with CutMirror() as mirror:
+        image = debian.run_commands(
+            f"echo 'deb [trusted=yes] http://{mirror.host}/ ./' >/etc/apt/sources.list.d/cut.list",
+            "echo 'Acquire::Retries \"0\";' >/etc/apt/apt.conf.d/99once",
+        ).apt_install("cut-off")
+        with pytest.raises(ImageBuildError, match=r"Failed to fetch http://.*/cut-off\.deb"):
+            image.build()
+    assert os.listdir(home / "images/work") == []
 
 
 def test_a_missing_package_is_named(debian: volant.Image) -> None:

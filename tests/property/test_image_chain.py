@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from hypothesis import given, strategies as st
 from volant import FilePatternMatcher, Image
 from volant.errors import InvalidError
 from volant.wire import values
+from volantd.images.keys import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,6 +127,31 @@ def test_equal_content_gives_equal_steps_wherever_it_lies(tree: dict[str, bytes]
             content = Path(str(described.contents[digest])).read_bytes()
             assert content == tree[path.removeprefix("/d/")]
             assert len(content) == size
+
+
+def _key(root: str) -> str:
+    image = Image.debian_slim("3.12").add_local_dir(root, "/d", copy=True)
+    steps: Any = image.to_wire()["steps"]
+    return keys_of(steps)[-1]
+
+
+@given(trees, trees, flags)
+def test_keys_are_equal_if_and_only_if_the_content_is(
+    tree: dict[str, bytes], another: dict[str, bytes], is_same: bool
+):
+    """Issue 3: names, bytes, and who may execute them; nothing else of a directory."""
+    second = tree if is_same else another
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        _write(Path(one), tree)
+        _write(Path(other), second)
+        assert (_key(one) == _key(other)) is (tree == second)
+        for name in sorted(second)[:1]:
+            before = _key(other)
+            (Path(other) / name).chmod(0o755)
+            assert _key(other) != before
+            (Path(other) / name).chmod(0o644)
+            os.utime(Path(other) / name, (1, 1))
+            assert _key(other) == before
 
 
 @given(trees.filter(bool), st.data())

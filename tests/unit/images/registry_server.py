@@ -16,6 +16,8 @@ from volantd.images.oci.transport import Transport
 if TYPE_CHECKING:
     from email.message import Message
 
+    from tests.unit.images.serving import Stall
+
 
 class Registry(Served, Content):
     """Serves its content under any repository; a context that ends the server."""
@@ -38,6 +40,8 @@ class Registry(Served, Content):
         self.status_headers: dict[str, str] = {}
         #: bytes after which the next answers break off
         self.breaks: list[int] = []
+        #: where the next answers with a blob stop when half of it is sent
+        self.stalls: list[Stall] = []
         #: what a range is answered with: "right", "wrong" (another range), "never" (everything)
         self.ranges = "right"
         #: where blobs are found instead
@@ -92,6 +96,9 @@ class Registry(Served, Content):
             _send(request, 307, b"", {"Location": self.redirect + request.path})
         else:
             content = self.blobs.get(path.rpartition("/")[2], b"")
+            if self.stalls:
+                _send_half(request, content, self.stalls.pop(0))
+                return
             self._send_content(request, content, "application/octet-stream")
 
     def _answer_token(self, request: BaseHTTPRequestHandler) -> None:
@@ -147,3 +154,9 @@ def _send(
     request.send_header("Content-Length", str(len(content)))
     request.end_headers()
     request.wfile.write(content if size is None else content[:size])
+
+
+def _send_half(request: BaseHTTPRequestHandler, content: bytes, stall: Stall) -> None:
+    _send(request, 200, content, {}, len(content) // 2)
+    request.wfile.flush()
+    stall.pass_through()

@@ -10,6 +10,29 @@ if TYPE_CHECKING:
     from http.server import BaseHTTPRequestHandler
     from typing import Self
 
+#: Longer than this nobody waits, even on a busy machine.
+WITHIN_S = 60.0
+
+
+class Stall:
+    """Where a server stops in the middle of an answer, until it is let go."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._go_on = threading.Event()
+
+    def pass_through(self) -> None:
+        """Called by the server."""
+        self._reached.set()
+        self._go_on.wait(WITHIN_S)
+
+    def wait(self) -> None:
+        """Until the server has come here."""
+        assert self._reached.wait(WITHIN_S)
+
+    def let_go(self) -> None:
+        self._go_on.set()
+
 
 class Served:
     """A server that runs while its block does."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from volant import Image, Secret
 from volant.errors import InvalidError, NotFoundError, UnimplementedError
+from volantd.images.keys import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -344,6 +345,27 @@ def test_a_method_returns_a_new_image_and_leaves_its_own_as_it_was(
     assert made.to_wire() != before
     with pytest.raises(AttributeError):
         made.anything = 1  # type: ignore[attr-defined]
+
+
+#: Methods of images that are no steps of one.
+NO_STEPS = {
+    "build", "build_modules", "client", "described", "get_dashboard_url", "hydrate", "imports",
+    "logs", "object_id", "pipe", "publish", "to_wire",
+}  # fmt: skip
+
+
+def test_every_step_method_makes_a_key_of_its_own(project: Path) -> None:
+    """Issue 3; and none is forgotten here."""
+    named = {cast("Any", add).__code__.co_names[0] for add in ADDERS}
+    methods = {
+        name for one in Image.__mro__ for name, value in vars(one).items()
+        if not name.startswith("_") and not isinstance(value, (classmethod, staticmethod))
+    }  # fmt: skip
+    assert named == methods - NO_STEPS
+    images = [BASE, *(add(BASE) for add in ADDERS[1:])]
+    keys = {keys_of(cast("Any", image.to_wire()["steps"]))[-1] for image in images}
+    assert len(keys) == len(images)
+    assert ADDERS[0](BASE).to_wire() == ADDERS[1](BASE).to_wire(), "uv installs both"
 
 
 @pytest.mark.parametrize("add", ADDERS)
