@@ -23,6 +23,7 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
     "zygote_count_max": (8, "count", "zygotes kept for later runs, least recently used go first"),
     "spare_containers": (1, "count", "containers forked ahead of demand for each zygote"),
     "memory_limit_mib": (0, "MiB", "memory of all containers together, 0 for 90 % of the machine"),
+    "memory_reserve_mib": (512, "MiB", "free memory below which idle zygotes are ended"),
     "disk_reserve_mib": (2048, "MiB", "free disk below which the largest writer is stopped"),
     "image_store_limit_mib": (0, "MiB", "disk of all images together, 0 for a quarter of the disk"),
     "force_build": (False, "switch", "build all steps of images anew, and keep what comes of it"),

@@ -31,6 +31,7 @@ from volantd.agent.bare import Machine
 from volantd.agent.disk import DiskGuard
 from volantd.agent.images import Images
 from volantd.agent.logs import LogStore
+from volantd.agent.memory import MemoryGuard
 from volantd.agent.tasks import Tasks
 from volantd.agent.zygotes import ZygoteStore
 from volantd.hub.blobs import BlobCache
@@ -87,6 +88,8 @@ class Services:
         self.hub.containers = self.agent
         reserve_bytes = int(config.number("disk_reserve_mib")) << 20
         self.disk = DiskGuard(self.agent, self.images, tasks, config.home, reserve_bytes)
+        memory_bytes = int(config.number("memory_reserve_mib")) << 20
+        self.memory = MemoryGuard(self.zygotes, loop, memory_bytes)
         self._set_capacity()  # calls may come before the launcher is up
 
     def tell_rung(self, session: Session) -> None:
@@ -241,6 +244,7 @@ async def serve(config: Config, ready_fd: int | None) -> None:
         gc.set_threshold(GC_ALLOCATIONS)
         services.watch_idle()
         services.disk.watch()
+        services.memory.watch()
         await services.stopping.wait()
         await _shut_down(services, listener, runs_dir)
         tasks.end()

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _SDK_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+#: Classes of which the zygote keeps an instance, by the name of their function.
+kept: dict[str, Any] = {}
+
+
 def prepare(entry: dict[str, Any]) -> None:
     """Import what an app version is made of, in the zygote.
 
@@ -107,6 +111,8 @@ def resolve(function: dict[str, Any]) -> Callable[..., Any]:
         InvalidError: for a function that another Python has pickled.
         Exception: what a block of `imports()` of the function's image has raised.
     """
+    if function["name"] in kept:
+        return kept[function["name"]]  # type: ignore[no-any-return]  # a class, as below
     if function["serialized"] is not None:
         _check_series(function["name"], function["series"])
         import pickle

@@ -22,6 +22,7 @@ import sys
 from time import perf_counter_ns
 
 from volant.runner import control, isolate, linux, nursery
+from volant.runner.template import sources, unforkable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,13 +158,15 @@ class Zygote:
     def _prepare(self, fields: dict[str, Any]) -> None:
         begun = perf_counter_ns()
         try:
-            write_files(self.plan.work_dir, fields["files"])
+            sources.write_files(self.plan.work_dir, fields["files"])
             if not self.ready_cells and not self.ordered_count:
                 self._order_cell()  # made while we import
             self._set_environment(fields["env"])
             if fields["entry"] is not None:
                 fields["entry"].update(root=self.plan.work_dir, cwd=self.plan.cwd)
                 self._import(fields["entry"])
+            threads = unforkable.thread_names()
+            culprits = [] if threads else self._take_snapshot(fields["snapshot"])
         except BaseException as exc:  # noqa: BLE001  # importing runs user code
             self._leave_if_forked()
             self.connection.send(control.PREPARE_FAILED, {"fault": _fault(exc)})
@@ -173,13 +176,21 @@ class Zygote:
         gc.freeze()
         self.imported_pids = set(linux.children())
         took_us = (perf_counter_ns() - begun) // 1000
-        answer = {"import_us": took_us, "threads": thread_names()}
+        answer = {"import_us": took_us, "threads": threads, "culprits": culprits}
         self.connection.send(control.READY, answer)
 
     def _import(self, entry: dict[str, Any]) -> None:
         from volant.runner import loading
 
         loading.prepare(entry)
+
+    def _take_snapshot(self, wanted: dict[str, Any] | None) -> list[str]:
+        """Run the hooks of a class that all containers share; what forbids forking then."""
+        if wanted is None:
+            return []
+        from volant.runner.template import snapshot
+
+        return snapshot.take(wanted)
 
     def _set_environment(self, env: dict[str, str]) -> None:
         os.environ.update(env)
@@ -426,51 +437,6 @@ class Zygote:
                     os.kill(pid, 9)
                 except ProcessLookupError:
                     pass
-
-
-def write_files(root: str, files: list[tuple[str, int, bytes]]) -> None:
-    """Write sources below `root`.
-
-    Args:
-        root: an existing directory.
-        files: (path relative to root, mode, content) each.
-
-    Raises:
-        ValueError: for a path that leads out of `root`.
-    """
-    made = {root}
-    for relative, mode, content in files:
-        if relative.startswith("/") or ".." in relative.split("/"):
-            raise ValueError(f"source path {relative!r} leads out of the sources")
-        path = os.path.join(root, relative)
-        directory = os.path.dirname(path)
-        if directory not in made:
-            os.makedirs(directory, exist_ok=True)
-            made.add(directory)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode & 0o777)
-        with os.fdopen(fd, "wb", buffering=0) as target:
-            view = memoryview(content)
-            while view:
-                view = view[target.write(view) :]
-
-
-def thread_names() -> list[str]:
-    """The names of all threads but the main one (empty is what a zygote should be)."""
-    extra = [task for task in os.listdir("/proc/self/task") if int(task) != os.getpid()]
-    if not extra:
-        return []
-    threading = sys.modules.get("threading")
-    known = {}
-    if threading is not None:
-        known = {str(thread.native_id): thread.name for thread in threading.enumerate()}
-    names = []
-    for task in extra:
-        try:
-            with open(f"/proc/self/task/{task}/comm") as comm:
-                names.append(known.get(task) or comm.read().strip())
-        except OSError:
-            continue  # it ended while we looked
-    return names
 
 
 def _reseed() -> None:

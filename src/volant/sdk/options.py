@@ -133,7 +133,7 @@ def checked(
         "max_inputs": 1,
         "target_inputs": None,
         "block_network": bool(block_network),
-        "enable_memory_snapshot": bool(enable_memory_snapshot),
+        "snapshot": bool(enable_memory_snapshot),
         "has_exit": False,
     }
 

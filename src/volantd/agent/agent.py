@@ -242,7 +242,7 @@ class Agent:
     def _on_import_output(self, key: str, data: bytes) -> None:
         """Show what importing a program printed to the apps that are made of it."""
         for app in list(self.hub.apps.values()):
-            for function in app.functions.values():
+            for function in app.pools():
                 if function.version.key == key:
                     self.logs.append(function, "import", "stdout", data)
                     break

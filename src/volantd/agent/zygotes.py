@@ -12,7 +12,7 @@ import os
 from collections import OrderedDict, deque
 from functools import partial
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from volant import ids
 from volant.errors import ImageBuildError
@@ -170,8 +170,9 @@ class ZygoteStore:
     def warm(self, app: App) -> None:
         """Begin to prepare the version that an app's calls will need first."""
         for function in app.functions.values():
-            self._find(function.version)
-            return
+            if function.version.snapshot is None:  # else its parameters may be missing
+                self._find(function.version)
+                return
 
     async def get(self, version: Version) -> Prepared:
         """The zygote of a version, prepared when needed.
@@ -203,15 +204,22 @@ class ZygoteStore:
             ]
             await self._import(prepared, files)
         except (PrepareFailedError, RuntimeFailedError) as error:
-            self._prepared.pop(version.key, None)
-            prepared.ready.set_exception(error)
-            prepared.ready.exception()  # whoever waits gets it; if nobody does, it is no news
-            zygote = getattr(prepared, "zygote", None)
-            if zygote is not None:
-                zygote.kill()  # it goes on with what the import left, and nobody would know it
+            self._give_up(prepared, error)
             return
+        except Exception as error:
+            text = f"its program could not be prepared: {type(error).__name__}, see the log"
+            self._give_up(prepared, RuntimeFailedError(text))
+            raise
         prepared.ready.set_result(None)
         prepared.refill_later()
+
+    def _give_up(self, prepared: Prepared, error: Exception) -> None:
+        self._prepared.pop(prepared.version.key, None)
+        prepared.ready.set_exception(error)
+        prepared.ready.exception()  # whoever waits gets it; if nobody does, it is no news
+        zygote = getattr(prepared, "zygote", None)
+        if zygote is not None:
+            zygote.kill()  # it goes on with what the import left, and nobody would know it
 
     async def _import(self, prepared: Prepared, files: list[tuple[str, int, bytes]]) -> None:
         version = prepared.version
@@ -219,21 +227,37 @@ class ZygoteStore:
         entry = dict(version.entry)
         if not version.imports:
             entry["module"] = None
+        snapshot = version.snapshot
+        timeout_s = IMPORT_TIMEOUT_S if snapshot is None else snapshot["timeout_s"]
         answer = await prepared.zygote.prepare(
-            files, entry, version.env, timeout_s=IMPORT_TIMEOUT_S
+            files, entry, version.env, timeout_s=timeout_s, snapshot=snapshot
         )
-        if not answer["threads"]:
-            return
-        # A process with threads cannot be forked safely: its children import for themselves.
-        prepared.threads = answer["threads"]
-        names = ", ".join(dict.fromkeys(prepared.threads))
-        self.on_output(version.key, (
-            f"volant: importing this program starts threads ({names}), so every container "
-            "imports it anew instead of sharing one import\n"
-        ).encode())  # fmt: skip
+        if answer["threads"]:
+            # A process with threads cannot be forked safely: its children import for themselves.
+            prepared.threads = answer["threads"]
+            names = ", ".join(dict.fromkeys(prepared.threads))
+            self.on_output(version.key, (
+                f"volant: importing this program starts threads ({names}), so every container "
+                "imports it anew instead of sharing one import\n"
+            ).encode())  # fmt: skip
+            await self._prepare_anew(prepared, files, None)
+        elif answer["culprits"]:
+            assert snapshot is not None
+            self.on_output(version.key, (
+                f"volant: the hooks of enter(snap=True) of `{snapshot['function']['name']}` left "
+                f"{', '.join(answer['culprits'])}, which containers cannot share, so each runs "
+                "them anew; do that in a hook of enter()\n"
+            ).encode())  # fmt: skip
+            await self._prepare_anew(prepared, files, entry)
+
+    async def _prepare_anew(
+        self, prepared: Prepared, files: list[tuple[str, int, bytes]], entry: dict[str, Any] | None
+    ) -> None:
+        """Begin again without what cannot be forked."""
         prepared.zygote.kill()
+        version = prepared.version
         prepared.zygote = await self._take_bare(version)
-        await prepared.zygote.prepare(files, None, version.env, timeout_s=IMPORT_TIMEOUT_S)
+        await prepared.zygote.prepare(files, entry, version.env, timeout_s=IMPORT_TIMEOUT_S)
 
     async def _take_bare(self, version: Version) -> Zygote:
         try:
@@ -262,12 +286,17 @@ class ZygoteStore:
         loop.add_reader(zygote.log_fd, on_readable)
 
     def _evict(self) -> None:
-        for key, prepared in list(self._prepared.items()):
-            if len(self._prepared) <= self._count_max:
-                return
+        while len(self._prepared) > self._count_max and self.evict_oldest():
+            pass
+
+    def evict_oldest(self) -> bool:
+        """End the zygote that was used longest ago, of those that no container uses; True if so."""
+        for key, prepared in self._prepared.items():
             if not prepared.in_use and prepared.ready.done():
                 del self._prepared[key]
                 self._close(prepared)
+                return True
+        return False
 
     def _close(self, prepared: Prepared) -> None:
         """End a zygote and its spare children."""

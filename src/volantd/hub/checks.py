@@ -235,7 +235,7 @@ def check_options(options: dict[str, Any]) -> None:
     optional(whole, options, "target_inputs", 1, options["max_inputs"])
     switch(options, "single_use")
     switch(options, "block_network")
-    switch(options, "enable_memory_snapshot")
+    switch(options, "snapshot")
     switch(options, "has_exit")
     number(options, "memory_mib", 0)
     for name in ("cpu", "cpu_limit", "memory_limit_mib"):

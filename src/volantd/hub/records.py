@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import unpack_from
 from time import monotonic_ns, time
 from typing import TYPE_CHECKING, Any
@@ -113,6 +113,8 @@ class Version:
     block_network: bool
     #: whether its zygote imports the program; for a shell it does not
     imports: bool
+    #: of a class: `function`, `parameters` and `timeout_s` of the instance that its zygote keeps
+    snapshot: dict[str, Any] | None = None
 
     @staticmethod
     def of(description: dict[str, Any], function: dict[str, Any]) -> Version:
@@ -123,8 +125,14 @@ class Version:
             image, description["entry"], files, options, imports=description["imports"]
         )
 
+    def with_snapshot(self, spec: dict[str, Any], parameters: bytes, timeout_s: float) -> Version:
+        """The version of a class whose zygote keeps an instance with these parameters."""
+        snapshot = {"function": spec, "parameters": parameters}
+        digest = hashlib.sha256(self.key.encode() + values.encode(snapshot)).hexdigest()
+        return replace(self, key=digest[:32], snapshot={**snapshot, "timeout_s": timeout_s})
+
     def with_options(self, options: dict[str, Any]) -> Version:
-        """The version of a function that is the same but for its options."""
+        """The version of a function that is the same but for its options, without a snapshot."""
         return Version._made(self.image, self.entry, self.files, options, imports=self.imports)
 
     @staticmethod
@@ -172,6 +180,13 @@ class Function:
     told_at: float = 0.0
     #: something may have changed since
     change_noted: bool = False
+
+    def keep_instance(self) -> None:
+        """Have the zygote keep the instance that hooks of `enter(snap=True)` have prepared."""
+        if self.options["snapshot"] and self.spec["methods"]:
+            self.version = self.version.with_snapshot(
+                self.spec, self.parameters, self.options["startup_timeout_s"]
+            )
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

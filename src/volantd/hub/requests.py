@@ -119,6 +119,7 @@ def _add_functions(app: App, description: dict[str, Any]) -> None:
             version=Version.of(description, spec),
             spec={key: spec[key] for key in _RUNNER_FIELDS}, options=spec["options"],
         )  # fmt: skip
+        function.keep_instance()
         app.functions[function.name] = function
         app.numbers[description["base"] + index] = function
     if not app.functions:

@@ -224,11 +224,13 @@ class Zygote:
         env: dict[str, str],
         *,
         timeout_s: float,
+        snapshot: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Write sources, set the environment, import the user's module.
 
         Returns:
-            `import_us` and `threads` (names of threads that the import left; none is good).
+            `import_us`, `threads` (that the import left; none is good), and `culprits` (what the
+            hooks of `snapshot`, a class and its parameters, left that forbids forking, in words).
 
         Raises:
             PrepareFailedError: the import raised.
@@ -238,7 +240,7 @@ class Zygote:
         self._check_alive()
         self._prepared = self._loop.create_future()
         fields = {"files": [list(file) for file in files], "entry": entry, "env": env}
-        self._send(control.pack(control.PREPARE, fields), [])
+        self._send(control.pack(control.PREPARE, {**fields, "snapshot": snapshot}), [])
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._prepared
@@ -394,9 +396,11 @@ class Zygote:
         if kind == control.PREPARE_FAILED:
             prepared.set_exception(PrepareFailedError(_checked(fields["fault"], bytes)))
             return
-        names = [str(name)[:100] for name in _checked(fields["threads"], list)[:THREAD_NAMES_MAX]]
-        import_us = _checked(fields["import_us"], int)
-        prepared.set_result({"import_us": import_us, "threads": names})
+        answer: dict[str, Any] = {"import_us": _checked(fields["import_us"], int)}
+        for name in ("threads", "culprits"):
+            words = _checked(fields[name], list)[:THREAD_NAMES_MAX]
+            answer[name] = [str(word)[:100] for word in words]
+        prepared.set_result(answer)
         if self._seat is not None:
             self._seat.go_ahead()  # not before: what the import takes is no container's
 
@@ -474,9 +478,8 @@ class Zygote:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
-        for _, fds in self._outgoing:
-            for fd in fds:
-                os.close(fd)
+        for fd in [fd for _, fds in self._outgoing for fd in fds]:
+            os.close(fd)
         self._outgoing.clear()
         self.kill()
 

@@ -66,12 +66,20 @@ class ClassDecorator:
 def _options(cls: Cls, options: dict[str, object]) -> dict[str, object]:
     """The options of a class, with what its marks and hooks say."""
     user_cls, name = cls._user_cls, cls.__name__
-    if not options["enable_memory_snapshot"] and marks.hooks_of(user_cls, marks.ENTER_SNAP):
+    has_snapshot = bool(marks.hooks_of(user_cls, marks.ENTER_SNAP))
+    if has_snapshot and not options["snapshot"]:
         raise InvalidError(
             f"class `{name}` has @volant.enter(snap=True), and no template to run it in",
             hint="write @app.cls(enable_memory_snapshot=True)",
         )
-    options = {**options, "has_exit": bool(marks.hooks_of(user_cls, marks.EXIT))}
+    if options["min_containers"] and cls._parameters.required:
+        raise InvalidError(
+            f"class `{name}` cannot have min_containers={options['min_containers']}: which "
+            f"`{cls._parameters.required[0]}` they should have is not known",
+            hint="give every parameter a default",
+        )
+    has_exit = bool(marks.hooks_of(user_cls, marks.EXIT))
+    options = {**options, "has_exit": has_exit, "snapshot": has_snapshot}
     streams = any(one.is_generator for one in cls._methods.values())
     if hasattr(user_cls, CONCURRENT_MARK):
         from volant.sdk.inputs.concurrency import with_marks

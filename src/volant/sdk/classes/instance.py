@@ -43,6 +43,10 @@ class Instance:
         user = self.user
         return [one.raw.__get__(user, type(user)) for one in methods_of(type(user)).values()]
 
+    def enter_snapshot(self, complete: Complete) -> None:
+        """Run the hooks of `enter(snap=True)`, once."""
+        self._run(ENTER_SNAP, complete)
+
     def enter(self, complete: Complete) -> None:
         """Run what is left of the enter hooks, in their order, once."""
         self._run(ENTER_SNAP, complete)

@@ -1,8 +1,8 @@
 """Parameters of a class: `size: int = volant.parameter(default=4)`, and their values as bytes.
 
 Every distinct set of values has a pool of its own, so equal sets must be equal bytes: values are
-written in the order of their names, defaults included, as plain values that the annotation gives
-their meaning back. Nothing is pickled, but for the arguments of a constructor of the user's own.
+written in the order of their names, as plain values that the annotation gives their meaning back,
+and defaults are left out. Nothing is pickled but the arguments of a constructor of the user's own.
 """
 
 from __future__ import annotations
@@ -74,9 +74,16 @@ class Parameters:
                 f"class `{self._class_name}` has parameters and an __init__ of its own",
                 hint="move what __init__ does into a method with @volant.enter()",
             )
-        for name, one in self._parameters.items():
-            if one.default is not REQUIRED:
-                _encode(self._kinds[name], one.default, f"the default of `{name}`")
+        self._defaults = {
+            name: _encode(self._kinds[name], one.default, f"the default of `{name}`")
+            for name, one in self._parameters.items()
+            if one.default is not REQUIRED
+        }
+
+    @property
+    def required(self) -> list[str]:
+        """The names of those without a default."""
+        return [name for name in self._parameters if name not in self._defaults]
 
     def __len__(self) -> int:
         return len(self._parameters)
@@ -90,7 +97,7 @@ class Parameters:
         ]
 
     def encode(self, args: tuple[object, ...], kwargs: dict[str, object]) -> bytes:
-        """A set of values as bytes, equal for equal sets; b"" where there is nothing to give.
+        """A set of values as bytes, equal for equal sets; b"" for the defaults.
 
         Raises:
             InvalidError: for what the class does not take, or lacks.
@@ -114,7 +121,9 @@ class Parameters:
                 raise InvalidError(
                     f"`{self._class_name}(...)` lacks the parameter `{name}`", hint=self._form()
                 )
-            found[name] = _encode(self._kinds[name], value, f"`{name}`")
+            encoded = _encode(self._kinds[name], value, f"`{name}`")
+            if encoded != self._defaults.get(name, REQUIRED):
+                found[name] = encoded
         return _sized(self._class_name, _VALUES + values.encode(found)) if found else b""
 
     def _form(self) -> str:
@@ -134,6 +143,8 @@ class Parameters:
             value: object = one.default
             if name in known:
                 value = _decode(self._kinds[name], known[name])
+            elif value is REQUIRED:
+                raise InvalidError(f"an instance lacks the parameter `{name}`")
             setattr(instance, name, value)
 
 

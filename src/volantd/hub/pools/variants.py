@@ -87,8 +87,10 @@ def _made(app: App, base: Function, options: dict[str, Any], parameters: bytes) 
             "most",
             hint="use fewer distinct parameters and options, or pass them to a method",
         )
-    return Function(
+    made = Function(
         function_id=ids.new_id("fu"), name=base.name, app=app, express_token=b"",
         version=base.version.with_options(options), spec=base.spec, options=options,
         parameters=parameters or base.parameters,
     )  # fmt: skip
+    made.keep_instance()
+    return made

@@ -1,0 +1,1 @@
+"""What happens in a zygote before the first fork: sources, snapshots, and what forbids forking."""

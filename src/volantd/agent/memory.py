@@ -1,0 +1,56 @@
+"""Gives memory back that only waits: zygotes that no container uses, when the machine has little.
+
+A zygote is kept after its last container so that the next call starts in milliseconds, and one with
+a snapshot may hold a large model. That is worth its memory until somebody needs it: below a reserve
+the zygote that was used longest ago goes, one at each look, until there is enough again.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from volantd.agent.zygotes import ZygoteStore
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+
+
+class MemoryGuard:
+    """Watches the memory of the machine."""
+
+    def __init__(
+        self, zygotes: ZygoteStore, loop: asyncio.AbstractEventLoop, reserve_bytes: int,
+        available: Callable[[], int] | None = None,
+    ) -> None:  # fmt: skip
+        """`available`: how many bytes are free or could be, by default what the kernel says."""
+        self._zygotes = zygotes
+        self._loop = loop
+        self._reserve_bytes = reserve_bytes
+        self._available = available or available_bytes
+
+    def watch(self) -> None:
+        """Look now, and again in a while."""
+        self.look()
+        self._loop.call_later(LOOK_EVERY_S, self.watch)
+
+    def look(self) -> None:
+        """End a zygote if memory is short."""
+        available = self._available()
+        if available < self._reserve_bytes and self._zygotes.evict_oldest():
+            log.info("zygote_evicted", extra={"fields": {"available_bytes": available}})
+
+
+def available_bytes() -> int:
+    """Memory that programs can have without swapping; `MemAvailable` of proc(5)."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            name, _, rest = line.partition(":")
+            if name == "MemAvailable":
+                return int(rest.split()[0]) << 10
+    return 1 << 62  # a kernel before 3.14 does not say
