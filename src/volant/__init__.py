@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from volant.sdk.function import Function as Function
     from volant.sdk.images.image import Image as Image
     from volant.sdk.images.patterns import FilePatternMatcher as FilePatternMatcher
+    from volant.sdk.inputs.batching import batched as batched
     from volant.sdk.inputs.concurrency import concurrent as concurrent
     from volant.sdk.output import enable_output as enable_output
     from volant.sdk.retries import Retries as Retries
@@ -51,6 +52,7 @@ _HOME = {
     "Image": "volant.sdk.images.image",
     "Retries": "volant.sdk.retries",
     "Secret": "volant.sdk.objects.secret",
+    "batched": "volant.sdk.inputs.batching",
     "concurrent": "volant.sdk.inputs.concurrency",
     "current_function_call_id": "volant.sdk.ambient",
     "current_input_id": "volant.sdk.ambient",
@@ -71,7 +73,7 @@ _PLANNED = frozenset({
     "Client", "CloudBucketMount", "Cluster", "Cron", "Dict", "Environment",
     "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
-    "asgi_app", "batched", "clustered", "fastapi_endpoint", "forward", "sessioned",
+    "asgi_app", "clustered", "fastapi_endpoint", "forward", "sessioned",
     "web_endpoint", "web_server", "wsgi_app",
 })  # fmt: skip
 
@@ -86,6 +88,7 @@ __all__ = [
     "Retries",
     "Secret",
     "__version__",
+    "batched",
     "concurrent",
     "current_function_call_id",
     "current_input_id",

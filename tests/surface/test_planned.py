@@ -33,14 +33,15 @@ def function(value: int) -> int:
 #: What `from volant import *` gives: what works.
 PUBLIC = [
     "App", "Cls", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image", "Retries",
-    "Secret", "__version__", "concurrent", "current_function_call_id", "current_input_id",
-    "enable_output", "enter", "exit", "interact", "is_local", "method", "parameter",
+    "Secret", "__version__", "batched", "concurrent", "current_function_call_id",
+    "current_input_id", "enable_output", "enter", "exit", "interact", "is_local", "method",
+    "parameter",
 ]  # fmt: skip
 PLANNED_NAMES = [
     "Client", "CloudBucketMount", "Cluster", "Cron", "Dict", "Environment",
     "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
-    "asgi_app", "batched", "clustered", "fastapi_endpoint", "forward", "sessioned",
+    "asgi_app", "clustered", "fastapi_endpoint", "forward", "sessioned",
     "web_endpoint", "web_server", "wsgi_app",
 ]  # fmt: skip
 #: Public modules -> a name that each has in the model.
@@ -65,10 +66,10 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
         [
             "remote", "remote_gen", "local", "spawn", "map", "starmap", "for_each", "spawn_map",
             "experimental_spawn_map", "app", "object_id", "hydrate", "from_name",
-            "with_options", "with_concurrency",
+            "with_options", "with_concurrency", "with_batching",
         ],
         [
-            "from_id", "with_batching",
+            "from_id",
             "update_autoscaler", "autoscaler", "get_current_stats", "stats", "metrics", "info",
             "get_web_url", "logs", "client", "get_dashboard_url",
         ],

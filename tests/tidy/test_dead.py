@@ -37,6 +37,7 @@ USED_ELSEWHERE = {
     "registered_web_endpoints": "App, users",
     "sandboxes": "App, users",
     "set_tags": "App, users",
+    "with_batching": "Function and Cls, users",
     "with_concurrency": "Function and Cls, users",
     # called or read by libraries
     "_fields_": "ctypes",

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-    from volant.runner.several import Several
+    from volant.runner.inputs.grouped import Grouped
+    from volant.runner.inputs.several import Several
 
 #: Finished results wait at most this long for company before they are sent.
 FLUSH_NS = 1_000_000
@@ -52,7 +53,8 @@ class Batch:
     """Inputs to run in order. `count` shrinks when the hub takes the tail back."""
 
     __slots__ = (
-        "call_id", "cancelled", "count", "express", "fd", "first", "items", "key", "method", "pool",
+        "call_id", "cancelled", "count", "express", "fd", "first", "items", "key", "method", "more",
+        "pool",
     )  # fmt: skip
 
     def __init__(self, flags: int, body: bytes) -> None:
@@ -65,8 +67,14 @@ class Batch:
         self.cancelled = False
         #: Whether its one result may go straight to its client.
         self.express = bool(flags & frames.EXPRESS)
+        #: Whether the next one is taken together with this one.
+        self.more = bool(flags & frames.MORE)
         #: the mapped file of the first item, until it is unpickled
         self.fd: int | None = None
+
+    def batches(self) -> list[Batch]:
+        """Itself: what runs is one batch, or several of a group."""
+        return [self]
 
     def take_fd(self) -> int | None:
         """The descriptor that belongs to the first item; comes once."""
@@ -80,6 +88,22 @@ class Batch:
             os.close(fd)
 
 
+class Group:
+    """Batches whose inputs the user's code takes together."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self._batches = batches
+
+    def batches(self) -> list[Batch]:
+        """All of them, in order."""
+        return self._batches
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for any of them."""
+        return all(batch.cancelled for batch in self._batches)
+
+
 class Runner:
     """State of one container. Its methods run on the main thread only."""
 
@@ -89,12 +113,14 @@ class Runner:
         self.container_id = container_id
         self.pid = os.getpid()
         self.queue: list[Batch] = []
-        self.current: Batch | None = None
+        self.current: Batch | Group | None = None
         self.position = 0
         self.in_user_code = False
         self.credits: dict[int, int] = {}
         #: How inputs are run: one way, or one for each method of a class.
         self.executes: list[execute.Execute] = []
+        #: Runs in place of these what is taken together.
+        self.grouped: Grouped | None = None
         #: Of a class: what its methods are called on.
         self.instance: Any = None
         #: The way straight to the client of this app.
@@ -112,8 +138,8 @@ class Runner:
         if self.several is not None:
             self.several.serve()
         while True:
-            if self.queue:
-                self._run_batch(self.queue.pop(0))
+            if self.queue and not (self.grouped is not None and self.queue[-1].more):
+                self._run_next()
                 if self.queue:  # else the blocking read below sees what came meanwhile
                     self._take(self.stream.receive_nowait())
             else:
@@ -188,10 +214,15 @@ class Runner:
             forms = function["methods"] or [function]
             if message["interactive"]:
                 raws = [execute.watched(*one) for one in zip(raws, forms, strict=True)]
-            if message["max_inputs"] > 1:
-                from volant.runner import several
+            if message["max_inputs"] > 1 and not message["batch_size"]:
+                from volant.runner.inputs import several
 
                 self.several = several.for_functions(raws, forms, message["max_inputs"], self)
+            elif message["batch_size"]:
+                from volant.runner.inputs import grouped
+
+                self.executes = [execute.for_function(raws[0], forms[0], self)]
+                self.grouped = grouped.Grouped(raws[0], self.executes[0], self)
             else:
                 self.executes = [
                     execute.for_function(raw, form, self)
@@ -227,6 +258,15 @@ class Runner:
         payloads.recycles = message["recycle"]
 
     # -- batches
+
+    def _run_next(self) -> None:
+        if self.grouped is None:
+            self._run_batch(self.queue.pop(0))
+            return
+        self.current = group = Group(self.queue)
+        self.queue = []
+        self.grouped.run(group)
+        self.current = None
 
     def _run_batch(self, batch: Batch) -> None:
         run = self.executes[batch.method].run
@@ -274,8 +314,8 @@ class Runner:
             payloads.on_released(event)
 
     def _batches(self, key: int) -> list[Batch]:
-        known = [self.current, *self.queue] if self.current is not None else self.queue
-        return [batch for batch in known if batch is not None and batch.key == key]
+        current = [] if self.current is None else self.current.batches()
+        return [batch for batch in (*current, *self.queue) if batch.key == key]
 
     def _give_back(self, key: int) -> None:
         """Return the inputs of a batch that have not been started."""

@@ -11,7 +11,7 @@ import sys
 from volant import _context
 from volant.errors import InvalidError
 from volant.sdk import options
-from volant.sdk.function import CONCURRENT_MARK, Function
+from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, Function
 from volant.sdk.naming import check_name, checked_tags
 from volant.sdk.planned import Planned, unimplemented
 
@@ -290,6 +290,10 @@ class App:
             from volant.sdk.inputs.concurrency import with_marks
 
             options = with_marks(raw, options)
+        if hasattr(raw, BATCHED_MARK):
+            from volant.sdk.inputs.batching import with_batch
+
+            options = with_batch(raw, options)
         function: Function[..., Any, Any] = Function(
             raw, app=self, name=chosen, options=options, image=image or self._image,
             serialized=serialized or lives_in_interactive_session(raw),

@@ -246,6 +246,13 @@ class Function(Generic[P, R, Raw]):
 
         return FunctionVariant(self, checked_inputs(max_inputs, target_inputs))
 
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R, Raw]:
+        """The function with other batches; see `batched`."""
+        from volant.sdk.calls.variants import FunctionVariant
+        from volant.sdk.inputs.batching import checked_batch
+
+        return FunctionVariant(self, checked_batch(max_batch_size, wait_ms))
+
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> Raw:
         """Run the plain Python function here, in this process."""
         return self._raw(*args, **kwargs)
@@ -348,7 +355,7 @@ class _LookedUp(Function[..., object, object]):
 
 
 for _name in (
-    "from_id", "with_batching", "update_autoscaler", "autoscaler", "get_current_stats", "stats",
+    "from_id", "update_autoscaler", "autoscaler", "get_current_stats", "stats",
     "metrics", "info", "logs", "get_web_url", "get_dashboard_url", "client",
 ):  # fmt: skip
     setattr(Function, _name, Planned(f"Function.{_name}"))

@@ -132,6 +132,8 @@ def checked(
         "single_use": bool(single_use_containers),
         "max_inputs": 1,
         "target_inputs": None,
+        "batch_size": 0,
+        "batch_wait_s": 0.0,
         "block_network": bool(block_network),
         "snapshot": bool(enable_memory_snapshot),
         "has_exit": False,

@@ -51,6 +51,7 @@ ALL_OK = 8  #: OUTCOME: every item is a success
 END = 16  #: OUTCOME: the batch is finished
 RETAIN = 32  #: SUBMIT with OPEN: keep results until asked for (spawn)
 STREAM = 64  #: SUBMIT with OPEN: a generator call
+MORE = 4  #: INPUT: the next batch is taken together with this one
 EXPRESS = 128  #: INPUT: its result may take the express lane; OUTCOME: it has
 
 # Kinds of item.

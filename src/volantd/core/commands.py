@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Dispatch:
-    """Send ``batch`` to the container, at once: its bytes are ``payload[offset:][:count]``."""
+    """Send ``batch`` to the container, at once: its bytes are ``payload[offset:][:count]``.
+
+    With ``more`` it is taken together with the next one.
+    """
 
     container_id: ContainerId
     batch: Batch
+    more: bool = False
 
 
 @dataclass(slots=True)

@@ -252,7 +252,12 @@ def _cancel_shared(
     out: list[Command],
 ) -> None:  # fmt: skip
     """Ends a cancelled call's inputs beside others: one by one, or with their container."""
-    if terminate or not container.pool.config.interruptible:
+    if container.pool.config.batch_size and not terminate:
+        # The user's code has taken them together, so they end together, when nobody waits.
+        if any(not batch.call.cancelled for batch in container.outstanding.values()):
+            return
+        held = list(container.outstanding.values())
+    elif terminate or not container.pool.config.interruptible:
         take_back(state, container, out)
         stop(state, container, True, "cancelled", now, out)
         return

@@ -14,7 +14,7 @@ from volantd.core.containers import arm_idle, busy_deadline, clear_stall, stop
 from volantd.core.model import INFINITY, ContainerState
 from volantd.core.queueing import take
 from volantd.core.scaling import scale, scale_down, serve_waiting, should_yield
-from volantd.core.sharing import next_with_room, sort_in
+from volantd.core.sharing import group_due, next_with_room, runs_alone, sort_in
 
 if TYPE_CHECKING:
     from volantd.core.commands import Command
@@ -28,6 +28,8 @@ def balance(state: State, pool: Pool, now: float, out: list[Command]) -> None:
     config = pool.config
     if not pool.ring:
         pass
+    elif config.batch_size:
+        _send_groups(state, pool, now, out)
     elif config.max_inputs > 1:
         _share_out(state, pool, now, out)
     else:
@@ -44,6 +46,26 @@ def balance(state: State, pool: Pool, now: float, out: list[Command]) -> None:
         scale_down(state, pool, now, out)
     if config.target_inputs:
         arm_idle(state, pool)
+
+
+def _send_groups(state: State, pool: Pool, now: float, out: list[Command]) -> None:
+    """Gives idle containers the inputs that are taken together, when enough came or it is time."""
+    while pool.ring and pool.idle:
+        due = group_due(pool, now)
+        if due > now:
+            state.arm(pool, due)
+            return
+        container, group = pool.idle.pop(), len(out)
+        for _ in range(pool.config.batch_size):
+            alone = runs_alone(state, pool.ring[0].queue[0])
+            if alone and container.outstanding:
+                break
+            send(state, pool, container, now, out)
+            if alone or not pool.ring:
+                break
+        for command in out[group:-1]:
+            assert isinstance(command, Dispatch), command
+            command.more = True
 
 
 def send(state: State, pool: Pool, container: Container, now: float, out: list[Command]) -> None:
@@ -77,7 +99,7 @@ def send(state: State, pool: Pool, container: Container, now: float, out: list[C
 
 
 def _portion(state: State, pool: Pool, count: int) -> int:
-    if pool.config.single_use or pool.config.max_inputs > 1:
+    if pool.config.single_use or pool.config.max_inputs > 1 or pool.config.batch_size:
         return 1
     others = len(pool.ring) + len(pool.ring[0].queue) - 2
     return portion(
@@ -165,7 +187,7 @@ def place(state: State, container: Container, now: float, out: list[Command]) ->
     if state.waiting and should_yield(state, container, now):
         stop(state, container, False, "another function needs the room", now, out)
         return
-    if pool.ring:
+    if pool.ring and not pool.config.batch_size:
         send(state, pool, container, now, out)
         return
     container.idle_since = now

@@ -70,9 +70,9 @@ def _check_shared(state: State, pool: Pool, ready: list[Container]) -> None:
         assert len(batches) <= config.max_inputs, "too many inputs at once"
         assert all(batch.count == 1 and not batch.reclaiming for batch in batches)
         alone = any(runs_alone(state, batch) for batch in batches)
-        assert len(batches) == 1 or not alone, "a suspect has neighbours"
+        assert len(batches) <= 1 or not alone, "a suspect has neighbours"
         where = "above" if len(batches) >= config.inputs_per_container else "below"
-        full = alone or len(batches) in {0, config.max_inputs}
+        full = alone or len(batches) in {0, config.max_inputs} or config.batch_size > 0
         assert filed.get(id(container)) == (None if full else where)
         if batches:
             assert container.timer_due <= earliest_due(state, container)
@@ -140,7 +140,9 @@ def _check_calls(state: State) -> None:
 def _check_progress(state: State, pool: Pool) -> None:
     """No pool is left where only luck would move it on."""
     config = pool.config
-    assert not (pool.idle and pool.ring), "idle container beside a queued input"
+    if pool.idle and pool.ring:
+        is_gathering = config.batch_size > pool.queued_inputs and pool.timer_due < INFINITY
+        assert is_gathering, "idle container beside a queued input"
     assert pool.starting <= state.limits.starts_in_flight_max
     if pool.idle and pool.live > pool.floor:
         longest = pool.idle[0]

@@ -109,6 +109,7 @@ class Batch:
         "offset",
         "payload",
         "platform_attempt",
+        "queued_at",
         "reclaiming",
         "started_at",
     )
@@ -138,6 +139,8 @@ class Batch:
         self.platform_attempt = platform_attempt
         self.done = 0
         self.reclaiming = False
+        #: When its first input was submitted.
+        self.queued_at = -INFINITY
         #: When it began, and when it was asked to end early; kept where inputs run side by side.
         self.started_at = self.interrupted_at = INFINITY
 
@@ -310,12 +313,18 @@ class Pool:
         return self.starting + self.ready
 
     @property
+    def gathering(self) -> int:
+        """Idle containers that queued inputs will have, once there are enough to be taken."""
+        size = self.config.batch_size
+        return min(len(self.idle), ceil(self.queued_inputs / size)) if size else 0
+
+    @property
     def floor(self) -> int:
         """Containers that are kept: the minimum, and those in use with their buffer."""
         config = self.config
         need = 0
         if self.queued_inputs or self.running_inputs:
-            need = self.ready - len(self.idle)
+            need = self.ready - len(self.idle) + self.gathering
             if config.target_inputs:
                 need = max(need, ceil(self.running_inputs / config.target_inputs))
             need += config.buffer_containers

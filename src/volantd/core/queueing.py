@@ -72,7 +72,7 @@ def rest_of(
 ) -> Batch:
     """A new batch of ``count`` unreported inputs of a dispatched one, ``skip`` after the next."""
     start = batch.done + skip
-    return new_batch(
+    rest = new_batch(
         state,
         batch.call,
         batch.first_index + start,
@@ -82,6 +82,8 @@ def rest_of(
         batch.attempt if attempt is None else attempt,
         batch.platform_attempt if platform_attempt is None else platform_attempt,
     )
+    rest.queued_at = batch.queued_at
+    return rest
 
 
 def take(state: State, pool: Pool, size: int) -> Batch:

@@ -160,7 +160,7 @@ def _make_room(state: State, head: Pool, now: float, out: list[Command]) -> None
     candidates: list[Container] = []
     for pool in state.pools.values():
         if pool is not head and pool.idle:
-            spare = len(pool.idle) if starved else pool.live - pool.floor
+            spare = len(pool.idle) - pool.gathering if starved else pool.live - pool.floor
             candidates += pool.idle[: max(spare, 0)]
     candidates.sort(key=_idle_since)
     chosen: list[Container] = []

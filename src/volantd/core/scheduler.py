@@ -168,6 +168,7 @@ class Scheduler:
         pool = call.pool
         for first, fresh in call.add_known(first_index, count):
             batch = new_batch(state, call, first, fresh, payload, first - first_index)
+            batch.queued_at = now
             call.submitted += fresh
             call.unfinished += fresh
             call.finished = False

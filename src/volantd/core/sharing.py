@@ -6,6 +6,9 @@ inputs go to the container that was used last; above it only when no other is th
 dispatch or stop anything: callers do.
 
     fewer than the target: pool.roomy    none: pool.idle    the target or more: pool.bursting
+
+Where the user's code takes inputs together (``batch_size``) a container gets a whole group when it
+is idle, and nothing beside it.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ def sort_in(state: State, container: Container) -> None:
     pool.roomy.pop(container_id, None)
     pool.bursting.pop(container_id, None)
     inputs = container.inputs
-    if not 0 < inputs < config.max_inputs:
+    if not 0 < inputs < config.max_inputs or config.batch_size:
         return
     if inputs == 1 and runs_alone(state, next(iter(container.outstanding.values()))):
         return
@@ -68,6 +71,13 @@ def next_with_room(state: State, pool: Pool, withheld: Container | None) -> Cont
         if container is not withheld:
             return container
     return None
+
+
+def group_due(pool: Pool, now: float) -> float:
+    """When the next group of a pool with queued inputs is sent, whether it is full or not."""
+    if pool.queued_inputs >= pool.config.batch_size:
+        return now
+    return pool.ring[0].queue[0].queued_at + pool.config.batch_wait_s
 
 
 def due_of(state: State, batch: Batch) -> float:

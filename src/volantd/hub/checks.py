@@ -233,6 +233,9 @@ def check_options(options: dict[str, Any]) -> None:
     if whole(options, "max_inputs", 1, INPUTS_MAX) > 1 and options["single_use"]:
         raise ValueError("a container for one input cannot run several")
     optional(whole, options, "target_inputs", 1, options["max_inputs"])
+    if whole(options, "batch_size", 0, INPUTS_MAX) not in (0, options["max_inputs"]):
+        raise ValueError("what is taken together is as much as a container may have")
+    number(options, "batch_wait_s", 0)
     switch(options, "single_use")
     switch(options, "block_network")
     switch(options, "snapshot")

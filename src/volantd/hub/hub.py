@@ -158,7 +158,7 @@ class Hub:
         if call.streamed:
             self.loop.call_soon(self._break_off, command, call)
         else:
-            self.links[command.container_id].dispatch(batch, call)
+            self.links[command.container_id].dispatch(batch, call, more=command.more)
 
     def _break_off(self, command: Dispatch, call: Call) -> None:
         """Fail a generator call whose container has died after some of its values came."""
@@ -203,7 +203,8 @@ class Hub:
         link = self.links[container_id]
         link.tell(op, batch=batch_id)
         link.peer.flush()
-        if link.function.options["max_inputs"] == 1:  # else it always listens
+        options = link.function.options
+        if options["max_inputs"] == 1 or options["batch_size"]:  # else it always listens
             self.containers.interrupt(container_id)
 
     # -- results

@@ -77,7 +77,7 @@ class ContainerLink:
         session = self.function.app.session
         message = {
             "id": 1, "op": "start", "recycle": recycle, "max_inputs": options["max_inputs"],
-            **fields,
+            "batch_size": options["batch_size"], **fields,
         }  # fmt: skip
         flags, fd = 0, None
         if self._may_express(session):
@@ -91,8 +91,8 @@ class ContainerLink:
         has_lane = session is not None and session.express_fd is not None
         return has_lane and bool(self.function.express_token) and not self.function.app.output
 
-    def dispatch(self, batch: Batch, call: Call) -> None:
-        """Send a batch of inputs."""
+    def dispatch(self, batch: Batch, call: Call, *, more: bool) -> None:
+        """Send a batch of inputs; with `more` it is taken together with the next one."""
         items: InputItems = batch.payload  # type: ignore[assignment]  # the core only carries it
         section = items.cut(batch.offset, batch.count)
         fd = items.fd
@@ -100,7 +100,7 @@ class ContainerLink:
             self.hub.loans.lend_input(items, section, call, self.peer)
         sent = self.batches[batch.batch_id] = Sent(batch, call)
         call.sent_ns = sent.sent_ns
-        flags = frames.HAS_FD if fd is not None else 0
+        flags = (frames.HAS_FD if fd is not None else 0) | (frames.MORE if more else 0)
         if call.single and call.session is self._express_session is not None:
             flags |= frames.EXPRESS
             call.carrier = self

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from volantd.sim.clients import SimClient
 from volantd.sim.hub import SimHub
-from volantd.sim.scenario import PoolPlan, Scenario, draw, draw_config, share_some
+from volantd.sim.scenario import PoolPlan, Scenario, draw, draw_config, gather_some, share_some
 from volantd.sim.world import World, line_of
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def run(seed: int, *, verbose: bool = False) -> Summary:
     world = World(rng, verbose=verbose)
     scenario = draw(rng)
     share_some(Random(f"shared {seed}"), scenario)
+    gather_some(Random(f"gathered {seed}"), scenario)
     history = History(world, scenario)
     try:
         history.play()
@@ -145,6 +146,8 @@ class History:
                 max_inputs=plan.config.max_inputs,
                 target_inputs=plan.config.target_inputs,
                 interruptible=plan.config.interruptible,
+                batch_size=plan.config.batch_size,
+                batch_wait_s=plan.config.batch_wait_s,
                 retries=plan.config.retries,
                 max_platform_retries=plan.config.max_platform_retries,
             )

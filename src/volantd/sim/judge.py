@@ -228,7 +228,8 @@ class Judge:
     def on_asked(self, container_id: str, batch_id: int) -> None:
         """A container is asked to end an input early."""
         holding = self.holdings[container_id]
-        assert holding.config.max_inputs == 1 or holding.config.interruptible
+        config = holding.config
+        assert config.max_inputs == 1 or config.interruptible or config.batch_size
         holding.asked.setdefault(batch_id, self.world.now)
 
     def was_late(self, container_id: str, batch_id: int) -> bool:

@@ -146,6 +146,25 @@ def share_some(rng: Random, scenario: Scenario) -> None:
         )
 
 
+def gather_some(rng: Random, scenario: Scenario) -> None:
+    """Has containers of some pools take inputs together, in groups.
+
+    From randomness of its own, like `share_some`.
+    """
+    if rng.random() < 0.6:
+        return
+    for plan in scenario.pools:
+        if rng.random() < 0.4:
+            continue
+        plan.config = replace(
+            plan.config,
+            batch_size=plan.config.max_inputs,
+            target_inputs=None,
+            interruptible=False,
+            batch_wait_s=rng.choice((0.0, 0.002, 0.05, 0.5)),
+        )
+
+
 def _share(rng: Random, faulty: bool, high: float) -> float:
     return rng.random() * high if faulty and rng.random() < 0.35 else 0.0
 

@@ -7,7 +7,7 @@ from volant.sdk.app import lives_in_interactive_session
 from volant.sdk.classes import marks
 from volant.sdk.classes.handles import ClassFunction, Cls
 from volant.sdk.classes.parameters import Parameter, parameter
-from volant.sdk.function import CONCURRENT_MARK, Function
+from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, Function
 from volant.sdk.naming import check_name
 
 TYPE_CHECKING = False
@@ -85,6 +85,16 @@ def _options(cls: Cls, options: dict[str, object]) -> dict[str, object]:
         from volant.sdk.inputs.concurrency import with_marks
 
         options = with_marks(user_cls, options)
+    grouped = [one.raw for one in cls._methods.values() if hasattr(one.raw, BATCHED_MARK)]
+    if grouped:
+        from volant.sdk.inputs.batching import with_batch
+
+        if len(cls._methods) > 1:
+            raise InvalidError(
+                f"class `{name}` has the batched method `{grouped[0].__name__}` and others",
+                hint="a batched method is the only one of its class",
+            )
+        options = with_batch(grouped[0], options)
     retries: Any = options["retries"]
     if streams and retries["max_retries"]:
         raise InvalidError(

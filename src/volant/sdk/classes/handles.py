@@ -164,6 +164,12 @@ class Cls:
 
         return self._changed(checked_inputs(max_inputs, target_inputs))
 
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls:
+        """The class with other batches; see `batched`."""
+        from volant.sdk.inputs.batching import checked_batch
+
+        return self._changed(checked_batch(max_batch_size, wait_ms))
+
     def _changed(self, options: dict[str, object]) -> Cls:
         return _with(self._plain(), {**self._options, **options})
 

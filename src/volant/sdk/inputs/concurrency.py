@@ -74,7 +74,10 @@ def checked_inputs(max_inputs: int, target_inputs: int | None) -> dict[str, obje
             raise InvalidError(
                 f"target_inputs ({target_inputs}) is above max_inputs ({max_inputs})"
             )
-    return {"max_inputs": max_inputs, "target_inputs": target_inputs}
+    return {
+        "max_inputs": max_inputs, "target_inputs": target_inputs,
+        "batch_size": 0, "batch_wait_s": 0.0,
+    }  # fmt: skip
 
 
 def _check_raw(raw: Any) -> None:

@@ -55,6 +55,10 @@ class PoolConfig:
     target_inputs: int | None = None
     #: How long a container may take to end, when it has hooks of the user's for that.
     exit_grace_s: float | None = None
+    #: Inputs that the user's code takes together, as many as ``max_inputs``; 0: one by one.
+    batch_size: int = 0
+    #: How long the first of them waits for others.
+    batch_wait_s: float = 0.0
     #: An input that runs beside others can be stopped without its container.
     interruptible: bool = False
 
@@ -69,6 +73,8 @@ class PoolConfig:
         assert min(self.max_platform_retries, self.max_exhaustion_retries) >= 0, self
         assert self.max_inputs >= 1, self
         assert self.max_inputs == 1 or not self.single_use, self
+        assert self.batch_size in (0, self.max_inputs), self
+        assert self.batch_wait_s >= 0, self
         assert self.target_inputs is None or 1 <= self.target_inputs <= self.max_inputs, self
 
     @property

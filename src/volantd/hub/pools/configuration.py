@@ -42,7 +42,9 @@ def pool_config(function: Function) -> PoolConfig:
         max_inputs=options["max_inputs"],
         target_inputs=options["target_inputs"],
         # A task can be cancelled; a thread cannot.
-        interruptible=_is_async(function),
+        interruptible=_is_async(function) and not options["batch_size"],
+        batch_size=options["batch_size"],
+        batch_wait_s=options["batch_wait_s"],
         exit_grace_s=EXIT_GRACE_S if options["has_exit"] else None,
     )
 

@@ -28,6 +28,7 @@ PARAMETERS_BYTES_MAX = 16 << 10
 _CHANGEABLE = frozenset({
     "env", "secrets", "cpu", "cpu_limit", "memory_mib", "memory_limit_mib", "timeout_s", "retries",
     "max_containers", "buffer_containers", "scaledown_window_s", "max_inputs", "target_inputs",
+    "batch_size", "batch_wait_s",
 })  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""How a container runs inputs in other ways than one by one: side by side, or taken together."""
