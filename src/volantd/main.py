@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import compileall
+import contextlib
 import fcntl
 import functools
 import gc
@@ -37,6 +38,7 @@ from volantd.agent.zygotes import ZygoteStore
 from volantd.hub.blobs import BlobCache
 from volantd.hub.hub import Hub
 from volantd.hub.peer import Peer
+from volantd.hub.pools.configuration import EXIT_GRACE_S
 from volantd.hub.session import Session
 from volantd.runtime import cgroup as cgroups_module, leftovers
 from volantd.runtime.client import Launcher, RuntimeFailedError
@@ -267,6 +269,7 @@ async def _shut_down(services: Services, listener: socket.socket, runs_dir: str)
     for session in services.hub.sessions:
         session.event("closing", reason=f"the daemon was stopped: {services.stop_reason}")
     services.hub.after_events()
+    await _let_hooks_finish(services)
     await services.machine.launcher.close()
     lock = os.path.join(runs_dir, f"{services.run_id}.lock")
     for path in (lock, os.path.join(services.config.home, SOCKET_NAME)):
@@ -274,6 +277,16 @@ async def _shut_down(services: Services, listener: socket.socket, runs_dir: str)
             os.unlink(path)
     for session in list(services.hub.sessions):
         session.peer.close()
+
+
+async def _let_hooks_finish(services: Services) -> None:
+    """Wait for exit hooks of the user's classes, as long as they may take."""
+    agent, finished = services.agent, asyncio.Event()
+    if agent.is_exiting(None):
+        agent.when_exited(None, finished.set)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_GRACE_S):
+                await finished.wait()
 
 
 def _allow_many_files() -> None:

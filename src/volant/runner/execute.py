@@ -112,7 +112,7 @@ class ExecuteAsync(Execute):
 
         def on_readable() -> None:
             self.runner._take(self.runner.stream.receive_nowait())
-            if self.runner.current is not None and self.runner.current.cancelled:
+            if self.runner.is_interrupted():
                 task.cancel()
 
         fd = self.runner.stream.sock.fileno()

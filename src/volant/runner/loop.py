@@ -117,6 +117,8 @@ class Runner:
         self.position = 0
         self.in_user_code = False
         self.credits: dict[int, int] = {}
+        #: The container has to end: what it runs is run again elsewhere.
+        self.is_preempted = False
         #: How inputs are run: one way, or one for each method of a class.
         self.executes: list[execute.Execute] = []
         #: Runs in place of these what is taken together.
@@ -297,9 +299,22 @@ class Runner:
         self.in_user_code = False
         self._take(self.stream.receive_nowait())
         self.in_user_code = True
-        if self.current is not None and self.current.cancelled:
+        if self.is_interrupted():
             self.in_user_code = False
-            raise InputCancellation("the call was cancelled")
+            self.interrupt()
+
+    def is_interrupted(self) -> bool:
+        """Whether the input that runs has to end early."""
+        return self.is_preempted or (self.current is not None and self.current.cancelled)
+
+    def interrupt(self) -> NoReturn:
+        """Say to the user's code why it has to end.
+
+        Raises:
+            InputCancellation: always.
+        """
+        why = "the container has to end" if self.is_preempted else "the call was cancelled"
+        raise InputCancellation(why)
 
     def _on_event(self, event: dict[str, Any]) -> None:
         op = event["op"]
@@ -308,6 +323,10 @@ class Runner:
         elif op == "cancel":
             for batch in self._batches(event["batch"]):
                 batch.cancelled = True
+        elif op == "preempt":
+            self.is_preempted = True
+            if self.current is None:
+                self.leave(0)
         elif op == "reclaim":
             self._give_back(event["batch"])
         elif op == "released":
@@ -333,8 +352,8 @@ class Runner:
     def wait_for_credit(self, batch: Batch) -> None:
         """Block until the client has taken values of this generator, or cancelled it."""
         self._take(self.stream.receive())
-        if batch.cancelled:
-            raise InputCancellation("the call was cancelled")
+        if batch.cancelled or self.is_preempted:
+            self.interrupt()
 
 
 class Outbox:
@@ -394,6 +413,8 @@ class Outbox:
             return
         if os.getpid() != self.runner.pid:
             os._exit(0)  # user code forked and its child came back here: not ours to answer
+        if self.runner.is_preempted:
+            self.runner.leave(0)  # without an outcome, so that the input is run again
         flush_output()
         now = perf_counter_ns()
         flags = frames.ALL_OK if self.all_ok else 0

@@ -122,7 +122,7 @@ class Agent:
         zygotes.on_output = self._on_import_output
         self._running: dict[str, Running] = {}
         #: Apps whose exit hooks somebody waits for.
-        self._awaited: list[tuple[App, Callable[[], object]]] = []
+        self._awaited: list[tuple[App | None, Callable[[], object]]] = []
         self.commands = Commands(self, tasks)
 
     # -- what the hub asks
@@ -281,6 +281,22 @@ class Agent:
         if running is not None and running.child is not None:
             running.child.forked.kill(signal.SIGUSR1)
 
+    def preempt(self, container_id: str, reason: str) -> None:
+        """End a container as soon as its user's code has tidied up; its inputs run elsewhere."""
+        running = self._running[container_id]
+        if running.child is None or running.link is None or running.state != "running":
+            self.kill(container_id, reason)
+            return
+        running.killed_for = ExitCause.KILLED, reason
+        running.state = "stopping"
+        running.link.tell("preempt")
+        running.link.peer.flush()
+        options = running.function.options
+        if options["max_inputs"] == 1 or options["batch_size"]:  # else it always listens
+            self.interrupt(container_id)
+        grace_s = EXIT_GRACE_S if options["has_exit"] else STOP_GRACE_S
+        self.hub.loop.call_later(grace_s, running.child.forked.kill)
+
     def kill(self, container_id: str, reason: str, cause: ExitCause = ExitCause.KILLED) -> None:
         """Kill a container as somebody from outside would: its inputs run again elsewhere."""
         running = self._running[container_id]
@@ -356,13 +372,13 @@ class Agent:
         )
         self.hub.after_events()
 
-    def is_exiting(self, app: App) -> bool:
-        """Whether containers of an app run exit hooks, or are about to."""
-        mine = (one for one in self._running.values() if one.function.app is app)
+    def is_exiting(self, app: App | None) -> bool:
+        """Whether containers of an app, or of any, run exit hooks, or are about to."""
+        mine = (one for one in self._running.values() if app in (None, one.function.app))
         return any(one.function.options["has_exit"] and one.child is not None for one in mine)
 
-    def when_exited(self, app: App, then: Callable[[], object]) -> None:
-        """Do something when no container of an app runs exit hooks any more."""
+    def when_exited(self, app: App | None, then: Callable[[], object]) -> None:
+        """Do something when no container of an app, or of any, runs exit hooks any more."""
         self._awaited.append((app, then))
 
     def _tell_who_waits(self) -> None:

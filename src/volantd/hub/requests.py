@@ -280,12 +280,12 @@ def container_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def container_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """Stop a container; its inputs run again elsewhere."""
+    """Stop a container, after its exit hooks; its inputs run again elsewhere."""
     wanted = str(message["container"])
     agent = session.hub.services.agent
     if not agent.has(wanted):
         raise _not_found("container", wanted, [row["container_id"] for row in agent.rows()])
-    agent.kill(wanted, "it was stopped by `volant container stop`")
+    agent.preempt(wanted, "it was stopped by `volant container stop`")
     return {"container_id": wanted}
 
 

@@ -116,6 +116,8 @@ class Several(Execute):
     def _heed(self, event: dict[str, Any]) -> None:
         if event["op"] == "cancel":
             self.cancel(event["batch"])
+        elif event["op"] == "preempt":
+            self.end()
         elif event["op"] == "credit":
             self.add_credit(event["batch"], event["count"])
         elif event["op"] == "released":
