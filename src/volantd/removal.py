@@ -10,6 +10,23 @@ import os
 import stat
 
 
+def move(path: str, target: str) -> None:
+    """Give a file, link or directory another place on its file system, whatever its mode.
+
+    Raises:
+        OSError: when that is not possible; `FileNotFoundError` when there is nothing.
+    """
+    try:
+        os.rename(path, target)
+    except PermissionError:  # a directory has to be writable, because its `..` changes
+        parent_fd = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _make_accessible(os.path.basename(path), parent_fd)
+        finally:
+            os.close(parent_fd)
+        os.rename(path, target)
+
+
 def remove_tree(path: str, trash_dir: str) -> None:
     """Make `path` vanish at once, then delete what it held.
 
@@ -25,7 +42,7 @@ def remove_tree(path: str, trash_dir: str) -> None:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             os.unlink(path)
             return
-        os.rename(path, doomed)
+        move(path, doomed)
     except FileNotFoundError:
         return
     trash_fd = os.open(trash_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

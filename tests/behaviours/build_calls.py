@@ -36,3 +36,16 @@ def wait() -> None:
 def forget(limit: int) -> None:
     held = bytearray(limit)
     print(len(held))
+
+
+def close() -> None:
+    """Leave what nobody may read, and a program with its owner's rights."""
+    from pathlib import Path
+
+    place = Path("/closed/in")
+    place.mkdir(parents=True)
+    for path, mode in ((Path("/program"), 0o4755), (place / "file", 0)):
+        path.touch()
+        path.chmod(mode)
+    place.chmod(0o500)
+    place.parent.chmod(0o100)

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tests.behaviours.programs import Program
     from tests.unit.images.registry_server import Registry
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can build images")
 
 INTERRUPTED = 130
 

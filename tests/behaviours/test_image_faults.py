@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from tests.unit.images.registry_server import Registry
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can build images")
 
 NOTHING_LEFT = {"work": [], "half": [], "new": [], "mounts": [], "processes": []}
 #: Daemons killed at instants that chance chooses.

@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
     from tests.unit.images.registry_server import Registry
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can build images"),
-    pytest.mark.slow,
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

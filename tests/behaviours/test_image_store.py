@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from tests.unit.images.registry_server import Registry
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can build images")
-
 
 @pytest.fixture(scope="module")
 def registry() -> Iterator[Registry]:

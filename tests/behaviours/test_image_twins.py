@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from tests.unit.images.registry_server import Registry
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can build images")
 
 #: Of each machine the directory of its home, and the umask of its daemon.
 MACHINES = (("one", 0o022), ("another/that/lies/deeper", 0o077))

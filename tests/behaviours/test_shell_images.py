@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.unit.images.registry_server import Registry
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can build images")
 
 
 @pytest.fixture(scope="module")

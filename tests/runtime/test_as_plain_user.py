@@ -1,4 +1,4 @@
-"""Runs this tier once more as a user without any privilege, when the tests run as root."""
+"""Runs this tier, and tests of images, as a user without any privilege when root runs the tests."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import uv
 
 from tests.support import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="this very run is a plain user's")
 
 USER_ID = 12345
 PACKAGES = (
@@ -25,7 +32,11 @@ PACKAGES = (
     "cloudpickle",
     "py",
     "uv",
+    "uvloop",
+    "click",
+    "rich",
 )
+SERIES = sys.version_info[:2]
 WITHIN_S = 300
 
 
@@ -36,10 +47,12 @@ def as_user(command: list[str], **options) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def python_for_all() -> str | None:
-    """A Python that the user may run, new enough for the daemon."""
+def python_for_all(*, is_same: bool) -> str | None:
+    """A Python that the user may run, new enough for the daemon, or of the series of this one."""
     names = [f"/usr/bin/python3.{minor}" for minor in range(11, 15)]
     code = "import sys, ctypes; sys.exit(sys.version_info < (3, 11))"
+    if is_same:
+        code = f"import sys, ctypes; sys.exit(sys.version_info[:2] != {SERIES})"
     for name in [sys.executable, *names]:
         try:
             if os.path.exists(name) and as_user([name, "-c", code], cwd="/").returncode == 0:
@@ -49,42 +62,65 @@ def python_for_all() -> str | None:
     return None
 
 
-@pytest.mark.slow
-def test_the_runtime_holds_for_a_plain_user() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("this very run is a plain user's")
-    python = python_for_all()
-    if python is None:
-        pytest.skip("no Python from 3.11 on that other users may run")
-    place = Path(tempfile.mkdtemp(prefix="volant-user-"))
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """A directory with all that the user needs to run tests."""
+    made = Path(tempfile.mkdtemp(prefix="volant-user-"))
     try:
-        place.chmod(0o755)
-        shutil.copytree(ROOT / "src", place / "src")
+        made.chmod(0o755)
+        shutil.copytree(ROOT / "src", made / "src")
         for name in PACKAGES:
             found = importlib.util.find_spec(name)
             assert found is not None
             assert found.origin is not None
             if found.submodule_search_locations is None:
-                shutil.copy(found.origin, place / "packages")
+                shutil.copy(found.origin, made / "packages")
             else:
-                shutil.copytree(Path(found.origin).parent, place / "packages" / name)
-        (place / "tests").mkdir()
-        for name in ("__init__.py", "conftest.py", "excuses.py", "support.py"):
-            shutil.copy(ROOT / "tests" / name, place / "tests")
-        shutil.copytree(ROOT / "tests/runtime", place / "tests/runtime")
-        shutil.copy(ROOT / "pyproject.toml", place)
-        subprocess.run(["chmod", "-R", "a+rX,go-w", str(place)], check=True)
-        (place / "tmp").mkdir()
-        os.chown(place / "tmp", USER_ID, USER_ID)
-        env = {
-            "PYTHONPATH": f"{place}/src:{place}/packages", "TMPDIR": f"{place}/tmp",
-            "PATH": os.defpath, "HOME": f"{place}/tmp", "PYTHONDONTWRITEBYTECODE": "1",
-            "CI": os.environ.get("CI", ""),
-        }  # fmt: skip
-        command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
-        done = as_user([*command, "tests/runtime"], env=env, cwd=place)
-        print(done.stdout[-6000:], done.stderr[-2000:])
-        assert done.returncode == 0
-        assert " passed" in done.stdout
+                shutil.copytree(Path(found.origin).parent, made / "packages" / name)
+        (made / "packages/bin").mkdir()
+        shutil.copy(uv.find_uv_bin(), made / "packages/bin")
+        shutil.copytree(ROOT / "tests", made / "tests")
+        shutil.copy(ROOT / "pyproject.toml", made)
+        subprocess.run(["chmod", "-R", "a+rX,go-w", str(made)], check=True)
+        (made / "tmp").mkdir()
+        os.chown(made / "tmp", USER_ID, USER_ID)
+        yield made
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(made)
+
+
+def hold(place: Path, *words: str, python: str | None) -> None:
+    """Run tests as the user; some have to be there, and all of them to pass."""
+    if python is None:
+        pytest.skip("no Python that fits and that other users may run")
+    env = {
+        "PYTHONPATH": f"{place}/src:{place}/packages", "TMPDIR": f"{place}/tmp",
+        "PATH": os.defpath, "HOME": f"{place}/tmp", "PYTHONDONTWRITEBYTECODE": "1",
+        "CI": os.environ.get("CI", ""),
+    }  # fmt: skip
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+    done = as_user([*command, *words], env=env, cwd=place)
+    print(done.stdout[-6000:], done.stderr[-2000:])
+    assert done.returncode == 0
+    assert " passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_runtime_holds_for_a_plain_user(place: Path) -> None:
+    hold(place, "tests/runtime", python=python_for_all(is_same=False))
+
+
+@pytest.mark.slow
+def test_images_hold_for_a_plain_user(place: Path) -> None:
+    """Issue 3: they are built, run and removed where there is one id."""
+    files = ("tests/behaviours/test_images.py", "tests/behaviours/test_dockerfiles.py")
+    # The daemon has parts that were compiled for one series.
+    python = python_for_all(is_same=True)
+    if python is not None:
+        programs = place / "environment/bin"  # the command lies beside its Python
+        words = [python, "-m", "venv", "--without-pip", programs.parent]
+        subprocess.run(words, check=True)
+        python = str(programs / "python")
+        (programs / "volant").write_text(f'#!/bin/sh\nexec {python} -m volant "$@"\n')
+        (programs / "volant").chmod(0o755)
+    hold(place, *files, python=python)

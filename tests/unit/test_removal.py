@@ -52,6 +52,16 @@ def test_depth_does_not_matter(tmp_path: Path, trash: str) -> None:
     assert os.listdir(trash) == []
 
 
+def test_a_locked_directory_is_moved(tmp_path: Path, trash: str) -> None:
+    for mode in (0o500, 0):
+        (tmp_path / "doomed/inner").mkdir(parents=True)
+        (tmp_path / "doomed").chmod(mode)
+        removal.remove_tree(str(tmp_path / "doomed"), trash)
+        assert os.listdir(trash) == []
+    with pytest.raises(FileNotFoundError):
+        removal.move(str(tmp_path / "doomed"), str(tmp_path / "other"))
+
+
 def test_locked_directories_are_opened(tmp_path: Path, trash: str) -> None:
     locked = tmp_path / "doomed/locked"
     locked.mkdir(parents=True)

@@ -173,9 +173,14 @@ def _enter_cell(plan: Plan, cell_fd: int) -> None:
 
 def _confine_in_cell(plan: Plan, limits: dict[str, Any], scoped: int) -> None:
     _confine(plan, limits, ZYGOTE_CAPABILITIES)
-    if plan.landlock_abi >= 6:
-        _restrict(linux.landlock_ruleset(0, scoped))
+    restrict_reach(plan.landlock_abi, scoped)
     linux.install_seccomp(plan.program)
+
+
+def restrict_reach(landlock_abi: int, scoped: int) -> None:
+    """Keep this process from what lies outside its own, as far as this kernel can."""
+    if landlock_abi >= 6:
+        _restrict(linux.landlock_ruleset(0, scoped))
 
 
 def enter_process(plan: Plan, name: str, limits: dict[str, Any]) -> None:
@@ -304,7 +309,12 @@ def _mount_overlay(lower: str, scratch: str, name: str, target: str) -> None:
     linux.mount("overlay", target, "overlay", linux.MS_NOSUID | linux.MS_NODEV, options)
 
 
-def _confine(plan: Plan, limits: dict[str, Any], capabilities: tuple[int, ...]) -> None:
+def limit_resources(limits: dict[str, Any]) -> None:
+    """Limit this process and what it starts, one by one.
+
+    Args:
+        limits: any of `files`, `file_size_bytes`, `memory_bytes` (address space), `processes`.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for key, which in _RLIMITS.items():
         wanted = limits.get(key)
@@ -314,6 +324,10 @@ def _confine(plan: Plan, limits: dict[str, Any], capabilities: tuple[int, ...]) 
         if hard != resource.RLIM_INFINITY:  # nobody here may raise a limit
             wanted = min(wanted, hard)
         resource.setrlimit(which, (wanted, wanted))
+
+
+def _confine(plan: Plan, limits: dict[str, Any], capabilities: tuple[int, ...]) -> None:
+    limit_resources(limits)
     for capability in capabilities:
         linux.prctl(linux.PR_CAPBSET_DROP, capability)
     linux.capset()

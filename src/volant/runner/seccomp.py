@@ -9,6 +9,7 @@ a new kernel does not open a new door.
     number > ceiling   -> ENOSYS      (also the x32 calls, which have bit 30 set)
     refused            -> EPERM       (ENOSYS where libraries then fall back)
     attributes         -> ENOTSUP     (where the files are the host's own)
+    owners, identities -> success     (where there is one id: nothing is done)
     argument checks    -> clone, unshare: no namespaces; socket: four families; ioctl, personality;
                           setsockopt: SO_LINGER seems to work and does nothing;
                           modes of files: no set-user-id and set-group-id bits
@@ -68,6 +69,13 @@ OWNERS: dict[int, dict[str, tuple[int | None, int | None]]] = {
     1: {"chown": (92, None), "lchown": (94, None), "fchown": (93, 55)},
     2: {"fchownat": (260, 54)},
 }
+#: What fails where there is no second user. Installers of packages give files to users and turn
+#: into them, and take a refusal for the end.
+IDENTITIES: dict[str, tuple[int | None, int | None]] = {
+    "setuid": (105, 146), "setgid": (106, 144), "setreuid": (113, 145), "setregid": (114, 143),
+    "setresuid": (117, 147), "setresgid": (119, 149), "setfsuid": (122, 151),
+    "setfsgid": (123, 152), "setgroups": (116, 159),
+}  # fmt: skip
 #: As if no file system had any: `cp` and the like then do without.
 ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
@@ -107,6 +115,9 @@ _NEW_BY_CLONE = 0x7E020000
 _TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _SET_ID_BITS = 0o6000
+#: Kinds of files, as `mknod` takes them: devices have the second bit and not the first.
+_KIND_PLAIN, _KIND_DEVICE = 0o100000, 0o020000
+_MKNOD, _MKNODAT = (133, None), (259, 33)
 _NO_ID = 0xFFFFFFFF  # in `chown`: as it is
 #: Labels of what is judged by the mode of a file.
 _MODE_VERDICTS = frozenset({"open", "openat", "mode 1", "mode 2", "mode 3"})
@@ -163,6 +174,7 @@ class _Assembler:
 def build(
     machine: str | None = None, *, template: bool = False, sockets_of_inet: bool = True,
     shares_files_as: tuple[int, int] | None = None, may_set_ids: bool = False,
+    has_one_id: bool = False,
 ) -> bytes:  # fmt: skip
     """Assemble the filter.
 
@@ -173,6 +185,8 @@ def build(
         shares_files_as: user and group id of who sees the host's own files; None for who has a
             layer on top of them. Giving files to itself seems to work, as those that it makes are.
         may_set_ids: for what installs programs, some of which run with their owner's rights.
+        has_one_id: for what installs where no other user is known: changes of owners and of users
+            seem to work, and devices seem to be made. Nothing is done.
 
     Returns:
         Instructions of 8 bytes each, ready for `linux.install_seccomp`.
@@ -192,11 +206,15 @@ def build(
     judged = _judged(column, template=template, shares_files=shares_files_as is not None)
     if may_set_ids:
         judged = {number: to for number, to in judged.items() if to not in _MODE_VERDICTS}
+    if has_one_id:
+        judged.update(_pretended(column))
     _search(out, sorted(judged.items()), "search")
     _judge_sockets(out, sockets_of_inet=sockets_of_inet)
     _judge_modes(out)
     if shares_files_as is not None:
         _judge_owners(out, shares_files_as)
+    if has_one_id:
+        _judge_nodes(out)
     _judge_devices(out)
     _judge_namespaces(out, template=template)
     out.end("allowed", _ALLOW)
@@ -225,6 +243,15 @@ def _judged(column: int, *, template: bool, shares_files: bool) -> dict[int, str
         for at, table in OWNERS.items():
             judged.update(dict.fromkeys(_numbers(table, column), f"owner {at}"))
         judged.update(dict.fromkeys(_numbers(ATTRIBUTES, column), "not supported"))
+    return judged
+
+
+def _pretended(column: int) -> dict[int, str]:
+    """The calls that seem to work where there is one id."""
+    tables = (IDENTITIES, *OWNERS.values())
+    judged = {number: "pretended" for table in tables for number in _numbers(table, column)}
+    for at, row in ((1, _MKNOD), (2, _MKNODAT)):
+        judged.update(dict.fromkeys(_numbers({"mknod": row}, column), f"node {at}"))
     return judged
 
 
@@ -300,6 +327,14 @@ def _judge_owners(out: _Assembler, ids: tuple[int, int]) -> None:
         out.load(_AT_ARGUMENTS + 8 * (at + 1))
         out.jump(_JUMP_EQUAL, ids[1], "pretended")
         out.jump(_JUMP_EQUAL, _NO_ID, "pretended", "refused")
+
+
+def _judge_nodes(out: _Assembler) -> None:
+    for at in (1, 2):
+        out.label(f"node {at}")
+        out.load(_AT_ARGUMENTS + 8 * at)
+        out.jump(_JUMP_ANY_BIT, _KIND_PLAIN, "allowed")
+        out.jump(_JUMP_ANY_BIT, _KIND_DEVICE, "pretended", "allowed")
 
 
 def _judge_devices(out: _Assembler) -> None:

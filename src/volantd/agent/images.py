@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from volant import ids
 from volant.errors import ImageBuildError, InvalidError, NotFoundError
 from volantd import patience
+from volantd.agent.bare import PROCESSES_MAX
 from volantd.agent.written import Writer
 from volantd.images import described
 from volantd.images.builder import Builder, Built
@@ -104,10 +105,11 @@ class Images:
         Raises:
             ImageBuildError: when a step fails, or this machine cannot build.
         """
-        if await asyncio.shield(self._machine.rung) != "container" or os.geteuid() != 0:
+        if await asyncio.shield(self._machine.rung) != "container":
             raise ImageBuildError(
-                "images are built in containers, by a daemon that runs as root",
-                hint="`volant server status` says what this machine lacks; Image.host() works",
+                "images need containers, and this daemon runs functions as plain processes",
+                hint="`volant server status` says what this machine lacks for containers; "
+                "Image.host() works without",
             )
         await asyncio.shield(self.opened)
         built_before = len(self.store.books.entries), self.store.total_bytes
@@ -196,6 +198,7 @@ class Images:
             spec = StepSpec(
                 layers=command.layers, output=command.output, argv=command.argv, env=command.env,
                 cwd=command.cwd, shared=command.shared, readable=command.readable, cgroup=cgroup,
+                limits={} if cgroup is not None else self._rlimits(command),
             )  # fmt: skip
             try:
                 if cgroup is not None and (command.memory_mib or command.cpu_count):
@@ -221,11 +224,20 @@ class Images:
             raise
 
     def _limits(self, command: Command) -> Limits:
-        memory_bytes = None
-        if command.memory_mib is not None:
-            wanted = int(command.memory_mib * (1 << 20))
-            memory_bytes = min(self._machine.memory_bytes, wanted)
-        return Limits(memory_bytes=memory_bytes, cpu_count=command.cpu_count)
+        return Limits(memory_bytes=self._memory_bytes(command), cpu_count=command.cpu_count)
+
+    def _rlimits(self, command: Command) -> dict[str, int]:
+        """What is left of the limits of a step where there are no cgroups."""
+        limits = {"processes": PROCESSES_MAX}
+        memory_bytes = self._memory_bytes(command)
+        if memory_bytes is not None:
+            limits["memory_bytes"] = limits["file_size_bytes"] = memory_bytes
+        return limits
+
+    def _memory_bytes(self, command: Command) -> int | None:
+        if command.memory_mib is None:
+            return None
+        return min(self._machine.memory_bytes, int(command.memory_mib * (1 << 20)))
 
     def writers(self) -> list[tuple[Writer, Callable[[str, int], None]]]:
         """What steps are filling now, for the disk guard, and how to end each."""

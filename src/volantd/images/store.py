@@ -29,6 +29,7 @@ from volantd import removal
 from volantd.images.files import settle
 from volantd.images.kept.books import Books, Record
 from volantd.images.kept.caches import Caches
+from volantd.images.kept.modes import settle_modes
 from volantd.images.kept.names import Names
 from volantd.usage import bytes_below
 
@@ -155,6 +156,8 @@ class Store:
             Its id: the one that was asked for, or a longer one if there is a layer of that.
         """
         self._discard(os.path.join(place, "work"))
+        if os.geteuid() != 0:
+            settle_modes(os.path.join(place, "diff"))
         if is_written:
             settle(os.path.join(place, "diff"), self._began[place])
         size = bytes_below(os.path.join(place, "diff"))
@@ -294,7 +297,7 @@ class Store:
     def _discard(self, path: str) -> None:
         """Make something vanish at once; `empty_trash` frees its blocks."""
         with contextlib.suppress(FileNotFoundError):
-            os.rename(path, os.path.join(self._trash, token_hex(8)))
+            removal.move(path, os.path.join(self._trash, token_hex(8)))
 
     def empty_trash(self) -> None:
         """Free the blocks of what was set aside; it may take a while.

@@ -169,7 +169,7 @@ class Launcher:
         return zygote
 
     async def spawn_step(self, spec: StepSpec, step_id: str) -> Step:
-        """Start a build step; as root only.
+        """Start a build step.
 
         Raises:
             RuntimeFailedError: with what failed.
@@ -184,6 +184,7 @@ class Launcher:
             "argv": list(spec.argv), "cwd": spec.cwd, "shared": [list(one) for one in spec.shared],
             "readable": [list(one) for one in spec.readable],
             "counts_memory": spec.cgroup is not None, "uid_base": self._next_ids(),
+            "limits": spec.limits,
             **self._common(step_id, spec.env, spec.cgroup),
         }  # fmt: skip
         await self._spawn(step_id, step, request, [log_write])

@@ -83,7 +83,7 @@ def probe(state_dir: str) -> Probe:
     elif is_root and not is_idmapped:
         reasons.append("owners of the host's files cannot be mapped: trees are read-only inside")
     elif not is_root:
-        reasons.append("not root: system directories are read-only inside")
+        reasons.append("not root: this machine's directories are read-only inside")
     version, cgroup_reason = _cgroup()
     if cgroup_reason:
         reasons.append(cgroup_reason)

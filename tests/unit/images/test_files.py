@@ -38,7 +38,9 @@ def test_byte_code_goes_on_to_fit_its_source(tmp_path: Path) -> None:
     source = tmp_path / "module.py"
     source.write_text("X = 1\n")
     code = Path(py_compile.compile(str(source), doraise=True))
+    code.chmod(0o444)
     settle(str(tmp_path), source.stat().st_mtime - 1)
+    assert code.stat().st_mode & 0o777 == 0o444
     told = importlib.util.cache_from_source(str(source))
     assert str(code) == told
     assert int.from_bytes(code.read_bytes()[8:12], "little") == SETTLED_S

@@ -226,6 +226,21 @@ def test_a_tree_that_somebody_hostile_made_is_removed(store: Store, tmp_path: Pa
     assert left(tmp_path, "layers") == left(tmp_path, "trash") == []
 
 
+def test_what_a_step_has_closed_is_no_obstacle(store: Store, tmp_path: Path) -> None:
+    """Steps write to the directories that they share, whose owner a normal user is."""
+    cache, uv = Path(store.caches.directory("shared by steps")), Path(store.caches.uv)
+    for path in (uv / "cache", uv / "out", cache / "inner"):
+        path.mkdir()
+    for path in (cache / "inner", cache, uv / "out", uv / "cache", uv):
+        path.chmod(0)
+    opened = again(tmp_path)
+    assert os.listdir(uv) == ["cache"]
+    for one in opened.caches.all():
+        opened.clear_cache(one)
+    opened.empty_trash()
+    assert os.listdir(uv) == left(tmp_path, "caches") == left(tmp_path, "trash") == []
+
+
 # -- layers on their way
 
 

@@ -82,7 +82,7 @@ def test_calls_of_another_architecture_do_not_exist(program: bytes) -> None:
 
 def test_no_table_has_a_number_twice() -> None:
     for column in (0, 1):
-        tables = (seccomp.REFUSED, seccomp.ABSENT, seccomp.ATTRIBUTES)
+        tables = (seccomp.REFUSED, seccomp.ABSENT, seccomp.ATTRIBUTES, seccomp.IDENTITIES)
         tables = (*tables, *seccomp.MODES.values(), *seccomp.OWNERS.values())
         rows = [row for table in tables for row in table.values()]
         numbers = [row[column] for row in rows if row[column] is not None]
@@ -231,6 +231,38 @@ def test_the_hosts_files_are_given_to_nobody(
     for ids in ((1000, 100), (MASK, 100), (1000, MASK), (MASK, MASK)):
         assert verdict(shared, machine, number, *before, *ids) == 0, "it seems to work"
     assert verdict(seccomp.build(machine), machine, number, *before, 0, 0) == ALLOW
+
+
+@pytest.mark.parametrize("name", sorted(seccomp.IDENTITIES))
+def test_where_there_is_one_id_changes_of_it_seem_to_work(machine: str, name: str) -> None:
+    column = MACHINES.index(machine)
+    alone = seccomp.build(machine, may_set_ids=True, has_one_id=True)
+    owners = [row[column] for table in seccomp.OWNERS.values() for row in table.values()]
+    for number in (seccomp.IDENTITIES[name][column], *owners):
+        if number is not None:
+            assert verdict(alone, machine, number, 33, 44, 55) == 0
+            assert verdict(seccomp.build(machine, may_set_ids=True), machine, number, 33) == ALLOW
+
+
+@pytest.mark.parametrize("name", ["mknod", "mknodat"])
+def test_where_there_is_one_id_devices_only_seem_to_be_made(machine: str, name: str) -> None:
+    number, at = MODES[name][MACHINES.index(machine)], MODES[name][2]
+    if number is None:
+        pytest.skip("this architecture has no such call")
+    alone = seccomp.build(machine, may_set_ids=True, has_one_id=True)
+    before = [7] * at
+    for kind in (0o020000, 0o060000):
+        assert verdict(alone, machine, number, *before, kind | 0o666, 0x101) == 0
+    for kind in (0, 0o100000, 0o010000, 0o140000):  # plain files, pipes and sockets
+        assert verdict(alone, machine, number, *before, kind | 0o666) == ALLOW
+
+
+def test_what_is_refused_is_refused_where_there_is_one_id(machine: str) -> None:
+    alone = seccomp.build(machine, may_set_ids=True, has_one_id=True)
+    for name in seccomp.REFUSED:
+        number = number_of(name, machine)
+        if number is not None:
+            assert verdict(alone, machine, number) == EPERM
 
 
 def test_odd_personalities_are_refused(machine: str, program: bytes) -> None:

@@ -172,7 +172,8 @@ class Layer:
         owner, is_link = self._owner, os.path.islink(place)
         uid = owner.uid if owner.uid is not None else status.st_uid if status else 0
         gid = owner.gid if owner.gid is not None else status.st_gid if status else 0
-        os.chown(place, uid, gid, follow_symlinks=False)
+        if os.geteuid() == 0:  # a normal user has nobody to give files to
+            os.chown(place, uid, gid, follow_symlinks=False)
         if not is_link:
             os.chmod(place, mode if owner.mode is None else owner.mode)
             times = (status.st_mtime_ns,) * 2 if status else (COPY_TIME_S * 10**9,) * 2

@@ -65,6 +65,7 @@ class Caches:
         """Make the directories, and read what is written down of those in them."""
         for directory in (self.uv, self._others):
             os.makedirs(directory, 0o700, exist_ok=True)
+            os.chmod(directory, 0o700)  # steps share them, and may have closed them
         known = self._read()
         there = [*os.listdir(self._others), *([UV] if os.listdir(self.uv) else [])]
         self._caches = {

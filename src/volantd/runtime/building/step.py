@@ -25,6 +25,7 @@ class StepSpec:
         shared: directories of the host that it may write to, and where it sees them.
         readable: further ones that it may only read, likewise.
         cgroup: where it goes, or None.
+        limits: what its processes are held to one by one; see `isolate.limit_resources`.
     """
 
     layers: tuple[str, ...]
@@ -35,6 +36,7 @@ class StepSpec:
     shared: tuple[tuple[str, str], ...] = field(default=())
     readable: tuple[tuple[str, str], ...] = field(default=())
     cgroup: Cgroup | None = None
+    limits: dict[str, int] = field(default_factory=dict)
 
 
 class Step:

@@ -3,8 +3,10 @@
     launcher --fork--> A (maps owners, binds)  --clone(PARENT, new namespaces)--> B --exec--> step
 
 The root of a step is an overlay: the layers of its image below, an empty directory on top, which
-becomes the next layer. All are mounted with their owners mapped to a range of ids that is nobody
-else's, so on disk a layer has the owners that the step saw. As root only.
+becomes the next layer. As root, all are mounted with their owners mapped to a range of ids that is
+nobody else's, so on disk a layer has the owners that the step saw. A normal user has one id to
+give: the step's root is the user, everything belongs to it, and the filter lets what needs others
+seem to work.
 Invariant: B has left everything of the host behind before anything of the image is executed.
 """
 
@@ -28,6 +30,11 @@ CAPABILITIES = (
 NETWORK_FILES = ("resolv.conf", "hosts")
 #: Directories that every step finds, whatever its image holds.
 POINTS = ("proc", "dev", "sys", "etc", "tmp")
+#: For programs that look whether they have become another user, and stop: where there is no other.
+#: It is the lowest layer, so nothing of it gets into another one.
+ONE_ID_DIR = "one-id"
+_APT_DIR = "etc/apt/apt.conf.d"
+_APT_TEXT = 'APT::Sandbox::User "root";\n'
 _READ_ONLY = linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
 _NO_DEVICES = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
 
@@ -53,9 +60,15 @@ def _start(request: dict[str, Any], base_dir: str, report_fd: int, log_fd: int) 
     root = os.path.join(request["state_dir"], "root")
     layers: list[str] = request["layers"]
     shared, readable = request["shared"], request["readable"]
-    _make_root(root, request["uid_base"], len(layers), len(shared) + len(readable))
-    userns_fd = template.make_user_namespace(request["uid_base"], template.ID_COUNT)
-    linux.unshare(linux.CLONE_NEWNS)
+    owner: int | None = request["uid_base"]
+    _make_root(root, owner, len(layers), len(shared) + len(readable))
+    if owner is None:
+        _make_one_id_layer(f"{root}/{ONE_ID_DIR}", layers)
+        userns_fd = None
+        template.enter_own_user_namespace(linux.CLONE_NEWNS)
+    else:
+        userns_fd = template.make_user_namespace(owner, template.ID_COUNT)
+        linux.unshare(linux.CLONE_NEWNS)
     linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
     template.bind(root, root, _NO_DEVICES, recursive=False)
     for index, layer in enumerate(layers):
@@ -67,8 +80,9 @@ def _start(request: dict[str, Any], base_dir: str, report_fd: int, log_fd: int) 
         target = f"{root}/shared/{index}"
         template.bind(source, target, _READ_ONLY, userns_fd, recursive=False)
     template.bind(base_dir + "/etc", root + "/etc", _READ_ONLY)
-    template.mount_devices(root + "/dev", own_nodes=True)
-    linux.setns(userns_fd, linux.CLONE_NEWUSER)
+    template.mount_devices(root + "/dev", own_nodes=userns_fd is not None)
+    if userns_fd is not None:
+        linux.setns(userns_fd, linux.CLONE_NEWUSER)
     namespaces = linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
     namespaces |= linux.CLONE_NEWCGROUP | linux.CLONE_NEWNS
     pid = linux.clone(namespaces | linux.CLONE_PARENT)
@@ -79,18 +93,29 @@ def _start(request: dict[str, Any], base_dir: str, report_fd: int, log_fd: int) 
     _execute(request, log_fd)
 
 
-def _make_root(root: str, owner: int, layer_count: int, shared_count: int) -> None:
+def _make_root(root: str, owner: int | None, layer_count: int, shared_count: int) -> None:
     names = ["", "layers", "layers/none", "output", "shared", "etc", "dev", "new"]
     names += [f"layers/{index}" for index in range(layer_count)]
     names += [f"shared/{index}" for index in range(shared_count)]
     for name in names:
         path = os.path.join(root, name)
         os.mkdir(path, 0o755)
-        os.chown(path, owner, owner)
+        if owner is not None:
+            os.chown(path, owner, owner)
 
 
-def _bind_mapped(source: str, target: str, attributes: int, userns_fd: int) -> None:
-    if not template.bind(source, target, attributes, userns_fd, recursive=False):
+def _make_one_id_layer(place: str, layers: list[str]) -> None:
+    """Tell apt, where an image has it."""
+    os.mkdir(place, 0o755)
+    if any(os.path.isdir(f"{layer}/{_APT_DIR}") for layer in layers):
+        os.makedirs(f"{place}/{_APT_DIR}")
+        with open(f"{place}/{_APT_DIR}/00{ONE_ID_DIR}", "w", encoding="ascii") as target:
+            target.write(_APT_TEXT)
+
+
+def _bind_mapped(source: str, target: str, attributes: int, userns_fd: int | None) -> None:
+    mapped = template.bind(source, target, attributes, userns_fd, recursive=False)
+    if userns_fd is not None and not mapped:
         raise OSError(
             f"the file system of {source} cannot map owners (ext4, xfs, btrfs and tmpfs can): "
             "images cannot be built there"
@@ -105,11 +130,14 @@ def _enter(request: dict[str, Any], root: str) -> None:
     linux.move_mount(fd, root)
     os.fchdir(fd)
     os.close(fd)
-    os.setgroups([])
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
+    if request["uid_base"] is not None:
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
     os.umask(0o022)
     lower = [f"layers/{index}" for index in reversed(range(len(request["layers"])))]
+    if request["uid_base"] is None:
+        lower.append(ONE_ID_DIR)
     linux.mount(
         "overlay", "new", "overlay", linux.MS_NODEV | linux.MS_NOSUID,
         f"lowerdir={':'.join(lower or ['layers/none'])},upperdir=output/diff,workdir=output/work,"
@@ -159,10 +187,15 @@ def _execute(request: dict[str, Any], log_fd: int) -> None:
     os.dup2(null, 0)
     os.dup2(log_fd, 1)
     os.dup2(log_fd, 2)
+    isolate.limit_resources(request["limits"])
     linux.drop_bounding_set(CAPABILITIES)
     linux.capset(CAPABILITIES)
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-    linux.install_seccomp(seccomp.build(may_set_ids=True))
+    # The network is the host's, and so are the sockets in it that have names and no files.
+    scoped = linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
+    isolate.restrict_reach(linux.landlock_abi(), scoped)
+    has_one_id = request["uid_base"] is None
+    linux.install_seccomp(seccomp.build(may_set_ids=True, has_one_id=has_one_id))
     argv = request["argv"]
     try:
         os.execvpe(argv[0], argv, request["env"])
