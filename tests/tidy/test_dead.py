@@ -41,6 +41,7 @@ USED_ELSEWHERE = {
     "with_concurrency": "Function and Cls, users",
     # called or read by libraries
     "_fields_": "ctypes",
+    "get_code": "importlib",
     "on_breakpoint": "Python, by the variable PYTHONBREAKPOINT",
     "_layout_": "ctypes",
     "_pack_": "ctypes",

@@ -80,15 +80,26 @@ def import_module(name: str) -> ModuleType:
     return sys.modules[name]
 
 
+class _ScriptLoader(files.SourceFileLoader):
+    """Compiles a script each time, as Python does with the one on its command line.
+
+    Byte code that is kept is told from a later source by size and whole seconds: who saves twice
+    within one would see the first again.
+    """
+
+    def get_code(self, fullname: str) -> Any:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def load_file(name: str, path: str) -> ModuleType:
     """Run a source file as module `name` (any file name will do, hyphens and digits too).
 
     Raises:
         FileNotFoundError: if there is no such file.
     """
-    spec = files.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"cannot import {path!r}: not a Python source file", path=path)
+    spec = files.spec_from_file_location(name, path, loader=_ScriptLoader(name, path))
+    assert spec is not None and spec.loader is not None
     module = bootstrap.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -261,3 +262,14 @@ def test_the_directory_of_a_package_is_called_by_its_module_path(tmp_path: Path)
     with pytest.raises(Refused) as caught:
         target.find("shop/deep/", as_module=False)
     assert caught.value.hints == ["`volant run -m shop.deep` runs a module"]
+
+
+def test_a_script_that_is_saved_twice_within_a_second_is_read_again(tmp_path: Path) -> None:
+    """Byte code that Python keeps is told from its source by size and whole seconds."""
+    for value in ("1", "2"):
+        _write(tmp_path / "p.py", f"{ONE}\nvalue = {value}\n")
+        os.utime(tmp_path / "p.py", (1_700_000_000, 1_700_000_000))
+        found = target.find("p.py", as_module=False)
+        assert sys.modules[found.raw.__module__].value == int(value)
+        del sys.modules[found.raw.__module__]
+    assert not (tmp_path / "__pycache__").exists()
