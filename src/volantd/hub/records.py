@@ -211,6 +211,7 @@ class App:
     functions: dict[str, Function] = field(default_factory=dict)
     #: pools beside those of functions: with other options, or of classes with parameters
     variants: dict[bytes, Function] = field(default_factory=dict)
+    variants_bytes: int = 0
     #: number on the owner's connection -> function
     numbers: dict[int, Function] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)

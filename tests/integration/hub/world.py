@@ -51,7 +51,7 @@ class Batch:
 
     def __init__(self, flags: int, body: bytes) -> None:
         self.flags = flags
-        self.key, self.first, self.count, _ = frames.HOT.unpack_from(body)
+        self.key, self.first, self.count, self.method = frames.HOT.unpack_from(body)
         at = frames.HOT.size + frames.CALL_ID_BYTES
         self.call_id = body[frames.HOT.size : at].decode("ascii")
         self.items = frames.split_items(body[at:], self.count)

@@ -20,8 +20,10 @@ from volantd.hub.records import App, Function
 if TYPE_CHECKING:
     from volantd.hub.session import Session
 
-#: Pools of one app beside those of its functions.
+#: Pools of one app beside those of its functions, and bytes of what they differ in: containers
+#: can ask for them, and must not fill the memory of the daemon.
 VARIANTS_MAX = 10_000
+VARIANTS_BYTES_MAX = 64 << 20
 #: Bytes of the parameters of one.
 PARAMETERS_BYTES_MAX = 16 << 10
 #: Options that a variant may change.
@@ -73,21 +75,28 @@ def _found_or_made(
     checks.check_options(options)
     if session.container_function is not None:
         checks.confine_options(options, session.container_function.options)
-    key = hashlib.sha256(values.encode([base.function_id, options, parameters])).digest()
+    meaning = values.encode([base.function_id, options, parameters])
+    key = hashlib.sha256(meaning).digest()
     found = app.variants.get(key)
     if found is None:
+        _check_room(app, len(meaning))
         found = app.variants[key] = _made(app, base, options, parameters)
         session.hub.add_pool(found, monotonic())
     return found
 
 
-def _made(app: App, base: Function, options: dict[str, Any], parameters: bytes) -> Function:
-    if len(app.variants) >= VARIANTS_MAX:
+def _check_room(app: App, size: int) -> None:
+    app.variants_bytes += size
+    if len(app.variants) >= VARIANTS_MAX or app.variants_bytes > VARIANTS_BYTES_MAX:
+        app.variants_bytes -= size
         raise ResourceExhaustedError(
-            f"app {app.name!r} has {len(app.variants)} pools beside its functions, which is the "
-            "most",
+            f"app {app.name!r} has {len(app.variants)} pools beside its functions, with "
+            f"{app.variants_bytes} bytes of parameters and options, and there is no room for more",
             hint="use fewer distinct parameters and options, or pass them to a method",
         )
+
+
+def _made(app: App, base: Function, options: dict[str, Any], parameters: bytes) -> Function:
     made = Function(
         function_id=ids.new_id("fu"), name=base.name, app=app, express_token=b"",
         version=base.version.with_options(options), spec=base.spec, options=options,
