@@ -222,6 +222,23 @@ def test_a_command_ends_with_its_container(home: Path, container: str) -> None:
     eventually(lambda: not _processes_with("mark-of-stop"), within_s=10)
 
 
+def test_a_container_with_a_command_is_not_idle(home: Path) -> None:
+    """Its window begins when the command has ended."""
+    staying.leave.remote()
+    [row] = containers(home, function="leave")
+    run = _command(home, "container", "exec", row["container_id"], "cat")
+    assert run.stdin is not None
+    assert run.stdout is not None
+    run.stdin.write(b"begun\n")
+    run.stdin.flush()
+    assert run.stdout.readline() == b"begun\n"
+    staying.leave_later.remote()
+    eventually(lambda: not containers(home, function="leave_later"), within_s=30)
+    assert is_running(home, row["container_id"])
+    assert run.communicate(timeout=60) == (b"", b"")
+    eventually(lambda: not containers(home, function="leave"), within_s=30)
+
+
 def test_a_command_is_counted_to_its_container(home: Path) -> None:
     """And so held to its limits."""
     call = staying.stay.spawn()

@@ -82,6 +82,8 @@ class ModelContainer:
     #: When each batch was given to it, and when it was asked to end one early.
     since: dict[int, float] = field(default_factory=dict)
     asked: dict[int, float] = field(default_factory=dict)
+    #: Commands of clients that run in it.
+    commands: int = 0
 
     @property
     def is_shared(self) -> bool:
@@ -200,6 +202,16 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.deaths[item] = self.deaths.get(item, 0) + 1
         self.do(self.scheduler.container_exited(container_id, cause, None, self.now))
 
+    @precondition(lambda self: bool(self.containers))
+    @rule(data=st.data(), number=st.integers(0, 2))
+    def commands_run(self, data: st.DataObject, number: int) -> None:
+        container_id = data.draw(st.sampled_from(sorted(self.containers)))
+        self._set_commands(container_id, number)
+
+    def _set_commands(self, container_id: str, number: int) -> None:
+        self.containers[container_id].commands = number
+        self.do(self.scheduler.commands_run(container_id, number, self.now))
+
     @precondition(lambda self: any(c.batches for c in self.containers.values()))
     @rule(data=st.data(), exec_us=st.sampled_from((0, 10, 5_000, 1_000_000)))
     def succeeded(self, data: st.DataObject, exec_us: int) -> None:
@@ -299,6 +311,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.containers[container_id] = ModelContainer(pool_id)
             case StopContainer(container_id, _, reason):
                 container = self.containers[container_id]
+                if reason in {"idle", "another function needs the room"}:
+                    assert not container.commands
                 if reason == "timeout":
                     self._time_out(container)
                 container.stopped = True
@@ -396,6 +410,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         """Left alone with good containers, everything is finished and scales down."""
         if not hasattr(self, "scheduler"):
             return
+        for container_id in list(self.containers):
+            self._set_commands(container_id, 0)
         for _ in range(3000):
             if not self._live_on():
                 break

@@ -60,6 +60,8 @@ class Running:
         self.wanted_ns = monotonic_ns()
         self.state = "starting"
         self.stop_reason: str | None = None
+        #: Commands of clients that run in it.
+        self.commands = 0
         #: Why this daemon killed it without having been asked to stop it.
         self.killed_for: tuple[ExitCause, str] | None = None
         self.prepared: Prepared | None = None

@@ -5,12 +5,14 @@ wish --> zygote runs it in the container --> limits of the container --> its end
 
 A command whose client is gone is hung up on, and one whose container ends is dead. A fresh
 container serves no inputs and belongs to no pool: it ends with its command, and with its app.
+One that is there is not taken for idle while commands run in it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from volant import ids
@@ -49,6 +51,7 @@ class Commands:
             NotFoundError: when it is not.
         """
         running = self._agent.find(container_id)
+        self._count(running, 1)
         self._tasks.start(self._run(session, number, running, wish), "run-command")
 
     def run_fresh(self, session: Session, number: int, function: Function, wish: Wish) -> None:
@@ -65,10 +68,19 @@ class Commands:
         try:
             command = await self._start(running, wish)
         except (CommandFailedError, RuntimeFailedError) as error:
+            self._count(running, -1)
             where = running.container_id
             _refuse(session, number, f"the command cannot be run in {where}: {error}")
             return
+        command.exited.add_done_callback(lambda _: self._count(running, -1))
         self._serve(session, number, command)
+
+    def _count(self, running: Running, change: int) -> None:
+        """Have the core know how many commands keep a container from being idle."""
+        hub, now = self._agent.hub, monotonic()
+        running.commands += change
+        commands = hub.scheduler.commands_run(running.container_id, running.commands, now)
+        hub.apply(commands, now)
 
     async def _start(self, running: Running, wish: Wish) -> Command:
         child, prepared = running.child, running.prepared

@@ -41,10 +41,20 @@ def clear_stall(container: Container) -> None:
         container.pool.stalled -= 1
 
 
+def longest_idle(pool: Pool) -> Container | None:
+    """The idle container that leaves first, None when clients run commands in all of them."""
+    for container in pool.idle:
+        if not container.commands:
+            return container
+    return None
+
+
 def arm_idle(state: State, pool: Pool) -> None:
     """Has the pool's longest idle container looked at when it may scale down."""
-    if pool.idle and pool.starting + pool.ready > pool.floor:
-        container = pool.idle[0]
+    if not pool.idle or pool.starting + pool.ready <= pool.floor:
+        return
+    container = longest_idle(pool)
+    if container is not None:
         due = container.idle_since + pool.config.scaledown_window_s
         if due < container.timer_due:
             state.arm(container, due)

@@ -115,7 +115,7 @@ def _share_out(state: State, pool: Pool, now: float, out: list[Command]) -> None
     """Gives queued inputs one by one to the containers of a shared pool that have room."""
     withheld = None
     if state.waiting:
-        busy = [c for c in pool.containers.values() if c.outstanding]
+        busy = [c for c in pool.containers.values() if c.outstanding and not c.commands]
         emptiest = min(busy, key=_inputs, default=None)
         # Among a steady stream of inputs no container would ever run empty, and then leave.
         if emptiest is not None and should_yield(state, emptiest, now):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from volantd.core.containers import longest_idle
 from volantd.core.model import INFINITY, ContainerState
 from volantd.core.sharing import earliest_due, runs_alone
 
@@ -86,6 +87,7 @@ def _check_container(container: Container) -> None:
         assert batch.call.pool is container.pool
         left += batch.count - batch.done
     assert container.inputs == left
+    assert container.commands >= 0
     if container.state is not ContainerState.READY:
         assert not container.outstanding
         assert not container.stalled
@@ -144,8 +146,8 @@ def _check_progress(state: State, pool: Pool) -> None:
         is_gathering = config.batch_size > pool.queued_inputs and pool.timer_due < INFINITY
         assert is_gathering, "idle container beside a queued input"
     assert pool.starting <= state.limits.starts_in_flight_max
-    if pool.idle and pool.live > pool.floor:
-        longest = pool.idle[0]
+    longest = longest_idle(pool)
+    if longest is not None and pool.live > pool.floor:
         assert longest.timer_due <= longest.idle_since + config.scaledown_window_s
     if pool.ring and not pool.live:
         waits_for_time = pool.timer_due < INFINITY

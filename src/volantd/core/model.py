@@ -208,6 +208,7 @@ class Container:
     """One container from the moment its start is asked for until it is gone."""
 
     __slots__ = (
+        "commands",
         "completed",
         "container_id",
         "idle_since",
@@ -237,8 +238,10 @@ class Container:
         #: When the input that it runs began, as far as we know.
         self.progress_at = now
         self.started_at = now
-        #: When it ran out of inputs.
+        #: When it ran out of inputs, or of commands if that was later.
         self.idle_since = now
+        #: Commands of clients that run in it; with any, it does not go for want of inputs.
+        self.commands = 0
         self.stalled = False
         #: When it is killed, should it not have stopped or ended a cancelled input by itself.
         self.kill_due = INFINITY

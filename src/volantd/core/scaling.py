@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from volantd.core.autoscale import desired_containers
 from volantd.core.commands import StartContainer
-from volantd.core.containers import arm_idle, stop
+from volantd.core.containers import arm_idle, longest_idle, stop
 from volantd.core.model import Container, Fault
 from volantd.core.queueing import fail_waiting
 from volantd.core.sharing import needs_another
@@ -161,7 +161,7 @@ def _make_room(state: State, head: Pool, now: float, out: list[Command]) -> None
     for pool in state.pools.values():
         if pool is not head and pool.idle:
             spare = len(pool.idle) - pool.gathering if starved else pool.live - pool.floor
-            candidates += pool.idle[: max(spare, 0)]
+            candidates += [one for one in pool.idle if not one.commands][: max(spare, 0)]
     candidates.sort(key=_idle_since)
     chosen: list[Container] = []
     for container in candidates:
@@ -191,7 +191,7 @@ def _idle_since(container: Container) -> float:
 
 def should_yield(state: State, container: Container, now: float) -> bool:
     """Whether a container shall leave, once it is free, for the pool that waits longest."""
-    if not state.waiting:
+    if not state.waiting or container.commands:
         return False
     pool = container.pool
     head, _ = min(state.waiting.items(), key=_urgency)
@@ -209,12 +209,32 @@ def scale_down(state: State, pool: Pool, now: float, out: list[Command]) -> None
     """Stops containers that were idle for the pool's window, the longest idle first."""
     window_s = pool.config.scaledown_window_s
     while pool.idle and pool.live > pool.floor:
-        container = pool.idle[0]
+        container = longest_idle(pool)
+        if container is None:
+            return
         due = container.idle_since + window_s
         if due > now:
             state.arm(container, due)
             return
         stop(state, container, False, "idle", now, out)
+
+
+def set_commands(
+    state: State, container: Container, count: int, now: float, out: list[Command]
+) -> None:
+    """Notes how many commands run in a container; with the last of them its idle window begins."""
+    had_some = container.commands > 0
+    container.commands = count
+    pool = container.pool
+    if container not in pool.idle:
+        return
+    if had_some and not count:
+        pool.idle.remove(container)
+        container.idle_since = now
+        pool.idle.append(container)
+        if state.waiting:
+            serve_waiting(state, now, out)
+    arm_idle(state, pool)
 
 
 def start_failed(

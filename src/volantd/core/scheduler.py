@@ -46,20 +46,14 @@ from volantd.core.queueing import (
     settle,
 )
 from volantd.core.records.configuration import Limits
-from volantd.core.scaling import scale_down, serve_waiting, start_failed
+from volantd.core.scaling import scale_down, serve_waiting, set_commands, start_failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volantd.core.commands import Command
     from volantd.core.containers import Verdict
-    from volantd.core.model import (
-        CallId,
-        Container,
-        ContainerId,
-        Event,
-        PoolId,
-    )
+    from volantd.core.model import CallId, Container, ContainerId, Event, PoolId
     from volantd.core.records.configuration import PoolConfig
     from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
 
@@ -298,6 +292,14 @@ class Scheduler:
             reason = cause if detail is None else detail
             start_failed(state, container, reason, True, now, out)
         self._after_removal(container.pool, now, out)
+        return out
+
+    def commands_run(self, container_id: ContainerId, count: int, now: float) -> list[Command]:
+        """So many commands of clients run in a container now; while any do, it is not idle."""
+        out: list[Command] = []
+        container = self.state.containers.get(container_id)
+        if container is not None:
+            set_commands(self.state, container, count, now, out)
         return out
 
     def _remove(self, container: Container, out: list[Command]) -> None:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from volantd.sim.clients import SimClient
 from volantd.sim.hub import SimHub
-from volantd.sim.scenario import PoolPlan, Scenario, draw, draw_config, gather_some, share_some
+from volantd.sim.scenario import (
+    PoolPlan,
+    Scenario,
+    draw,
+    draw_config,
+    gather_some,
+    share_some,
+    visit_some,
+)
 from volantd.sim.world import World, line_of
 
 if TYPE_CHECKING:
@@ -53,6 +61,7 @@ def run(seed: int, *, verbose: bool = False) -> Summary:
     scenario = draw(rng)
     share_some(Random(f"shared {seed}"), scenario)
     gather_some(Random(f"gathered {seed}"), scenario)
+    visit_some(Random(f"visited {seed}"), scenario)
     history = History(world, scenario)
     try:
         history.play()
@@ -90,6 +99,8 @@ class History:
             self._sometime(self._crash_hub)
         for _ in range(self.scenario.reconfigures):
             self._sometime(self._reconfigure)
+        for _ in range(self.scenario.visits):
+            self._sometime(self._visit)
         self.world.after(self.scenario.chaos_s, self._calm_down)
         while self.world.step():
             assert self.world.steps < STEPS_MAX, "the history does not end"
@@ -164,6 +175,14 @@ class History:
     def _add_pool(self, plan: PoolPlan) -> None:
         if self.hub.alive and not self.hub.scheduler.has_pool(plan.pool_id):
             self.hub.add_pool(plan)
+
+    def _visit(self) -> None:
+        """Somebody runs a command in a container, for a while."""
+        hub, rng = self.hub, self.world.rng
+        if hub.alive and hub.judge.holdings:
+            container_id = rng.choice(sorted(hub.judge.holdings))
+            hub.on_command(container_id, 1)
+            self.world.after(rng.random() * 3.0, lambda: hub.on_command(container_id, -1))
 
     def _calm_down(self) -> None:
         self.world.calm = True

@@ -184,6 +184,14 @@ class SimHub:
             self.judge.on_gone(container_id, cause)
             self._do(self.scheduler.container_exited(container_id, cause, None, self.world.now))
 
+    def on_command(self, container_id: str, change: int) -> None:
+        """A command of a client begins or ends in a container, which may be gone meanwhile."""
+        holding = self.judge.holdings.get(container_id)
+        if self.alive and holding is not None:
+            holding.commands += change
+            now = self.world.now
+            self._do(self.scheduler.commands_run(container_id, holding.commands, now))
+
     def on_succeeded(self, container_id: str, batch_id: int, count: int, exec_us: int) -> None:
         """Results of a batch's next inputs arrive."""
         if not self.alive:
@@ -293,7 +301,7 @@ class SimHub:
             late = self.judge.on_timeout_of(container_id, config.timeout_s)
         if not holding.ready:
             self.judge.troubled.add(holding.pool_id)
-        self.judge.on_stop(container_id)
+        self.judge.on_stop(container_id, reason)
         for item in late:
             self.judge.on_late_retry(item)
         container = self.containers[container_id]

@@ -33,6 +33,8 @@ class Holding:
         self.ready = False
         self.stopped = False
         self.served = 0
+        #: Commands of clients that run in it.
+        self.commands = 0
         #: Inputs it was given and has not reported, in order, by batch.
         self.batches: dict[int, list[Item]] = {}
         #: When each batch was given to it, and when it was asked to end one early.
@@ -94,10 +96,12 @@ class Judge:
         starting = sum(not holding.ready for holding in peers)
         assert starting <= STARTS_MAX, "too many containers start at once"
 
-    def on_stop(self, container_id: str) -> None:
+    def on_stop(self, container_id: str, reason: str) -> None:
         """A stop was commanded: what the container holds is no longer its own."""
         holding = self.holdings.get(container_id)
         if holding is not None:
+            spared = reason in {"idle", "another function needs the room"}
+            assert not (spared and holding.commands), "a container with commands was let go"
             holding.stopped = True
             self._release(holding)
 

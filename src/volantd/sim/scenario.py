@@ -75,6 +75,8 @@ class Scenario:
     inputs_max: int
     hub_crashes: int
     reconfigures: int
+    #: Times that somebody runs a command in a container.
+    visits: int = 0
     inputs: dict[tuple[str, int], Input] = field(default_factory=dict)
 
     def truth(self, world: World, plan: PoolPlan, call_id: str, index: int) -> Input:
@@ -163,6 +165,12 @@ def gather_some(rng: Random, scenario: Scenario) -> None:
             interruptible=False,
             batch_wait_s=rng.choice((0.0, 0.002, 0.05, 0.5)),
         )
+
+
+def visit_some(rng: Random, scenario: Scenario) -> None:
+    """Has clients run commands in containers, in some histories; the others stay as they were."""
+    if rng.random() < 0.3:
+        scenario.visits = rng.randint(1, 20)
 
 
 def _share(rng: Random, faulty: bool, high: float) -> float:

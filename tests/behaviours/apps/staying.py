@@ -19,6 +19,16 @@ def look() -> dict[str, str]:
     return {**fields, "pid": str(os.getpid()), "colour": os.environ["COLOUR"]}
 
 
+@app.function(max_containers=1, scaledown_window=2)
+def leave() -> None:
+    """Its container goes soon."""
+
+
+@app.function(max_containers=1, scaledown_window=2)
+def leave_later() -> None:
+    """Its container goes soon, too."""
+
+
 @app.function(max_containers=1, memory=(64, 256))
 def stay() -> None:
     print("here", flush=True)

@@ -71,6 +71,10 @@ class Bench:
 
     # Containers
 
+    def commands_run(self, container_id: str, number: int) -> list[Command]:
+        """So many commands of clients run in it from now on."""
+        return self.do(self.scheduler.commands_run(container_id, number, self.now))
+
     def ready(self, container_id: str) -> list[Command]:
         return self.do(self.scheduler.container_ready(container_id, self.now))
 

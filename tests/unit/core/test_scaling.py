@@ -94,6 +94,49 @@ def test_idle_containers_leave_after_their_window_the_longest_idle_first():
     assert bench.scheduler.next_wake() is None
 
 
+def test_a_container_with_commands_is_not_idle_until_the_last_has_ended():
+    bench = Bench(containers=2)
+    bench.commands_run("c1", 1)
+    bench.commands_run("c1", 2)
+    assert _stopped(bench.tick(200.0)) == [("c2", "idle")]
+    bench.exit("c2", ExitCause.STOPPED)
+    assert bench.scheduler.next_wake() is None
+    bench.now = 500.0
+    bench.commands_run("c1", 1)
+    assert _stopped(bench.tick(1000.0)) == []
+    bench.commands_run("c1", 0)
+    assert _stopped(bench.tick(1059.0)) == []
+    assert _stopped(bench.tick(1060.0)) == [("c1", "idle")]
+
+
+def test_a_container_with_commands_takes_inputs_all_the_same():
+    bench = Bench(containers=1)
+    bench.commands_run("c1", 1)
+    assert dispatched(bench.call("k", 1)) == [("c1", 0, 1)]
+    bench.succeed("c1")
+    assert _stopped(bench.tick(1000.0)) == []
+
+
+def test_a_container_with_commands_gives_no_other_function_room_until_they_end():
+    bench = Bench(containers=1)
+    _capacity(bench, INFINITY, 1)
+    _add(bench, "q")
+    bench.commands_run("c1", 1)
+    assert _stopped(bench.call("k", 1, "q")) == []
+    assert _stopped(bench.tick(bench.now + 10.0)) == []
+    assert _stopped(bench.commands_run("c1", 0)) == [("c1", "another function needs the room")]
+
+
+def test_a_container_with_commands_ends_with_its_app():
+    bench = Bench(containers=1)
+    bench.commands_run("c1", 1)
+    removed = bench.do(bench.scheduler.remove_pool("p", bench.now))
+    assert _stopped(removed) == [("c1", "its app was stopped")]
+    assert bench.commands_run("c1", 0) == []
+    bench.exit("c1", ExitCause.STOPPED)
+    assert bench.commands_run("c1", 0) == [], "late news change nothing"
+
+
 def test_a_buffer_is_kept_while_the_pool_is_active():
     config = PoolConfig(buffer_containers=2, scaledown_window_s=5.0)
     bench = Bench(containers=1, config=config)
