@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,6 +195,45 @@ def test_without_pty_there_is_no_terminal_and_with_it_there_is(
 
 
 # -- ends
+
+
+@pytest.mark.parametrize("option", ["--pty", "--no-pty"])
+def test_an_interrupt_is_passed_on(home: Path, container: str, option: str) -> None:
+    """To all that the command runs, as on a terminal of its own."""
+    words = ("sh", "-c", f"{WAITS.decode().strip()}; echo never", f"mark-of-interrupt{option}")
+    run = _command(home, "container", "exec", option, container, "--", *words)
+    assert run.stdout is not None
+    assert run.stdout.readline().strip() == b"begun"
+    run.send_signal(signal.SIGINT)
+    assert b"never" not in run.communicate(timeout=60)[0]
+    assert run.returncode == 130
+    eventually(lambda: not _processes_with(words[-1]), within_s=10)
+
+
+def test_a_command_may_treat_an_interrupt_and_go_on(home: Path, container: str) -> None:
+    treats = "trap 'echo heard; exit 7' INT; echo begun; while :; do sleep 0.1; done"
+    run = _command(home, "shell", container, "--cmd", f'sh -c "{treats}"')
+    assert run.stdout is not None
+    assert run.stdout.readline() == b"begun\n"
+    run.send_signal(signal.SIGINT)
+    assert run.communicate(timeout=60) == (b"heard\n", b"")
+    assert run.returncode == 7
+
+
+def test_the_second_interrupt_ends_the_client(home: Path, container: str) -> None:
+    deaf = "trap 'echo heard' INT; trap '' HUP; echo begun; while :; do sleep 0.1; done"
+    mark = "mark-of-deaf"
+    run = _command(home, "container", "exec", container, "--", "sh", "-c", deaf, mark)
+    assert run.stdout is not None
+    assert run.stdout.readline() == b"begun\n"
+    run.send_signal(signal.SIGINT)
+    assert run.stdout.readline() == b"heard\n"
+    assert _processes_with(mark)
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=60)
+    assert run.returncode == 130
+    eventually(lambda: not _processes_with(mark), within_s=10)
+    assert staying.look.remote(), "the container is none the worse"
 
 
 @pytest.mark.parametrize("options", [("--pty",), ("--no-pty",)])

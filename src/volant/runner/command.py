@@ -2,6 +2,7 @@
 
     zygote --fork--> keeper --fork--> the command, in a session of its own
                        ^ "H" (with its pid), then "G": its control group is the container's
+                       | "I": its client has pressed Ctrl-C, where no terminal says so
                        | "R" it runs, or "T" with the terminal's other end; "S" and how it ended
                        '- the end of this channel: hang up, and kill what does not go
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 HELLO, GO, RUNS, TERMINAL, STATUS, FAILED = b"H", b"G", b"R", b"T", b"S", b"E"
+INTERRUPT = b"I"
 #: Largest message on the channel.
 MESSAGE_BYTES_MAX = 4096
 #: How long what was hung up on may take to end by itself.
@@ -91,11 +93,14 @@ class _Keeper:
             self.channel.send(RUNS)
         else:
             fds = [self._open_terminal(fds, size)] * 3
+        begun, begun_end = os.pipe2(os.O_CLOEXEC)
         self.pid = os.fork()
         if self.pid == 0:
             _become(fields["argv"], env, fds, on_terminal=size is not None)
-        for fd in set(fds):
+        for fd in {*fds, begun_end}:
             os.close(fd)
+        os.read(begun, 1)  # from now on it has a group, and dies of what it does not treat
+        os.close(begun)
 
     def _open_terminal(self, fds: list[int], size: list[int]) -> int:
         """The command's end of its terminal; the other one goes to the agent."""
@@ -125,10 +130,13 @@ class _Keeper:
             for fd, _ in poll.poll(left_ms):
                 if fd == self.wake_read:
                     self._reap()
+                elif self.channel.recv(MESSAGE_BYTES_MAX) == INTERRUPT:
+                    self._signal(_signal.SIGINT)
                 else:
                     deadline = monotonic() + HANG_UP_S
                     poll.unregister(fd)
-                    self._hang_up()
+                    self._signal(_signal.SIGHUP)
+                    self._signal(_signal.SIGCONT)
         self._end_all()
         return self.status
 
@@ -147,12 +155,12 @@ class _Keeper:
         except ChildProcessError:
             return
 
-    def _hang_up(self) -> None:
-        for number in (_signal.SIGHUP, _signal.SIGCONT):
-            try:
-                os.killpg(self.pid, number)
-            except (ProcessLookupError, PermissionError):
-                return
+    def _signal(self, number: int) -> None:
+        """Signal the command, and what has stayed in its group."""
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
 
     def _end_all(self) -> None:
         """Kill the command and all that it left, which we have adopted."""

@@ -101,12 +101,16 @@ class Commands:
         """Give a client its ends, and the wait status when that is known."""
 
         def on_exited(_: object) -> None:
-            session.hang_ups.discard(command.hang_up)
+            if session.commands.get(number) is command:
+                del session.commands[number]
             reply = {"status": command.exited.result(), "with_container": command.was_cut_off}
             session.reply(number, reply)
             self._agent.hub.after_events()
 
-        session.hang_ups.add(command.hang_up)
+        before = session.commands.pop(number, None)
+        if before is not None:
+            before.hang_up()  # a client that gives two of its requests one number
+        session.commands[number] = command
         send_descriptors(session, number, command.fds)
         command.exited.add_done_callback(on_exited)
         if session.peer.closed:

@@ -26,8 +26,6 @@ from volantd.hub.pools import variants
 from volantd.hub.records import App, Call, Function, Held, InputItems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from volantd.hub.hub import Hub
     from volantd.hub.peer import Peer
 
@@ -70,8 +68,8 @@ class Session:
         hub.sessions.add(self)
         #: Where its containers are joined to its terminal, if it has offered that.
         self.desk: terminals.Desk | None = None
-        #: What to do about commands that it runs in containers, when it is gone.
-        self.hang_ups: set[Callable[[], None]] = set()
+        #: Commands that it runs in containers, by the number of its request.
+        self.commands: dict[int, terminals.Commanded] = {}
         #: The descriptor that came with the request being answered.
         self.request_fd: int | None = None
         #: What it has handed in that waits; and answers for it, until there is room.
@@ -267,6 +265,8 @@ class Session:
             requests.upload(self, event)
         elif op == "terminal_left":
             terminals.terminal_left(self)
+        elif op == "command_interrupt":
+            terminals.command_interrupt(self, event)
 
     def answer_later(self, number: int, call: Call, index: int, *, wait: bool) -> None:
         """Answer a `call_get` when there is room: many small ones may ask for large results."""
@@ -317,8 +317,8 @@ class Session:
         terminals.terminal_left(self)
         if self.desk is not None:
             self.desk.close()
-        for hang_up in list(self.hang_ups):
-            hang_up()
+        for command in list(self.commands.values()):
+            command.hang_up()
         for number in list(self.watching):
             hub.retained.unwatch(self, number)
         now = monotonic()

@@ -1,6 +1,7 @@
 """Requests for terminals: commands in containers, shells, and containers joined to a terminal.
 
     client --container_exec--> agent runs it --descriptors by RESULT--> client, which copies bytes
+           --command_interrupt: Ctrl-C, where no terminal passes it on-->
            <--REPLY with the wait status, when it has ended--
 
     client --terminal_offer--> its desk:   container --terminal_join--> waits for its turn there
@@ -20,7 +21,7 @@ import struct
 import termios
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from volant.errors import InvalidError, NotFoundError
 from volant.wire import frames
@@ -47,6 +48,16 @@ class Wish:
     terminal: tuple[int, int] | None
 
 
+class Commanded(Protocol):
+    """A command that runs for a client."""
+
+    def interrupt(self) -> None:
+        """Signal it as Ctrl-C does."""
+
+    def hang_up(self) -> None:
+        """End it: its client is gone."""
+
+
 def container_exec(session: Session, message: dict[str, Any]) -> None:
     """Run a command in a container; answered when it has ended."""
     wanted = text(message, "container")
@@ -59,6 +70,13 @@ def function_shell(session: Session, message: dict[str, Any]) -> None:
     if function is None:
         raise NotFoundError("this client runs no such function")
     session.hub.services.agent.commands.run_fresh(session, message["id"], function, _wish(message))
+
+
+def command_interrupt(session: Session, event: dict[str, Any]) -> None:
+    """Signal a command; one that has ended, or was never there, is none to be signalled."""
+    command = session.commands.get(whole(event, "command"))
+    if command is not None:
+        command.interrupt()
 
 
 def _wish(message: dict[str, Any]) -> Wish:

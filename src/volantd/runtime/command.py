@@ -1,7 +1,7 @@
 """A command in a container as the agent sees it: asked of the container's zygote, then watched.
 
     start(...) -> Command, with our ends of its terminal or pipes -> .exited
-                          .hang_up(): whoever wanted it is gone
+                          .interrupt(): Ctrl-C   .hang_up(): whoever wanted it is gone
 
 No process with rights of the host enters a container: the zygote forks the command into it as it
 forks containers, with the same confinement. Its keeper says everything else over a channel of its
@@ -136,6 +136,11 @@ class Command:
             if isinstance(error, OSError):
                 raise CommandFailedError(str(error)) from error
             raise
+
+    def interrupt(self) -> None:
+        """Signal it, and what it runs, as Ctrl-C on a terminal of its own would."""
+        with contextlib.suppress(OSError):  # it has just ended
+            self._channel.send(inside.INTERRUPT)
 
     def hang_up(self) -> None:
         """End it: by a signal, by force when that does not help."""

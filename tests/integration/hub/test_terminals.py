@@ -212,6 +212,21 @@ def test_a_shell_of_no_function_is_refused(world: World, client: Client):
         client.request("function_shell", **{**GOOD, "function": 1 << 16})
 
 
+def test_an_interrupt_of_no_command_is_nothing(world: World, client: Client):
+    client.event("command_interrupt", command=7)
+    world.turn()
+    assert not client.broken
+
+
+@pytest.mark.parametrize("fields", [{}, {"command": "x"}, {"command": -1}])
+def test_an_interrupt_that_makes_no_sense_ends_its_client(
+    world: World, client: Client, fields: dict[str, Any]
+):
+    client.event("command_interrupt", **fields)
+    world.turn()
+    assert client.broken
+
+
 @pytest.mark.parametrize("op", ["container_exec", "function_shell", "terminal_offer"])
 def test_user_code_in_containers_may_not_ask_for_it(world: World, client: Client, op: str):
     [container] = containers(world, client, 1)

@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 class CommandWaiter(Waiter):
     """Waits for the descriptors of one command, and then for how it ended."""
 
-    __slots__ = ("_wake_end", "fds", "reply", "wake", "wanted_count")
+    __slots__ = ("_is_interrupted", "_wake_end", "fds", "reply", "wake", "wanted_count")
 
     def __init__(self, wanted_count: int) -> None:
         super().__init__()
         self.fds: list[int] = []
         self.reply: dict[str, Any] | None = None
         self.wanted_count = wanted_count
+        self._is_interrupted = False
         #: Readable when another thread may have read something for us.
         self.wake, self._wake_end = os.pipe()
-        os.set_blocking(self.wake, False)
+        for fd in (self.wake, self._wake_end):
+            os.set_blocking(fd, False)
 
     def listen(self) -> None:
         """From now on be woken by `wake`, not by the channel."""
@@ -49,12 +51,30 @@ class CommandWaiter(Waiter):
         self.fail(ConnectionError("the connection to the hub was lost, and the command with it"))
         return []
 
-    def has_ended(self) -> bool:
-        """Whether nothing more will come."""
+    def interrupt(self) -> None:
+        """Note that Ctrl-C was pressed; made for a handler, which may come in between anything."""
+        self._is_interrupted = True
+        _write(self._wake_end)
+
+    @property
+    def wake_end(self) -> int:
+        """What is written to wakes."""
+        return self._wake_end
+
+    def take_interrupt(self) -> bool:
+        """Whether Ctrl-C was pressed since the last time."""
+        taken, self._is_interrupted = self._is_interrupted, False
+        return taken
+
+    def drain(self) -> None:
+        """Be woken again by what happens from now on; to be called before looking what did."""
         try:
             os.read(self.wake, 4096)
         except BlockingIOError:
             pass  # nobody has woken us
+
+    def has_ended(self) -> bool:
+        """Whether nothing more will come."""
         return self.reply is not None or self.error is not None
 
     def close(self) -> None:
@@ -64,7 +84,10 @@ class CommandWaiter(Waiter):
 
 
 def _write(fd: int) -> None:
-    os.write(fd, b"x")
+    try:
+        os.write(fd, b"x")
+    except BlockingIOError:
+        pass  # it is readable for long enough already
 
 
 class Ended:
@@ -108,7 +131,7 @@ def run(
         channel.wait(waiter)
         if waiter.reply is not None:
             raise_reply_error(waiter.reply)
-        _copy(channel, waiter, on_terminal=on_terminal)
+        _copy(channel, number, waiter, on_terminal=on_terminal)
     finally:
         channel.unregister(number)
         waiter.close()
@@ -119,16 +142,20 @@ def run(
     return Ended(waiter.reply["status"], with_container=waiter.reply["with_container"])
 
 
-def _copy(channel: Channel, waiter: CommandWaiter, *, on_terminal: bool) -> None:
+def _copy(channel: Channel, number: int, waiter: CommandWaiter, *, on_terminal: bool) -> None:
     def has_ended() -> bool:
+        waiter.drain()
         if not waiter.has_ended():
             channel.pump()
+        if waiter.take_interrupt():
+            channel.tell("command_interrupt", command=number)
         return waiter.has_ended()
 
     fds, waiter.fds = waiter.fds, []
     waiter.listen()
     watched = [channel.fileno(), waiter.wake]
     if on_terminal:
-        local.copy_terminal(fds[0], watched, has_ended)
+        local.copy_terminal(fds[0], watched, has_ended, waiter.wake_end)
     else:
-        local.copy_pipes(fds, watched, has_ended)
+        with local.Interrupts(waiter.interrupt, waiter.wake_end):
+            local.copy_pipes(fds, watched, has_ended)

@@ -6,6 +6,7 @@
 The container never gets a descriptor of the user's own terminal, only bytes that were typed on
 it: what it could do to a terminal, it does to one of its own. While both are terminals the local
 one is raw, so that every key, Ctrl-C too, is the command's affair; that ends with the block.
+Without a terminal on both sides the first Ctrl-C is passed on, and the second ends this process.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import select
 import signal
 import sys
+from contextlib import nullcontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ CHUNK_BYTES = 64 << 10
 SIZE_DEFAULT = (24, 80)
 #: How often a thread that gets no signals looks whether the window has another size.
 LOOK_MS = 250
-#: What the end of what is typed looks like on a terminal: Ctrl-D.
-_END_OF_INPUT = b"\x04"
+#: What the end of what is typed looks like on a terminal: Ctrl-D; and Ctrl-C.
+_END_OF_INPUT, _INTERRUPT = b"\x04", b"\x03"
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLNVAL
 _WRITABLE = select.POLLOUT | select.POLLHUP | select.POLLERR | select.POLLNVAL
@@ -164,23 +166,75 @@ class Raw:
                 pass  # it has just ended
 
 
+class Interrupts:
+    """In the body of a `with` the first interrupt is passed on; the next one is as before."""
+
+    def __init__(self, pass_on: Callable[[], None], wake_end: int) -> None:
+        """Take what to do.
+
+        Args:
+            pass_on: made for a handler, which may come in between anything.
+            wake_end: of what the body waits for; not blocking. An interrupt just before it waits
+                would not be heard until something else comes.
+        """
+        self._pass_on = pass_on
+        self._wake_end = wake_end
+        self._wake_before = -1
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        before = signal.getsignal(signal.SIGINT)
+        if not callable(before):
+            return  # whoever started us wants us to hear nothing of it
+        try:
+            signal.signal(signal.SIGINT, self._on_signal)
+        except ValueError:
+            return  # not the main thread: it gets no signals
+        self._before = before
+        self._wake_before = signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, self._before or signal.default_int_handler)
+        self._pass_on()
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.set_wakeup_fd(self._wake_before)
+            signal.signal(signal.SIGINT, self._before)
+
+
 def _leave(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def copy_terminal(leader: int, watched: list[int], has_ended: Callable[[], bool]) -> None:
+def copy_terminal(
+    leader: int, watched: list[int], has_ended: Callable[[], bool], wake_end: int | None = None
+) -> None:
     """Copy between this process and a terminal of a container.
 
     Args:
         leader: its leading end; closed by this.
         watched: descriptors whose events may mean that it is over.
         has_ended: asked then.
+        wake_end: what to write to so that one of those is readable; without it no interrupt is
+            passed on.
     """
     os.set_blocking(leader, False)
-    at_end = b"" if os.isatty(_STDIN) else _END_OF_INPUT
-    typed, shown = Flow(_STDIN, leader, at_end), Flow(leader, _STDOUT)
+    is_typed = os.isatty(_STDIN)
+    typed = Flow(_STDIN, leader, b"" if is_typed else _END_OF_INPUT)
+    shown = Flow(leader, _STDOUT)
+
+    def pass_on() -> None:
+        try:
+            os.write(leader, _INTERRUPT)
+        except OSError:
+            pass  # it has just ended, or does not read what is typed
+
     try:
-        with Raw(leader) as raw:
+        interrupts = (
+            nullcontext() if is_typed or wake_end is None else Interrupts(pass_on, wake_end)
+        )
+        with Raw(leader) as raw, interrupts:
             copy([typed, shown], watched, has_ended, raw)
             shown.finish()
     finally:
