@@ -377,6 +377,64 @@ def test_a_shell_of_a_function_has_its_image_variables_and_sources(home: Path) -
     assert "staying.py" in names
 
 
+@pytest.mark.parametrize("reference", [(), (f"{APPS}/staying.py::look",)])
+def test_a_shell_gets_local_files_variables_and_limits(
+    home: Path, tmp_path: Path, reference: tuple[str, ...]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/deep.txt").write_text("deep\n")
+    (tmp_path / "top.txt").write_text("top\n")
+    given = ("--add-local", f"{tmp_path}/data", "--add-local", f"{tmp_path}/top.txt",
+             "--secret-from-env", "SHELL_TOKEN", "--memory", "150", "--cpu", "0.5")  # fmt: skip
+    words = ("--cmd", "sh -c 'cat data/deep.txt top.txt; echo $SHELL_TOKEN'")
+    run = run_volant("shell", *reference, *given, *words, home=home, env={"SHELL_TOKEN": "s3"})
+    assert (run.returncode, run.stdout) == (0, "deep\ntop\ns3\n"), run.stderr
+    takes = "python3 -c 'bytearray(400 << 20)'"
+    assert run_volant("shell", *reference, "--cmd", takes, home=home).returncode == 0
+    run = run_volant("shell", *reference, "--memory", "150", "--cmd", takes, home=home)
+    assert run.returncode in {1, 137}, "killed, or a MemoryError"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--volume", "v"), "`volant shell --volume` is not implemented yet"),
+        (("--secret", "s"), "`volant shell --secret` is not implemented yet"),
+        (("-e", "main"), "`volant shell --env` is not implemented yet"),
+        (("--gpu", "any"), "`volant shell --gpu` is not implemented yet"),
+        (("--cpu", "0"), "invalid value for `--cpu`"),
+        (("--memory", "0"), "invalid value for `--memory`"),
+        (("--secret-from-env", "NO_SUCH_VARIABLE"), "NO_SUCH_VARIABLE is not set"),
+        (("--add-local", "/no/such/path"), "there is no local file or directory /no/such/path"),
+        (("--add-local", "/"), "/ has no name"),
+        (
+            (
+                "--add-local",
+                "src/volant/config.py",
+                "--add-local",
+                "src/volant/cli/commands/config.py",
+            ),
+            "would both be `config.py` in a container",
+        ),
+    ],
+)
+def test_what_a_shell_cannot_be_given_is_named(
+    home: Path, words: tuple[str, ...], complaint: str
+) -> None:
+    run = run_volant("shell", *words, home=home)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert complaint in run.stderr
+
+
+@pytest.mark.parametrize("option", ["--cpu", "--memory", "--secret-from-env", "--add-local"])
+def test_a_container_that_runs_is_given_nothing_more(
+    home: Path, container: str, option: str
+) -> None:
+    run = run_volant("shell", container, option, "1", home=home)
+    assert run.returncode == 2
+    assert f"`{option}` is for a fresh container, and `{container}` runs already" in run.stderr
+
+
 def test_a_fresh_container_is_listed_and_ends_with_its_shell(
     home: Path, terminal: Terminal
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,13 +48,18 @@ def test_a_shell_in_an_image_of_a_registry(home: Path, registry: Registry) -> No
     assert "step 1 of 1" in run.stderr or not run.stderr, "what is built is told beside the data"
 
 
-def test_a_shell_in_an_image_by_its_id(home: Path, registry: Registry) -> None:
+def test_a_shell_in_an_image_by_its_id(home: Path, registry: Registry, tmp_path: Path) -> None:
     image = volant.Image.from_registry(f"{registry.host}/python:base")
     image = image.run_commands("mkdir /made").env({"OF": "the image"}).workdir("/made/here")
     image_id = image.build().object_id
     assert image_id is not None
     run = run_volant("shell", image_id, "--cmd", "sh -c 'echo $OF; pwd; ls /made'", home=home)
     assert (run.returncode, run.stdout) == (0, "the image\n/made/here\nhere\n"), run.stderr
+    (tmp_path / "mine.txt").write_text("mine\n")
+    given = ("--add-local", str(tmp_path / "mine.txt"), "--secret-from-env", "HOME")
+    words = ("--cmd", "sh -c 'cat /root/mine.txt; echo $HOME'")
+    run = run_volant("shell", image_id, *given, *words, home=home)
+    assert (run.returncode, run.stdout) == (0, f"mine\n{os.environ['HOME']}\n"), run.stderr
 
 
 def test_a_shell_of_a_function_in_an_image_without_bash(

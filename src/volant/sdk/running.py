@@ -25,7 +25,7 @@ from volant.wire import payloads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
     from typing import Any, BinaryIO
 
@@ -45,14 +45,20 @@ class RunContext:
 
     def __init__(
         self, app: App, *, name: str | None, detach: bool, interactive: bool = False,
-        is_shell: bool = False,
+        is_shell: bool = False, added: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        """`is_shell`: nothing of the program is imported in its containers."""
+        """Take what `App.run` and the command say.
+
+        Args:
+            is_shell: nothing of the program is imported in its containers.
+            added: further files for them: path below root -> local path.
+        """
         self._app = app
         self._name = name or app.name
         self._detach = detach
         self._interactive = interactive
         self._is_shell = is_shell
+        self._added = added
         self._running: RunningApp | None = None
         #: spawned calls that the end of the run cut short
         self.unfinished_count = 0
@@ -68,7 +74,7 @@ class RunContext:
             desk.check_terminal()
         self._running = RunningApp(
             self._app, self._name, self._detach, interactive=self._interactive,
-            is_shell=self._is_shell,
+            is_shell=self._is_shell, added=self._added,
         )  # fmt: skip
         self._running.open()
         return self._app
@@ -227,12 +233,14 @@ class RunningApp:
         *,
         interactive: bool = False,
         is_shell: bool = False,
+        added: Mapping[str, str] | None = None,
     ) -> None:
         self.app = app
         self.name = name
         self.detach = detach
         self.interactive = interactive
         self.is_shell = is_shell
+        self.added = added
         self.channel: Channel = current.channel()
         self.sources = Sources()
         #: sha256 -> local path or content, of what the image of the app needs
@@ -283,7 +291,7 @@ class RunningApp:
         self._base = self.channel.lane_tokens.next_functions(len(functions))
         entries = self._entries()
         main = entries[0] if entries else Entry(None, None, "")
-        self.sources = collect(entries) if entries else Sources()
+        self.sources = collect(entries, self.added) if entries or self.added else Sources()
         self._described_images = images = self._images()
         for function in functions:
             self._refuse_without_source(function, self._remote_module(function.__module__, main))

@@ -24,6 +24,7 @@ except ImportError:  # before Python 3.12
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
     from typing import Any
 
@@ -117,8 +118,12 @@ def _root_of(path: str, name: str) -> str:
     return path
 
 
-def collect(entries: list[Entry]) -> Sources:
+def collect(entries: list[Entry], added: Mapping[str, str] | None = None) -> Sources:
     """Gather the files that containers of an app with these entries need.
+
+    Args:
+        entries: without any, no module is sent.
+        added: further files: path below root -> local path.
 
     Raises:
         InvalidError: if they exceed `FILES_MAX` or `BYTES_MAX`.
@@ -127,9 +132,11 @@ def collect(entries: list[Entry]) -> Sources:
     for entry in entries:
         if entry.file is not None:
             found[entry.file] = os.path.join(entry.root, entry.file)
-    for name, module in list(sys.modules.items()):
-        _add_module(name, module, found)
-    _add_late_imports(found)
+    if entries:
+        for name, module in list(sys.modules.items()):
+            _add_module(name, module, found)
+        _add_late_imports(found)
+    found.update(added or {})
     if len(found) > FILES_MAX:
         raise InvalidError(f"{len(found)} source files, at most {FILES_MAX}")
     return _read(found)

@@ -13,6 +13,8 @@ from volant.cli.commands.terminal import run, run_in_container, terminal_option
 from volant.cli.failures import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from volant.sdk.app import App
     from volant.sdk.function import Function
     from volant.sdk.images.image import Image
@@ -21,21 +23,60 @@ if TYPE_CHECKING:
 DEFAULT_SHELL = ("sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh")
 
 
+#: Options that a fresh container takes, and one that runs already cannot; in their order of help.
+FRESH_OPTIONS = (
+    click.option("--image", metavar="NAME", help="Without REF, an image of a registry."),
+    click.option("--add-python", metavar="SERIES", help="Python to add to --image, such as 3.12."),
+    click.option(
+        "--cpu", type=click.FloatRange(min=0, min_open=True), metavar="CORES",
+        help="Processors that it may use, such as 0.5.",
+    ),
+    click.option(
+        "--memory", type=click.IntRange(min=1), metavar="MIB", help="Memory that it may use."
+    ),
+    click.option(
+        "--secret-from-env", metavar="NAME", multiple=True,
+        help="A variable of yours that it gets as a secret; repeatable.",
+    ),
+    click.option(
+        "--add-local", metavar="PATH", multiple=True,
+        help="A file or directory that it gets, below /root; repeatable.",
+    ),
+)  # fmt: skip
+#: Options of the programming model whose feature is not there yet, and what to use meanwhile.
+PLANNED = {
+    "--volume": "",
+    "--secret": "`--secret-from-env NAME` gives the shell a variable of yours",
+    "--env": "",
+    "--gpu": "",
+    "--cloud": "",
+    "--region": "",
+}
+
+
+def _all_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(FRESH_OPTIONS):
+        command = option(command)
+    for name in PLANNED:
+        names = ("-e", name) if name == "--env" else (name,)
+        command = click.option(*names, hidden=True, multiple=True)(command)
+    return command
+
+
 @click.command(
     "shell",
     epilog="\b\nExamples:\n  volant shell\n  volant shell hello.py::square\n"
+    "  volant shell --add-local data.csv --memory 512\n"
     "  volant shell ta-01h2… --cmd 'python -i'",
 )
 @click.argument("reference", metavar="[REF]", required=False)
 @click.option("-c", "--cmd", help="Command to run; by default bash where it is, else sh.")
 @click.option("-m", "--module", is_flag=True, help="REF is a module path instead of a file.")
-@click.option("--image", metavar="NAME", help="Without REF, an image of a registry.")
-@click.option("--add-python", metavar="SERIES", help="Python to add to --image, such as 3.12.")
+@_all_options
 @terminal_option
 def group(
-    reference: str | None, cmd: str | None, module: bool, image: str | None,
-    add_python: str | None, pty: bool | None,
-) -> int:  # fmt: skip
+    reference: str | None, cmd: str | None, module: bool, pty: bool | None, **wishes: Any
+) -> int:
     """Open a shell.
 
     REF is a function (`file.py::function`, or `file.py` with a single one), whose image,
@@ -43,20 +84,61 @@ def group(
     or a running container (`ta-…`), or an image (`im-…`). Without REF it is a fresh container
     with this Python and its packages. What a fresh container holds ends with the shell.
     """
+    given = [name for name in wishes if wishes[name] not in (None, ())]
+    _refuse_planned(given)
     words = DEFAULT_SHELL if cmd is None else tuple(_words(cmd))
-    if reference is not None and image is not None:
+    if reference is not None and "image" in given:
         raise Refused("a shell is of REF or of `--image`, not of both")
-    if add_python is not None and image is None:
-        raise Refused("`--add-python` belongs to `--image`")
     if reference is not None and reference.startswith("ta-") and not module:
+        _refuse_for_container(reference, given)
         return run_in_container(reference, words, pty=pty)
+    if "add_python" in given and "image" not in given:
+        raise Refused("`--add-python` belongs to `--image`")
+    added = _added(wishes["add_local"])
     if reference is None:
-        found = _of_image(_registry_image(image, add_python))
+        found = _of_image(_registry_image(wishes["image"], wishes["add_python"]))
     elif reference.startswith("im-") and not module:
         found = _of_image(_image_by_id(reference))
     else:
         found = _find(reference, as_module=module)
-    return _run_fresh(found, words, pty=pty)
+    _give(found[1], wishes)
+    return _run_fresh(found, words, added, pty=pty)
+
+
+def _refuse_planned(given: list[str]) -> None:
+    from volant.errors import UnimplementedError
+    from volant.sdk.planned import unimplemented
+
+    for option, hint in PLANNED.items():
+        if option.lstrip("-") in given:
+            error = unimplemented(f"`volant shell {option}`")
+            raise UnimplementedError(error.message, hint=hint or error.hint)
+
+
+def _refuse_for_container(container: str, given: list[str]) -> None:
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise Refused(
+            f"`{option}` is for a fresh container, and `{container}` runs already",
+            hint="name a function or an image, whose shell gets a container of its own",
+        )
+
+
+def _added(paths: Sequence[str]) -> dict[str, str]:
+    if not paths:
+        return {}
+    from volant.sdk.terminal.fresh import local_files
+
+    return local_files(paths)
+
+
+def _give(function: Function[..., Any, Any], wishes: Mapping[str, Any]) -> None:
+    cpu, memory, variables = wishes["cpu"], wishes["memory"], wishes["secret_from_env"]
+    if cpu is None and memory is None and not variables:
+        return
+    from volant.sdk.terminal.fresh import give
+
+    give(function, cpu=cpu, memory=memory, variables=variables)
 
 
 def _registry_image(name: str | None, add_python: str | None) -> Image | None:
@@ -126,8 +208,9 @@ def _find(reference: str, *, as_module: bool) -> tuple[App, Function[..., Any, A
 
 
 def _run_fresh(
-    found: tuple[App, Function[..., Any, Any]], words: tuple[str, ...], *, pty: bool | None
-) -> int:
+    found: tuple[App, Function[..., Any, Any]], words: tuple[str, ...], added: dict[str, str], *,
+    pty: bool | None,
+) -> int:  # fmt: skip
     """Run a command in a fresh container of a function."""
     from volant.channel import current
     from volant.sdk import output
@@ -141,6 +224,6 @@ def _run_fresh(
 
     app, function = found
     output.active = Building()
-    with RunContext(app, name=app.name, detach=False, is_shell=True):
+    with RunContext(app, name=app.name, detach=False, is_shell=True, added=added):
         number = function._bound().number
         return run(current.channel(), "function_shell", words, pty=pty, function=number)
