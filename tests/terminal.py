@@ -10,6 +10,7 @@ import select
 import signal
 import struct
 import termios
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from tests.screen import visible
@@ -34,8 +35,11 @@ class OnTerminal:
 
     def read_until(self, pattern: str, within_s: float = 30.0) -> None:
         """Read until `pattern` is on it, or until it is closed if that is empty."""
+        deadline = monotonic() + within_s
         while not (pattern and re.search(pattern, self.written)):
-            assert select.select([self._terminal], [], [], within_s)[0], self.written
+            left_s = deadline - monotonic()  # what turns on a screen is no sign of progress
+            is_more = left_s > 0 and select.select([self._terminal], [], [], left_s)[0]
+            assert is_more, self.written
             try:
                 data = os.read(self._terminal, 65536)
             except OSError:  # how Linux says that nobody has it open any more

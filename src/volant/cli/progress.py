@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 DELAY_S = 0.15
 #: Between two pictures.
 PERIOD_S = 0.1
+#: Of what a step of an image prints, the lines that are shown, and the bytes that one may have.
+LINES_MAX = 3
+LINE_BYTES_MAX = 4 << 10
 #: Between two drawings when output comes fast.
 REDRAW_S = 0.02
 
@@ -46,6 +49,32 @@ class MapProgress:
         self.ended: float | None = None
 
 
+class BuildProgress:
+    """How far one image is."""
+
+    def __init__(self) -> None:
+        #: its last event but what a step prints
+        self.told: dict[str, Any] = {}
+        self.began = monotonic()
+        #: the last lines that its step has printed, and the end that is not one yet
+        self.lines: list[bytes] = []
+        self._rest = b""
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Note what happens to it."""
+        if event["state"] != "log":
+            self.told = event
+            self.began = monotonic()
+            self.lines, self._rest = [], b""
+            return
+        *lines, self._rest = (self._rest[-LINE_BYTES_MAX:] + event["data"]).split(b"\n")
+        self.lines = [*self.lines, *filter(bytes.strip, lines[-LINES_MAX:])][-LINES_MAX:]
+
+    def last_lines(self) -> list[bytes]:
+        """What its step has printed last."""
+        return [*self.lines, *([self._rest] if self._rest.strip() else [])][-LINES_MAX:]
+
+
 class Progress(Output):
     """Writes what containers print, and keeps a region with the state of the app below it."""
 
@@ -56,6 +85,8 @@ class Progress(Output):
         #: function -> its latest status event
         self.statuses: dict[str, dict[str, Any]] = {}
         self.maps: dict[int, MapProgress] = {}
+        #: id of an image -> how far it is
+        self.builds: dict[str, BuildProgress] = {}
         self._channel: Channel | None = None
         self._terminal: TextIO = sys.stderr
         self._lock = RLock()
@@ -89,6 +120,13 @@ class Progress(Output):
 
     def on_images(self, count: int) -> None:
         self.phase = "preparing its image" if count == 1 else f"preparing {count} images"
+
+    def on_build(self, event: dict[str, Any]) -> None:
+        image = event["image_id"]
+        shown = self.builds.get(image)
+        if shown is None:
+            shown = self.builds[image] = BuildProgress()
+        shown.take(event)
 
     def on_map(self, call: int, name: str, done: int, total: int | None) -> None:
         shown = self.maps.get(call)
@@ -155,31 +193,34 @@ class Progress(Output):
                     return
                 self._view = view  # from now on there is something to take away
                 if self._at_line_start:
-                    self._close_maps(view)
+                    self._close(view)
                 self._picture = picture
                 self._draw()
             if self._stopping.acquire(True, PERIOD_S):
                 return
 
-    def _close_maps(self, view: View) -> None:
-        """Leave a line for each map that has ended, below a line that is not finished."""
-        for line in view.finished_maps():
+    def _close(self, view: View) -> None:
+        """Leave a line for what has ended, below a line that is not finished."""
+        for line in [*view.finished_builds(), *view.finished_maps()]:
             self.write_text(self._terminal, ("" if self._at_line_start else "\n") + line + "\n")
 
-    def _erase(self) -> None:
+    def _erase(self, then: str = "") -> None:
+        """Take the picture away, and write something in its place at once: nothing flickers."""
         if self._lines_drawn:
             up = f"\x1b[{self._lines_drawn - 1}A" if self._lines_drawn > 1 else ""
-            self._terminal.write(f"\r{up}\x1b[J")
-            self._terminal.flush()
+            then = f"\r{up}\x1b[J{then}"
             self._lines_drawn = 0
+        if then:
+            self._terminal.write(then)
+            self._terminal.flush()
 
     def _draw(self) -> None:
-        self._erase()
         if self._picture and self._at_line_start and not self._stopped:
-            self._terminal.write("\n".join(self._picture))
-            self._terminal.flush()
+            self._erase("\n".join(self._picture))
             self._lines_drawn = len(self._picture)
             self._drawn_at = monotonic()
+        else:
+            self._erase()
 
     def _draw_again(self) -> None:
         """Put the picture back after a write, unless the next tick will do or nothing is open."""
@@ -193,8 +234,8 @@ class Progress(Output):
                 return
             self._erase()
             if self._view is not None:
-                self._picture = []
-                self._close_maps(self._view)
+                self._picture, self.phase = [], ""
+                self._close(self._view)
             self._stopped = True
         self._stopping.release()
         if isinstance(sys.stdout, Above):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -12,18 +13,22 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from volant.sdk.images.built.lines import label_of, outcome_of
+
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import Any, TextIO
 
     from rich.console import RenderableType
 
-    from volant.cli.progress import MapProgress, Progress
+    from volant.cli.progress import BuildProgress, MapProgress, Progress
 
 #: Seconds that a rate looks back.
 RATE_WINDOW_S = 10.0
 #: A map that was over sooner leaves no closing line.
 CLOSING_LINE_S = 1.0
 _BAR_CHARS = 30
+#: What programs write to a terminal beside text: colours, positions, titles.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
 
 
 class Rate:
@@ -71,6 +76,8 @@ class View:
         head = Table.grid(padding=(0, 1))
         head.add_row(self._spinner, Text(progress.title, "bold"), Text(progress.phase, "dim"))
         tree = Tree(head, guide_style="dim")
+        for build in list(progress.builds.values()):
+            _add_build(tree, build)
         for name, status in list(progress.statuses.items()):
             words = [
                 f"{status[key]:,} {word}"
@@ -100,6 +107,19 @@ class View:
             )  # fmt: skip
         return grid
 
+    def finished_builds(self) -> list[str]:
+        """A closing line for each build that took a while, once nothing waits for images."""
+        lines: list[str] = []
+        builds = self._progress.builds
+        if self._progress.phase:
+            return lines
+        for image, one in list(builds.items()):
+            if "took_s" in one.told:
+                del builds[image]
+                if one.told["state"] != "cached" and one.told["took_s"] >= CLOSING_LINE_S:
+                    lines.append(f"{label_of(one.told)}: {_outcome(one.told)}")
+        return lines
+
     def finished_maps(self) -> list[str]:
         """A closing line for each long map that ended since the last time."""
         lines = []
@@ -115,6 +135,32 @@ class View:
                 f"{one.name}: {amount(one)} in {taken_s:.1f} s, {one.done / taken_s:,.0f}/s"
             )
         return lines
+
+
+def _outcome(event: dict[str, Any]) -> str:
+    return outcome_of(event["state"], event["took_s"])
+
+
+def _add_build(tree: Tree, build: BuildProgress) -> None:
+    """Show one image: what it is at, and what the step has printed last."""
+    event = build.told
+    if not event:
+        return  # its first step is still to come
+    if "took_s" in event:
+        tree.add(Text.assemble(label_of(event), "  ", (_outcome(event), "dim")))
+        return
+    taken_s = monotonic() - build.began
+    words = f"step {event['number']} of {event['count']}, {taken_s:.0f} s: "
+    words += plain(event["text"].encode())
+    node = tree.add(Text.assemble(label_of(event), "  ", (words, "dim"), overflow="ellipsis"))
+    for line in build.last_lines():
+        node.add(Text(plain(line), "dim", overflow="ellipsis"))
+
+
+def plain(line: bytes) -> str:
+    """A line of a program as it would stand on a terminal, without what is no text."""
+    text = line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
+    return "".join(c for c in _ESCAPES.sub("", text).expandtabs() if c.isprintable())
 
 
 def amount(one: MapProgress) -> str:

@@ -210,6 +210,7 @@ def _call_under_app(
         output.active = progress = Progress(chosen.app.name or chosen.label)
     else:
         output.active = output.Output()
+        output.active.tells_builds = not options.quiet
     running = chosen.app.run(
         name=options.name, detach=options.detach, interactive=options.interactive
     )

@@ -20,15 +20,23 @@ if TYPE_CHECKING:
     from typing import Any
 
     from volant.channel.channel import Channel
+    from volant.sdk.images.built.lines import BuildLines
 
 
 class Output:
     """Writes container output to this process's own; `volant run` has a richer one."""
 
+    #: Whether it says how far images are that are built.
+    tells_builds = True
+    _builds: BuildLines | None = None
+
     def on_event(self, event: dict[str, Any]) -> None:
         """Take one event of the hub."""
-        if event["op"] == "log":
+        op = event["op"]
+        if op == "log":
             self.write(event["stream"], event["data"])
+        elif op == "build":
+            self.on_build(event)
         else:
             show_notice(event)
 
@@ -53,6 +61,16 @@ class Output:
 
     def on_images(self, count: int) -> None:
         """Hear that the images of an app are waited for: built, as far as they are not here."""
+
+    def on_build(self, event: dict[str, Any]) -> None:
+        """Hear of an image of an app: a step of it begins, prints something, or all is done."""
+        if event["state"] == "cached" or not self.tells_builds:
+            return
+        if self._builds is None:
+            from volant.sdk.images.built.lines import BuildLines
+
+            self._builds = BuildLines(self.write)
+        self._builds.take(event)
 
     def on_map(self, call: int, name: str, done: int, total: int | None) -> None:
         """Hear how far a map is.

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from volantd.agent.tasks import Tasks
     from volantd.hub.blobs import BlobCache
     from volantd.hub.records import App, Version
+    from volantd.images.builder import OnStep
     from volantd.images.kept.caches import Cache
     from volantd.images.workbench import Command, Say, Workbench
     from volantd.runtime.cgroup import Cgroup
@@ -97,10 +98,11 @@ class Images:
 
     # -- building
 
-    async def get(self, version: Version, say: Say) -> Built:
+    async def get(self, version: Version, say: Say, on_step: OnStep | None = None) -> Built:
         """The image of a version, built when it is not here.
 
-        It may be removed as soon as the caller waits for something else; see `use`.
+        It may be removed as soon as the caller waits for something else; see `use`. Who hears
+        what is as for `Builder.build`.
 
         Raises:
             ImageBuildError: when a step fails, or this machine cannot build.
@@ -126,7 +128,7 @@ class Images:
         )  # fmt: skip
         wish = image.get(described.ASKED_BY, "")
         building = asyncio.ensure_future(
-            self.builder.build(described.steps(image), say, brought, wish)
+            self.builder.build(described.steps(image), say, brought, wish, on_step)
         )
         self._wanted[building] = key
         try:
@@ -150,7 +152,9 @@ class Images:
                 building.cancel()
 
     @contextlib.asynccontextmanager
-    async def use(self, version: Version, say: Say) -> AsyncIterator[Built]:
+    async def use(
+        self, version: Version, say: Say, on_step: OnStep | None = None
+    ) -> AsyncIterator[Built]:
         """`get`, for a block in which nothing removes the image: until something runs on it.
 
         Raises:
@@ -159,7 +163,7 @@ class Images:
         key = version.image[described.KEY]
         self._held[key] += 1
         try:
-            yield await self.get(version, say)
+            yield await self.get(version, say, on_step)
         finally:
             self._held[key] -= 1
             if not self._held[key]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from volant.errors import ImageBuildError
 from volantd.images.keys import first_forced, image_id, keys_of
 from volantd.images.once import Once
+from volantd.images.redaction import text_of
 from volantd.images.steps import kind_of
 from volantd.images.store import Record
 from volantd.images.workbench import Brought, Workbench, find_python
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     from volantd.images.store import Store
     from volantd.images.workbench import Content, RunCommand, Say
+
+    #: Hears which step begins: its number from 1 on, of how many, its key, and what it does.
+    OnStep = Callable[[int, int, str, str], None]
 
 NOTHING = Brought()
 #: Wishes to build anew that are remembered, so that asking again for the same one builds nothing.
@@ -144,6 +148,7 @@ class Builder:
         say: Say,
         brought: Brought = NOTHING,
         wish: str = "",
+        on_step: OnStep | None = None,
     ) -> Built:
         """The image of these steps, built as far as it is not here.
 
@@ -152,6 +157,7 @@ class Builder:
             say: hears what the build prints.
             brought: what it may need beside them.
             wish: tells one wish for forced steps from the next; for each they are built once.
+            on_step: hears which step begins, in place of `say`; nothing when all is here.
 
         Raises:
             ImageBuildError: with the last lines of the step that failed.
@@ -163,7 +169,11 @@ class Builder:
             index, record = self._find(build)
             for position in range(index + 1, len(steps)):
                 step = steps[position]
-                say(f"volant: step {position + 1} of {len(steps)}: {step['kind']}\n".encode())
+                number, text = position + 1, text_of(step)
+                if on_step is None:
+                    say(f"volant: step {number} of {len(steps)}: {text}\n".encode())
+                else:
+                    on_step(number, len(steps), keys[position], text)
                 given = brought.for_step(position)
                 work = partial(self._step, build, position, record, given)
                 record = await self._steps.get(keys[position], work, say)

@@ -14,7 +14,7 @@ from volant.errors import ImageBuildError
 from volantd.images.kept import shelf
 from volantd.images.kept.books import PART
 from volantd.images.keys import image_id
-from volantd.images.redaction import without_accounts
+from volantd.images.redaction import text_of
 from volantd.images.workbench import find_python
 
 if TYPE_CHECKING:
@@ -24,15 +24,8 @@ if TYPE_CHECKING:
     from volantd.images.kept.books import Record
     from volantd.images.store import Store
 
-#: Characters of what a step does, as lists show it.
-TEXT_CHARS_MAX = 200
 #: Bytes of one piece of a log.
 PIECE_BYTES = 256 << 10
-#: Fields of steps that say most of what they do, the first that is there is shown.
-_TELLING = (
-    "reference", "commands", "packages", "variables", "path", "words", "python", "requirements",
-    "name",
-)  # fmt: skip
 
 
 class Catalogue:
@@ -133,21 +126,10 @@ class Catalogue:
         build = self._build(key)
         if build is None:
             return {"kind": "gone"}
-        step: dict[str, Any] = without_accounts(build.steps[build.keys.index(key)])
-        return step
+        return build.steps[build.keys.index(key)]
 
     def _text(self, key: str) -> str:
-        step = self._step(key)
-        for name in _TELLING:
-            value = step.get(name)
-            if value:
-                words = value if isinstance(value, (list, tuple, dict)) else [value]
-                return f"{step['kind']} {' && '.join(map(str, words))}"[:TEXT_CHARS_MAX]
-        if step.get("files"):
-            paths = [str(file[0]) for file in step["files"]]
-            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-            return f"{step['kind']} {paths[0]}{more}"[:TEXT_CHARS_MAX]
-        return str(step["kind"])
+        return text_of(self._step(key))
 
     # -- one image
 

@@ -1,4 +1,4 @@
-"""What a step prints, without the texts that nobody may read in it."""
+"""What people are told of a step: what it does and prints, without what nobody may read in it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 HIDDEN = "***"
 #: Name and password in an address.
 _ACCOUNT = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+#: Characters of what a step does, in one line.
+TEXT_CHARS_MAX = 200
+#: Fields of steps that say most of what they do, the first that is there is shown.
+_TELLING = (
+    "reference", "commands", "packages", "variables", "path", "words", "python", "requirements",
+    "name",
+)  # fmt: skip
 
 
 def redacted(text: str, hidden: Sequence[str]) -> str:
@@ -30,6 +37,18 @@ def without_accounts(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [without_accounts(one) for one in value]
     return value
+
+
+def text_of(step: dict[str, Any]) -> str:
+    """What a described step does, in one line."""
+    step = without_accounts(step)
+    words: Any = next((step[name] for name in _TELLING if step.get(name)), ())
+    if words:
+        words = " && ".join(map(str, words)) if isinstance(words, (list, tuple, dict)) else words
+    elif step.get("files"):
+        paths = [str(file[0]) for file in step["files"]]
+        words = paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+    return " ".join(f"{step['kind']} {words or ''}"[: 2 * TEXT_CHARS_MAX].split())[:TEXT_CHARS_MAX]
 
 
 class Redacted:

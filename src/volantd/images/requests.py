@@ -7,6 +7,7 @@ them is for user code in containers: what images there are is the business of th
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import Error, InvalidError, NotFoundError
@@ -18,7 +19,7 @@ from volantd.images.keys import image_id
 from volantd.images.steps.lookup import ID_CHARS_MAX, published
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from volantd.agent.images import Images
     from volantd.hub.records import App, Version
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 INDEX_MAX = 1 << 16
 #: Where in a log a client may ask for more.
 OFFSET_MAX = 1 << 40
+#: Functions that are named where an image is told by those that it is for.
+USERS_TOLD_MAX = 3
 
 
 def _later(answer: Answer, check: Check) -> Handler:
@@ -179,12 +182,15 @@ async def app_images(session: Session, message: dict[str, Any]) -> dict[str, Any
     if function is None:
         raise NotFoundError("this client runs no app with such a function")
     app = function.app
-    versions = {
-        one.version.image[KEY]: one.version
-        for one in app.functions.values()
-        if one.version.image["kind"] != "host"
-    }
-    builds = [_build(session, app, version) for version in versions.values()]
+    versions: dict[str, Version] = {}
+    users: dict[str, list[str]] = {}
+    for one in app.functions.values():
+        if one.version.image["kind"] != "host":
+            key = one.version.image[KEY]
+            versions[key] = one.version
+            users.setdefault(key, []).append(one.name)
+    several = len(versions) > 1
+    builds = [_build(session, app, versions[key], users[key] * several) for key in versions]
     for outcome in await asyncio.gather(*builds, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
@@ -192,19 +198,39 @@ async def app_images(session: Session, message: dict[str, Any]) -> dict[str, Any
     return {}
 
 
-async def _build(session: Session, app: App, version: Version) -> str:
-    """Build the image of a version, what it prints shown to the client; its id."""
+async def _build(session: Session, app: App, version: Version, users: Sequence[str] = ()) -> str:
+    """Build the image of a version, its progress shown to the client; its id.
 
-    def say(data: bytes) -> None:
+    Args:
+        session: the client.
+        app: whose image it is.
+        version: that has it.
+        users: names of the functions that it is for, for whoever sees several images built.
+    """
+    began, is_here = monotonic(), True
+    fields = {"app_id": app.app_id, "image_id": image_id(version.image[KEY]),
+              "functions": users[:USERS_TOLD_MAX], "function_count": len(users)}  # fmt: skip
+
+    def tell(state: str, **news: object) -> None:
         if app.output and not session.peer.closed:
-            session.event(
-                "log", app_id=app.app_id, container_id="build", function="", stream="stderr",
-                time=wall_clock(), data=data,
-            )  # fmt: skip
+            session.event("build", state=state, **fields, **news)
             session.peer.flush()
 
-    async with _images(session).use(version, say) as built:
-        return built.image_id
+    def on_step(number: int, count: int, key: str, text: str) -> None:
+        nonlocal is_here
+        is_here = False
+        tell("step", number=number, count=count, step_id=image_id(key), text=text)
+
+    def say(data: bytes) -> None:
+        tell("log", data=data)
+
+    try:
+        async with _images(session).use(version, say, on_step) as built:
+            tell("cached" if is_here else "built", took_s=monotonic() - began)
+            return built.image_id
+    except BaseException:
+        tell("failed", took_s=monotonic() - began)
+        raise
 
 
 async def image_publish(session: Session, message: dict[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.screen import visible
 from volant.cli import progress as progress_module
-from volant.cli.progress import MapProgress, Progress
-from volant.cli.progress_view import Rate, View, amount, clock, remaining_s
+from volant.cli.progress import LINE_BYTES_MAX, BuildProgress, MapProgress, Progress
+from volant.cli.progress_view import Rate, View, amount, clock, plain, remaining_s
+from volant.sdk.images.built.lines import BuildLines
+from volant.sdk.output import Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,3 +170,133 @@ def test_rate_and_remaining_time_come_from_the_latest_moments() -> None:
     assert clock(remaining_s(one, latest)) == "0:01:00"
     assert amount(one) == "400/1,000"
     assert clock(3725) == "1:02:05"
+
+
+# -- images
+
+
+def _told(image: str, state: str, **fields: object) -> dict[str, Any]:
+    names = {"im-1": ["square"], "im-2": ["cube", "root", "power"]}[image]
+    return {"op": "build", "image_id": image, "functions": names, "state": state,
+            "function_count": len(names) + 2 * (image == "im-2"), **fields}  # fmt: skip
+
+
+def _step(image: str, number: int, text: str) -> dict[str, Any]:
+    return _told(image, "step", number=number, count=7, step_id=f"{image}.{number}", text=text)
+
+
+def _texts(view: View) -> list[str]:
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in view.lines()]
+    return [lines[0][2:], *lines[1:]]  # without what turns
+
+
+def test_an_image_that_is_built_shows_its_step_and_what_that_prints_last(start: Start) -> None:
+    progress, terminal = start()
+    view = View(progress, terminal)
+    progress.on_images(2)
+    progress.on_event(_told("im-2", "cached", took_s=0.01))
+    progress.on_event(_step("im-1", 3, "apt jq"))
+    printed = b"".join(b"line %d\n" % number for number in range(5))
+    progress.on_event(_told("im-1", "log", data=printed + b"\n5 %\r\x1b[31m70 %\x1b[0m"))
+    assert _texts(view) == [
+        "hello preparing 2 images",
+        "├── image of cube, root, power and 2 more  cached",
+        "└── image of square  step 3 of 7, 0 s: apt jq",
+        "    ├── line 3",
+        "    ├── line 4",
+        "    └── 70 %",
+    ]
+    progress.on_event(_step("im-1", 4, "run a\x1b[2Jb"))
+    assert _texts(view)[-1] == "└── image of square  step 4 of 7, 0 s: run ab"
+    progress.on_event(_told("im-1", "built", took_s=12.34))
+    assert _texts(view)[-1] == "└── image of square  built in 12.3 s"
+
+
+def test_a_long_build_leaves_a_line_when_the_app_runs(start: Start) -> None:
+    progress, terminal = start()
+    view = View(progress, terminal)
+    progress.on_images(2)
+    progress.on_event(_told("im-1", "built", took_s=12.34))
+    progress.on_event(_told("im-2", "cached", took_s=0.01))
+    assert view.finished_builds() == [], "it still stands in the picture"
+    progress.phase = ""
+    assert view.finished_builds() == ["image of square: built in 12.3 s"]
+    assert view.finished_builds() == []
+
+
+def test_a_line_without_an_end_does_not_grow() -> None:
+    build = BuildProgress()
+    for _ in range(100):
+        build.take({"state": "log", "data": bytes(1000)})
+    assert sum(map(len, build.last_lines())) <= LINE_BYTES_MAX + 1000
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (b"\x1b[1;31mred\x1b[0m", "red"),
+        (b"10 %\r20 %\r", "20 %"),
+        (b"\x1b]0;title\x07text", "text"),
+        (b"a\tb\x07\x00c\xff", "a       bc\N{REPLACEMENT CHARACTER}"),
+        (b"\x1b", ""),
+    ],
+)
+def test_what_moves_a_cursor_is_no_text(written: bytes, shown: str) -> None:
+    assert plain(written) == shown
+
+
+def _lines_of(*events: dict[str, Any]) -> list[str]:
+    written: list[bytes] = []
+    lines = BuildLines(lambda stream, data: written.append(data))
+    for event in events:
+        lines.take(event)
+    return b"".join(written).decode().splitlines()
+
+
+def test_without_a_terminal_every_line_says_its_image() -> None:
+    found = _lines_of(
+        _step("im-1", 1, "apt jq"),
+        _step("im-2", 1, "run x"),
+        _told("im-1", "log", data=b"one\ntw"),
+        _told("im-2", "log", data=b"5 %\r70 %\n"),
+        _told("im-1", "log", data=b"o\nthree"),
+        _told("im-2", "failed", took_s=0.04),
+        _told("im-1", "built", took_s=2.0),
+    )
+    others = "image of cube, root, power and 2 more"
+    assert found == [
+        "image of square: step 1 of 7: apt jq",
+        f"{others}: step 1 of 7: run x",
+        "image of square: one",
+        f"{others}: 70 %",
+        "image of square: two",
+        f"{others}: failed after 0.0 s",
+        "image of square: three",
+        "image of square: built in 2.0 s",
+    ]
+
+
+def test_a_step_that_several_images_wait_for_is_heard_once() -> None:
+    shared = {"step_id": "im-0"}
+    found = _lines_of(
+        _step("im-1", 1, "debian") | shared,
+        _step("im-2", 1, "debian") | shared,
+        _told("im-1", "log", data=b"only once\n"),
+        _told("im-2", "log", data=b"only once\n"),
+        _step("im-1", 2, "run x"),
+        _told("im-2", "log", data=b"and this\n"),
+    )
+    assert [line for line in found if "step" not in line] == [
+        "image of square: only once",
+        "image of cube, root, power and 2 more: and this",
+    ]
+
+
+def test_who_wants_no_progress_hears_of_no_build(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output()
+    output.on_event(_step("im-1", 1, "apt jq"))
+    output.on_event(_told("im-2", "cached", took_s=0.01))
+    quiet = Output()
+    quiet.tells_builds = False
+    quiet.on_event(_step("im-1", 2, "run x"))
+    assert capsys.readouterr().err == "image of square: step 1 of 7: apt jq\n"

@@ -15,6 +15,7 @@ from volant.cli.failures import Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from volant.cli.progress import Progress
     from volant.sdk.app import App
     from volant.sdk.function import Function
     from volant.sdk.images.image import Image
@@ -215,6 +216,7 @@ def _run_fresh(
     from volant.channel import current
     from volant.sdk import output
     from volant.sdk.running import RunContext
+    from volant.sdk.terminal import local
 
     class Building(output.Output):
         """Shows what is printed while an image is built; data goes to standard output alone."""
@@ -223,7 +225,18 @@ def _run_fresh(
             super().write("stderr", data)
 
     app, function = found
-    output.active = Building()
-    with RunContext(app, name=app.name, detach=False, is_shell=True, added=added):
-        number = function._bound().number
-        return run(current.channel(), "function_shell", words, pty=pty, function=number)
+    progress: Progress | None = None
+    if local.can_draw():
+        from volant.cli.progress import Progress
+
+        progress = Progress(app.name or "shell")
+    output.active = progress or Building()
+    try:
+        with RunContext(app, name=app.name, detach=False, is_shell=True, added=added):
+            if progress is not None:
+                progress.stop()
+            number = function._bound().number
+            return run(current.channel(), "function_shell", words, pty=pty, function=number)
+    finally:
+        if progress is not None:
+            progress.stop()

@@ -42,6 +42,11 @@ def is_terminal() -> bool:
     return os.isatty(_STDIN) and os.isatty(_STDOUT)
 
 
+def can_draw() -> bool:
+    """Whether somebody sees standard error, on a terminal that can be drawn on."""
+    return os.isatty(_STDERR) and os.environ.get("TERM") != "dumb"
+
+
 def size() -> tuple[int, int]:
     """Rows and columns of the local terminal."""
     try:
