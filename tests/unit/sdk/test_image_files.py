@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from volant import FilePatternMatcher, Image, _context
-from volant.errors import InvalidError, ModuleNotMountable
+from volant.errors import InvalidError, ModuleNotMountable, NotFoundError
 from volant.sdk.images import local
 
 if TYPE_CHECKING:
@@ -291,3 +291,18 @@ def test_nothing_is_looked_for_in_a_container(
         .add_local_python_source("not_there_at_all")
     )
     assert repr(image) == "<volant.Image of dockerfile and 8 steps and 3 added>"
+
+
+def test_a_misspelt_path_names_what_is_close(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").touch()
+    (tmp_path / "data").mkdir()
+    for make, name, near in (
+        (Image.from_dockerfile, "Dockerfil", "Dockerfile"),
+        (lambda path: BASE.add_local_dir(path, "/x"), "date", "data"),
+    ):
+        with pytest.raises(NotFoundError) as caught:
+            make(tmp_path / name)
+        assert caught.value.hint == f"did you mean {tmp_path / near}?"
+    with pytest.raises(NotFoundError) as caught:
+        BASE.add_local_file(tmp_path / "no" / "such", "/x")
+    assert "begin in the working directory" in str(caught.value.hint)

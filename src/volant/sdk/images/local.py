@@ -243,10 +243,7 @@ def local_path(where: str, given: object, *, is_directory: bool = False) -> str:
     if not is_local() or (os.path.isdir(path) if is_directory else os.path.isfile(path)):
         return path
     if not os.path.exists(path):
-        raise NotFoundError(
-            f"{where}: there is no {path}",
-            hint=f"relative paths begin in the working directory, which is {os.getcwd()}",
-        )
+        raise NotFoundError(f"{where}: there is no {path}", hint=_where_it_may_be(path))
     if is_directory:
         raise InvalidError(f"{where}: {path} is no directory", hint="for a file: add_local_file")
     if os.path.isdir(path):
@@ -278,3 +275,17 @@ def _no_file(path: str) -> InvalidError:
     return InvalidError(
         f"{path} is {what}, so it cannot be added", hint="leave it out with ignore="
     )
+
+
+def _where_it_may_be(path: str) -> str:
+    """What to say about a path that leads nowhere: what is called nearly so, or where it begins."""
+    import difflib
+
+    directory, name = os.path.split(path)
+    try:
+        near = difflib.get_close_matches(name, os.listdir(directory), n=1, cutoff=0.75)
+    except OSError:
+        near = []
+    if near:
+        return f"did you mean {os.path.join(directory, near[0])}?"
+    return f"relative paths begin in the working directory, which is {os.getcwd()}"
