@@ -21,6 +21,8 @@ from volantd.core import (
     ExitCause,
     FailInput,
     Fault,
+    Gpu,
+    GpuWish,
     PoolConfig,
     Reclaim,
     RetryPolicy,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from volantd.core import Command
 
 CAPACITY = 5
+GPUS = tuple(Gpu(index=number, uuid=f"GPU-{number}", model="AAAB"[number]) for number in range(4))
 CONFIGS = {
     "plain": PoolConfig(max_containers=3, max_platform_retries=1, timeout_s=5.0, memory_bytes=1),
     "retrying": PoolConfig(
@@ -43,6 +46,11 @@ CONFIGS = {
         memory_bytes=2,
     ),
     "single": PoolConfig(min_containers=1, max_containers=2, single_use=True, memory_bytes=1),
+    "pairs": PoolConfig(
+        max_containers=2, gpus=(GpuWish("A", 2), GpuWish("B", 1)), scaledown_window_s=0.0
+    ),
+    "triples": PoolConfig(max_containers=2, gpus=(GpuWish("A", 3),), memory_bytes=1),
+    "absent": PoolConfig(gpus=(GpuWish("C", 1),), memory_bytes=1),
     "threads": PoolConfig(
         max_containers=2, max_inputs=3, max_platform_retries=3, timeout_s=5.0, memory_bytes=1
     ),
@@ -76,6 +84,7 @@ class ModelContainer:
     """What an agent knows about a container."""
 
     pool_id: str
+    gpus: tuple[Gpu, ...] = ()
     ready: bool = False
     stopped: bool = False
     batches: dict[int, list[Item]] = field(default_factory=dict)
@@ -115,7 +124,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.failures: dict[Item, int] = {}
         self.deaths: dict[Item, int] = {}
         self.call_numbers = count(1)
-        self.do(self.scheduler.set_capacity(CAPACITY, CAPACITY, self.now))
+        self.do(self.scheduler.set_capacity(CAPACITY, CAPACITY, self.now, GPUS))
         for pool_id, config in CONFIGS.items():
             self.do(self.scheduler.add_pool(pool_id, config, self.now))
 
@@ -306,9 +315,13 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def _carry_out(self, command: Command) -> None:
         match command:
-            case StartContainer(pool_id, container_id):
+            case StartContainer(pool_id, container_id, gpus):
                 assert container_id not in self.containers
-                self.containers[container_id] = ModelContainer(pool_id)
+                assert all(not {*gpus} & {*other.gpus} for other in self.containers.values())
+                wished = [(wish.model, wish.count) for wish in CONFIGS[pool_id].gpus]
+                granted = [(model, len(gpus)) for model in {gpu.model for gpu in gpus}]
+                assert granted == [] == wished or granted[0] in wished
+                self.containers[container_id] = ModelContainer(pool_id, gpus)
             case StopContainer(container_id, _, reason):
                 container = self.containers[container_id]
                 if reason in {"idle", "another function needs the room"}:
@@ -412,6 +425,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             return
         for container_id in list(self.containers):
             self._set_commands(container_id, 0)
+        somebody_put_one_in = (*GPUS, Gpu(index=4, uuid="GPU-4", model="C"))
+        self.do(self.scheduler.set_capacity(CAPACITY, CAPACITY, self.now, somebody_put_one_in))
         for _ in range(3000):
             if not self._live_on():
                 break

@@ -29,10 +29,12 @@ from volantd.core.model import (
     UnknownIdError,
 )
 from volantd.core.records.configuration import Limits, PoolConfig, RetryPolicy
+from volantd.core.records.gpus import ANY_MODEL, Gpu, GpuWish
 from volantd.core.scheduler import Scheduler
 from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
 
 __all__ = [
+    "ANY_MODEL",
     "Batch",
     "CallCancelled",
     "CallFinished",
@@ -45,6 +47,8 @@ __all__ = [
     "ExitCause",
     "FailInput",
     "Fault",
+    "Gpu",
+    "GpuWish",
     "Limits",
     "Loss",
     "PoolConfig",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from volantd.core.model import Batch, CallId, ContainerId, Fault, PoolId
+    from volantd.core.records.gpus import Gpu
 
 
 @dataclass(slots=True)
@@ -31,6 +32,10 @@ class StartContainer:
 
     pool_id: PoolId
     container_id: ContainerId
+    #: Devices that are its own until it is gone.
+    gpus: tuple[Gpu, ...] = ()
+    #: The most memory that it may use; None: no limit of its own.
+    memory_limit_bytes: int | None = None
 
 
 @dataclass(slots=True)

@@ -155,25 +155,60 @@ def deaths_survived(config: PoolConfig, cause: ExitCause) -> int:
 
 
 def blame_death(
-    state: State, container: Container, cause: ExitCause, detail: object, out: list[Command]
-) -> None:
+    state: State, container: Container, cause: ExitCause, detail: object, now: float,
+    out: list[Command],
+) -> None:  # fmt: skip
     """Returns a dead container's inputs; what ran travels in no batch, or fails as lost."""
     pool = container.pool
     running = list(container.outstanding.values())
     if pool.config.max_inputs == 1:
         del running[1:]
+    grows = cause is ExitCause.OOM and may_grow(container)
     suspects = []
     for batch in running:
         if not batch.call.cancelled:
             deaths = batch.platform_attempt + 1
-            suspects.append(rest_of(state, batch, 0, 1, platform_attempt=deaths))
+            attempt = batch.attempt + grows
+            suspects.append(rest_of(state, batch, 0, 1, attempt=attempt, platform_attempt=deaths))
             forget_next(container, batch)
     take_back(state, container, out)
+    if grows and suspects:
+        _grow(state, container, now, out)
+    policy = pool.config.retries
     for suspect in reversed(suspects):
-        if suspect.platform_attempt > deaths_survived(pool.config, cause):
+        if grows and container.is_outgrown and suspect.attempt <= policy.max_retries:
+            delay(state, pool, suspect, now + policy.delay_s(suspect.attempt - 1))
+        elif grows or suspect.platform_attempt > deaths_survived(pool.config, cause):
             fail(suspect, Fault.LOST, Loss(cause, detail, suspect.platform_attempt), out)
         else:
             requeue(pool, suspect)
+
+
+def may_grow(container: Container) -> bool:
+    """Whether, should it run out of memory, its pool's later containers shall have more."""
+    multiplier = container.pool.config.retries.memory_multiplier
+    return multiplier > 1.0 and container.need.memory_limit_bytes is not None
+
+
+def _grow(state: State, container: Container, now: float, out: list[Command]) -> None:
+    """Has the pool's later containers get more memory than this one; others end when idle.
+
+    Nothing happens where they do already, or where the machine has no more.
+    """
+    pool = container.pool
+    limit = container.need.memory_limit_bytes
+    assert limit is not None, container.container_id
+    if container.is_outgrown or limit >= state.ledger.memory_bytes:
+        return
+    multiplier = pool.config.retries.memory_multiplier
+    pool.need = container.need.grown(multiplier, state.ledger.memory_bytes)
+    pool.growth += 1
+    pool.roomy.clear()
+    pool.bursting.clear()
+    for idle in list(pool.idle):
+        stop(state, idle, False, "it has too little memory", now, out)
+    if state.events is not None:
+        state.events.append((now, "grown", pool.pool_id, pool.need.memory_limit_bytes or 0))
 
 
 def fail_by_user(

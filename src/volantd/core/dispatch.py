@@ -13,7 +13,7 @@ from volantd.core.commands import Dispatch, Reclaim
 from volantd.core.containers import arm_idle, busy_deadline, clear_stall, stop
 from volantd.core.model import INFINITY, ContainerState
 from volantd.core.queueing import take
-from volantd.core.scaling import scale, scale_down, serve_waiting, should_yield
+from volantd.core.scaling import is_room, scale, scale_down, serve_waiting, should_yield
 from volantd.core.sharing import group_due, next_with_room, runs_alone, sort_in
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def _has_room(state: State, pool: Pool, container: Container) -> bool:
         and 0 < len(container.outstanding) <= limits.prefetch_batches_max
         and container.inputs * pool.estimate_s < limits.prefetch_below_s
         and container.kill_due == INFINITY
+        and not container.is_outgrown
     )
 
 
@@ -184,6 +185,9 @@ def place(state: State, container: Container, now: float, out: list[Command]) ->
     """Gives a free container work, lets it go for another pool, or leaves it idle."""
     pool = container.pool
     clear_stall(container)
+    if container.is_outgrown:
+        stop(state, container, False, "it has too little memory", now, out)
+        return
     if state.waiting and should_yield(state, container, now):
         stop(state, container, False, "another function needs the room", now, out)
         return
@@ -227,15 +231,11 @@ def check_stalls(state: State, pool: Pool, now: float, out: list[Command]) -> No
             pool.stalled += 1
         if container.inputs <= 1:
             continue
-        if pool.idle or (live_wanted and _is_room(state, pool)):
+        if pool.idle or (live_wanted and is_room(state, pool)):
             _reclaim(container, out)
         elif live_wanted:
             # Room on the machine comes without an event for this pool.
             state.arm(pool, now + state.limits.starved_s)
-
-
-def _is_room(state: State, pool: Pool) -> bool:
-    return not state.waiting and state.ledger.fits(pool.config.memory_bytes)
 
 
 def _reclaim(container: Container, out: list[Command]) -> None:

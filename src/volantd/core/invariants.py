@@ -28,9 +28,13 @@ def _check_ledger(state: State) -> None:
     containers = list(state.containers.values())
     stopping = [c for c in containers if c.state is ContainerState.STOPPING]
     assert ledger.booked_count == len(containers)
-    assert ledger.booked_bytes == sum(c.memory_bytes for c in containers)
+    assert ledger.booked_bytes == sum(c.need.memory_bytes for c in containers)
     assert ledger.leaving_count == len(stopping)
-    assert ledger.leaving_bytes == sum(c.memory_bytes for c in stopping)
+    assert ledger.leaving_bytes == sum(c.need.memory_bytes for c in stopping)
+    granted = [gpu for c in containers for gpu in c.gpus]
+    assert len(granted) == len(set(granted)), "a GPU has two owners"
+    assert ledger.gpus.granted == set(granted)
+    assert ledger.gpus.leaving == {gpu for c in stopping for gpu in c.gpus}
     for container_id, container in state.containers.items():
         assert container.container_id == container_id
         assert container.pool.containers[container_id] is container
@@ -50,6 +54,7 @@ def _check_containers(state: State, pool: Pool) -> None:
     assert set(map(id, pool.idle)) == set(map(id, idle))
     since = [c.idle_since for c in pool.idle]
     assert since == sorted(since)
+    assert not any(c.is_outgrown for c in pool.idle)
     assert pool.running_inputs == sum(c.inputs for c in ready)
     for container in containers:
         _check_container(container)
@@ -73,7 +78,8 @@ def _check_shared(state: State, pool: Pool, ready: list[Container]) -> None:
         alone = any(runs_alone(state, batch) for batch in batches)
         assert len(batches) <= 1 or not alone, "a suspect has neighbours"
         where = "above" if len(batches) >= config.inputs_per_container else "below"
-        full = alone or len(batches) in {0, config.max_inputs} or config.batch_size > 0
+        full = alone or len(batches) in {0, config.max_inputs}
+        full = full or config.batch_size > 0 or container.is_outgrown
         assert filed.get(id(container)) == (None if full else where)
         if batches:
             assert container.timer_due <= earliest_due(state, container)
@@ -151,7 +157,8 @@ def _check_progress(state: State, pool: Pool) -> None:
         assert longest.timer_due <= longest.idle_since + config.scaledown_window_s
     if pool.ring and not pool.live:
         waits_for_time = pool.timer_due < INFINITY
-        assert pool in state.waiting or waits_for_time, "nobody will start a container"
+        waits = waits_for_time or state.ledger.lacks_gpus(pool.need)
+        assert pool in state.waiting or waits, "nobody will start a container"
     for container in pool.containers.values():
         if container.state is ContainerState.STARTING:
             assert container.timer_due <= container.started_at + config.startup_timeout_s

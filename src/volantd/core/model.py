@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volantd.core.records.configuration import Limits, PoolConfig
+    from volantd.core.records.gpus import Gpu
 
 PoolId: TypeAlias = str
 CallId: TypeAlias = str
@@ -211,10 +212,12 @@ class Container:
         "commands",
         "completed",
         "container_id",
+        "gpus",
+        "growth",
         "idle_since",
         "inputs",
         "kill_due",
-        "memory_bytes",
+        "need",
         "outstanding",
         "pool",
         "progress_at",
@@ -224,10 +227,15 @@ class Container:
         "timer_due",
     )
 
-    def __init__(self, container_id: ContainerId, pool: Pool, now: float) -> None:
+    def __init__(
+        self, container_id: ContainerId, pool: Pool, gpus: tuple[Gpu, ...], now: float
+    ) -> None:
         self.container_id = container_id
         self.pool = pool
-        self.memory_bytes = pool.config.memory_bytes
+        #: What it was started with, whatever its pool needs by now.
+        self.need = pool.need
+        self.growth = pool.growth
+        self.gpus = gpus
         self.state = ContainerState.STARTING
         #: Dispatched batches by id, oldest first; the first one runs, or all in a shared pool.
         self.outstanding: dict[int, Batch] = {}
@@ -247,6 +255,11 @@ class Container:
         self.kill_due = INFINITY
         self.timer_due = INFINITY
 
+    @property
+    def is_outgrown(self) -> bool:
+        """Whether its pool's later containers have more memory, so that it gets no more inputs."""
+        return self.growth < self.pool.growth
+
 
 class Pool:
     """The containers and waiting inputs of one function variant.
@@ -262,7 +275,9 @@ class Pool:
         "delayed_inputs",
         "estimate_s",
         "failed_at",
+        "growth",
         "idle",
+        "need",
         "passed",
         "pool_id",
         "queued_inputs",
@@ -281,6 +296,10 @@ class Pool:
     def __init__(self, pool_id: PoolId, config: PoolConfig) -> None:
         self.pool_id = pool_id
         self.config = config
+        #: What its next container takes; more than it asked for once one ran out of memory.
+        self.need = config.need
+        #: How often that has grown.
+        self.growth = 0
         self.removed = False
         self.containers: dict[ContainerId, Container] = {}
         self.starting = 0
@@ -309,6 +328,12 @@ class Pool:
         #: Starts are hopeless until somebody submits again.
         self.broken = False
         self.timer_due = INFINITY
+
+    def configure(self, config: PoolConfig) -> None:
+        """Replaces the configuration; what has grown stays, unless other needs are asked for."""
+        if config.need != self.config.need:
+            self.need = config.need
+        self.config = config
 
     @property
     def live(self) -> int:

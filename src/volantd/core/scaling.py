@@ -4,6 +4,10 @@ A pool that wants a container and finds no room in the ledger waits in ``state.w
 that waits longest is served first, and whatever frees room serves the waiting pools. Idle
 containers that their pool can spare leave for a waiting pool, and busy ones yield between two
 batches when their pool holds more than its share. Queued inputs are looked at, never moved.
+
+GPUs are kept for who waits longest: no pool gets a device that suits one which waits before it,
+so that who needs eight is not starved by those who need one. Who lacks nothing but GPUs holds up
+only those that want the same ones. A pool whose GPUs this machine has not does not wait for room.
 """
 
 from __future__ import annotations
@@ -20,12 +24,16 @@ from volantd.core.sharing import needs_another
 if TYPE_CHECKING:
     from volantd.core.commands import Command
     from volantd.core.model import Pool, State
+    from volantd.core.records.gpus import Gpu
+    from volantd.core.records.ledger import Shortage
 
 
 def starts_wanted(state: State, pool: Pool, now: float) -> int:
     """How many starts the pool wants at once, were there room for all."""
     config = pool.config
     if pool.removed or (pool.broken and not pool.queued_inputs):
+        return 0
+    if pool.need.gpus and state.ledger.lacks_gpus(pool.need):
         return 0
     if pool.queued_inputs:
         shared = config.max_inputs > 1
@@ -72,17 +80,17 @@ def scale(state: State, pool: Pool, now: float, out: list[Command]) -> None:
     ):
         return
     wanted = starts_wanted(state, pool, now)
-    memory_bytes = pool.config.memory_bytes
     for _ in range(wanted):
-        if not state.ledger.fits(memory_bytes):
+        gpus = state.ledger.grant(pool.need)
+        if gpus is None:
             state.waiting[pool] = now
             serve_waiting(state, now, out)
             return
-        _start(state, pool, now, out)
+        _start(state, pool, gpus, now, out)
 
 
-def _start(state: State, pool: Pool, now: float, out: list[Command]) -> None:
-    container = Container(state.id_factory(), pool, now)
+def _start(state: State, pool: Pool, gpus: tuple[Gpu, ...], now: float, out: list[Command]) -> None:
+    container = Container(state.id_factory(), pool, gpus, now)
     assert container.container_id not in state.containers, container.container_id
     state.containers[container.container_id] = container
     pool.containers[container.container_id] = container
@@ -90,7 +98,8 @@ def _start(state: State, pool: Pool, now: float, out: list[Command]) -> None:
     state.ledger.book(container)
     state.arm(container, now + pool.config.startup_timeout_s)
     arm_idle(state, pool)
-    out.append(StartContainer(pool.pool_id, container.container_id))
+    limit = container.need.memory_limit_bytes
+    out.append(StartContainer(pool.pool_id, container.container_id, gpus, limit))
     if state.events is not None:
         state.events.append((now, "starting", container.container_id, pool.pool_id))
 
@@ -107,32 +116,49 @@ def serve_waiting(state: State, now: float, out: list[Command]) -> None:
     while served and waiting:
         served = False
         head_since: float | None = None
+        withheld: set[Gpu] = set()
         for pool, since in sorted(waiting.items(), key=_urgency):
             if starts_wanted(state, pool, now) <= 0:
                 del waiting[pool]
-            elif head_since is not None and (pool.live or pool.passed == head_since):
                 continue
-            elif state.ledger.fits(pool.config.memory_bytes):
+            if head_since is not None and (pool.live or pool.passed == head_since):
+                continue
+            gpus = state.ledger.grant(pool.need, withheld)
+            if gpus is not None:
                 if head_since is not None:
                     pool.passed = head_since
                 del waiting[pool]
-                _start(state, pool, now, out)
+                _start(state, pool, gpus, now, out)
                 if starts_wanted(state, pool, now) > 0:
                     waiting[pool] = now
                 served = True
                 break
-            elif not state.ledger.fits_ever(pool.config.memory_bytes):
+            if not state.ledger.fits_ever(pool.need):
                 del waiting[pool]
                 if not pool.live:
                     _fail_oversized(state, pool, out)
+                continue
+            withheld |= state.ledger.gpus.suiting(pool.need.gpus)
+            if state.ledger.fits(pool.need):
+                _make_room(state, pool, now, out)
             elif head_since is None:
                 head_since = since
                 _make_room(state, pool, now, out)
 
 
+def is_room(state: State, pool: Pool) -> bool:
+    """Whether a container of the pool, which does not wait for room, could start now."""
+    withheld: set[Gpu] = set()
+    for other in state.waiting:
+        if not state.ledger.fits(other.need):
+            return False
+        withheld |= state.ledger.gpus.suiting(other.need.gpus)
+    return state.ledger.grant(pool.need, withheld) is not None
+
+
 def _fail_oversized(state: State, pool: Pool, out: list[Command]) -> None:
     detail = (
-        f"a container of this function requests {pool.config.memory_bytes} bytes of memory,"
+        f"a container of this function requests {pool.need.memory_bytes} bytes of memory,"
         f" and the machine gives {state.ledger.memory_bytes} bytes"
         f" to at most {state.ledger.containers_max} containers"
     )
@@ -153,9 +179,9 @@ def _is_starved(state: State, pool: Pool, now: float) -> bool:
 
 def _make_room(state: State, head: Pool, now: float, out: list[Command]) -> None:
     """Stops idle containers that other pools can spare, if that makes room for ``head``."""
-    short_bytes, short_count = state.ledger.shortage(head.config.memory_bytes)
+    shortage = state.ledger.shortage(head.need)
     starved = _is_starved(state, head, now)
-    if short_bytes <= 0 and short_count <= 0:
+    if shortage.is_over:
         return
     candidates: list[Container] = []
     for pool in state.pools.values():
@@ -163,18 +189,32 @@ def _make_room(state: State, head: Pool, now: float, out: list[Command]) -> None
             spare = len(pool.idle) - pool.gathering if starved else pool.live - pool.floor
             candidates += [one for one in pool.idle if not one.commands][: max(spare, 0)]
     candidates.sort(key=_idle_since)
-    chosen: list[Container] = []
-    for container in candidates:
-        if short_bytes <= 0 and short_count <= 0:
-            break
-        if short_count <= 0 and not container.memory_bytes:
-            continue
-        chosen.append(container)
-        short_bytes -= container.memory_bytes
-        short_count -= 1
-    if short_bytes <= 0 and short_count <= 0:
+    for model, count in shortage.gpus or [("", 0)]:
+        chosen = _who_has(candidates, shortage, model, count)
         for container in chosen:
             stop(state, container, False, "another function needs the room", now, out)
+        if chosen:
+            return
+
+
+def _who_has(
+    candidates: list[Container], shortage: Shortage, model: str, gpu_count: int
+) -> list[Container]:
+    """The first containers whose ends make up for a shortage; none when all of them do not."""
+    short_bytes, short_count = shortage.memory_bytes, shortage.containers_count
+    chosen: list[Container] = []
+    for container in candidates:
+        if short_bytes <= 0 and short_count <= 0 and gpu_count <= 0:
+            break
+        suiting = sum(gpu.model == model for gpu in container.gpus) if gpu_count > 0 else 0
+        memory_bytes = container.need.memory_bytes
+        if short_count <= 0 and not suiting and (short_bytes <= 0 or not memory_bytes):
+            continue
+        chosen.append(container)
+        short_bytes -= memory_bytes
+        short_count -= 1
+        gpu_count -= suiting
+    return chosen if short_bytes <= 0 and short_count <= 0 and gpu_count <= 0 else []
 
 
 def _urgency(waiting: tuple[Pool, float]) -> int:
@@ -194,15 +234,17 @@ def should_yield(state: State, container: Container, now: float) -> bool:
     if not state.waiting or container.commands:
         return False
     pool = container.pool
-    head, _ = min(state.waiting.items(), key=_urgency)
-    if head is pool or not head.queued_inputs:
-        return False
-    short_bytes, short_count = state.ledger.shortage(head.config.memory_bytes)
-    if short_count <= 0 and (short_bytes <= 0 or not container.memory_bytes):
-        return False
-    if _is_starved(state, head, now):
-        return True
-    return pool.live > max(pool.config.min_containers, head.live + 1)
+    for head, _ in sorted(state.waiting.items(), key=_urgency):
+        if head is pool or not head.queued_inputs:
+            return False
+        shortage = state.ledger.shortage(head.need)
+        if shortage.is_relieved_by(container):
+            if _is_starved(state, head, now):
+                return True
+            return pool.live > max(pool.config.min_containers, head.live + 1)
+        if not state.ledger.fits(head.need):
+            return False
+    return False
 
 
 def scale_down(state: State, pool: Pool, now: float, out: list[Command]) -> None:

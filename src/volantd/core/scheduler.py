@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from volantd.core.containers import Verdict
     from volantd.core.model import CallId, Container, ContainerId, Event, PoolId
     from volantd.core.records.configuration import PoolConfig
+    from volantd.core.records.gpus import Gpu
     from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
 
 
@@ -73,12 +74,13 @@ class Scheduler:
 
     # Pools and the machine
 
-    def set_capacity(self, memory_bytes: float, max_containers: float, now: float) -> list[Command]:
+    def set_capacity(
+        self, memory_bytes: float, max_containers: float, now: float, gpus: tuple[Gpu, ...] = ()
+    ) -> list[Command]:
         """Says what the machine has; ``inf`` is no limit. Running containers are left alone."""
         out: list[Command] = []
         state = self.state
-        state.ledger.memory_bytes = memory_bytes
-        state.ledger.containers_max = max_containers
+        state.ledger.install(memory_bytes, max_containers, gpus)
         serve_waiting(state, now, out)
         for pool in list(state.pools.values()):
             pool.broken = False
@@ -103,7 +105,7 @@ class Scheduler:
         out: list[Command] = []
         pool = self._pool(pool_id)
         assert config.max_inputs == pool.config.max_inputs, config
-        pool.config = config
+        pool.configure(config)
         for container in list(pool.containers.values()):
             look_at(self.state, container, now, out)
         scale_down(self.state, pool, now, out)
@@ -286,7 +288,7 @@ class Scheduler:
         unused = not container.outstanding and not container.completed
         failed_early = unused and container.state is not ContainerState.STOPPING
         if container.outstanding and cause is not ExitCause.STOPPED:
-            blame_death(state, container, cause, detail, out)
+            blame_death(state, container, cause, detail, now, out)
         self._remove(container, out)
         if failed_early:
             reason = cause if detail is None else detail
@@ -429,7 +431,7 @@ class Scheduler:
 
     def _break_off(self, container: Container, now: float, out: list[Command]) -> None:
         """Kills a container that reports what cannot be."""
-        blame_death(self.state, container, ExitCause.CRASHED, "it broke the protocol", out)
+        blame_death(self.state, container, ExitCause.CRASHED, "it broke the protocol", now, out)
         stop(self.state, container, True, "it broke the protocol", now, out)
         balance(self.state, container.pool, now, out)
 

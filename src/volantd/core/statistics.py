@@ -41,6 +41,8 @@ class PoolStatistics:
     idle: int
     stopping: int
     waits_for_room: bool
+    #: It has inputs, and this machine no GPU that would do.
+    lacks_gpus: bool
     start_failures: int
     estimate_s: float | None
 
@@ -89,6 +91,7 @@ def pools(state: State) -> list[PoolStatistics]:
             idle=len(pool.idle),
             stopping=len(pool.containers) - pool.starting - pool.ready,
             waits_for_room=pool in state.waiting,
+            lacks_gpus=pool.queued_inputs > 0 and state.ledger.lacks_gpus(pool.need),
             start_failures=pool.start_failures,
             estimate_s=pool.estimate_s,
         )

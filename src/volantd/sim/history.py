@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from volantd.sim.clients import SimClient
+from volantd.sim.devices import MODELS, ask_for_more, machine_of
 from volantd.sim.hub import SimHub
 from volantd.sim.scenario import (
     PoolPlan,
@@ -62,6 +63,7 @@ def run(seed: int, *, verbose: bool = False) -> Summary:
     share_some(Random(f"shared {seed}"), scenario)
     gather_some(Random(f"gathered {seed}"), scenario)
     visit_some(Random(f"visited {seed}"), scenario)
+    ask_for_more(Random(f"devices {seed}"), scenario)
     history = History(world, scenario)
     try:
         history.play()
@@ -161,6 +163,8 @@ class History:
                 batch_wait_s=plan.config.batch_wait_s,
                 retries=plan.config.retries,
                 max_platform_retries=plan.config.max_platform_retries,
+                memory_limit_bytes=plan.config.memory_limit_bytes,
+                gpus=plan.config.gpus,
             )
             self.hub.update_pool(plan)
         elif draw_ < 0.7:
@@ -187,6 +191,11 @@ class History:
     def _calm_down(self) -> None:
         self.world.calm = True
         self.world.log("calm")
+        if any(plan.config.gpus for plan in self.scenario.pools):
+            # Who waits for GPUs that the machine has not got would wait for ever.
+            self.scenario.gpus = machine_of(MODELS)
+            if self.hub.alive:
+                self.hub.set_capacity(self.hub.judge.memory_bytes, self.hub.judge.max_containers)
 
     # The end
 
@@ -204,7 +213,8 @@ class History:
             assert not pool.starting and not pool.stopping, f"{pool} is not at rest"
             assert pool.idle == pool.ready <= config.min_containers, f"{pool} has too many"
             excused = scheduler.state.pools[pool.pool_id].broken or pool.waits_for_room
-            oversized = config.memory_bytes > self.hub.judge.memory_bytes
+            need = scheduler.state.pools[pool.pool_id].need
+            oversized = need.memory_bytes > self.hub.judge.memory_bytes
             if not excused and not oversized:
                 assert pool.idle == config.min_containers, f"{pool} has too few"
 

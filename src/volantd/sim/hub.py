@@ -58,7 +58,9 @@ class SimHub:
         self.reclaims = 0
         self._wake = float("inf")
         self._do(
-            self.scheduler.set_capacity(scenario.memory_bytes, scenario.max_containers, world.now)
+            self.scheduler.set_capacity(
+                scenario.memory_bytes, scenario.max_containers, world.now, scenario.gpus
+            )
         )
         for plan in scenario.pools:
             self.add_pool(plan)
@@ -87,7 +89,8 @@ class SimHub:
         self.world.log("capacity", memory_bytes, max_containers)
         self.judge.memory_bytes = memory_bytes
         self.judge.max_containers = max_containers
-        self._do(self.scheduler.set_capacity(memory_bytes, max_containers, self.world.now))
+        gpus, now = self.scenario.gpus, self.world.now
+        self._do(self.scheduler.set_capacity(memory_bytes, max_containers, now, gpus))
 
     def crash(self) -> None:
         """Everything of this hub is gone at once."""
@@ -255,8 +258,9 @@ class SimHub:
                 plan = self.plans[pool_id]
                 self.world.log("start", container_id, pool_id)
                 self.starts += 1
-                config = self.scheduler.state.pools[pool_id].config
-                self.judge.on_start(pool_id, config, container_id)
+                pool = self.scheduler.state.pools[pool_id]
+                config = pool.config
+                self.judge.on_start(command, config, pool.need.memory_bytes)
                 kind = SimContainer if config.max_inputs == 1 else SharedSimContainer
                 self.containers[container_id] = kind(self, plan, container_id)
             case StopContainer(container_id, kill, reason):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from volantd.core import Dispatch, ExitCause, FailInput, Fault, Loss
 from volantd.core.containers import deaths_survived
+from volantd.sim.devices import check_grant
 
 if TYPE_CHECKING:
-    from volantd.core import PoolConfig
+    from volantd.core import PoolConfig, StartContainer
     from volantd.sim.containers import Item
     from volantd.sim.scenario import Scenario
     from volantd.sim.world import World
@@ -27,9 +28,12 @@ CANCEL_GRACE_S = 10.0
 class Holding:
     """What the hub must believe about one container."""
 
-    def __init__(self, pool_id: str, config: PoolConfig) -> None:
-        self.pool_id = pool_id
+    def __init__(self, command: StartContainer, config: PoolConfig, booked_bytes: int) -> None:
+        self.pool_id = command.pool_id
         self.config = config
+        self.booked_bytes = booked_bytes
+        self.memory_limit_bytes = command.memory_limit_bytes
+        self.gpus = command.gpus
         self.ready = False
         self.stopped = False
         self.served = 0
@@ -40,6 +44,11 @@ class Holding:
         #: When each batch was given to it, and when it was asked to end one early.
         self.since: dict[int, float] = {}
         self.asked: dict[int, float] = {}
+
+    @property
+    def grows(self) -> bool:
+        """Whether later containers of its pool get more memory should it run out of it."""
+        return self.memory_limit_bytes is not None and self.config.retries.memory_multiplier > 1.0
 
     def running(self) -> list[Item]:
         """The inputs that it runs, as far as the hub can know."""
@@ -80,11 +89,14 @@ class Judge:
 
     # Containers
 
-    def on_start(self, pool_id: str, config: PoolConfig, container_id: str) -> None:
+    def on_start(self, command: StartContainer, config: PoolConfig, booked_bytes: int) -> None:
         """A start was commanded."""
+        pool_id, container_id = command.pool_id, command.container_id
         assert container_id not in self.holdings, "a container's id was used twice"
-        self.holdings[container_id] = Holding(pool_id, config)
-        booked = sum(holding.config.memory_bytes for holding in self.holdings.values())
+        others = {gpu for holding in self.holdings.values() for gpu in holding.gpus}
+        check_grant(config, command.gpus, others)
+        self.holdings[container_id] = Holding(command, config, booked_bytes)
+        booked = sum(holding.booked_bytes for holding in self.holdings.values())
         assert booked <= self.memory_bytes, "the machine's memory is over-committed"
         assert len(self.holdings) <= self.max_containers, "the machine has too many containers"
         peers = [
@@ -110,10 +122,14 @@ class Judge:
         holding = self.holdings.pop(container_id, None)
         if holding is None:
             return
-        if cause not in {None, ExitCause.STOPPED}:
-            for item in holding.running():
-                self.blamed[item] = self.blamed.get(item, 0) + 1
+        running = [] if cause in {None, ExitCause.STOPPED} else holding.running()
+        for item in running:
+            self.blamed[item] = self.blamed.get(item, 0) + 1
         self._release(holding)
+        if cause is ExitCause.OOM and holding.grows:
+            for item in running:
+                self.raised[item] = self.raised.get(item, 0) + 1
+                self.on_late_retry(item)
 
     def _release(self, holding: Holding) -> None:
         for items in holding.batches.values():
@@ -254,7 +270,8 @@ class Judge:
             if command.fault is Fault.LOST:
                 assert isinstance(command.detail, Loss)
                 survived = deaths_survived(config, command.detail.cause)
-                assert survived < command.detail.deaths <= config.max_platform_retries + 1
+                grows = config.retries.memory_multiplier > 1.0
+                assert grows or survived < command.detail.deaths <= config.max_platform_retries + 1
                 assert self.blamed.get(item, 0) == command.detail.deaths, f"{item} is not lost"
             elif command.fault is Fault.TIMEOUT:
                 assert self.raised.get(item, 0) == config.retries.max_retries, f"{item} has retries"

@@ -13,6 +13,7 @@ from volantd.core import PoolConfig, RetryPolicy
 if TYPE_CHECKING:
     from random import Random
 
+    from volantd.core import Gpu
     from volantd.sim.world import World
 
 Deed = Literal["ok", "raise", "hang", "crash", "oom", "exit"]
@@ -77,6 +78,7 @@ class Scenario:
     reconfigures: int
     #: Times that somebody runs a command in a container.
     visits: int = 0
+    gpus: tuple[Gpu, ...] = ()
     inputs: dict[tuple[str, int], Input] = field(default_factory=dict)
 
     def truth(self, world: World, plan: PoolPlan, call_id: str, index: int) -> Input:

@@ -35,7 +35,8 @@ class Bench:
         if containers:
             self.do(self.scheduler.update_pool_config("p", self.config, self.now))
         else:
-            self.scheduler.state.pools["p"].config = self.config
+            pool = self.scheduler.state.pools["p"]
+            pool.config, pool.need = self.config, self.config.need
         if exec_us is not None:
             self.scheduler.state.pools["p"].estimate_s = exec_us * 1e-6
         self.commands.clear()

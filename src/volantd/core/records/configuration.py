@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from volantd.core.records.gpus import GpuWish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,9 +17,12 @@ class RetryPolicy:
     backoff_coefficient: float = 2.0
     initial_delay_s: float = 1.0
     max_delay_s: float = 60.0
+    #: What the memory limit grows by when a container ran out of it; 1: it stays.
+    memory_multiplier: float = 1.0
 
     def __post_init__(self) -> None:
         assert self.max_retries >= 0, self
+        assert self.memory_multiplier >= 1.0, self
         assert self.backoff_coefficient >= 1.0, self
         assert self.initial_delay_s >= 0.0, self
         assert self.max_delay_s >= 0.0, self
@@ -27,6 +34,31 @@ class RetryPolicy:
         except OverflowError:
             return self.max_delay_s
         return min(delay_s, self.max_delay_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What one container of a pool takes of the machine."""
+
+    #: What is booked in the ledger.
+    memory_bytes: int = 0
+    #: What it may use; None: it has no limit of its own.
+    memory_limit_bytes: int | None = None
+    #: Alternatives, the best first; empty: no GPU.
+    gpus: tuple[GpuWish, ...] = ()
+
+    def grown(self, multiplier: float, memory_bytes_max: float) -> Need:
+        """The same with a higher limit of memory, and as much more booked.
+
+        Args:
+            multiplier: what the limit is multiplied by.
+            memory_bytes_max: what the machine has, which no limit exceeds.
+        """
+        limit = self.memory_limit_bytes
+        assert limit, self
+        larger = int(min(limit * multiplier, max(memory_bytes_max, limit)))
+        booked = int(self.memory_bytes * larger / limit)
+        return replace(self, memory_bytes=booked, memory_limit_bytes=larger)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +76,11 @@ class PoolConfig:
     retries: RetryPolicy = RetryPolicy()
     #: A container takes one input in its life.
     single_use: bool = False
-    #: What one container books in the machine's ledger.
+    #: What one container books in the machine's ledger, and the most that it may use.
     memory_bytes: int = 0
+    memory_limit_bytes: int | None = None
+    #: GPUs that each container gets for itself: alternatives, the best first.
+    gpus: tuple[GpuWish, ...] = ()
     #: Container deaths that an input survives, and those when it used up its memory or the disk.
     max_platform_retries: int = 8
     max_exhaustion_retries: int = 2
@@ -70,12 +105,22 @@ class PoolConfig:
         assert self.timeout_s > 0, self
         assert self.startup_timeout_s > 0, self
         assert self.memory_bytes >= 0, self
+        assert self.memory_limit_bytes is None or self.memory_limit_bytes > 0, self
         assert min(self.max_platform_retries, self.max_exhaustion_retries) >= 0, self
         assert self.max_inputs >= 1, self
         assert self.max_inputs == 1 or not self.single_use, self
         assert self.batch_size in (0, self.max_inputs), self
         assert self.batch_wait_s >= 0, self
         assert self.target_inputs is None or 1 <= self.target_inputs <= self.max_inputs, self
+
+    @property
+    def need(self) -> Need:
+        """What one container takes, before any ran out of memory."""
+        return Need(
+            memory_bytes=self.memory_bytes,
+            memory_limit_bytes=self.memory_limit_bytes,
+            gpus=self.gpus,
+        )
 
     @property
     def inputs_per_container(self) -> int:

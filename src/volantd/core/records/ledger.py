@@ -1,13 +1,42 @@
-"""The core's account of the machine's memory and containers. It must not decide who gets them."""
+"""The core's account of the machine: memory, containers, GPUs. It must not decide who gets them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from volantd.core.records.gpus import Gpu, GpuAccount
+
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from volantd.core.model import Container
+    from volantd.core.records.configuration import Need
 
 INFINITY = float("inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """What must leave, beyond what is leaving already, so that one more container can start."""
+
+    #: Not above 0: enough of it will be there.
+    memory_bytes: float
+    containers_count: float
+    #: For each alternative, its model and how many devices; empty when GPUs are not what lacks.
+    gpus: tuple[tuple[str, int], ...]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing has to leave."""
+        return self.memory_bytes <= 0 and self.containers_count <= 0 and not self.gpus
+
+    def is_relieved_by(self, container: Container) -> bool:
+        """Whether the end of a container is of any use."""
+        if self.containers_count > 0 or (self.memory_bytes > 0 and container.need.memory_bytes):
+            return True
+        models = {model for model, _ in self.gpus}
+        return any(gpu.model in models for gpu in container.gpus)
 
 
 class Ledger:
@@ -17,6 +46,7 @@ class Ledger:
         "booked_bytes",
         "booked_count",
         "containers_max",
+        "gpus",
         "leaving_bytes",
         "leaving_count",
         "memory_bytes",
@@ -30,37 +60,68 @@ class Ledger:
         #: The part of the booked that belongs to stopping containers.
         self.leaving_bytes = 0
         self.leaving_count = 0
+        self.gpus = GpuAccount()
 
-    def fits(self, memory_bytes: int) -> bool:
-        """Whether one more container of that size may start now."""
+    def install(self, memory_bytes: float, containers_max: float, gpus: tuple[Gpu, ...]) -> None:
+        """Says what the machine has; what is booked stays booked."""
+        self.memory_bytes = memory_bytes
+        self.containers_max = containers_max
+        self.gpus.installed = gpus
+
+    def fits(self, need: Need) -> bool:
+        """Whether there is room for one more container now, GPUs apart."""
         return (
             self.booked_count < self.containers_max
-            and self.booked_bytes + memory_bytes <= self.memory_bytes
+            and self.booked_bytes + need.memory_bytes <= self.memory_bytes
         )
 
-    def fits_ever(self, memory_bytes: int) -> bool:
-        """Whether it may start on an empty machine."""
-        return self.containers_max >= 1 and memory_bytes <= self.memory_bytes
+    def grant(self, need: Need, withheld: Set[Gpu] = frozenset()) -> tuple[Gpu, ...] | None:
+        """The GPUs of one more container, should it start now; None: it cannot.
 
-    def shortage(self, memory_bytes: int) -> tuple[float, float]:
-        """Bytes and containers that must leave, beyond those leaving already, to fit one more."""
-        short_bytes = self.booked_bytes - self.leaving_bytes + memory_bytes - self.memory_bytes
-        short_count = self.booked_count - self.leaving_count + 1 - self.containers_max
-        return short_bytes, short_count
+        Args:
+            need: what it needs; without GPUs it gets an empty grant.
+            withheld: GPUs that are kept for others.
+        """
+        if not self.fits(need):
+            return None
+        if not need.gpus:
+            return ()
+        return self.gpus.grant(need.gpus, withheld)
+
+    def fits_ever(self, need: Need) -> bool:
+        """Whether it may start on an empty machine, GPUs apart."""
+        return self.containers_max >= 1 and need.memory_bytes <= self.memory_bytes
+
+    def lacks_gpus(self, need: Need) -> bool:
+        """Whether this machine has no GPUs that would do, however empty it is."""
+        return bool(need.gpus) and not self.gpus.choices(need.gpus)
+
+    def shortage(self, need: Need) -> Shortage:
+        """What must leave to fit one more."""
+        booked_bytes = self.booked_bytes - self.leaving_bytes
+        return Shortage(
+            memory_bytes=booked_bytes + need.memory_bytes - self.memory_bytes,
+            containers_count=self.booked_count - self.leaving_count + 1 - self.containers_max,
+            gpus=tuple(self.gpus.missing(need.gpus)) if need.gpus else (),
+        )
 
     def book(self, container: Container) -> None:
         """Books a container that starts."""
-        self.booked_bytes += container.memory_bytes
+        self.booked_bytes += container.need.memory_bytes
         self.booked_count += 1
+        self.gpus.granted.update(container.gpus)
 
     def leave(self, container: Container) -> None:
         """Notes that a booked container is stopping."""
-        self.leaving_bytes += container.memory_bytes
+        self.leaving_bytes += container.need.memory_bytes
         self.leaving_count += 1
+        self.gpus.leaving.update(container.gpus)
 
     def release(self, container: Container) -> None:
         """Ends the booking of a container that is gone, after ``leave``."""
-        self.booked_bytes -= container.memory_bytes
+        self.booked_bytes -= container.need.memory_bytes
         self.booked_count -= 1
-        self.leaving_bytes -= container.memory_bytes
+        self.leaving_bytes -= container.need.memory_bytes
         self.leaving_count -= 1
+        self.gpus.granted.difference_update(container.gpus)
+        self.gpus.leaving.difference_update(container.gpus)

@@ -1,0 +1,98 @@
+"""Which GPUs there are, which are granted, and which a wish can have. Devices are never shared.
+
+A wish is a model and a number of devices; several are alternatives, the best first. All devices of
+one grant are of one model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Set
+
+#: The model of a wish that takes any.
+ANY_MODEL = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One device of the machine: its number there, its name for ever, and what it is."""
+
+    index: int
+    uuid: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class GpuWish:
+    """So many devices of one model, or of whichever."""
+
+    model: str
+    count: int
+
+    def __post_init__(self) -> None:
+        assert self.count >= 1, self
+
+
+class GpuAccount:
+    """The machine's devices and who could have them."""
+
+    __slots__ = ("granted", "installed", "leaving")
+
+    def __init__(self) -> None:
+        self.installed: tuple[Gpu, ...] = ()
+        self.granted: set[Gpu] = set()
+        #: Those of the granted that belong to stopping containers.
+        self.leaving: set[Gpu] = set()
+
+    def choices(self, wishes: Iterable[GpuWish]) -> list[tuple[str, int]]:
+        """The alternatives that an empty machine could grant, as model and number, best first."""
+        models = [gpu.model for gpu in self.installed]
+        return [
+            (model, wish.count)
+            for wish in wishes
+            for model in dict.fromkeys(models)
+            if wish.model in (ANY_MODEL, model) and models.count(model) >= wish.count
+        ]
+
+    def grant(
+        self, wishes: Iterable[GpuWish], withheld: Set[Gpu] = frozenset()
+    ) -> tuple[Gpu, ...] | None:
+        """The devices of the first alternative that is free now; None: there is none.
+
+        Args:
+            wishes: alternatives, at least one.
+            withheld: devices that are kept for others.
+        """
+        for model, count in self.choices(wishes):
+            free = [
+                gpu
+                for gpu in self.installed
+                if gpu.model == model and gpu not in self.granted and gpu not in withheld
+            ]
+            if len(free) >= count:
+                return tuple(free[:count])
+        return None
+
+    def suiting(self, wishes: Iterable[GpuWish]) -> set[Gpu]:
+        """Every device, free or not, that could become part of what is wished for."""
+        models = {model for model, _ in self.choices(wishes)}
+        return {gpu for gpu in self.installed if gpu.model in models}
+
+    def missing(self, wishes: Iterable[GpuWish]) -> list[tuple[str, int]]:
+        """For each alternative, its model and how many devices more have to become free.
+
+        Those that are leaving count as free. Empty when some alternative lacks none.
+        """
+        short = []
+        for model, count in self.choices(wishes):
+            coming = sum(
+                gpu.model == model and (gpu not in self.granted or gpu in self.leaving)
+                for gpu in self.installed
+            )
+            if coming >= count:
+                return []
+            short.append((model, count - coming))
+        return short
