@@ -19,6 +19,8 @@ ANYBODY = {
     r"this architecture has no such call": "the table has calls of two; on the other it is judged",
     r"this machine's Python is its distribution's": "apt installs such a Python, nobody moves it",
     r"this Python has no shared library": "one without is moved in the same way, and simpler",
+    r"there is no GPU on this machine": "nodes of other devices stand in; CUDA needs the real one",
+    r"this machine has a GPU": "the test is of a machine without one",
     r"the rung `process` shows them": "that rung does not hide processes, and says so",
     r"Landlock keeps them apart there": "that rung forbids what the test does on the other",
     r"numpy is not installed beside the tests": "plain users' runs have only what they need",

@@ -20,13 +20,14 @@ import signal
 import socket
 import sys
 from time import monotonic, sleep, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import volant
 from volant import config as settings
 from volant.channel.daemon import LOG_NAME, SOCKET_NAME
 from volant.channel.key import make_key
 from volantd import daemon_log
+from volantd.agent import gpus
 from volantd.agent.agent import Agent
 from volantd.agent.bare import Machine
 from volantd.agent.disk import DiskGuard
@@ -44,6 +45,8 @@ from volantd.runtime import cgroup as cgroups_module, leftovers
 from volantd.runtime.client import Launcher, RuntimeFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from volant.config import Config
 
 log = logging.getLogger("volantd")
@@ -65,7 +68,10 @@ _LOCK_NAME = "daemon.lock"
 class Services:
     """The parts of a running daemon, connected."""
 
-    def __init__(self, config: Config, loop: asyncio.AbstractEventLoop, tasks: Tasks) -> None:
+    def __init__(
+        self, config: Config, loop: asyncio.AbstractEventLoop, tasks: Tasks,
+        find_gpus: Callable[[], gpus.Installed],
+    ) -> None:  # fmt: skip
         self.config = config
         self.started_at = time()
         #: What the state of the present launcher is filed under.
@@ -75,6 +81,9 @@ class Services:
         self.rung = "starting"
         self.reasons: list[str] = []
         self.cgroup = "starting"
+        #: Whether it has been found out which GPUs there are.
+        self.gpus_known = False
+        self._find_gpus = find_gpus
         self.stopping = asyncio.Event()
         self.stop_reason = ""
         self.hub = Hub(loop)
@@ -156,7 +165,32 @@ class Services:
         if self.machine.cgroups is not None:
             self.machine.cgroups.limit_all(cgroups_module.Limits(memory_bytes=memory_bytes))
         now = monotonic()
-        self.hub.apply(self.hub.scheduler.set_capacity(memory_bytes, CONTAINERS_MAX, now), now)
+        installed = self.machine.installed.gpus
+        self.hub.apply(
+            self.hub.scheduler.set_capacity(memory_bytes, CONTAINERS_MAX, now, installed), now
+        )
+
+    async def look_for_gpus(self) -> None:
+        """Find out which GPUs this machine has; who asks for one waits until then."""
+        self.machine.installed = installed = await asyncio.to_thread(self._find_gpus)
+        self.gpus_known = True
+        if installed.problem:
+            self.reasons.append(installed.problem)
+        if installed.devices:
+            names = [device.name for device in installed.devices]
+            log.info("gpus_found", extra={"fields": {"names": names}})
+            self._set_capacity()
+        for function in list(self.hub.functions.values()):
+            self.hub.note_lack(function)
+
+    def gpu_rows(self) -> list[dict[str, Any]]:
+        """The GPUs of this machine, and who has them."""
+        owners = {
+            gpu: container.container_id
+            for container in self.hub.scheduler.state.containers.values()
+            for gpu in container.gpus
+        }
+        return gpus.rows(self.machine.installed, owners)
 
     # -- listening
 
@@ -217,7 +251,9 @@ def _listen(home: str) -> socket.socket:
     return listener
 
 
-async def serve(config: Config, ready_fd: int | None) -> None:
+async def serve(
+    config: Config, ready_fd: int | None, find_gpus: Callable[[], gpus.Installed]
+) -> None:
     """Run the daemon until it is stopped."""
     home, loop = config.home, asyncio.get_running_loop()
     runs_dir = os.path.join(home, "run")
@@ -225,7 +261,7 @@ async def serve(config: Config, ready_fd: int | None) -> None:
     async with asyncio.TaskGroup() as group:
         services: Services
         tasks = Tasks(group, lambda: services.hub.after_events())  # noqa: PLW0108  # made below
-        services = Services(config, loop, tasks)
+        services = Services(config, loop, tasks, find_gpus)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, services.stop, f"signal {number}")
         listener = _listen(home)
@@ -239,6 +275,7 @@ async def serve(config: Config, ready_fd: int | None) -> None:
         tasks.start(_compile_sdk(), "compile-sdk")
         await services.start_runtime(runs_dir)
         tasks.start(services.keep_runtime(runs_dir), "keep-runtime")
+        tasks.start(services.look_for_gpus(), "look-for-gpus")
         tasks.start(services.images.open(), "open-images")
         # What is here now stays: the collector need not look at it again and again. Garbage in
         # cycles is rare in the hub, so it may look less often.
@@ -310,7 +347,7 @@ def _lock_home(home: str, patience_s: float) -> bool:
             return True
 
 
-def main() -> None:
+def main(find_gpus: Callable[[], gpus.Installed] = gpus.discover) -> None:
     """Run a daemon in the foreground."""
     parser = argparse.ArgumentParser(prog="volantd", description=__doc__.splitlines()[0])
     parser.add_argument("--ready-fd", type=int, help="descriptor that gets a byte when listening")
@@ -328,4 +365,4 @@ def main() -> None:
         os.chdir("/")
     import uvloop
 
-    uvloop.run(serve(config, arguments.ready_fd))
+    uvloop.run(serve(config, arguments.ready_fd, find_gpus))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.runtime.laboratory import Failed
-from volantd.agent.limits import limit_memory_of
+from volantd.agent.limits import limit_memory
 from volantd.runtime import cgroup as cgroups
 from volantd.runtime.seat import Leaves
 
@@ -218,7 +218,7 @@ def test_without_a_cgroup_no_file_is_larger_than_the_memory_asked_for(
 ) -> None:
     """A file in memory is no address space, so RLIMIT_AS alone would not see it."""
     forked = lab.fork(shared_zygote)
-    limit_memory_of(forked.forked.pid, 256 << 20)
+    limit_memory(forked.forked.pid, 256 << 20)
     code = """
 import os
 fd = os.memfd_create("large")

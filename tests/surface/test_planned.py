@@ -103,10 +103,10 @@ KEYWORDS: dict[str, object] = {
     "max_containers": 2, "buffer_containers": 1, "scaledown_window": 5,
     "single_use_containers": True, "block_network": True, "serialized": True,
     "include_source": True, "name": "another", "is_generator": False,
-    "enable_memory_snapshot": True,
+    "enable_memory_snapshot": True, "gpu": ["H100:2", "any"], "ephemeral_disk": 1024,
 }  # fmt: skip
 PLANNED_KEYWORDS = [
-    "gpu", "ephemeral_disk", "volumes", "schedule", "region", "cloud",
+    "volumes", "schedule", "region", "cloud",
     "routing_region", "nonpreemptible", "proxy", "restrict_modal_access", "i6pn",
     "experimental_options",
 ]  # fmt: skip

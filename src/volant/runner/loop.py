@@ -253,6 +253,10 @@ class Runner:
     def _enter_app(self, message: dict[str, Any]) -> None:
         os.environ.update(message["env"])
         os.environ.setdefault("PYTHONBREAKPOINT", BREAKPOINT_HOOK)
+        if message["threads"]:
+            from volant.runner.libraries import threads
+
+            threads.use(message["threads"])
         _context.container_id = self.container_id = message["container_id"]
         _context.app_id = message["app_id"]
         _context.sdk_fd = self.sdk_fd

@@ -184,7 +184,7 @@ class App:
         image: Image | None = None,
         env: dict[str, str] | None = None,
         secrets: Sequence[object] | None = None,
-        gpu: object = None,
+        gpu: str | Sequence[str] | None = None,
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
         ephemeral_disk: int | None = None,
@@ -225,6 +225,9 @@ class App:
             env: environment variables, strings to strings.
             cpu: cores, or (request, limit).
             memory: MiB, or (request, limit); above the limit the container is killed.
+            gpu: "H100", "H100:2", "any", or a list of alternatives, the best first; each container
+                gets such devices for itself.
+            ephemeral_disk: MiB that a container may write; above it the container is killed.
             timeout: seconds that one attempt may run.
             startup_timeout: seconds for a container to start; `timeout` by default.
             retries: attempts after the first, or a `volant.Retries`.
@@ -247,9 +250,8 @@ class App:
         """
         _refuse_positional(_positional)
         options.refuse_planned({
-            "gpu": gpu, "ephemeral_disk": ephemeral_disk, "volumes": volumes,
-            "schedule": schedule, "region": region, "cloud": cloud, "proxy": proxy,
-            "routing_region": routing_region, "nonpreemptible": nonpreemptible,
+            "volumes": volumes, "schedule": schedule, "region": region, "cloud": cloud,
+            "proxy": proxy, "routing_region": routing_region, "nonpreemptible": nonpreemptible,
             "restrict_modal_access": restrict_modal_access, "i6pn": i6pn,
             "experimental_options": experimental_options, "keep_warm": keep_warm,
             "concurrency_limit": concurrency_limit,
@@ -257,7 +259,8 @@ class App:
             "allow_concurrent_inputs": allow_concurrent_inputs,
         })  # fmt: skip
         checked = options.checked(
-            env=env, cpu=cpu, memory=memory, timeout=timeout, startup_timeout=startup_timeout,
+            env=env, cpu=cpu, memory=memory, gpu=gpu, ephemeral_disk=ephemeral_disk,
+            timeout=timeout, startup_timeout=startup_timeout,
             retries=retries, min_containers=min_containers, max_containers=max_containers,
             buffer_containers=buffer_containers, scaledown_window=scaledown_window,
             single_use_containers=single_use_containers or _single_use(max_inputs),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
         env: dict[str, str] | None
         secrets: Sequence[object] | None
-        gpu: object
+        gpu: str | Sequence[str] | None
         cpu: float | tuple[float, float] | None
         memory: int | tuple[int, int] | None
         volumes: dict[str, object] | None
@@ -57,8 +57,7 @@ if TYPE_CHECKING:
 
 #: Known keywords whose feature is not there yet -> the value that means "not asked for".
 PLANNED: dict[str, object] = {
-    "gpu": None, "ephemeral_disk": None, "volumes": None, "schedule": None,
-    "region": None, "cloud": None, "routing_region": None,
+    "volumes": None, "schedule": None, "region": None, "cloud": None, "routing_region": None,
     "nonpreemptible": False, "proxy": None, "restrict_modal_access": False, "i6pn": None,
     "experimental_options": None,
 }  # fmt: skip
@@ -74,6 +73,7 @@ TIMEOUT_DEFAULT_S = 300
 SCALEDOWN_WINDOW_DEFAULT_S = 60
 SCALEDOWN_WINDOW_MAX_S = 3600
 MEMORY_DEFAULT_MIB = 128
+DISK_MAX_MIB = 3 << 20
 
 
 def refuse_planned(given: Mapping[str, object], where: str = "@app.function") -> None:
@@ -96,6 +96,8 @@ def checked(
     env: dict[str, str] | None,
     cpu: float | tuple[float, float] | None,
     memory: int | tuple[int, int] | None,
+    gpu: str | Sequence[str] | None,
+    ephemeral_disk: int | None,
     timeout: float,
     startup_timeout: float | None,
     retries: Any,
@@ -107,8 +109,12 @@ def checked(
     block_network: bool,
     secrets: dict[str, str],
     enable_memory_snapshot: bool = False,
+    is_part: bool = False,
 ) -> dict[str, object]:
     """The options as a control message carries them.
+
+    Args:
+        is_part: others complete them, so that what one needs of another is not checked.
 
     Raises:
         InvalidError: for a value that makes no sense, naming it.
@@ -119,11 +125,13 @@ def checked(
     low, high = _containers(min_containers, max_containers)
     if scaledown_window is not None:
         _number("scaledown_window", scaledown_window, 0.05, SCALEDOWN_WINDOW_MAX_S)
-    return {
+    options = {
         "env": checked_environment(env or {}, "env"),
         "secrets": secrets,
         **resources,
         "startup_timeout_s": float(startup_timeout if startup_timeout is not None else timeout),
+        "gpu": checked_gpus(gpu),
+        "ephemeral_disk_mib": _disk(ephemeral_disk),
         "retries": as_retries(retries).to_wire(),
         "min_containers": low,
         "max_containers": high,
@@ -138,16 +146,19 @@ def checked(
         "snapshot": bool(enable_memory_snapshot),
         "has_exit": False,
     }
+    if not is_part:
+        check_growth(options)
+    return options
 
 
 #: What `with_options` takes -> the fields of a control message that it decides.
 _VARIANT_FIELDS = {
     "env": ("env",), "secrets": ("secrets",), "cpu": ("cpu", "cpu_limit"),
     "memory": ("memory_mib", "memory_limit_mib"), "timeout": ("timeout_s",),
-    "retries": ("retries",), "max_containers": ("max_containers",),
+    "retries": ("retries",), "max_containers": ("max_containers",), "gpu": ("gpu",),
     "buffer_containers": ("buffer_containers",), "scaledown_window": ("scaledown_window_s",),
 }  # fmt: skip
-_VARIANT_PLANNED = ("gpu", "volumes", "region", "cloud", "routing_region")
+_VARIANT_PLANNED = ("volumes", "region", "cloud", "routing_region")
 
 
 def checked_variant(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, object]:
@@ -167,22 +178,52 @@ def checked_variant(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict
     refuse_planned({name: given.get(name) for name in _VARIANT_PLANNED}, "with_options")
     full = checked(
         env=given.get("env"), cpu=given.get("cpu"), memory=given.get("memory"),
+        gpu=given.get("gpu"), ephemeral_disk=None,
         timeout=given.get("timeout", TIMEOUT_DEFAULT_S), startup_timeout=None,
         retries=given.get("retries"), min_containers=None,
         max_containers=given.get("max_containers"),
         buffer_containers=given.get("buffer_containers"),
         scaledown_window=given.get("scaledown_window"), single_use_containers=False,
-        block_network=False, secrets=secret_values(given.get("secrets")),
+        block_network=False, secrets=secret_values(given.get("secrets")), is_part=True,
     )  # fmt: skip
     for variables in ("env", "secrets"):
         added: Any = full[variables]
         full[variables] = {**before.get(variables, {}), **added}
-    return {
+    changes = {
         field: full[field]
         for name in given
         if given[name] is not None
         for field in _VARIANT_FIELDS.get(name, ())
     }
+    check_growth({**before, **changes})
+    return changes
+
+
+def check_growth(options: Mapping[str, Any]) -> None:
+    """Raise for memory that shall grow from no limit.
+
+    Raises:
+        InvalidError: with what is missing.
+    """
+    multiplier = options["retries"]["memory_multiplier"]
+    if multiplier > 1 and options["memory_limit_mib"] is None:
+        raise InvalidError(
+            f"Retries(memory_multiplier={multiplier}) raises a limit of memory, and there is none",
+            hint="give one with memory=(request, limit), counted in MiB",
+        )
+
+
+def checked_gpus(gpu: str | Sequence[str] | None) -> list[list[object]]:
+    """What `gpu=` asks for, as a control message carries it.
+
+    Raises:
+        InvalidError: for what no GPU is called.
+    """
+    if gpu is None:
+        return []
+    from volant.gpus import parse
+
+    return parse(gpu)
 
 
 def secret_values(
@@ -232,6 +273,14 @@ def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise InvalidError(f"{name} must be a number of containers, got {value!r}")
     return value
+
+
+def _disk(mib: object) -> int | None:
+    if mib is None:
+        return None
+    if isinstance(mib, bool) or not isinstance(mib, int) or not 1 <= mib <= DISK_MAX_MIB:
+        raise InvalidError(f"ephemeral_disk must be from 1 to {DISK_MAX_MIB} MiB, got {mib!r}")
+    return mib
 
 
 def _containers(low: int | None, high: int | None) -> tuple[int, int | None]:

@@ -13,12 +13,20 @@ class Retries:
         backoff_coefficient: factor between one delay and the next, 1.0 to 10.0.
         initial_delay: seconds before the first retry, 0 to 60.
         max_delay: seconds that no delay exceeds, 1 to 60.
+        memory_multiplier: what the limit of memory is multiplied by for later containers when one
+            ran out of it, 1.0 to 10.0; 1.0 leaves it as it is.
 
     Raises:
         InvalidError: for a value out of its range.
     """
 
-    __slots__ = ("backoff_coefficient", "initial_delay", "max_delay", "max_retries")
+    __slots__ = (
+        "backoff_coefficient",
+        "initial_delay",
+        "max_delay",
+        "max_retries",
+        "memory_multiplier",
+    )
 
     def __init__(
         self,
@@ -27,15 +35,18 @@ class Retries:
         backoff_coefficient: float = 2.0,
         initial_delay: float = 1.0,
         max_delay: float = 60.0,
+        memory_multiplier: float = 1.0,
     ) -> None:
         _within("max_retries", max_retries, 0, 10)
         _within("backoff_coefficient", backoff_coefficient, 1.0, 10.0)
         _within("initial_delay", initial_delay, 0.0, 60.0)
         _within("max_delay", max_delay, 1.0, 60.0)
+        _within("memory_multiplier", memory_multiplier, 1.0, 10.0)
         self.max_retries = max_retries
         self.backoff_coefficient = backoff_coefficient
         self.initial_delay = initial_delay
         self.max_delay = max_delay
+        self.memory_multiplier = memory_multiplier
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
@@ -48,6 +59,7 @@ class Retries:
             "backoff_coefficient": float(self.backoff_coefficient),
             "initial_delay_s": float(self.initial_delay),
             "max_delay_s": float(self.max_delay),
+            "memory_multiplier": float(self.memory_multiplier),
         }
 
 

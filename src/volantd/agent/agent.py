@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from volant import ids
 from volant.errors import NotFoundError
-from volantd.agent import limits
+from volantd.agent import gpus as devices, limits
 from volantd.agent.commands import Commands
 from volantd.agent.logs import LogStore, PipeReader
 from volantd.core import ExitCause
 from volantd.hub import checks
 from volantd.hub.link import ContainerLink
 from volantd.hub.peer import Peer
+from volantd.hub.pools import waiting
 from volantd.hub.pools.configuration import EXIT_GRACE_S
 from volantd.hub.session import Session
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from volantd.agent.tasks import Tasks
     from volantd.agent.zygotes import Child, Prepared, ZygoteStore
+    from volantd.core import StartContainer
     from volantd.hub.hub import Hub
     from volantd.hub.records import App, Function
     from volantd.runtime.client import ForkedContainer
@@ -52,8 +54,18 @@ ID_CHARS_MAX = 200
 class Running:
     """One container from its start to its end."""
 
-    def __init__(self, agent: Agent, container_id: str, function: Function) -> None:
+    def __init__(
+        self, agent: Agent, container_id: str, function: Function, grant: StartContainer | None
+    ) -> None:
+        """`grant`: what the core gives it; None for one that the core does not know."""
         self.agent = agent
+        limit = limits.memory_asked_for(function) if grant is None else grant.memory_limit_bytes
+        self.memory_limit_bytes = limits.memory_limit(agent.machine, limit)
+        disk_mib = function.options["ephemeral_disk_mib"]
+        #: What it may write; None: no limit of its own.
+        self.disk_limit_bytes = None if disk_mib is None else int(disk_mib * (1 << 20))
+        #: Devices that are its own.
+        self.gpus = () if grant is None else grant.gpus
         self.container_id = container_id
         self.function = function
         self.started_at = time()
@@ -74,7 +86,8 @@ class Running:
     def marks(self) -> dict[str, str]:
         """Variables that tell its processes where they are."""
         app_id = self.function.app.app_id
-        return {"VOLANT_CONTAINER_ID": self.container_id, "VOLANT_APP_ID": app_id}
+        ids = {"VOLANT_CONTAINER_ID": self.container_id, "VOLANT_APP_ID": app_id}
+        return {**ids, **devices.variables(self.agent.machine, self.gpus)}
 
     def read_pipes(self, forked: ForkedContainer) -> None:
         """Begin to take what it prints."""
@@ -129,9 +142,10 @@ class Agent:
 
     # -- what the hub asks
 
-    def start(self, container_id: str, function: Function) -> None:
+    def start(self, command: StartContainer, function: Function) -> None:
         """Start a container of a function."""
-        running = Running(self, container_id, function)
+        container_id = command.container_id
+        running = Running(self, container_id, function, command)
         self._running[container_id] = running
         self.logs.know(container_id, function.app.app_id)
         self._tasks.start(self._start(running), "start-container")
@@ -154,10 +168,13 @@ class Agent:
             self._never_started(running, str(error), retryable=True)
             return
         try:
-            await limits.limit(self.machine, function, child)
-        except OSError as error:
+            await limits.limit(function, child, running.memory_limit_bytes)
+            is_built = function.version.image["kind"] != "host"
+            await devices.grant(self.machine, running.gpus, child.forked, is_built=is_built)
+        except (OSError, RuntimeFailedError) as error:
             self.zygotes.discard(child)
-            self._never_started(running, f"it cannot be limited: {error}", retryable=True)
+            what = "limited" if isinstance(error, OSError) else "given its GPUs"
+            self._never_started(running, f"it cannot be {what}: {error}", retryable=True)
             return
         running.child = child
         self._connect(running, child)
@@ -207,6 +224,7 @@ class Agent:
             "functions": names,
             "entry": entry,
             "env": running.marks(),
+            "threads": limits.thread_count(function),
             "interactive": app.interactive,
         }
 
@@ -236,7 +254,8 @@ class Agent:
     def tell_status(self, function: Function) -> None:
         """Tell the client that runs an app how one of its functions stands, if that is news."""
         app = function.app
-        counts = self.counts_of(function)
+        counts: dict[str, Any] = self.counts_of(function)
+        counts["text"] = waiting.text_of(self.hub.scheduler, function)
         if app.session is not None and app.state != "stopped" and counts != function.told:
             function.told = counts
             app.session.event("status", app_id=app.app_id, function=function.name, **counts)
@@ -329,7 +348,7 @@ class Agent:
 
     def add(self, function: Function) -> Running:
         """List a container that the hub has not asked for, and that serves no inputs."""
-        running = Running(self, ids.new_id("ta"), function)
+        running = Running(self, ids.new_id("ta"), function, None)
         running.state = "shell"
         self._running[running.container_id] = running
         self.logs.know(running.container_id, function.app.app_id)
@@ -405,8 +424,7 @@ class Agent:
     def _memory_text(self, running: Running, child: Child) -> str:
         assert child.cgroup is not None
         peak_mib = child.cgroup.peak_memory_bytes() >> 20
-        limit = running.function.options["memory_limit_mib"]
-        limit_mib = int(limit) if limit else self.machine.memory_bytes >> 20
+        limit_mib = (running.memory_limit_bytes or self.machine.memory_bytes) >> 20
         return f"it ran out of memory (limit {limit_mib} MiB, peak {peak_mib} MiB)"
 
     # -- what is shown

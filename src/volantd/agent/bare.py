@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from volant import ids
 from volant.errors import InvalidError
+from volantd.agent.gpus import Installed
 from volantd.images.workbench import PATH as IMAGE_PATH
 from volantd.lent import package_dir
 from volantd.runtime import cgroup as cgroups_module
@@ -53,6 +54,7 @@ class Machine:
         self.launcher: Launcher
         self.cgroups: Cgroups | None = None
         self.memory_bytes = 0
+        self.installed = Installed()
         self._leaves = Leaves(self._make_leaf)
         #: Rung of the isolation ladder; pending while there is no launcher.
         self.rung: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -93,7 +93,7 @@ class Commands:
             if child.cgroup is not None:
                 await asyncio.to_thread(child.cgroup.add, pid)
             else:
-                limits.limit_memory(self._agent.machine, running.function, pid)
+                limits.limit_memory(pid, running.memory_limit_bytes)
 
         return await prepared.zygote.run(child.forked, ids.new_id("cm"), spec, admit)
 
@@ -130,7 +130,7 @@ class Commands:
             running.child = await prepared.child()
             running.child.forked.exited.add_done_callback(lambda _: self._on_exited(running))
             self._fresh.add(running)
-            await limits.limit(agent.machine, function, running.child)
+            await limits.limit(function, running.child, running.memory_limit_bytes)
             if function.app.state == "stopped" or session.peer.closed:
                 raise CommandFailedError("its client is gone")
             command = await self._start(running, wish)

@@ -5,7 +5,9 @@ has written most is killed, and told so: a container, whose inputs run again els
 whose import wrote, with its containers, or a step of an image. Nobody is killed who explains
 little of the shortage, nor anybody else while the files of the last one are being removed. A file
 system shared by all containers has no quota of its own, so this is the limit they have together;
-each file of a container is limited as well (`FILE_BYTES_MAX` in zygotes.py).
+each file of a container is limited as well (`FILE_BYTES_MAX` in zygotes.py). What a function's
+`ephemeral_disk` allows is measured as often, for its containers only: between two looks one can
+write more.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ class DiskGuard:
         self._home = home
         self._reserve_bytes = reserve_bytes
         self._busy = False
+        self._is_measuring = False
         #: What is being removed, and until when that is waited for.
         self._doomed = ""
         self._doomed_until = 0.0
@@ -63,7 +66,29 @@ class DiskGuard:
         if shortage_bytes > 0 and not self._busy and not self._space_is_coming():
             self._busy = True
             self._tasks.start(self._relieve(shortage_bytes), "relieve-disk")
+        limited = [one for one in self._agent.running() if one.disk_limit_bytes is not None]
+        if limited and not self._is_measuring:
+            self._is_measuring = True
+            self._tasks.start(self._hold_to_limits(limited), "measure-disk")
         self._agent.hub.loop.call_later(LOOK_EVERY_S, self.watch)
+
+    async def _hold_to_limits(self, limited: list[Running]) -> None:
+        """Kill who has written more than its function may."""
+        try:
+            writers = [_writer_of(one) for one in limited]
+            sizes = await self._agent.hub.loop.run_in_executor(None, written.measure, writers)
+            for running, size in zip(limited, sizes, strict=True):
+                limit_bytes = running.disk_limit_bytes
+                if limit_bytes is None or size <= limit_bytes:
+                    continue
+                if self._agent.has(running.container_id) and running.killed_for is None:
+                    reason = (
+                        f"it had written {size >> 20} MiB, and its ephemeral_disk is "
+                        f"{limit_bytes >> 20} MiB"
+                    )
+                    self._agent.kill(running.container_id, reason, ExitCause.DISK_FULL)
+        finally:
+            self._is_measuring = False
 
     def _space_is_coming(self) -> bool:
         if not self._doomed or monotonic() > self._doomed_until:
@@ -96,10 +121,8 @@ class DiskGuard:
         # What containers wrote is not their zygote's, nor what those left that ended just now.
         paths = set(self._agent.zygotes.machine.launcher.removing)
         for one in running:
-            assert one.child is not None
-            forked = one.child.forked
-            paths.add(forked.scratch_path)
-            writer = written.Writer(path=forked.scratch_path, pid=forked.pid)
+            writer = _writer_of(one)
+            paths.add(writer.path)
             found.append((writer, partial(self._end_container, one)))
         pids = frozenset(writer.pid for writer, _ in found)
         for key, zygote in zygotes:
@@ -126,6 +149,12 @@ class DiskGuard:
             if running.prepared is not None and running.prepared.zygote is zygote:
                 running.killed_for = ExitCause.DISK_FULL, reason
         zygote.kill()
+
+
+def _writer_of(running: Running) -> written.Writer:
+    assert running.child is not None
+    forked = running.child.forked
+    return written.Writer(path=forked.scratch_path, pid=forked.pid)
 
 
 def guilty(sizes: list[int], shortage_bytes: int) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from math import ceil
 from typing import TYPE_CHECKING
 
 from volantd.runtime.cgroup import Limits
@@ -14,47 +15,54 @@ if TYPE_CHECKING:
     from volantd.hub.records import Function
 
 
-async def limit(machine: Machine, function: Function, child: Child) -> None:
+async def limit(function: Function, child: Child, memory_bytes: int | None) -> None:
     """Hold a container to what its function's options say.
+
+    Args:
+        function: whose options they are.
+        child: the container.
+        memory_bytes: see `memory_limit`; more where its pool has grown.
 
     Raises:
         OSError: when that cannot be done.
     """
     options = function.options
-    memory_mib, cpu_limit = options["memory_limit_mib"], options["cpu_limit"]
-    if memory_mib is None and cpu_limit is None and options["cpu"] is None:
+    cpu_limit = options["cpu_limit"]
+    if memory_bytes is None and cpu_limit is None and options["cpu"] is None:
         return
     if child.cgroup is None:
-        limit_memory(machine, function, child.forked.pid)
+        limit_memory(child.forked.pid, memory_bytes)
         return
-    limits = Limits(
-        memory_bytes=_memory_limit(machine, function), cpu_count=cpu_limit,
-        cpu_request=options["cpu"],
-    )  # fmt: skip
-    if child.alone is not None and (memory_mib or cpu_limit):
+    limits = Limits(memory_bytes=memory_bytes, cpu_count=cpu_limit, cpu_request=options["cpu"])
+    if child.alone is not None and (memory_bytes or cpu_limit):
         await child.alone  # its zygote is not to be held to them
     await asyncio.to_thread(child.cgroup.limit, limits)
 
 
-def limit_memory(machine: Machine, function: Function, pid: int) -> None:
-    """Limit the memory of a process in a container of a function that has no cgroup."""
-    memory_bytes = _memory_limit(machine, function)
-    if memory_bytes is not None:
-        limit_memory_of(pid, memory_bytes)
+def memory_limit(machine: Machine, memory_bytes: int | None) -> int | None:
+    """The most that a container may use when so much was asked for; None: no limit of its own."""
+    return None if memory_bytes is None else min(machine.memory_bytes, memory_bytes)
 
 
-def _memory_limit(machine: Machine, function: Function) -> int | None:
+def memory_asked_for(function: Function) -> int | None:
+    """The limit of memory among a function's options, in bytes."""
     memory_mib = function.options["memory_limit_mib"]
-    if memory_mib is None:
-        return None
-    return min(machine.memory_bytes, int(memory_mib * (1 << 20)))
+    return None if memory_mib is None else int(memory_mib * (1 << 20))
 
 
-def limit_memory_of(pid: int, memory_bytes: int) -> None:
+def thread_count(function: Function) -> int | None:
+    """Threads that math libraries shall use: as many as cores were asked for; None: their own."""
+    cores = function.options["cpu_limit"] or function.options["cpu"]
+    return None if cores is None else max(1, ceil(cores))
+
+
+def limit_memory(pid: int, memory_bytes: int | None) -> None:
     """Limit the memory of a process, and of what it starts one by one, without a cgroup.
 
     Only the address space can be limited then: a MemoryError, not a kill. A file may lie in memory
-    too (/dev/shm, memfd_create), so none may be larger.
+    too (/dev/shm, memfd_create), so none may be larger. None is no limit.
     """
+    if memory_bytes is None:
+        return
     for which in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE):
         resource.prlimit(pid, which, (memory_bytes, memory_bytes))

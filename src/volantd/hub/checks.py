@@ -10,12 +10,15 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Any
 
+from volant import gpus
 from volant.errors import PermissionDeniedError, ResourceExhaustedError
 from volant.wire.frames import EXPRESS_TOKEN_BYTES, FUNCTION_MASK, METHODS_MAX
 from volantd.fields import mapping, number, optional, raw, sequence, switch, text, whole
 from volantd.images import described
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from volant.wire.stream import FrameStream
 
 #: Checks of single fields, for whoever checks a message.
@@ -41,6 +44,8 @@ TAG_CHARS_MAX = 64
 _TAG_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 #: Inputs that a container may run at the same time: each may need a thread.
 INPUTS_MAX = 1000
+#: What a limit of memory may be multiplied by at once.
+MULTIPLIER_MAX = 10
 #: Largest number that the first of an app's functions may have on its connection.
 NUMBER_MAX = FUNCTION_MASK - (1 << 16)
 _HEX = frozenset("0123456789abcdef")
@@ -132,10 +137,30 @@ def confine(app: dict[str, Any], own: dict[str, Any]) -> None:
         )
 
 
-def confine_options(options: dict[str, Any], own: dict[str, Any]) -> None:
-    """Hold options that user code in a container asks for to those of its own function."""
+def confine_options(
+    options: dict[str, Any], own: dict[str, Any], gpus_allowed: Sequence[list[Any]] = ()
+) -> None:
+    """Hold options that user code in a container asks for to those of its own function.
+
+    Args:
+        options: checked, and changed in place.
+        own: those of the container's function.
+        gpus_allowed: wishes that it may make although its own function does not.
+
+    Raises:
+        PermissionDeniedError: for GPUs that its own function has not got.
+    """
     options["block_network"] = options["block_network"] or own["block_network"]
-    for name in ("memory_limit_mib", "cpu_limit"):
+    for name, count in options["gpu"]:
+        allowed = [most for known, most in (*own["gpu"], *gpus_allowed) if known == name]
+        if count > max(allowed, default=0):
+            raise PermissionDeniedError(
+                f"a container asks for GPUs that its own function has not: {name}:{count}",
+                hint="ask for them with @app.function(gpu=...)",
+            )
+    if own["memory_limit_mib"] is not None:
+        options["retries"] = {**options["retries"], "memory_multiplier": 1.0}
+    for name in ("memory_limit_mib", "cpu_limit", "ephemeral_disk_mib"):
         limits = [limit for limit in (options[name], own[name]) if limit is not None]
         options[name] = min(limits, default=None)
     if options["memory_limit_mib"] is not None:
@@ -230,6 +255,7 @@ def check_options(options: dict[str, Any]) -> None:
     number(retries, "backoff_coefficient", 1, 1000)
     number(retries, "initial_delay_s", 0)
     number(retries, "max_delay_s", 0)
+    number(retries, "memory_multiplier", 1, MULTIPLIER_MAX)
     if whole(options, "max_inputs", 1, INPUTS_MAX) > 1 and options["single_use"]:
         raise ValueError("a container for one input cannot run several")
     optional(whole, options, "target_inputs", 1, options["max_inputs"])
@@ -241,5 +267,18 @@ def check_options(options: dict[str, Any]) -> None:
     switch(options, "snapshot")
     switch(options, "has_exit")
     number(options, "memory_mib", 0)
-    for name in ("cpu", "cpu_limit", "memory_limit_mib"):
+    _check_gpus(sequence(options, "gpu"))
+    for name in ("cpu", "cpu_limit", "memory_limit_mib", "ephemeral_disk_mib"):
         optional(number, options, name, 0.001)
+
+
+def _check_gpus(wishes: list[Any]) -> None:
+    if len(wishes) > gpus.WISHES_MAX:
+        raise ValueError(f"{len(wishes)} alternatives of GPUs, at most {gpus.WISHES_MAX}")
+    for wish in wishes:
+        if not isinstance(wish, list) or len(wish) != 2:
+            raise ValueError("a wish for GPUs is no list of two")
+        fields = dict(zip(("name", "count"), wish, strict=True))
+        whole(fields, "count", 1, gpus.COUNT_MAX)
+        if text(fields, "name") != gpus.ANY and wish[0] not in gpus.MODELS:
+            raise ValueError(f"no GPU is called {wish[0][:NAME_CHARS_MAX]!r}")

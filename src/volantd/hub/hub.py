@@ -33,6 +33,7 @@ from volantd.core import (
 )
 from volantd.hub.loans import Loans
 from volantd.hub.peer import Outgoing
+from volantd.hub.pools import waiting
 from volantd.hub.pools.configuration import pool_config
 from volantd.hub.records import App, Call, Function
 from volantd.hub.retained import Retained
@@ -58,7 +59,7 @@ ENDED_MAX = 200
 class Containers(Protocol):
     """What the hub asks of the agent."""
 
-    def start(self, container_id: str, function: Function) -> None:
+    def start(self, command: StartContainer, function: Function) -> None:
         """Start a container; report to the hub when it is ready, has failed, has ended."""
 
     def stop(self, container_id: str, *, kill: bool, reason: str) -> None:
@@ -150,6 +151,17 @@ class Hub:
         self.containers.tell_status(function)
         self.after_events()
 
+    def note_lack(self, function: Function) -> None:
+        """Tell the client that runs an app, once, that this machine has no GPU for a function."""
+        session = function.app.session
+        pool = self.scheduler.state.pools.get(function.function_id)
+        if function.lack_told or session is None or pool is None or not self.services.gpus_known:
+            return
+        if pool.queued_inputs and self.scheduler.state.ledger.lacks_gpus(pool.need):
+            function.lack_told = True
+            text = waiting.text_of(self.scheduler, function)
+            session.event("notice", text=f"`{function.name}` is {text}")
+
     def _dispatch(self, command: Dispatch, now: float) -> None:
         batch = command.batch
         call = self.calls[batch.call_id]
@@ -177,7 +189,7 @@ class Hub:
         self.after_events()
 
     def _start(self, command: StartContainer, now: float) -> None:
-        self.containers.start(command.container_id, self.functions[command.pool_id])
+        self.containers.start(command, self.functions[command.pool_id])
 
     def _stop(self, command: StopContainer, now: float) -> None:
         self.containers.stop(command.container_id, kill=command.kill, reason=command.reason)
@@ -338,9 +350,15 @@ def fault_payload(function: Function, fault: Fault, detail: object) -> bytes:
         case Fault.LOST, Loss(cause=cause, detail=what, deaths=deaths):
             hint = f"`volant app logs {function.app.app_id}` shows what it printed"
             if cause is ExitCause.OOM:
-                hint = "raise it with @app.function(memory=(request, limit)), counted in MiB"
+                hint = (
+                    "raise it with @app.function(memory=(request, limit)), counted in MiB, or have "
+                    "it raised by retries=Retries(max_retries=..., memory_multiplier=2.0)"
+                )
             elif cause is ExitCause.DISK_FULL:
-                hint = "write less at a time, or free some of the disk that the daemon's home is on"
+                hint = (
+                    "write less at a time, raise @app.function(ephemeral_disk=...) if it has one, "
+                    "or free some of the disk that the daemon's home is on"
+                )
             return platform_fault(
                 "InternalFailure",
                 f"the container of `{name}` died {deaths} times while it ran this input; "

@@ -176,10 +176,12 @@ class Function:
     #: what the instances of a class are made with; only its containers know what it means
     parameters: bytes = b""
     #: what its client was last told of how it stands, and when
-    told: dict[str, int] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
     told_at: float = 0.0
     #: something may have changed since
     change_noted: bool = False
+    #: its client knows that this machine has no GPU for it
+    lack_told: bool = False
 
     def keep_instance(self) -> None:
         """Have the zygote keep the instance that hooks of `enter(snap=True)` have prepared."""

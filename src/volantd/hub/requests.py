@@ -360,7 +360,7 @@ def server_status(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         "started_at": services.started_at, "uptime_s": time() - services.started_at,
         "rung": services.rung, "reasons": list(services.reasons), "cgroup": services.cgroup,
         "apps": len(hub.apps), "containers": len(services.agent.rows()),
-        "zygotes": services.zygotes.count(),
+        "zygotes": services.zygotes.count(), "gpus": services.gpu_rows(),
         "idle_timeout_s": services.config.number("idle_timeout_s"),
     }  # fmt: skip
 

@@ -162,6 +162,8 @@ class Session:
             commands = hub.scheduler.submit(call.call_id, first, count, items, now)
             if commands:
                 hub.apply(commands, now)
+            elif call.function.options["gpu"]:
+                hub.note_lack(call.function)
         if flags & frames.LAST:
             call.closed = True
             if call.retain:

@@ -58,6 +58,7 @@ __all__ = [
 UID_BASE_FIRST, UID_RANGE, UID_RANGES = 0x70000000, 65536, 3072
 SPAWN_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 15.0
+GRANT_TIMEOUT_S = 15.0
 
 
 class Launcher:
@@ -79,6 +80,7 @@ class Launcher:
         self._pidfd = linux.pidfd_open(process.pid)
         self._processes: dict[str, Zygote | Step] = {}
         self._spawning: dict[str, asyncio.Future[int]] = {}
+        self._granting: dict[str, asyncio.Future[None]] = {}
         #: directories of layers that a process runs on, by its id
         self._layers: dict[str, tuple[str, ...]] = {}
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
@@ -228,6 +230,33 @@ class Launcher:
         self._spawn_count += 1
         return UID_BASE_FIRST + (os.getpid() + self._spawn_count) % UID_RANGES * UID_RANGE
 
+    async def grant(
+        self, container: ForkedContainer, nodes: list[list[Any]], files: list[list[str]]
+    ) -> None:
+        """Give a container device nodes of its own, and files where its loader looks for them.
+
+        Args:
+            container: one of the rung `container`, whose code has not begun.
+            nodes: name below /dev, major, minor and mode each.
+            files: path on the host and name each.
+
+        Raises:
+            RuntimeFailedError: with what failed.
+        """
+        granted: asyncio.Future[None] = self._loop.create_future()
+        container_id = container.container_id
+        self._granting[container_id] = granted
+        request = {"op": "grant", "id": container_id, "nodes": nodes, "files": files}
+        try:
+            self._request(request, [linux.pidfd_open(container.pid)])
+            async with asyncio.timeout(GRANT_TIMEOUT_S):
+                await granted
+        except OSError as error:  # TimeoutError is one too
+            text = f"container {container_id} got no devices: {str(error) or 'it took too long'}"
+            raise RuntimeFailedError(text) from error
+        finally:
+            self._granting.pop(container_id, None)
+
     def remove(self, path: str) -> None:
         """Have a path below a zygote's state directory deleted, some time soon."""
         self.removing.add(path)
@@ -294,8 +323,20 @@ class Launcher:
                 spawned.set_exception(RuntimeFailedError(message["reason"]))
         elif event == "exited":
             self._forget(process_id, message["status"])
+        elif event == "granted":
+            self._on_granted(process_id, message["reason"])
         elif event == "removed":
             self.removing.discard(message["path"])
+
+    def _on_granted(self, container_id: str, reason: str) -> None:
+        granted = self._granting.get(container_id)
+        if granted is None or granted.done():
+            return
+        if reason:
+            error = RuntimeFailedError(f"container {container_id} got no devices: {reason}")
+            granted.set_exception(error)
+        else:
+            granted.set_result(None)
 
     def _forget(self, process_id: str, status: int) -> None:
         process = self._processes.pop(process_id, None)
@@ -323,6 +364,8 @@ class Launcher:
         self._disconnect()
         for process_id in list(self._processes):
             self._forget(process_id, signal.SIGKILL)
+        for container_id in list(self._granting):
+            self._on_granted(container_id, "the launcher is gone")
         for spawned in self._spawning.values():
             if not spawned.done():
                 spawned.set_exception(RuntimeFailedError("the launcher is gone"))

@@ -30,6 +30,7 @@ from volant.runner import linux
 from volantd import removal
 from volantd.runtime import cgroup, probe, template, tree
 from volantd.runtime.building import view
+from volantd.runtime.devices import granting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Launcher:
         self.base_dir = os.path.join(run_dir, "base")
         self.trash_dir = os.path.join(run_dir, "trash")
         self.starting: dict[int, Starting] = {}
+        #: containers that are being granted devices, by the descriptor of the report
+        self.granting: dict[int, str] = {}
         self.zygotes: dict[int, str] = {}
         self.helpers: set[int] = set()
         self.removing: dict[int, list[str]] = {}
@@ -94,6 +97,8 @@ class Launcher:
                         _drain(wake_read)
                     elif fd == self.socket.fileno():
                         self._receive()
+                    elif fd in self.granting:
+                        self._read_grant(fd)
                     else:
                         self._read_report(self.starting[fd])
                 self._reap()
@@ -130,6 +135,8 @@ class Launcher:
         request = json.loads(data)
         if request["op"] == "spawn":
             self._spawn(request, list(fds))
+        elif request["op"] == "grant":
+            self._grant(request, fds[0])
         elif request["op"] == "kill":
             self._kill(request["id"])
         elif request["op"] == "remove":
@@ -186,6 +193,33 @@ class Launcher:
             self._send({"event": "failed", "id": starting.zygote_id, "reason": reason})
         if pid in self.early_exits:
             self._on_exit(pid, self.early_exits.pop(pid))
+
+    # -- devices
+
+    def _grant(self, request: dict[str, Any], container_fd: int) -> None:
+        report_read, report_write = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(report_read)
+            os.close(report_write)
+            self._send({"event": "granted", "id": request["id"], "reason": str(error)})
+            return
+        if pid == 0:
+            _become_ordinary()
+            granting.start(request, self.trash_dir, report_write, container_fd)
+        os.close(report_write)
+        self.helpers.add(pid)
+        self.granting[report_read] = request["id"]
+        self.poll.register(report_read, select.POLLIN)
+
+    def _read_grant(self, fd: int) -> None:
+        """A helper has ended, or says why it does: that is one line, written at once."""
+        text = os.read(fd, REPORT_BYTES_MAX).decode("utf-8", "replace")
+        self.poll.unregister(fd)
+        os.close(fd)
+        reason = text.strip().partition(" ")[2]
+        self._send({"event": "granted", "id": self.granting.pop(fd), "reason": reason})
 
     def _kill(self, zygote_id: str) -> None:
         for pid, known in self.zygotes.items():

@@ -21,6 +21,7 @@ from volantd.runtime import tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, NoReturn
 
 ID_COUNT = 65536
@@ -89,6 +90,8 @@ def _start_process(request: dict[str, Any], report_fd: int, fds: list[int]) -> N
     readable += ["/proc", "/sys/devices/system", "/run/systemd/resolve"]
     # Not shm, pts and ptmx: they hold other programs' memory, and terminals that somebody types at.
     writable = [f"/dev/{name}" for name in tree.DEVICES]
+    # Which of them is whose, variables tell; this rung hides none.
+    writable += [f"/dev/{name}" for name in os.listdir("/dev") if name.startswith("nvidia")]
     marked = [f"r:{path}" for path in readable] + [f"w:{path}" for path in writable]
     env = {"HOME": os.path.join(state_dir, "root"), "TMPDIR": os.path.join(state_dir, "tmp")}
     _execute(request, fds, sdk, marked, {**env, **request["env"]})
@@ -246,8 +249,16 @@ def bind(
     return mapped
 
 
-def mount_devices(target: str, *, own_nodes: bool) -> None:
-    """Mount a directory of harmless devices: nodes of its own (as root), or the host's."""
+def mount_devices(
+    target: str, *, own_nodes: bool, more: Sequence[tuple[str, int, int, int]] = ()
+) -> None:
+    """Mount a directory of harmless devices: nodes of its own (as root), or the host's.
+
+    Args:
+        target: an existing directory.
+        own_nodes: as root.
+        more: further nodes of its own: name, major, minor and mode each.
+    """
     flags = linux.MS_NOSUID | linux.MS_NOEXEC
     linux.mount("dev", target, "tmpfs", flags, "mode=755,size=64k")
     for name in ("shm", "pts"):
@@ -262,6 +273,11 @@ def mount_devices(target: str, *, own_nodes: bool) -> None:
         else:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
             bind(f"/dev/{name}", path, linux.MOUNT_ATTR_NOSUID)
+    for name, major, minor, mode in more:
+        path = f"{target}/{name}"
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        os.mknod(path, mode | stat.S_IFCHR, os.makedev(major, minor))
+        os.chmod(path, mode)
     # Containers share this directory: the nodes in it work, but nothing can be left there.
     linux.mount_setattr(linux.AT_FDCWD, target, linux.MOUNT_ATTR_RDONLY, recursive=False)
 

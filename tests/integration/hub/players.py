@@ -24,7 +24,8 @@ IMAGE: dict[str, object] = {
     "trees": ["/opt/py"], "series": "3.11",
 }  # fmt: skip
 OPTIONS_GIVEN: dict[str, Any] = {
-    "env": None, "cpu": None, "memory": None, "timeout": 300, "startup_timeout": None,
+    "env": None, "cpu": None, "memory": None, "gpu": None, "ephemeral_disk": None,
+    "timeout": 300, "startup_timeout": None,
     "retries": None, "min_containers": None, "max_containers": None, "buffer_containers": None,
     "scaledown_window": None, "single_use_containers": False, "block_network": False,
     "secrets": {},

@@ -138,6 +138,29 @@ BROKEN: dict[str, bytes] = {
             "max_retries": 1, "backoff_coefficient": 0.5, "initial_delay_s": 0, "max_delay_s": 0,
         }
     ),
+    "retries that shrink the memory": with_option(
+        retries={
+            "max_retries": 1, "backoff_coefficient": 1, "initial_delay_s": 0, "max_delay_s": 0,
+            "memory_multiplier": 0.5,
+        }
+    ),
+    "retries that make the memory huge": with_option(
+        retries={
+            "max_retries": 1, "backoff_coefficient": 1, "initial_delay_s": 0, "max_delay_s": 0,
+            "memory_multiplier": 1e300,
+        }
+    ),
+    "GPUs that are a text": with_option(gpu="H100"),
+    "a GPU that is a text": with_option(gpu=["H100"]),
+    "a GPU that is a list of one": with_option(gpu=[["H100"]]),
+    "a GPU whose name is a number": with_option(gpu=[[7, 1]]),
+    "a GPU that nothing is called": with_option(gpu=[["../nvidia0", 1]]),
+    "no GPU at all": with_option(gpu=[["H100", 0]]),
+    "more GPUs than a container may have": with_option(gpu=[["H100", 9]]),
+    "half a GPU": with_option(gpu=[["H100", 0.5]]),
+    "too many alternatives of GPUs": with_option(gpu=[["H100", 1]] * 17),
+    "a disk of nothing": with_option(ephemeral_disk_mib=0),
+    "an infinite disk": with_option(ephemeral_disk_mib=INFINITY),
     "containers below zero": with_option(min_containers=-1),
     "half a container": with_option(min_containers=0.5),
     "more containers than at most": with_option(min_containers=5, max_containers=2),

@@ -28,6 +28,7 @@ from volant.wire.faults import encode_fault
 from volant.wire.payloads import dumps, loads
 from volantd.agent.agent import Agent
 from volantd.agent.bare import check_trees
+from volantd.agent.gpus import Installed
 from volantd.agent.tasks import Tasks
 from volantd.agent.zygotes import Child
 from volantd.hub.peer import Peer
@@ -294,7 +295,7 @@ class World:
         # Its tasks run in ours, and it is not the one to say when an event has ended.
         group: Any = self.group
         tasks = Tasks(group, lambda: self.hub.after_events())  # noqa: PLW0108
-        self.services = services = Services(config, asyncio.get_running_loop(), tasks)
+        self.services = services = Services(config, asyncio.get_running_loop(), tasks, Installed)
         services.rung = "container"
         services.machine.rung.set_result("container")
         services.zygotes = PlayedZygotes(self)  # type: ignore[assignment]

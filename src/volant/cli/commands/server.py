@@ -95,11 +95,22 @@ def status(as_json: bool) -> int:
             "apps": found["apps"],
             "containers": found["containers"],
             "zygotes": found["zygotes"],
+            "GPUs": _gpus_in_words(found["gpus"]),
             "stops when idle for": show.duration(found["idle_timeout_s"]),
         })  # fmt: skip
         for reason in found["reasons"]:
             click.echo(f"note: {reason}")
     return 0 if found is not None else failures.SERVICE
+
+
+def _gpus_in_words(rows: list[dict[str, Any]]) -> str:
+    """Each device with its model, memory, and who has it."""
+    shown = [
+        f"{row['index']}: {row['model']} {row['memory_bytes'] >> 30} GiB"
+        f" ({row['container_id'] or 'free'})"
+        for row in rows
+    ]
+    return ", ".join(shown) or "none"
 
 
 def _without_id(reply: dict[str, Any]) -> dict[str, Any]:

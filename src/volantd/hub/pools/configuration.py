@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from volantd.core import PoolConfig, RetryPolicy
+from volant import gpus
+from volantd.core import ANY_MODEL, GpuWish, PoolConfig, RetryPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from volantd.hub.records import Function
 
 #: Containers for each core of this machine, of a function that names no maximum: what fits when
@@ -23,7 +26,7 @@ def pool_config(function: Function) -> PoolConfig:
     """The core's view of a function's options."""
     options = function.options
     retries = options["retries"]
-    low = options["min_containers"]
+    low, limit_mib = options["min_containers"], options["memory_limit_mib"]
     return PoolConfig(
         min_containers=low,
         max_containers=options["max_containers"] or max(1, low, _containers_max()),
@@ -36,9 +39,12 @@ def pool_config(function: Function) -> PoolConfig:
             backoff_coefficient=retries["backoff_coefficient"],
             initial_delay_s=retries["initial_delay_s"],
             max_delay_s=retries["max_delay_s"],
+            memory_multiplier=retries["memory_multiplier"],
         ),
         single_use=options["single_use"],
         memory_bytes=int(options["memory_mib"]) << 20,
+        memory_limit_bytes=int(limit_mib * (1 << 20)) if limit_mib else None,
+        gpus=tuple(gpu_wishes(options["gpu"])),
         max_inputs=options["max_inputs"],
         target_inputs=options["target_inputs"],
         # A task can be cancelled; a thread cannot.
@@ -47,6 +53,16 @@ def pool_config(function: Function) -> PoolConfig:
         batch_wait_s=options["batch_wait_s"],
         exit_grace_s=EXIT_GRACE_S if options["has_exit"] else None,
     )
+
+
+def gpu_wishes(wishes: list[list[Any]]) -> Iterator[GpuWish]:
+    """The models of devices that checked wishes mean, the best first."""
+    for name, count in wishes:
+        if name == gpus.ANY:
+            yield GpuWish(ANY_MODEL, count)
+        else:
+            for model in gpus.MODELS[name]:
+                yield GpuWish(model, count)
 
 
 def _timeout_s(function: Function) -> float:

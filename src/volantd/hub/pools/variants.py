@@ -28,9 +28,9 @@ VARIANTS_BYTES_MAX = 64 << 20
 PARAMETERS_BYTES_MAX = 16 << 10
 #: Options that a variant may change.
 _CHANGEABLE = frozenset({
-    "env", "secrets", "cpu", "cpu_limit", "memory_mib", "memory_limit_mib", "timeout_s", "retries",
-    "max_containers", "buffer_containers", "scaledown_window_s", "max_inputs", "target_inputs",
-    "batch_size", "batch_wait_s",
+    "env", "secrets", "gpu", "cpu", "cpu_limit", "memory_mib", "memory_limit_mib", "timeout_s",
+    "retries", "max_containers", "buffer_containers", "scaledown_window_s", "max_inputs",
+    "target_inputs", "batch_size", "batch_wait_s",
 })  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def _found_or_made(
     options = {**base.options, "min_containers": 0, **changes}
     checks.check_options(options)
     if session.container_function is not None:
-        checks.confine_options(options, session.container_function.options)
+        checks.confine_options(options, session.container_function.options, base.options["gpu"])
     meaning = values.encode([base.function_id, options, parameters])
     key = hashlib.sha256(meaning).digest()
     found = app.variants.get(key)

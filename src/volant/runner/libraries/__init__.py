@@ -1,0 +1,1 @@
+"""What the libraries of user code are told about the container that they find themselves in."""
