@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import signal
+from typing import TYPE_CHECKING, Any
 
-from tests.behaviours.programs import APPS, ask, run_program
+from tests.behaviours.apps import scaling
+from tests.behaviours.programs import APPS, ask, at_home, run_program
 from tests.support import daemon_pid, eventually
 
 if TYPE_CHECKING:
@@ -136,3 +139,17 @@ def test_a_zygote_whose_import_failed_is_not_kept(own_home: Path, tmp_path: Path
         assert run_program(program, home=own_home).stdout == "refused\n"
     # One that is ahead for the next program may be there.
     assert eventually(lambda: len(list(own_home.glob("run/*/z/*"))) <= 1)
+
+
+def test_the_next_daemon_is_told_what_autoscalers_were_told(own_home: Path) -> None:
+    """Of functions and of objects; a daemon that died has forgotten it."""
+    model: Any = scaling.Model(size=2)
+    with at_home(own_home), scaling.app.run():
+        scaling.where.update_autoscaler(min_containers=1)
+        model.update_autoscaler(scaledown_window=5)
+        pid = daemon_pid(own_home)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        assert scaling.where.autoscaler.settings().min_containers == 1
+        assert model.autoscaler.settings().scaledown_window == 5.0
+        assert daemon_pid(own_home) != pid

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 #: Commands that read, each with `--json`.
 READING = [
     "app list", "app logs", "container list", "container logs", "server status", "server logs",
-    "config show", "image list", "image inspect", "image logs", "image names list",
+    "config show", "function list", "function stats", "function autoscaler settings",
+    "image list", "image inspect", "image logs", "image names list",
 ]  # fmt: skip
 CHANGING = [
     "run",
@@ -28,6 +29,7 @@ CHANGING = [
     "app stop",
     "container exec",
     "container stop",
+    "function autoscaler update",
     "server start",
     "server stop",
     "image prune",
@@ -50,7 +52,8 @@ def pages() -> dict[str, str]:
 
 def test_every_promised_command_is_there(pages: dict[str, str]) -> None:
     leaves = {path for path in pages if path and f"{path} " not in " ".join(sorted(pages))}
-    groups = {"", "app", "container", "server", "config", "image", "image names"}
+    groups = {"", "app", "container", "server", "config", "image", "image names",
+              "function", "function autoscaler"}  # fmt: skip
     assert set(pages) == {*READING, *CHANGING, *groups}, leaves
 
 
@@ -141,6 +144,7 @@ def test_looking_starts_no_daemon(tmp_path: Path) -> None:
     expected = {
         "app list": (0, "[]"),
         "container list": (0, "[]"),
+        "function list": (0, "[]"),
         "server status": (3, '{\n  "running": false\n}'),
         "server logs": (0, ""),
         "image list": (3, ""),
@@ -152,6 +156,8 @@ def test_looking_starts_no_daemon(tmp_path: Path) -> None:
     assert run_volant("server", "stop", home=tmp_path / "home").stdout == "not running\n"
     for words in (
         "app stop x", "app logs x", "container stop x", "container logs x", "container exec x y",
+        "function stats x", "function autoscaler settings x",
+        "function autoscaler update x --min-containers 1",
     ):  # fmt: skip
         run = run_volant(*words.split(), home=tmp_path / "home")
         assert (run.returncode, run.stderr) == (

@@ -66,12 +66,12 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
         [
             "remote", "remote_gen", "local", "spawn", "map", "starmap", "for_each", "spawn_map",
             "experimental_spawn_map", "app", "object_id", "hydrate", "from_name",
-            "with_options", "with_concurrency", "with_batching",
+            "with_options", "with_concurrency", "with_batching", "update_autoscaler",
+            "autoscaler", "get_current_stats",
         ],
         [
-            "from_id",
-            "update_autoscaler", "autoscaler", "get_current_stats", "stats", "metrics", "info",
-            "get_web_url", "logs", "client", "get_dashboard_url",
+            "from_id", "stats", "metrics", "info", "get_web_url", "logs", "client",
+            "get_dashboard_url",
         ],
     ),
     "FunctionCall": (

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from volant.sdk.app import App
+    from volant.sdk.calls.autoscaler import Autoscaler, GetCurrentStats, UpdateAutoscaler
     from volant.sdk.calls.forms import (
         ForEach,
         Hydrate,
@@ -253,6 +254,32 @@ class Function(Generic[P, R, Raw]):
 
         return FunctionVariant(self, checked_batch(max_batch_size, wait_ms))
 
+    @property
+    def autoscaler(self) -> Autoscaler:
+        """What its autoscaler is told: `f.autoscaler.settings()`, `f.autoscaler.update(...)`.
+
+        Of the pool of this very function, variant or object, until its app ends.
+        """
+        return _autoscaler(self)
+
+    @property
+    def update_autoscaler(self) -> UpdateAutoscaler:
+        """Change settings of the autoscaler, and return all: `f.update_autoscaler(...)`.
+
+        `min_containers=`, `max_containers=`, `buffer_containers=` and `scaledown_window=`; None
+        leaves one as it is.
+
+        Raises (when called):
+            InvalidError: for a value that makes no sense, naming it.
+            ExecutionError: when the app does not run.
+        """
+        return _autoscaler(self).update_given
+
+    @property
+    def get_current_stats(self) -> GetCurrentStats:
+        """How many inputs wait and run, in how many containers: `f.get_current_stats()`."""
+        return _autoscaler(self).stats
+
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> Raw:
         """Run the plain Python function here, in this process."""
         return self._raw(*args, **kwargs)
@@ -355,8 +382,7 @@ class _LookedUp(Function[..., object, object]):
 
 
 for _name in (
-    "from_id", "update_autoscaler", "autoscaler", "get_current_stats", "stats",
-    "metrics", "info", "logs", "get_web_url", "get_dashboard_url", "client",
+    "from_id", "stats", "metrics", "info", "logs", "get_web_url", "get_dashboard_url", "client",
 ):  # fmt: skip
     setattr(Function, _name, Planned(f"Function.{_name}"))
 
@@ -392,6 +418,12 @@ def _forms() -> Any:
     from volant.sdk.calls import forms
 
     return forms
+
+
+def _autoscaler(function: Function[..., Any, Any]) -> Autoscaler:
+    from volant.sdk.calls.autoscaler import Autoscaler
+
+    return Autoscaler(function.name, function._bound)
 
 
 def _find(module: str, qualname: str, name: str, is_async: bool, is_generator: bool) -> object:

@@ -71,7 +71,8 @@ RENAMED = {
 
 TIMEOUT_DEFAULT_S = 300
 SCALEDOWN_WINDOW_DEFAULT_S = 60
-SCALEDOWN_WINDOW_MAX_S = 3600
+#: The shortest and the longest.
+SCALEDOWN_WINDOW_LIMITS_S = (0.05, 3600)
 MEMORY_DEFAULT_MIB = 128
 DISK_MAX_MIB = 3 << 20
 
@@ -124,7 +125,7 @@ def checked(
         _number("startup_timeout", startup_timeout, 0.001, 86400)
     low, high = _containers(min_containers, max_containers)
     if scaledown_window is not None:
-        _number("scaledown_window", scaledown_window, 0.05, SCALEDOWN_WINDOW_MAX_S)
+        _number("scaledown_window", scaledown_window, *SCALEDOWN_WINDOW_LIMITS_S)
     options = {
         "env": checked_environment(env or {}, "env"),
         "secrets": secrets,
@@ -224,6 +225,32 @@ def checked_gpus(gpu: str | Sequence[str] | None) -> list[list[object]]:
     from volant.gpus import parse
 
     return parse(gpu)
+
+
+def checked_autoscaler(given: Mapping[str, Any]) -> dict[str, object]:
+    """What `autoscaler.update` changes, as a control message carries it.
+
+    Args:
+        given: those of its keywords that were given; None stands for the default.
+
+    Raises:
+        InvalidError: for a value that makes no sense, naming it.
+        TypeError: for a keyword that it does not take.
+    """
+    changes: dict[str, object] = {}
+    for name, value in given.items():
+        if name == "scaledown_window":
+            if value is not None:
+                _number(name, value, *SCALEDOWN_WINDOW_LIMITS_S)
+            changes["scaledown_window_s"] = float(value or SCALEDOWN_WINDOW_DEFAULT_S)
+        elif name == "max_containers":
+            changes[name] = _containers(0, value)[1]
+        elif name in ("min_containers", "buffer_containers"):
+            changes[name] = _count(name, value or 0)
+        else:
+            raise TypeError(f"update() got an unexpected keyword argument {name!r}")
+    _containers(given.get("min_containers"), given.get("max_containers"))
+    return changes
 
 
 def secret_values(

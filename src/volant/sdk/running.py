@@ -407,6 +407,13 @@ class RunningApp:
                 function._binding.function_id = function_id
                 for variant in function._binding.variants.values():
                     variant.tell()
+                self._scale_again(function._binding)
+
+    def _scale_again(self, binding: Binding) -> None:
+        """Tell the autoscalers of a function's pools what they were told before."""
+        for one in (binding, *(variant.binding for variant in binding.variants.values())):
+            if one.scaling:
+                self.channel.direct_request("function_update", number=one.number, **one.scaling)
 
     def close(self, reason: str, *, interrupted: bool) -> int:
         """Stop the app, after its last log line was shown.

@@ -150,6 +150,7 @@ class Agent:
         self.logs.know(container_id, function.app.app_id)
         self._tasks.start(self._start(running), "start-container")
         self.hub.note_change(function)
+        self.hub.note_room()
 
     async def _start(self, running: Running) -> None:
         function = running.function
@@ -254,8 +255,7 @@ class Agent:
     def tell_status(self, function: Function) -> None:
         """Tell the client that runs an app how one of its functions stands, if that is news."""
         app = function.app
-        counts: dict[str, Any] = self.counts_of(function)
-        counts["text"] = waiting.text_of(self.hub.scheduler, function)
+        counts = self.counts_of(function)
         if app.session is not None and app.state != "stopped" and counts != function.told:
             function.told = counts
             app.session.event("status", app_id=app.app_id, function=function.name, **counts)
@@ -391,6 +391,7 @@ class Agent:
         self.hub.apply(
             self.hub.scheduler.container_exited(running.container_id, cause, text, now), now
         )
+        self.hub.note_room()
         self.hub.after_events()
 
     def is_exiting(self, app: App | None) -> bool:
@@ -470,8 +471,8 @@ class Agent:
         """Containers of an app."""
         return sum(running.function.app is app for running in self._running.values())
 
-    def counts_of(self, function: Function) -> dict[str, int]:
-        """A function's containers by state, inputs that run, and those that nobody has begun."""
+    def counts_of(self, function: Function) -> dict[str, Any]:
+        """Containers by state, inputs that run or wait, and what is waited for on the machine."""
         mine = [r for r in self._running.values() if r.function is function]
         ready = [r for r in mine if r.state == "running"]
         held = [len(r.link.batches) if r.link is not None else 0 for r in ready]
@@ -487,6 +488,7 @@ class Agent:
             "starting": sum(r.state == "starting" for r in mine),
             "running": begun,
             "idle": len(ready) - busy,
+            "text": waiting.text_of(self.hub.scheduler, function),
         }
 
     def drain_logs(self, app: App) -> None:

@@ -26,12 +26,21 @@ from volantd.core.model import (
     ExitCause,
     Fault,
     Loss,
+    Pool,
+    State,
     UnknownIdError,
 )
 from volantd.core.records.configuration import Limits, PoolConfig, RetryPolicy
 from volantd.core.records.gpus import ANY_MODEL, Gpu, GpuWish
 from volantd.core.scheduler import Scheduler
-from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
+from volantd.core.statistics import (
+    CallStatistics,
+    ContainerStatistics,
+    PoolStatistics,
+    Shortage,
+    of_pool as pool_statistics,
+    shortage_of,
+)
 
 __all__ = [
     "ANY_MODEL",
@@ -51,12 +60,17 @@ __all__ = [
     "GpuWish",
     "Limits",
     "Loss",
+    "Pool",
     "PoolConfig",
     "PoolStatistics",
     "Reclaim",
     "RetryPolicy",
     "Scheduler",
+    "Shortage",
     "StartContainer",
+    "State",
     "StopContainer",
     "UnknownIdError",
+    "pool_statistics",
+    "shortage_of",
 ]

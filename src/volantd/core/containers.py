@@ -49,15 +49,24 @@ def longest_idle(pool: Pool) -> Container | None:
     return None
 
 
+def idle_due(pool: Pool, longest: Container) -> float:
+    """When the longest idle container of a pool that has more than it needs may be stopped.
+
+    What was needed as a reserve is idle only since it is not.
+    """
+    since = longest.idle_since
+    if pool.config.has_reserve:
+        since = max(since, pool.recent_demand.below_since(pool.live))
+    return since + pool.config.scaledown_window_s
+
+
 def arm_idle(state: State, pool: Pool) -> None:
     """Has the pool's longest idle container looked at when it may scale down."""
     if not pool.idle or pool.starting + pool.ready <= pool.floor:
         return
     container = longest_idle(pool)
     if container is not None:
-        due = container.idle_since + pool.config.scaledown_window_s
-        if due < container.timer_due:
-            state.arm(container, due)
+        state.arm(container, idle_due(pool, container))
 
 
 def stop(

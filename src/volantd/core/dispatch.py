@@ -13,7 +13,15 @@ from volantd.core.commands import Dispatch, Reclaim
 from volantd.core.containers import arm_idle, busy_deadline, clear_stall, stop
 from volantd.core.model import INFINITY, ContainerState
 from volantd.core.queueing import take
-from volantd.core.scaling import is_room, scale, scale_down, serve_waiting, should_yield
+from volantd.core.scaling import (
+    SURPLUS,
+    has_surplus,
+    is_room,
+    note_demand,
+    scale,
+    serve_waiting,
+    should_yield,
+)
 from volantd.core.sharing import group_due, next_with_room, runs_alone, sort_in
 
 if TYPE_CHECKING:
@@ -42,10 +50,8 @@ def balance(state: State, pool: Pool, now: float, out: list[Command]) -> None:
             _prefetch(state, pool, now, out)
             watch(state, pool, now)
     scale(state, pool, now, out)
-    if config.buffer_containers and not pool.running_inputs:
-        scale_down(state, pool, now, out)
-    if config.target_inputs:
-        arm_idle(state, pool)
+    if config.has_reserve:
+        note_demand(state, pool, now)
 
 
 def _send_groups(state: State, pool: Pool, now: float, out: list[Command]) -> None:
@@ -114,7 +120,7 @@ def _portion(state: State, pool: Pool, count: int) -> int:
 def _share_out(state: State, pool: Pool, now: float, out: list[Command]) -> None:
     """Gives queued inputs one by one to the containers of a shared pool that have room."""
     withheld = None
-    if state.waiting:
+    if state.waiting or has_surplus(pool):
         busy = [c for c in pool.containers.values() if c.outstanding and not c.commands]
         emptiest = min(busy, key=_inputs, default=None)
         # Among a steady stream of inputs no container would ever run empty, and then leave.
@@ -162,7 +168,8 @@ def refill(state: State, container: Container, now: float, out: list[Command]) -
     if pool.config.max_inputs > 1:
         sort_in(state, container)
         if container.outstanding:
-            arm_idle(state, pool)
+            if pool.config.has_reserve:
+                note_demand(state, pool, now)
             return
     if not container.outstanding:
         container.kill_due = INFINITY
@@ -185,8 +192,13 @@ def place(state: State, container: Container, now: float, out: list[Command]) ->
     """Gives a free container work, lets it go for another pool, or leaves it idle."""
     pool = container.pool
     clear_stall(container)
+    config = pool.config
+    live = pool.starting + pool.ready
     if container.is_outgrown:
         stop(state, container, False, "it has too little memory", now, out)
+        return
+    if live > config.max_containers and not container.commands:
+        stop(state, container, False, SURPLUS, now, out)
         return
     if state.waiting and should_yield(state, container, now):
         stop(state, container, False, "another function needs the room", now, out)
@@ -196,7 +208,9 @@ def place(state: State, container: Container, now: float, out: list[Command]) ->
         return
     container.idle_since = now
     pool.idle.append(container)
-    if pool.starting + pool.ready > pool.config.min_containers:
+    if config.has_reserve:
+        note_demand(state, pool, now)
+    elif live > config.min_containers:
         arm_idle(state, pool)
     if state.waiting:
         serve_waiting(state, now, out)

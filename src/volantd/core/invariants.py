@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from volantd.core.containers import longest_idle
+from volantd.core.containers import idle_due, longest_idle
 from volantd.core.model import INFINITY, ContainerState
 from volantd.core.sharing import earliest_due, runs_alone
 
@@ -151,10 +151,9 @@ def _check_progress(state: State, pool: Pool) -> None:
     if pool.idle and pool.ring:
         is_gathering = config.batch_size > pool.queued_inputs and pool.timer_due < INFINITY
         assert is_gathering, "idle container beside a queued input"
-    assert pool.starting <= state.limits.starts_in_flight_max
     longest = longest_idle(pool)
     if longest is not None and pool.live > pool.floor:
-        assert longest.timer_due <= longest.idle_since + config.scaledown_window_s
+        assert longest.timer_due <= idle_due(pool, longest)
     if pool.ring and not pool.live:
         waits_for_time = pool.timer_due < INFINITY
         waits = waits_for_time or state.ledger.lacks_gpus(pool.need)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from volantd.core.records.intervals import IndexRanges
 from volantd.core.records.ledger import Ledger
+from volantd.core.records.recent import RecentPeak
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -282,6 +283,7 @@ class Pool:
         "pool_id",
         "queued_inputs",
         "ready",
+        "recent_demand",
         "removed",
         "ring",
         "roomy",
@@ -311,6 +313,8 @@ class Pool:
         self.roomy: dict[ContainerId, Container] = {}
         #: In a shared pool: those at or above the target that could take more.
         self.bursting: dict[ContainerId, Container] = {}
+        #: How much ``need`` there was within the window, where there may be a reserve.
+        self.recent_demand = RecentPeak()
         #: Containers without progress for ``stall_s``.
         self.stalled = 0
         #: Calls with queued inputs, the next one first.
@@ -347,16 +351,21 @@ class Pool:
         return min(len(self.idle), ceil(self.queued_inputs / size)) if size else 0
 
     @property
-    def floor(self) -> int:
-        """Containers that are kept: the minimum, and those in use with their buffer."""
+    def demand(self) -> int:
+        """Containers in use, with those in reserve for them."""
         config = self.config
-        need = 0
-        if self.queued_inputs or self.running_inputs:
-            need = self.ready - len(self.idle) + self.gathering
-            if config.target_inputs:
-                need = max(need, ceil(self.running_inputs / config.target_inputs))
-            need += config.buffer_containers
-        return max(config.min_containers, min(need, config.max_containers))
+        if not self.queued_inputs and not self.running_inputs:
+            return 0
+        need = self.ready - len(self.idle) + self.gathering
+        if config.target_inputs:
+            need = max(need, ceil(self.running_inputs / config.target_inputs))
+        return need + config.buffer_containers
+
+    @property
+    def floor(self) -> int:
+        """Containers that are kept: the minimum, and those in use with their reserve."""
+        config = self.config
+        return max(config.min_containers, min(self.demand, config.max_containers))
 
 
 class State:

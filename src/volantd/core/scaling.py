@@ -1,13 +1,15 @@
 """Starting and retiring containers: the autoscaler's hands, and fair sharing of the machine.
 
 A pool that wants a container and finds no room in the ledger waits in ``state.waiting``; the pool
-that waits longest is served first, and whatever frees room serves the waiting pools. Idle
-containers that their pool can spare leave for a waiting pool, and busy ones yield between two
-batches when their pool holds more than its share. Queued inputs are looked at, never moved.
+with the fewest containers is served first, and among equals the one that waits longest. Whatever
+frees room serves the waiting pools. Idle containers that their pool can spare leave for a waiting
+pool, and busy ones yield between two batches when their pool holds more than its share. Queued
+inputs are looked at, never moved.
 
-GPUs are kept for who waits longest: no pool gets a device that suits one which waits before it,
-so that who needs eight is not starved by those who need one. Who lacks nothing but GPUs holds up
-only those that want the same ones. A pool whose GPUs this machine has not does not wait for room.
+GPUs are kept for who waits before others: no pool gets a device that suits one which is served
+before it, so that who needs eight is not starved by those who need one. Who lacks nothing but GPUs
+holds up only those that want the same ones. A pool whose GPUs this machine has not does not wait
+for room.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from volantd.core.autoscale import desired_containers
 from volantd.core.commands import StartContainer
-from volantd.core.containers import arm_idle, longest_idle, stop
-from volantd.core.model import Container, Fault
+from volantd.core.containers import arm_idle, idle_due, longest_idle, stop
+from volantd.core.model import INFINITY, Container, ContainerState, Fault
 from volantd.core.queueing import fail_waiting
 from volantd.core.sharing import needs_another
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from volantd.core.model import Pool, State
     from volantd.core.records.gpus import Gpu
     from volantd.core.records.ledger import Shortage
+
+#: Why a container is stopped whose pool was given a lower maximum.
+SURPLUS = "its function has more containers than its maximum"
 
 
 def starts_wanted(state: State, pool: Pool, now: float) -> int:
@@ -60,7 +65,9 @@ def starts_wanted(state: State, pool: Pool, now: float) -> int:
     if now < pool.start_not_before:
         state.arm(pool, pool.start_not_before)
         return 0
-    return min(missing, state.limits.starts_in_flight_max - pool.starting)
+    # As many again as work already, so that what starts slowly does not grow by a few at a time.
+    at_once = max(state.limits.starts_in_flight_max, pool.ready)
+    return min(missing, at_once - pool.starting)
 
 
 def scale(state: State, pool: Pool, now: float, out: list[Command]) -> None:
@@ -105,11 +112,11 @@ def _start(state: State, pool: Pool, gpus: tuple[Gpu, ...], now: float, out: lis
 
 
 def serve_waiting(state: State, now: float, out: list[Command]) -> None:
-    """Gives free room to the waiting pools, one container each in turn, longest waiting first.
+    """Gives free room to the waiting pools, one container each in turn.
 
-    Pools with inputs come before those that fill up their minimum, and among them those without a
-    container. Such a pool may pass those before it, which lack room, once; so a large request at
-    the head does not keep the others from working.
+    Pools with inputs come before those that fill up their minimum, and among them those with the
+    fewest containers. One without any may pass those before it, which lack room, once; so a large
+    request at the head does not keep the others from working.
     """
     waiting = state.waiting
     served = True
@@ -217,23 +224,35 @@ def _who_has(
     return chosen if short_bytes <= 0 and short_count <= 0 and gpu_count <= 0 else []
 
 
-def _urgency(waiting: tuple[Pool, float]) -> int:
-    """Sorts waiting pools: inputs and no container; inputs; just below the minimum."""
+def _urgency(waiting: tuple[Pool, float]) -> float:
+    """Sorts waiting pools: those with inputs by how few containers they have; then the others.
+
+    Whoever has many and waits for more must not stand before one with few: nobody would yield to
+    it, and so nobody would get any.
+    """
     pool, _ = waiting
-    if not pool.queued_inputs:
-        return 2
-    return 1 if pool.live else 0
+    return pool.live if pool.queued_inputs else INFINITY
 
 
 def _idle_since(container: Container) -> float:
     return container.idle_since
 
 
+def has_surplus(pool: Pool) -> bool:
+    """Whether a pool has more containers than its maximum, which was lowered."""
+    return pool.starting + pool.ready > pool.config.max_containers
+
+
 def should_yield(state: State, container: Container, now: float) -> bool:
-    """Whether a container shall leave, once it is free, for the pool that waits longest."""
-    if not state.waiting or container.commands:
-        return False
+    """Whether a container shall leave, once it is free.
+
+    For a waiting pool that has fewer, or because its own was given a lower maximum.
+    """
     pool = container.pool
+    if container.commands:
+        return False
+    if has_surplus(pool):
+        return True
     for head, _ in sorted(state.waiting.items(), key=_urgency):
         if head is pool or not head.queued_inputs:
             return False
@@ -248,17 +267,38 @@ def should_yield(state: State, container: Container, now: float) -> bool:
 
 
 def scale_down(state: State, pool: Pool, now: float, out: list[Command]) -> None:
-    """Stops containers that were idle for the pool's window, the longest idle first."""
-    window_s = pool.config.scaledown_window_s
+    """Stops containers that were idle for the pool's window, the longest idle first.
+
+    Those above the pool's maximum do not wait for that.
+    """
+    if has_surplus(pool):
+        _drop_surplus(state, pool, now, out)
     while pool.idle and pool.live > pool.floor:
         container = longest_idle(pool)
         if container is None:
             return
-        due = container.idle_since + window_s
+        due = idle_due(pool, container)
         if due > now:
             state.arm(container, due)
             return
         stop(state, container, False, "idle", now, out)
+
+
+def note_demand(state: State, pool: Pool, now: float) -> None:
+    """Remembers what a pool with a reserve needs, and has it looked at when that may be less."""
+    pool.recent_demand.note(pool.demand, now, pool.config.scaledown_window_s)
+    arm_idle(state, pool)
+
+
+def _drop_surplus(state: State, pool: Pool, now: float, out: list[Command]) -> None:
+    """Stops containers above the pool's maximum that run nothing: the latest starts first."""
+    starting = [c for c in pool.containers.values() if c.state is ContainerState.STARTING]
+    idle = [container for container in pool.idle if not container.commands]
+    for container in [*reversed(starting), *idle]:
+        if not has_surplus(pool):
+            return
+        is_starting = container.state is ContainerState.STARTING
+        stop(state, container, is_starting, SURPLUS, now, out)
 
 
 def set_commands(
@@ -276,7 +316,7 @@ def set_commands(
         pool.idle.append(container)
         if state.waiting:
             serve_waiting(state, now, out)
-    arm_idle(state, pool)
+    scale_down(state, pool, now, out)
 
 
 def start_failed(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from volantd.core.model import ContainerState
 
 if TYPE_CHECKING:
-    from volantd.core.model import CallId, ContainerId, PoolId, State
+    from volantd.core.model import CallId, ContainerId, Pool, PoolId, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,22 @@ class ContainerStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """What a pool that waits for room on the machine wants, and what there is of it."""
+
+    memory_bytes: int
+    memory_free_bytes: float
+    memory_total_bytes: float
+    containers: int
+    containers_max: float
+
+    @property
+    def is_of_memory(self) -> bool:
+        """Whether memory is what lacks; else it is the number of containers."""
+        return self.memory_bytes > self.memory_free_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStatistics:
     """One pool's backlog and containers."""
 
@@ -45,6 +61,10 @@ class PoolStatistics:
     lacks_gpus: bool
     start_failures: int
     estimate_s: float | None
+    #: Inputs that run, as far as can be known: containers hold further ones ahead.
+    begun_inputs: int
+    #: Inputs that ready containers could begin at once.
+    headroom: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,23 +100,43 @@ def containers(state: State) -> list[ContainerStatistics]:
 
 def pools(state: State) -> list[PoolStatistics]:
     """All pools, oldest first."""
-    return [
-        PoolStatistics(
-            pool_id=pool.pool_id,
-            queued_inputs=pool.queued_inputs,
-            running_inputs=pool.running_inputs,
-            delayed_inputs=pool.delayed_inputs,
-            starting=pool.starting,
-            ready=pool.ready,
-            idle=len(pool.idle),
-            stopping=len(pool.containers) - pool.starting - pool.ready,
-            waits_for_room=pool in state.waiting,
-            lacks_gpus=pool.queued_inputs > 0 and state.ledger.lacks_gpus(pool.need),
-            start_failures=pool.start_failures,
-            estimate_s=pool.estimate_s,
-        )
-        for pool in state.pools.values()
-    ]
+    return [of_pool(state, pool) for pool in state.pools.values()]
+
+
+def of_pool(state: State, pool: Pool) -> PoolStatistics:
+    """One pool."""
+    idle, max_inputs = len(pool.idle), pool.config.max_inputs
+    begun = pool.running_inputs if max_inputs > 1 else pool.ready - idle
+    return PoolStatistics(
+        pool_id=pool.pool_id,
+        queued_inputs=pool.queued_inputs,
+        running_inputs=pool.running_inputs,
+        delayed_inputs=pool.delayed_inputs,
+        starting=pool.starting,
+        ready=pool.ready,
+        idle=idle,
+        stopping=len(pool.containers) - pool.starting - pool.ready,
+        waits_for_room=pool in state.waiting,
+        lacks_gpus=pool.queued_inputs > 0 and state.ledger.lacks_gpus(pool.need),
+        start_failures=pool.start_failures,
+        estimate_s=pool.estimate_s,
+        begun_inputs=begun,
+        headroom=pool.ready * max_inputs - begun,
+    )
+
+
+def shortage_of(state: State, pool: Pool) -> Shortage | None:
+    """What a pool waits for on the machine; None while it does not wait for that."""
+    need, ledger = pool.need, state.ledger
+    if pool not in state.waiting or ledger.fits(need):
+        return None
+    return Shortage(
+        memory_bytes=need.memory_bytes,
+        memory_free_bytes=max(ledger.memory_bytes - ledger.booked_bytes, 0),
+        memory_total_bytes=ledger.memory_bytes,
+        containers=ledger.booked_count,
+        containers_max=ledger.containers_max,
+    )
 
 
 def calls(state: State) -> list[CallStatistics]:

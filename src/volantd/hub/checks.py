@@ -6,18 +6,19 @@ hostile. A message that is not what it has to be is a `ValueError`, which ends i
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import os
 from typing import TYPE_CHECKING, Any
 
 from volant import gpus
-from volant.errors import PermissionDeniedError, ResourceExhaustedError
+from volant.errors import NotFoundError, PermissionDeniedError, ResourceExhaustedError
 from volant.wire.frames import EXPRESS_TOKEN_BYTES, FUNCTION_MASK, METHODS_MAX
 from volantd.fields import mapping, number, optional, raw, sequence, switch, text, whole
 from volantd.images import described
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from volant.wire.stream import FrameStream
 
@@ -36,6 +37,8 @@ CONTAINERS_MAX = 1 << 20
 NESTED_APPS_MAX = 16
 NESTED_KEPT_MAX = 16
 NESTED_UPLOAD_BYTES_MAX = 64 << 20
+#: Characters of a name that was not found that are looked at and said.
+SOUGHT_CHARS_MAX = 200
 #: Characters of the name of an app or function.
 NAME_CHARS_MAX = 500
 #: Tags of one app, and characters of a name or a value of one.
@@ -64,6 +67,14 @@ def payload_fd(stream: FrameStream) -> int:
         os.close(fd)
         raise ValueError("a file of values that is not in memory") from None
     return fd
+
+
+def not_found(what: str, wanted: str, known: Iterable[str]) -> NotFoundError:
+    """The error for a name that means nothing, with what is close to it."""
+    wanted = wanted[:SOUGHT_CHARS_MAX]  # comparing with all that is known takes time
+    near = difflib.get_close_matches(wanted, list(known), n=3)
+    hint = f"did you mean {', '.join(near)}?" if near else f"`volant {what} list` shows all"
+    return NotFoundError(f"there is no {what} {wanted!r}", hint=hint)
 
 
 def check_description(app: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,7 +51,8 @@ log = logging.getLogger(__name__)
 
 #: Between two reports to a client of how a function stands.
 STATUS_PERIOD_S = 0.1
-
+#: Functions that wait for room whose clients are told each time that there is more or less.
+TOLD_OF_ROOM_MAX = 100
 
 #: Apps that are remembered when they have ended; those that printed are known by their logs, too.
 ENDED_MAX = 200
@@ -144,6 +146,11 @@ class Hub:
             function.change_noted = True
             due = function.told_at + STATUS_PERIOD_S
             self.loop.call_later(max(0.0, due - monotonic()), self._tell_status, function)
+
+    def note_room(self) -> None:
+        """Have clients told whose functions wait for room: what is free has changed."""
+        for pool in islice(self.scheduler.state.waiting, TOLD_OF_ROOM_MAX):
+            self.note_change(self.functions[pool.pool_id])
 
     def _tell_status(self, function: Function) -> None:
         function.change_noted = False

@@ -173,6 +173,8 @@ class Function:
     #: what the runner needs to find it
     spec: dict[str, Any]
     options: dict[str, Any]
+    #: those of the autoscaler that were changed since
+    scaling: dict[str, Any] = field(default_factory=dict)
     #: what the instances of a class are made with; only its containers know what it means
     parameters: bytes = b""
     #: what its client was last told of how it stands, and when

@@ -5,7 +5,6 @@ A function returns None when it answers later, and raises an error of `volant.er
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 from time import monotonic, time
@@ -21,11 +20,12 @@ from volant.errors import (
 from volant.version import VERSION
 from volant.wire.frames import EXPRESS_TOKEN_BYTES
 from volantd.hub import checks, terminals
+from volantd.hub.pools import autoscaler
 from volantd.hub.records import App, Call, Function, Version
 from volantd.images import described, requests as image_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from volantd.hub.session import Session
 
@@ -227,14 +227,7 @@ def _find_app(session: Session, wanted: str) -> App:
             f"{len(named)} apps are called {wanted!r}",
             hint="use the id: " + ", ".join(app.app_id for app in named),
         )
-    raise _not_found("app", wanted, [*apps, *(app.name for app in apps.values())])
-
-
-def _not_found(what: str, wanted: str, known: Iterable[str]) -> NotFoundError:
-    wanted = wanted[:NAME_CHARS_MAX]  # comparing with all that is known takes time
-    near = difflib.get_close_matches(wanted, list(known), n=3)
-    hint = f"did you mean {', '.join(near)}?" if near else f"`volant {what} list` shows all"
-    return NotFoundError(f"there is no {what} {wanted!r}", hint=hint)
+    raise checks.not_found("app", wanted, [*apps, *(app.name for app in apps.values())])
 
 
 def app_timings(session: Session, message: dict[str, Any]) -> dict[str, Any]:
@@ -284,7 +277,7 @@ def container_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     wanted = str(message["container"])
     agent = session.hub.services.agent
     if not agent.has(wanted):
-        raise _not_found("container", wanted, [row["container_id"] for row in agent.rows()])
+        raise checks.not_found("container", wanted, [row["container_id"] for row in agent.rows()])
     agent.preempt(wanted, "it was stopped by `volant container stop`")
     return {"container_id": wanted}
 
@@ -295,7 +288,7 @@ def container_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     wanted = str(message["container"])
     app_id = logs.app_of_container(wanted)
     if app_id is None:
-        raise _not_found("container", wanted, logs.container_ids())
+        raise checks.not_found("container", wanted, logs.container_ids())
     entries = logs.read(app_id, tail=_tail(message), container_id=wanted)
     if message.get("follow"):
         logs.follow(session, app_id=app_id, container_id=wanted)
@@ -377,7 +370,8 @@ HANDLERS: dict[str, Handler] = {
         hello, app_open, app_close, app_set_tags, app_list, app_stop, app_timings, app_logs,
         container_list, container_stop, container_logs, terminals.container_exec,
         terminals.function_shell, terminals.terminal_offer, call_get, call_inputs, call_cancel,
-        server_status, server_stop, *image_requests.HANDLERS,
+        autoscaler.function_list, autoscaler.function_stats, autoscaler.function_settings,
+        autoscaler.function_update, server_status, server_stop, *image_requests.HANDLERS,
     )
 }  # fmt: skip
 
@@ -392,6 +386,9 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
         call_get,
         call_inputs,
         call_cancel,
+        autoscaler.function_stats,
+        autoscaler.function_settings,
+        autoscaler.function_update,
         terminals.terminal_join,
     )
 }

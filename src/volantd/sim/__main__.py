@@ -1,4 +1,4 @@
-"""``python -m volantd.sim [seed | first-last | cost]``: one seed aloud, many, or the cost."""
+"""``python -m volantd.sim [seed | first-last | loads | cost]``: seeds, loads or the cost."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from time import perf_counter
 
 from volantd.sim.cost import report
 from volantd.sim.history import HistoryError, run
+from volantd.sim.loads.flapping import watched
 
 SWEEP = range(1000)
 
@@ -52,22 +53,40 @@ def sweep(seeds: range) -> int:
     return 1 if failed else 0
 
 
+def sweep_loads() -> int:
+    """Plays many loads; prints the pools that flap, and the totals."""
+    starts = soon = 0
+    failed = []
+    for seed in SWEEP:
+        run, flapping = watched(seed)
+        starts, soon = starts + len(run.lives), soon + flapping.soon
+        if flapping.found:
+            failed.append(seed)
+            say(f"seed {seed}: {flapping.found[0]}")
+    say(f"{len(SWEEP)} loads, {starts} starts, {soon} of them for a new peak soon after a stop")
+    say(f"{len(failed)} flap {failed[:20]}")
+    return 1 if failed else 0
+
+
 def main(arguments: list[str]) -> int:
     """The command."""
     parser = argparse.ArgumentParser(
         prog="scripts/sim",
         description="Plays the real core against simulated machines, clients and faults.",
-        epilog="Examples: scripts/sim, scripts/sim 123, scripts/sim 1-5000, scripts/sim cost",
+        epilog="Examples: scripts/sim, scripts/sim 123, scripts/sim 1-5000, scripts/sim loads",
     )
     parser.add_argument(
-        "what", nargs="?", default=f"{SWEEP[0]}-{SWEEP[-1]}", metavar="SEED | FIRST-LAST | cost",
-        help="a seed to replay event by event, seeds to sweep (default: %(default)s), or what the "
-        "core's decisions cost",
+        "what", nargs="?", default=f"{SWEEP[0]}-{SWEEP[-1]}",
+        metavar="SEED | FIRST-LAST | loads | cost",
+        help="a seed to replay event by event, seeds to sweep (default: %(default)s), loads "
+        "under which no pool may flap, or what the core's decisions cost",
     )  # fmt: skip
     what = parser.parse_args(arguments).what
     if what == "cost":
         say("\n".join(report()))
         return 0
+    if what == "loads":
+        return sweep_loads()
     first, dash, last = what.partition("-")
     if not first.isdecimal() or (dash and not last.isdecimal()):
         parser.error(f"{what!r} is neither a seed nor a range such as 1-5000")

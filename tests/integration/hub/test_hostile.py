@@ -175,6 +175,26 @@ BROKEN: dict[str, bytes] = {
     "a target of no input": with_option(max_inputs=3, target_inputs=0),
     "a target above the maximum": with_option(max_inputs=3, target_inputs=4),
     "several inputs at once for single use": with_option(max_inputs=2, single_use=True),
+    "the autoscaler of no function": request("function_settings"),
+    "the autoscaler of a negative number": request("function_settings", number=-1),
+    "the autoscaler of infinity": request("function_update", number=INFINITY),
+    "an autoscaler that keeps half a container": request(
+        "function_update", number=0, min_containers=0.5
+    ),
+    "an autoscaler that keeps too many": request(
+        "function_update", number=0, buffer_containers=HUGE
+    ),
+    "an autoscaler that keeps nothing": request(
+        "function_update", number=0, buffer_containers=None
+    ),
+    "an autoscaler of no container": request("function_update", number=0, max_containers=0),
+    "an autoscaler with a window of a text": request(
+        "function_update", number=0, scaledown_window_s="1"
+    ),
+    "an autoscaler with an endless window": request(
+        "function_update", number=0, scaledown_window_s=INFINITY
+    ),
+    "statistics of a list": request("function_stats", function=["f"]),
     "a call that is asked for by a number": request("call_get", call=7, index=0, wait=True),
     "an image that is looked for by a number": request("image_inspect", image=7),
     "a log from a negative step on": request("image_logs", image="x", step=-2, offset=0, wait=True),
@@ -384,6 +404,17 @@ def _messages(session: str) -> list[dict[str, Any]]:
         {"op": "call_inputs", "call": call},
         {"op": "call_cancel", "call": call, "terminate": True},
         {"op": "server_status"},
+        {"op": "function_list"},
+        {"op": "function_stats", "number": 1 << 16},
+        {"op": "function_settings", "function": "app.f"},
+        {
+            "op": "function_update",
+            "number": 1 << 16,
+            "min_containers": 1,
+            "max_containers": 2,
+            "buffer_containers": 1,
+            "scaledown_window_s": 0.5,
+        },
         {"op": "image_list"},
         {"op": "image_inspect", "image": "im-1"},
         {"op": "image_logs", "image": "im-1", "step": 0, "offset": 0, "wait": True},

@@ -133,6 +133,15 @@ def test_the_picture_has_a_tree_and_a_bar_and_fits_the_terminal(start: Start) ->
     assert max(map(len, lines)) < 80
 
 
+def test_the_picture_says_what_the_machine_lacks(start: Start) -> None:
+    progress, terminal = start()
+    text = "waiting for memory: needs 2048 MiB, 512 MiB free of 8000"
+    progress.on_event({"op": "status", "function": "train", "queued": 1, "starting": 0,
+                       "running": 0, "idle": 0, "text": text})  # fmt: skip
+    picture = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(View(progress, terminal).lines()))
+    assert f"train  1 waiting, {text}" in picture
+
+
 def test_a_long_map_leaves_a_line_and_a_short_one_none(start: Start) -> None:
     progress, terminal = start()
     view = View(progress, terminal)

@@ -54,6 +54,14 @@ def test_starts_in_flight_are_limited_and_go_on_as_containers_get_ready():
     assert _started(commands) == ["c9"]
 
 
+def test_as_many_start_at_once_as_work_already():
+    bench = Bench(containers=8)
+    assert len(_started(bench.call("k", 100))) == 8
+    for number in range(9, 17):
+        bench.ready(f"c{number}")
+    assert bench.scheduler.statistics()[0].starting == 16
+
+
 def test_no_more_are_started_when_the_queue_is_drained_meanwhile():
     bench = Bench()
     bench.call("k", 9)
@@ -137,14 +145,30 @@ def test_a_container_with_commands_ends_with_its_app():
     assert bench.commands_run("c1", 0) == [], "late news change nothing"
 
 
-def test_a_buffer_is_kept_while_the_pool_is_active():
+def test_a_buffer_is_kept_while_the_pool_is_active_and_for_the_window_after():
     config = PoolConfig(buffer_containers=2, scaledown_window_s=5.0)
     bench = Bench(containers=1, config=config)
     assert len(_started(bench.call("k", 1))) == 2
     bench.ready("c2")
     bench.ready("c3")
     assert _stopped(bench.tick(bench.now + 100.0)) == []
-    assert _stopped(bench.succeed("c1")) == [("c2", "idle"), ("c3", "idle")]
+    assert _stopped(bench.succeed("c1")) == []
+    assert _stopped(bench.tick(bench.now + 4.9)) == []
+    assert _stopped(bench.tick(bench.now + 0.1)) == [
+        ("c2", "idle"), ("c3", "idle"), ("c1", "idle"),
+    ]  # fmt: skip
+
+
+def test_what_the_target_asked_for_stays_for_the_window_after():
+    config = PoolConfig(max_inputs=10, target_inputs=2, scaledown_window_s=5.0)
+    bench = Bench(containers=1, config=config)
+    bench.call("k", 4)
+    bench.ready("c2")
+    bench.now += 100.0
+    bench.succeed("c1")
+    bench.succeed("c1")
+    assert _stopped(bench.tick(bench.now + 4.9)) == []
+    assert _stopped(bench.tick(bench.now + 0.1)) == [("c2", "idle")]
 
 
 def test_a_smaller_minimum_lets_containers_go():

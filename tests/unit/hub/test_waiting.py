@@ -59,7 +59,7 @@ def test_memory_that_others_have_is_waited_for():
     bench.call("k", 1)
     bench.do(bench.scheduler.add_pool("other", PoolConfig(memory_bytes=256 << 20), bench.now))
     bench.call("other-call", 1, "other")
-    assert _text(bench, [], "other") == "waiting for room: 256 MiB of memory"
+    assert _text(bench, [], "other") == ("waiting for memory: needs 256 MiB, 88 MiB free of 600")
 
 
 def test_who_waits_for_nothing_is_told_nothing():

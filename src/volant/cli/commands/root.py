@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "Run a program's entrypoint or one of its functions.",
     "shell": "Open a shell in a function's environment, a container or an image.",
     "app": "Apps: list, stop, logs.",
+    "function": "Functions: list, stats, and settings of their autoscalers.",
     "container": "Containers: list, logs, exec, stop.",
     "image": "Images: list, inspect, logs, prune, names.",
     "server": "The daemon of this machine: start, stop, status, logs.",
@@ -30,13 +31,14 @@ COMMANDS = {
 #: Group -> commands of the programming model whose feature is not there yet.
 PLANNED = {
     "volant": (
-        "serve", "deploy", "curl", "function", "endpoint", "volume", "secret", "dict",
+        "serve", "deploy", "curl", "endpoint", "volume", "secret", "dict",
         "queue", "nfs", "setup", "token", "profile", "environment", "workspace",
         "billing", "changelog", "dashboard", "skills",
     ),
     "volant app": (
         "info", "stats", "history", "rollback", "rollover", "promote", "dashboard",
     ),
+    "volant function": ("info", "logs", "calls", "variants", "metrics"),
     "volant image": ("build", "pull"),
     "volant server": ("deploy", "info", "stats", "requests", "metrics", "autoscaler"),
     "volant config": ("set", "set-environment"),

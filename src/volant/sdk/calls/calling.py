@@ -28,7 +28,8 @@ class Binding:
     """Where the calls of one function go."""
 
     __slots__ = (
-        "channel", "function_id", "local_path", "methods", "name", "number", "pool", "variants",
+        "channel", "function_id", "local_path", "methods", "name", "number", "pool", "scaling",
+        "variants",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +52,8 @@ class Binding:
         self.methods: dict[int, Binding] = {}
         #: Pools of their own with other options or parameters: see `variants`.
         self.variants: dict[bytes, Variant] = {}
+        #: What this client has told its autoscaler, as control messages carry it.
+        self.scaling: dict[str, object] = {}
 
     def method(self, index: int) -> Binding:
         """Where the calls of one method of a class go."""
@@ -59,6 +62,7 @@ class Binding:
             number = self.number | index << METHOD_SHIFT
             found = Binding(self.channel, number, self.name, self.local_path, self.function_id)
             found.pool = self.pool
+            found.scaling = self.scaling
             self.methods[index] = found
         return found
 

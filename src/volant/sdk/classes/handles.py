@@ -199,11 +199,16 @@ def _found(module: str, qualname: str) -> Any:
     return _import(module, qualname)
 
 
+#: What an object has beside its methods, for its pool alone -> the part of `Autoscaler` it is.
+_OF_POOL = {"autoscaler": "", "update_autoscaler": "update_given", "get_current_stats": "stats"}
+
+
 class Obj:
     """A handle on the instances of a class with one set of parameters.
 
-    Attributes that are no methods are those of an instance in this process, which is made when one
-    is first asked for, and entered when a method is first called with `.local()`.
+    `update_autoscaler`, `autoscaler` and `get_current_stats` are those of its pool, as functions
+    have them. Attributes that are no methods are those of an instance in this process, which is
+    made when one is first asked for, and entered when a method is first called with `.local()`.
     """
 
     def __init__(self, cls: Cls, parameters: bytes) -> None:
@@ -223,6 +228,8 @@ class Obj:
             raise AttributeError(name)
         if name in self._cls._methods:
             return self._method(name)
+        if name in _OF_POOL and not hasattr(self._cls._user_cls, name):
+            return self._of_pool(name)
         return getattr(self._instance().user, name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -236,6 +243,12 @@ class Obj:
         if found is None:
             found = self._bound_methods[name] = BoundMethod(self, name)
         return found
+
+    def _of_pool(self, name: str) -> Any:
+        from volant.sdk.calls.autoscaler import Autoscaler
+
+        autoscaler = Autoscaler(f"{self._cls.__name__}(...)", self._pool)
+        return getattr(autoscaler, _OF_POOL[name]) if _OF_POOL[name] else autoscaler
 
     def _instance(self) -> Instance:
         if self._local is None:

@@ -123,6 +123,11 @@ class PoolConfig:
         )
 
     @property
+    def has_reserve(self) -> bool:
+        """Whether containers that run nothing may be needed all the same."""
+        return bool(self.buffer_containers or self.target_inputs or self.batch_size)
+
+    @property
     def inputs_per_container(self) -> int:
         """Inputs that are worth one container."""
         return self.target_inputs or self.max_inputs
@@ -132,7 +137,7 @@ class PoolConfig:
 class Limits:
     """The scheduler's own limits and thresholds, the same for all pools."""
 
-    #: Containers of one pool that may be starting at the same time.
+    #: Containers of one pool that may be starting at the same time while fewer work already.
     starts_in_flight_max: int = 8
     #: Failed starts in a row, without one that worked, before waiting inputs fail.
     start_attempts_max: int = 5

@@ -24,7 +24,7 @@ EXIT_GRACE_S = 30.0
 
 def pool_config(function: Function) -> PoolConfig:
     """The core's view of a function's options."""
-    options = function.options
+    options = {**function.options, **function.scaling}
     retries = options["retries"]
     low, limit_mib = options["min_containers"], options["memory_limit_mib"]
     return PoolConfig(

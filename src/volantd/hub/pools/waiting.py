@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from volant import gpus
+from volantd.core import shortage_of
 
 if TYPE_CHECKING:
     from volantd.core import Scheduler
+    from volantd.core.statistics import Shortage
     from volantd.hub.records import Function
 
 
@@ -22,11 +24,23 @@ def text_of(scheduler: Scheduler, function: Function) -> str:
         return f"waiting for a GPU: {wished}; {machine_in_words(scheduler)}"
     if pool not in state.waiting:
         return ""
-    if state.ledger.fits(pool.need):
+    shortage = shortage_of(state, pool)
+    if shortage is None:
         return f"waiting for a GPU: {wished}; those of this machine are in use"
-    if pool.live:
-        return ""  # it goes on with what it has
-    return f"waiting for room: {pool.need.memory_bytes >> 20} MiB of memory"
+    return shortage_in_words(shortage)
+
+
+def shortage_in_words(short: Shortage) -> str:
+    """Which room is lacking, such as "waiting for memory: needs 250 MiB, 200 MiB free of 400"."""
+    if short.is_of_memory:
+        return (
+            f"waiting for memory: needs {_mib(short.memory_bytes)} MiB, "
+            f"{_mib(short.memory_free_bytes)} MiB free of {_mib(short.memory_total_bytes)}"
+        )
+    return (
+        f"waiting for a container to end: {short.containers} run, "
+        f"{short.containers_max:.0f} are the most"
+    )
 
 
 def machine_in_words(scheduler: Scheduler) -> str:
@@ -36,3 +50,7 @@ def machine_in_words(scheduler: Scheduler) -> str:
         return "this machine has none"
     counts = [f"{model}:{models.count(model)}" for model in dict.fromkeys(models)]
     return f"this machine has {', '.join(counts)}"
+
+
+def _mib(size_bytes: float) -> int:
+    return int(size_bytes) >> 20
