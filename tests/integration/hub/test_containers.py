@@ -274,8 +274,13 @@ def test_a_container_can_be_stopped_by_its_id_and_its_input_runs_again(
     number = client.call(1)
     [row] = client.request("container_list")["containers"]
     assert (row["state"], row["function"], row["pid"]) == ("busy", "f", os.getpid())
-    world.serve = lambda x: x
+    [container] = world.containers
     client.request("container_stop", container=row["container_id"])
+    assert [event["op"] for event in container.events] == ["preempt"]
+    assert container.signals == [signal.SIGUSR1]
+    world.serve = lambda x: x
+    container.exit(0)
+    world.turn()
     assert client.value(number) == 1
     with pytest.raises(errors.NotFoundError, match="no container 'ta-none'"):
         client.request("container_stop", container="ta-none")

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def text_of(scheduler: Scheduler, function: Function) -> str:
-    """What the inputs of a function wait for, beyond a container that is free; "" is nothing."""
+    """What a function waits for, beyond a container that is free; "" is nothing."""
     state = scheduler.state
     pool = state.pools.get(function.function_id)
-    if pool is None or not pool.queued_inputs or pool.starting:
+    if pool is None:
         return ""
     wished = gpus.in_words(function.options["gpu"])
-    if state.ledger.lacks_gpus(pool.need):
+    if pool.queued_inputs and state.ledger.lacks_gpus(pool.need):
         return f"waiting for a GPU: {wished}; {machine_in_words(scheduler)}"
     if pool not in state.waiting:
         return ""
