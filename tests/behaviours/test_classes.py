@@ -56,7 +56,7 @@ def test_every_kind_of_method_can_be_called() -> None:
 
 
 def test_what_is_inherited_works() -> None:
-    """Behaviour 65: methods, hooks and parameters of a base class."""
+    """Behaviours 60 and 65: methods, hooks and parameters of a base class."""
     assert Counter(prefix="mine").inherited.remote() == "mine begin"
 
 
@@ -67,7 +67,7 @@ def test_methods_call_one_another() -> None:
 
 
 def test_enter_runs_before_a_local_call_and_not_before_plain_attributes() -> None:
-    """Behaviour 57."""
+    """Behaviour 57; the parameters are those of behaviour 58."""
     counter = Counter(start=400)
     assert counter.start == 400
     assert counter.plain() == 401
@@ -121,6 +121,15 @@ def test_a_class_can_have_other_options() -> None:
     assert second["parameters"][0] == 600
     several = Pair.with_concurrency(max_inputs=5)  # type: ignore[attr-defined]  # of `Cls`
     assert several(factor=2).times.remote(4) == 8
+
+
+def test_a_method_can_have_other_options() -> None:
+    """Behaviour 45: they are those of its object's class, with the same parameters."""
+    with_more = Counter(start=650).state.with_options(memory=256)
+    assert with_more.remote()["parameters"][0] == 650
+    of_class = Counter.with_options(memory=256)  # type: ignore[attr-defined]  # of `Cls`
+    assert of_class(start=650).state.remote()["pid"] == with_more.remote()["pid"]
+    assert Pair(factor=2).other.with_concurrency(max_inputs=5).remote(4) == 12
 
 
 def test_handles_travel() -> None:

@@ -9,7 +9,7 @@ import pytest
 import volant
 from tests.behaviours.apps import snapshots
 from tests.behaviours.programs import Program
-from volant.errors import InvalidError
+from volant.errors import ExecutionError, InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,11 @@ def test_a_failing_hook_fails_the_calls_with_its_exception() -> None:
         snapshots.Failing().answer.remote()
 
 
+def test_a_template_cannot_call_functions() -> None:
+    with pytest.raises(ExecutionError, match=r"`other` is called before there is a container"):
+        snapshots.Holding(what="call").where.remote()
+
+
 @pytest.mark.parametrize(
     ("what", "culprit"),
     [
@@ -72,3 +77,7 @@ def test_hooks_of_a_template_need_one() -> None:
 class WithoutTemplate:
     @volant.enter(snap=True)
     def load(self) -> None: ...
+
+    @volant.method()
+    def answer(self) -> int:
+        return 42

@@ -30,6 +30,13 @@ def function(value: int) -> int:
     return value
 
 
+@app.cls()
+class Kept:
+    @volant.method()
+    def answer(self) -> int:
+        return 42
+
+
 #: What `from volant import *` gives: what works.
 PUBLIC = [
     "App", "Cls", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image", "Retries",
@@ -73,6 +80,11 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
             "from_id", "stats", "metrics", "info", "get_web_url", "logs", "client",
             "get_dashboard_url",
         ],
+    ),
+    "Cls": (
+        Kept,
+        ["with_options", "with_concurrency", "with_batching", "object_id", "hydrate"],
+        ["from_name"],
     ),
     "FunctionCall": (
         volant.FunctionCall("fc-86sn29kdn6bvd1k70000000003"),

@@ -54,6 +54,80 @@ async def side_by_side_async(x: int) -> bytes:
     return bytes(x)
 
 
+@app.function()
+@volant.batched(max_batch_size=8, wait_ms=10)
+def double(values: list[int]) -> list[str]:
+    return [str(2 * value) for value in values]
+
+
+@app.function()
+@volant.batched(max_batch_size=8, wait_ms=10)
+async def double_async(values: list[int]) -> list[float]:
+    return [2.0 * value for value in values]
+
+
+@app.function()
+@volant.batched(max_batch_size=8, wait_ms=10)
+def join(left: list[str], right: list[int]) -> list[bytes]:
+    return [f"{a}{b}".encode() for a, b in zip(left, right, strict=True)]
+
+
+class Inherited:
+    @volant.method()
+    def hello(self) -> str:
+        return "hello"
+
+
+@app.cls(enable_memory_snapshot=True)
+@volant.concurrent(max_inputs=10)
+class Model(Inherited):
+    size: int = volant.parameter(default=1)
+
+    @volant.enter(snap=True)
+    def load(self) -> None:
+        self.weights = [0.5] * self.size
+
+    @volant.enter()
+    async def warm(self) -> None: ...
+
+    @volant.exit()
+    def close(self) -> None: ...
+
+    @volant.method()
+    def ask(self, x: int, *, fast: bool = False) -> str:
+        assert_type(self.size, int)
+        assert_type(self.weights, list[float])
+        assert_type(self.ask.local(x), str)
+        assert_type(self.count.remote_gen(x), Iterator[int])
+        return str(x)
+
+    @volant.method()
+    async def ask_async(self, x: int) -> float:
+        return float(x)
+
+    @volant.method()
+    def count(self, upto: int) -> Iterator[int]:
+        yield from range(upto)
+
+    @volant.method()
+    async def count_async(self, upto: int) -> AsyncIterator[str]:
+        yield str(upto)
+
+
+@app.cls()
+class Batched:
+    @volant.batched(max_batch_size=8, wait_ms=10)
+    def double(self, values: list[int]) -> list[str]:
+        return [str(2 * value) for value in values]
+
+
+@app.cls()
+class BatchedAsync:
+    @volant.batched(max_batch_size=8, wait_ms=10)
+    async def double(self, values: list[int]) -> list[bytes]:
+        return [bytes(value) for value in values]
+
+
 @app.local_entrypoint()
 def main(name: str) -> None:
     print(name)
@@ -87,6 +161,48 @@ def images(path: Path) -> None:
 
 def with_tools(image: volant.Image, *more: str) -> volant.Image:
     return image.apt_install("git", *more)
+
+
+def classes() -> None:
+    model = Model()
+    assert_type(model, Model)
+    assert_type(model.size, int)
+    assert_type(model.ask.remote(1, fast=True), str)
+    assert_type(model.ask.local(1), str)
+    assert_type(model.ask.spawn(1), volant.FunctionCall[str])
+    assert_type(model.ask.map([1, 2]), Iterator[str])
+    assert_type(model.ask_async.remote(1), float)
+    assert_type(model.count.remote_gen(3), Iterator[int])
+    assert_type(model.count_async.remote_gen(3), Iterator[str])
+    assert_type(model.hello.remote(), str)
+    assert_type(model.ask.with_options(memory=256).remote(1), str)
+    model.ask.remote("1")  # type: ignore[arg-type]
+    model.ask.remote()  # type: ignore[call-arg]
+    model.load.remote()  # type: ignore[attr-defined]
+    volant.enter(snap=1)  # type: ignore[arg-type]
+    app.cls(timeut=3)  # type: ignore[call-arg]
+
+
+def batches() -> None:
+    assert_type(double.remote(1), str)
+    assert_type(double.map([1, 2]), Iterator[str])
+    assert_type(double_async.remote(1), float)
+    assert_type(join.remote("a", 1), bytes)
+    assert_type(Batched().double.remote(1), str)
+    assert_type(Batched().double.spawn(1), volant.FunctionCall[str])
+    assert_type(BatchedAsync().double.remote(1), bytes)
+    double.remote([1])  # type: ignore[arg-type]
+    join.remote("a", "b")  # type: ignore[arg-type]
+    Batched().double.remote("a")  # type: ignore[arg-type]
+    volant.batched(max_batch_size="8", wait_ms=10)  # type: ignore[arg-type]
+
+
+def variants() -> None:
+    assert_type(add.with_options(memory=256, retries=2).remote(1), str)
+    assert_type(add.with_concurrency(max_inputs=4).remote(1), str)
+    assert_type(double.with_batching(max_batch_size=4, wait_ms=1).remote(1), str)
+    add.with_options(memory="256")  # type: ignore[arg-type]
+    add.with_options(memry=256)  # type: ignore[call-arg]
 
 
 def calls() -> None:

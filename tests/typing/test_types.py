@@ -1,4 +1,7 @@
-"""The public surface as type checkers see it; `surface.py` holds the assertions."""
+"""The public surface as type checkers see it; `surface.py` holds the assertions.
+
+`constructors.py` holds those that only Pyright can make.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-SURFACE = HERE / "surface.py"
+SURFACE, CONSTRUCTORS = HERE / "surface.py", HERE / "constructors.py"
 #: What no checker may pass: it shows that one was run, and found the package.
 WRONG = """
 import volant
@@ -30,7 +33,8 @@ def mypy(program: Path, place: Path) -> subprocess.CompletedProcess[str]:
 def pyright(program: Path, place: Path) -> subprocess.CompletedProcess[str]:
     """As in editors; `basedpyright` is Pyright as PyPI has it, with the Node.js that it needs."""
     configuration = place / "pyrightconfig.json"
-    configuration.write_text(json.dumps({"include": [str(program)], "typeCheckingMode": "strict"}))
+    settings = {"typeCheckingMode": "strict", "reportUnnecessaryTypeIgnoreComment": "error"}
+    configuration.write_text(json.dumps({"include": [str(program)], **settings}))
     return check("basedpyright", "--pythonpath", sys.executable, "--project", configuration)
 
 
@@ -51,6 +55,11 @@ CHECKERS = pytest.mark.parametrize("checker", [mypy, pyright])
 def test_signatures_survive_decoration_for_type_checkers(checker, tmp_path: Path) -> None:
     """`f.remote(...)` keeps f's signature: checkers agree with every line of `surface.py`."""
     checked = checker(SURFACE, tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_constructors_take_the_parameters_of_their_class(tmp_path: Path) -> None:
+    checked = pyright(CONSTRUCTORS, tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 

@@ -28,13 +28,21 @@ if TYPE_CHECKING:
     )
     from typing import Any, NoReturn, overload
 
-    from typing_extensions import Unpack
+    from typing_extensions import Unpack, dataclass_transform
 
     from volant.sdk.classes.decorating import ClassDecorator
+    from volant.sdk.classes.parameters import parameter
     from volant.sdk.generics import P, R, Y
     from volant.sdk.images.image import Image
     from volant.sdk.retries import Retries
     from volant.sdk.running import GetTags, RunContext, SetTags
+else:
+    parameter = None
+
+    def dataclass_transform(**_: object) -> Any:
+        """Nothing, but to type checkers."""
+        return lambda decorated: decorated
+
 
 # Bits of code.co_flags: what `inspect` would tell at the price of importing it.
 _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
@@ -389,6 +397,7 @@ class App:
     stats = Planned("App.stats")
     stop = Planned("App.stop")
 
+    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     def cls(
         self, _positional: None = None, **settings: Unpack[options.ClassSettings]
     ) -> ClassDecorator:

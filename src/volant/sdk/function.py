@@ -138,6 +138,12 @@ class Function(Generic[P, R, Raw]):
         from volant.channel import current
 
         number = _context.function_numbers.get(self.name)
+        if not _context.function_numbers:  # in a template
+            raise ExecutionError(
+                f"`{self.name}` is called before there is a container: while the program is "
+                "imported, or in a hook of enter(snap=True)",
+                hint="call it in a function, a method or a hook of enter()",
+            )
         if number is None:
             raise ExecutionError(
                 f"`{self.name}` is not part of the app that this container runs, so it cannot be "

@@ -246,7 +246,7 @@ class ZygoteStore:
             self.on_output(version.key, (
                 f"volant: the hooks of enter(snap=True) of `{snapshot['function']['name']}` left "
                 f"{', '.join(answer['culprits'])}, which containers cannot share, so each runs "
-                "them anew; do that in a hook of enter()\n"
+                "those hooks anew; move it into a hook of enter()\n"
             ).encode())  # fmt: skip
             await self._prepare_anew(prepared, files, entry)
 

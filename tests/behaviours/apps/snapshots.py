@@ -55,9 +55,14 @@ def hold_child() -> Any:
     return subprocess.Popen(["/bin/sleep", "1000"])
 
 
+@app.function()
+def other() -> int:
+    return 1
+
+
 HOLD = {
     "nothing": hold_nothing, "thread": hold_thread, "connection": hold_connection,
-    "child": hold_child,
+    "child": hold_child, "call": other.remote,
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from volant.errors import InvalidError
 from volant.sdk.app import lives_in_interactive_session
 from volant.sdk.classes import marks
 from volant.sdk.classes.handles import ClassFunction, Cls
-from volant.sdk.classes.parameters import Parameter, parameter
+from volant.sdk.classes.marks import Method
 from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, Function
 from volant.sdk.naming import check_name
 
@@ -15,22 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, TypeVar
 
-    from typing_extensions import dataclass_transform
-
     from volant.sdk.app import App
 
     T = TypeVar("T")
-else:
-
-    def dataclass_transform(**_: object) -> Any:
-        """Nothing, but to type checkers."""
-        return lambda decorated: decorated
 
 
 class ClassDecorator:
     """What `@app.cls(...)` returns; applied to a class it makes a `Cls`.
 
-    Type checkers see the class itself, with a constructor that takes its parameters.
+    Type checkers see the class itself; that its constructor takes its parameters they know from
+    `App.cls`.
     """
 
     def __init__(self, app: App, positional: object, settings: Mapping[str, Any]) -> None:
@@ -40,7 +34,6 @@ class ClassDecorator:
         # The keywords are those of a function, and so are the checks.
         self._settings = app.function(**settings)._settings
 
-    @dataclass_transform(kw_only_default=True, field_specifiers=(parameter, Parameter))
     def __call__(self, user_cls: type[T]) -> type[T]:
         """Make a `Cls` of a class.
 
@@ -119,7 +112,13 @@ def _check_class(user_cls: Any, serialized: bool) -> None:
             "import it",
             hint="move it to the top of its module, or use @app.cls(serialized=True)",
         )
-    for name, one in marks.members_of(user_cls).items():
+    members = marks.members_of(user_cls)
+    if not any(isinstance(one, Method) or hasattr(one, BATCHED_MARK) for one in members.values()):
+        raise InvalidError(
+            f"class `{user_cls.__name__}` has no method that could be called remotely",
+            hint="write @volant.method() above one",
+        )
+    for name, one in members.items():
         if hasattr(one, CONCURRENT_MARK) and not name.startswith("__"):
             raise InvalidError(
                 f"@volant.concurrent goes on the class, not on its method `{name}`",

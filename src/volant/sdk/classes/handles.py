@@ -16,11 +16,12 @@ from volant.sdk.classes import marks
 from volant.sdk.classes.instance import Instance, complete_here
 from volant.sdk.classes.parameters import Parameters
 from volant.sdk.function import Function
+from volant.sdk.planned import Planned
 from volant.wire.frames import METHODS_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     from typing_extensions import Unpack
 
@@ -173,6 +174,8 @@ class Cls:
     def _changed(self, options: dict[str, object]) -> Cls:
         return _with(self._plain(), {**self._options, **options})
 
+    from_name = Planned("Cls.from_name")
+
     @property
     def object_id(self) -> str | None:
         """Its id while its app is run by this process, else None."""
@@ -201,6 +204,8 @@ def _found(module: str, qualname: str) -> Any:
 
 #: What an object has beside its methods, for its pool alone -> the part of `Autoscaler` it is.
 _OF_POOL = {"autoscaler": "", "update_autoscaler": "update_given", "get_current_stats": "stats"}
+#: What changes options, and is looked for on objects at first.
+_OF_CLASSES = frozenset({"with_options", "with_concurrency", "with_batching"})
 
 
 class Obj:
@@ -230,6 +235,11 @@ class Obj:
             return self._method(name)
         if name in _OF_POOL and not hasattr(self._cls._user_cls, name):
             return self._of_pool(name)
+        if name in _OF_CLASSES and not hasattr(self._cls._user_cls, name):
+            raise AttributeError(
+                f"objects of `{self._cls.__name__}` have no `{name}`, their class has\n"
+                f"hint: write {self._cls.__name__}.{name}(...)(...)"
+            )
         return getattr(self._instance().user, name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -287,8 +297,34 @@ class BoundMethod(Function[..., "Any", "Any"]):
     def __reduce__(self) -> tuple[object, ...]:
         return getattr, (self._handle, self._method_name)
 
+    def __call__(self, /, *args: Any, **kwargs: Any) -> NoReturn:
+        path = f"{self._handle._cls.__name__}(...).{self._method_name}"
+        raise InvalidError(
+            f"`{self.name}` is a Volant method and cannot be called directly",
+            hint=f"`{path}.remote(...)` runs it in a container, `{path}.local(...)` runs it right "
+            "here",
+        )
+
     def _bound(self) -> Binding:
         return self._handle._pool().method(self._index)
+
+    def with_options(self, **options: Unpack[VariantOptions]) -> BoundMethod:
+        """The method of an equal object of the class with other options."""
+        return self._of(self._handle._cls.with_options(**options))
+
+    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> BoundMethod:
+        """The method of an equal object whose containers run several inputs at once."""
+        return self._of(self._handle._cls.with_concurrency(
+            max_inputs=max_inputs, target_inputs=target_inputs,
+        ))  # fmt: skip
+
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> BoundMethod:
+        """The method of an equal object with other batches."""
+        changed = self._handle._cls.with_batching(max_batch_size=max_batch_size, wait_ms=wait_ms)
+        return self._of(changed)
+
+    def _of(self, cls: Cls) -> BoundMethod:
+        return cls._handle(self._handle._data)._method(self._method_name)
 
     @property
     def object_id(self) -> str | None:

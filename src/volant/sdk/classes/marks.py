@@ -33,6 +33,8 @@ HOOK_MARK = "__volant_hook__"
 ENTER_SNAP, ENTER, EXIT = "enter(snap=True)", "enter", "exit"
 #: Where an instance keeps the handle that its methods' `.remote` goes through.
 HANDLE_KEY = "__volant_handle__"
+#: How what runs in containers is called.
+FORMS = frozenset({"remote", "remote_gen", "spawn", "map", "starmap", "for_each", "spawn_map"})
 #: Bits of code.co_flags: what `inspect` would tell at the price of importing it.
 _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
 
@@ -60,10 +62,32 @@ class Method(Generic[P, R, Raw]):
         def __get__(self, instance: object, owner: type) -> Any:
             if instance is None:
                 return self
-            handle = vars(instance).get(HANDLE_KEY)
-            if handle is None:  # made by itself, not by a `Cls`: a plain instance
-                return self.raw.__get__(instance, owner)
-            return handle._method(self.__name__)
+            handle, name = vars(instance).get(HANDLE_KEY), self.__name__
+            if handle is None or handle._cls._methods.get(name) is not self:
+                return PlainMethod(self.raw.__get__(instance, owner))
+            return handle._method(name)
+
+
+class PlainMethod:
+    """A method that only runs here.
+
+    Its instance was made by a class without `@app.cls()`, or it was reached by `super()` and is not
+    what callers get.
+    """
+
+    def __init__(self, bound: Callable[..., Any]) -> None:
+        self.local = bound
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self.local(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in FORMS:
+            raise AttributeError(
+                f"`{self.local.__qualname__}` can only be called here, so it has no `.{name}`\n"
+                "hint: the class needs @app.cls(); through super() there is only `.local`"
+            )
+        return getattr(self.local, name)
 
 
 if TYPE_CHECKING:
@@ -132,6 +156,13 @@ def exit(_positional: None = None) -> Callable[[F], F]:  # noqa: A001  # the nam
 def _hook(name: str, kind: str) -> Callable[[F], F]:
     def decorate(raw: F) -> F:
         _check_plain(name, raw)
+        code: Any = getattr(raw, "__code__")  # noqa: B009  # `_check_plain` has seen it
+        needed = code.co_argcount - len(getattr(raw, "__defaults__") or ())  # noqa: B009  # as well
+        if needed > 1:
+            raise InvalidError(
+                f"hook `{raw.__name__}` has parameters beside `self`, and nobody to pass them",
+                hint="make them parameters of the class: `name: str = volant.parameter()`",
+            )
         setattr(raw, HOOK_MARK, kind)
         return raw
 

@@ -36,7 +36,7 @@ class Parameter:
 REQUIRED: object = object()
 
 
-def parameter(*, default: Any = REQUIRED, init: bool = True) -> Any:
+def parameter(_positional: None = None, *, default: Any = REQUIRED, init: bool = True) -> Any:
     """Make an annotated attribute of an `@app.cls()` class a parameter of its constructor.
 
     Args:
@@ -44,8 +44,13 @@ def parameter(*, default: Any = REQUIRED, init: bool = True) -> Any:
         init: whether the constructor takes it; without, it always has its default.
 
     Raises:
-        InvalidError: with `init=False` and no default.
+        InvalidError: with `init=False` and no default, and for a default without its name.
     """
+    if _positional is not None:
+        raise InvalidError(
+            "volant.parameter takes keywords only",
+            hint=f"write volant.parameter(default={_positional!r})",
+        )
     if not init and default is REQUIRED:
         raise InvalidError("a parameter with init=False needs a default", hint="add default=...")
     return Parameter(default, init)
@@ -64,6 +69,11 @@ class Parameters:
         self._parameters: dict[str, Parameter] = {}
         for cls in reversed(user_cls.__mro__):
             for name, one in vars(cls).items():
+                if one is parameter:
+                    raise InvalidError(
+                        f"parameter `{name}` of class `{cls.__name__}` needs parentheses",
+                        hint="write volant.parameter()",
+                    )
                 if isinstance(one, Parameter):
                     self._kinds[name] = _kind_of(cls, name)
                     self._parameters[name] = one

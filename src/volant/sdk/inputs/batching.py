@@ -18,7 +18,7 @@ from volant.sdk.function import BATCHED_MARK as MARK, CONCURRENT_MARK, Function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any, Protocol, TypeVar, overload
 
     S = TypeVar("S")
@@ -26,22 +26,24 @@ if TYPE_CHECKING:
     B = TypeVar("B")
     C = TypeVar("C")
     T = TypeVar("T")
+    Promise = Coroutine[Any, Any, T]
 
     class BatchedDecorator(Protocol):
-        """What `@volant.batched(...)` returns: callers give and get single values."""
+        """What `@volant.batched(...)` returns: callers give and get single values.
+
+        A first parameter that is no list is `self`, so the function is a method.
+        """
 
         @overload
         def __call__(
-            self, raw: Callable[[S, list[A]], Awaitable[list[T]]], /
-        ) -> Callable[[S, A], Awaitable[T]]: ...
-        @overload
-        def __call__(self, raw: Callable[[S, list[A]], list[T]], /) -> Callable[[S, A], T]: ...
-        @overload
-        def __call__(
-            self, raw: Callable[[list[A]], Awaitable[list[T]]], /
-        ) -> Callable[[A], Awaitable[T]]: ...
+            self, raw: Callable[[list[A]], Promise[list[T]]], /
+        ) -> Callable[[A], Promise[T]]: ...
         @overload
         def __call__(self, raw: Callable[[list[A]], list[T]], /) -> Callable[[A], T]: ...
+        @overload
+        def __call__(
+            self, raw: Callable[[list[A], list[B]], Promise[list[T]]], /
+        ) -> Callable[[A, B], Promise[T]]: ...
         @overload
         def __call__(
             self, raw: Callable[[list[A], list[B]], list[T]], /
@@ -51,7 +53,17 @@ if TYPE_CHECKING:
             self, raw: Callable[[list[A], list[B], list[C]], list[T]], /
         ) -> Callable[[A, B, C], T]: ...
         @overload
-        def __call__(self, raw: Callable[..., Any], /) -> Callable[..., Any]: ...
+        def __call__(
+            self, raw: Callable[[S, list[A]], Promise[list[T]]], /
+        ) -> Method[[A], T, Promise[T]]: ...
+        @overload
+        def __call__(self, raw: Callable[[S, list[A]], list[T]], /) -> Method[[A], T, T]: ...
+        @overload
+        def __call__(
+            self, raw: Callable[[S, list[A], list[B]], list[T]], /
+        ) -> Method[[A, B], T, T]: ...
+        @overload
+        def __call__(self, raw: Callable[..., Any], /) -> Any: ...
 
 
 #: Inputs that are taken together, and how long the first of them may wait.
