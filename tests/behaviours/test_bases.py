@@ -224,7 +224,15 @@ def test_a_missing_package_is_named(debian: volant.Image) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["dockerfile/run.py", "local_package/run.py", "prepared_index.py", "scientific_stack.py"],
+    [
+        "digit_batches.py",
+        "digit_classifier.py",
+        "dockerfile/run.py",
+        "local_package/run.py",
+        "parameter_sweep.py",
+        "prepared_index.py",
+        "scientific_stack.py",
+    ],
 )
 def test_an_example_prints_what_it_promises(debian: volant.Image, home: Path, name: str) -> None:
     run = run_volant("run", f"examples/{name}", home=home, within_s=BUILT_WITHIN_S)

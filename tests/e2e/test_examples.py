@@ -25,7 +25,15 @@ NAMES = sorted(
 )
 #: Examples that build images, and the tests that have a base for them.
 BUILT = dict.fromkeys(
-    ("dockerfile/run.py", "local_package/run.py", "prepared_index.py", "scientific_stack.py"),
+    (
+        "digit_batches.py",
+        "digit_classifier.py",
+        "dockerfile/run.py",
+        "local_package/run.py",
+        "parameter_sweep.py",
+        "prepared_index.py",
+        "scientific_stack.py",
+    ),
     "tests/behaviours/test_bases.py",
 )
 
@@ -60,7 +68,9 @@ def test_each_example_is_short_and_tells_its_command() -> None:
         assert _promised(name)
 
 
-@pytest.mark.parametrize("name", ["hello.py", "generator.py", "asynchronous.py"])
+@pytest.mark.parametrize(
+    "name", ["hello.py", "generator.py", "asynchronous.py", "concurrent_pages.py"]
+)
 def test_an_example_prints_what_it_promises(volant_home: Path, name: str) -> None:
     run = _run(volant_home, name)
     assert run.returncode == 0, run.stderr
