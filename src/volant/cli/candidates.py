@@ -59,7 +59,8 @@ def pick(module: ModuleType, apps: list[App], label: str, name: str) -> Target:
 def _guess(name: str, known: list[str]) -> str:
     """A hint that names what is close to `name`, with or without its app."""
     by_name = {one.rpartition(".")[2]: one for one in known}
-    near = closest(name, dict.fromkeys([*known, *by_name]))
+    methods = [one for one in known if f".{one}".rpartition(".")[0].endswith(f".{name}")]
+    near = methods or closest(name, dict.fromkeys([*known, *by_name]))
     return ask_whether([by_name.get(one, one) for one in near])
 
 

@@ -140,11 +140,11 @@ def test_a_method_is_a_target(tmp_path: Path, reference: str) -> None:
     assert [str(one) for one in inspect.signature(found.raw).parameters] == ["by", "start"]
 
 
-def test_a_class_by_itself_is_none(tmp_path: Path) -> None:
-    _write(tmp_path / "p.py", CLASS)
-    with pytest.raises(Refused) as refused:
-        target.find("p.py::Counter", as_module=False)
-    assert "Counter.add" in str(refused.value.hints)
+def test_a_class_by_itself_is_none_and_its_methods_are_named(tmp_path: Path) -> None:
+    more = "    @volant.method()\n    def total(self): return self.start\n"
+    _write(tmp_path / "p.py", CLASS + more)
+    text, _ = _refusal("p.py::Counter")
+    assert text.splitlines()[1:] == ["did you mean `Counter.add` or `Counter.total`?"]
 
 
 def test_a_parameter_that_would_mean_two_things_is_refused(tmp_path: Path) -> None:
