@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from volant.runner import linux, loading
-from volant.runner.template import unforkable
+from volant.runner.template import pages, unforkable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ def take(snapshot: dict[str, Any]) -> list[str]:
     found: Any = loading.resolve(snapshot["function"])
     loading.kept[snapshot["function"]["name"]] = found
     found.serve(snapshot["parameters"]).enter_snapshot(_complete)
-    return unforkable.culprits(before, children)
+    culprits = unforkable.culprits(before, children)
+    if not culprits:
+        pages.collapse()
+    return culprits
 
 
 def _complete(coroutine: Coroutine[Any, Any, Any]) -> Any:
