@@ -7,7 +7,9 @@ thread that leads, completes the future of the waiter it belongs to.
 from __future__ import annotations
 
 import asyncio
+import os
 from _thread import get_ident
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,10 +17,14 @@ if TYPE_CHECKING:
     from volant.channel.waiter import Waiter
 
 
+#: Coroutines that make one call after the other leave the core for a moment about so often.
+GIVE_WAY_EVERY_S = 0.0003
+
+
 class _Watch:
     """How many coroutines of one loop wait on one channel, and the descriptor watched for them."""
 
-    __slots__ = ("channel", "connection", "count", "fd", "loop")
+    __slots__ = ("channel", "connection", "count", "fd", "gave_way_at", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
         self.loop = loop
@@ -26,15 +32,27 @@ class _Watch:
         self.count = 0
         self.connection = 0
         self.fd = -1
+        self.gave_way_at = monotonic()
 
     def enter(self) -> None:
         self.count += 1
         self.follow()
+        self._give_way()
 
     def leave(self) -> None:
         self.count -= 1
         if self.count == 0:
             self._stop()
+
+    def _give_way(self) -> None:
+        """Let run whom we keep from running.
+
+        Many calls in a row take milliseconds, in which the hub may wait for the very core that
+        sent it the first of them. One call needs none of this: its loop sleeps next.
+        """
+        if monotonic() - self.gave_way_at > GIVE_WAY_EVERY_S and hasattr(os, "sched_yield"):
+            os.sched_yield()
+            self.gave_way_at = monotonic()
 
     def follow(self) -> None:
         """Watch the channel's present descriptor."""
@@ -72,7 +90,10 @@ async def wait(channel: Channel, waiter: Waiter, timeout_s: float | None = None)
     watch.enter()
     try:
         if not waiter.ready:
-            await asyncio.wait_for(_fed(watch, waiter), timeout_s)
+            if timeout_s is None:
+                await _fed(watch, waiter)
+            else:
+                await asyncio.wait_for(_fed(watch, waiter), timeout_s)
     except asyncio.TimeoutError:
         from volant.errors import TimeoutError
 
