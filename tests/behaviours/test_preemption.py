@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.behaviours.programs import ask, containers
+from tests.behaviours.programs import WITHIN_S, ask, containers
 from tests.behaviours.test_ends import app_of
 from tests.support import eventually
 
@@ -49,4 +49,4 @@ def test_exit_hooks_run_when_the_server_is_stopped(
     eventually(lambda: printed(own_home, app_id) == ["waiting"])
     ask(own_home, "server_stop")
     log = own_home / "logs" / f"{app_id}.jsonl"
-    eventually(lambda: "goodbye" in log.read_text())
+    eventually(lambda: "goodbye" in log.read_text(), within_s=WITHIN_S)

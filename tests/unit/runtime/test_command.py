@@ -33,12 +33,19 @@ class Keeper:
         self.channel = socket.socket(fileno=channel)
         for fd in rest:
             os.close(fd)
+        greeted, says_so = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            self.channel.send(inside.HELLO)
-            self.channel.close()
-            signal.pause()
-            os._exit(0)
+            try:
+                self.channel.send(inside.HELLO)
+                self.channel.close()
+                os.close(says_so)
+                signal.pause()
+            finally:
+                os._exit(0)
+        os.close(says_so)
+        os.read(greeted, 1)  # its end of the channel is ours as well, which a test may shut down
+        os.close(greeted)
 
     def say(self, data: bytes, *fds: int) -> None:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
