@@ -1,6 +1,6 @@
 """The pure core: what is decided about calls, pools and containers, and nothing else.
 
-Owns the rules of queueing, dispatch, retries, autoscaling and the machine's ledger. It must not do
+Owns the rules of queueing, dispatch, retries, autoscaling and the machines' ledgers. It must not do
 I/O, read a clock, draw randomness, or know asyncio and threads: events are method calls that carry
 ``now``, and what shall happen comes back as a list of commands.
 
@@ -30,6 +30,7 @@ from volantd.core.model import (
     State,
     UnknownIdError,
 )
+from volantd.core.nodes.node import LOCAL
 from volantd.core.records.configuration import Limits, PoolConfig, RetryPolicy
 from volantd.core.records.gpus import ANY_MODEL, Gpu, GpuWish
 from volantd.core.scheduler import Scheduler
@@ -44,6 +45,7 @@ from volantd.core.statistics import (
 
 __all__ = [
     "ANY_MODEL",
+    "LOCAL",
     "Batch",
     "CallCancelled",
     "CallFinished",

@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from volantd.core.nodes.node import LOCAL
+
 if TYPE_CHECKING:
     from volantd.core.model import Batch, CallId, ContainerId, Fault, PoolId
+    from volantd.core.nodes.node import NodeId
     from volantd.core.records.gpus import Gpu
 
 
@@ -36,6 +39,8 @@ class StartContainer:
     gpus: tuple[Gpu, ...] = ()
     #: The most memory that it may use; None: no limit of its own.
     memory_limit_bytes: int | None = None
+    #: On which machine.
+    node_id: NodeId = LOCAL
 
 
 @dataclass(slots=True)

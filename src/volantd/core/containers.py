@@ -66,6 +66,7 @@ def arm_idle(state: State, pool: Pool) -> None:
         return
     container = longest_idle(pool)
     if container is not None:
+        state.fleet.idled[container.node] = None
         state.arm(container, idle_due(pool, container))
 
 
@@ -80,7 +81,7 @@ def stop(
     """Tells a container that holds no inputs any more to stop."""
     assert not container.outstanding, container.container_id
     _withdraw(state, container)
-    state.ledger.leave(container)
+    container.node.ledger.leave(container)
     container.state = ContainerState.STOPPING
     if not kill:
         container.kill_due = now + state.limits.stop_grace_s
@@ -106,8 +107,8 @@ def bury(state: State, container: Container) -> None:
     assert not container.outstanding, container.container_id
     if container.state is not ContainerState.STOPPING:
         _withdraw(state, container)
-        state.ledger.leave(container)
-    state.ledger.release(container)
+        container.node.ledger.leave(container)
+    state.fleet.release(container)
     del container.pool.containers[container.container_id]
     del state.containers[container.container_id]
     container.timer_due = INFINITY
@@ -126,6 +127,7 @@ def _withdraw(state: State, container: Container) -> None:
         pool.ready -= 1
         if container in pool.idle:
             pool.idle.remove(container)
+            del container.node.idle[container]
             arm_idle(state, pool)
 
 
@@ -207,10 +209,11 @@ def _grow(state: State, container: Container, now: float, out: list[Command]) ->
     pool = container.pool
     limit = container.need.memory_limit_bytes
     assert limit is not None, container.container_id
-    if container.is_outgrown or limit >= state.ledger.memory_bytes:
+    largest = state.fleet.largest(container.need)
+    if container.is_outgrown or largest is None or limit >= largest.memory_bytes:
         return
     multiplier = pool.config.retries.memory_multiplier
-    pool.need = container.need.grown(multiplier, state.ledger.memory_bytes)
+    pool.need = container.need.grown(multiplier, largest.memory_bytes)
     pool.growth += 1
     pool.roomy.clear()
     pool.bursting.clear()

@@ -28,6 +28,7 @@ def look_at(state: State, owner: Container | Pool | Batch, now: float, out: list
         balance(state, owner.call.pool, now, out)
     elif isinstance(owner, Pool):
         if not owner.removed:
+            state.waiting.look_again(owner)
             check_stalls(state, owner, now, out)
             balance(state, owner, now, out)
     elif owner.state is ContainerState.STARTING:

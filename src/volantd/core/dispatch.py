@@ -83,6 +83,7 @@ def send(state: State, pool: Pool, container: Container, now: float, out: list[C
     batch = take(state, pool, size)
     outstanding = container.outstanding
     if not outstanding:
+        container.node.idle.pop(container, None)
         container.progress_at = now
         due = now + pool.config.timeout_s
         if due < container.timer_due:
@@ -208,6 +209,7 @@ def place(state: State, container: Container, now: float, out: list[Command]) ->
         return
     container.idle_since = now
     pool.idle.append(container)
+    state.fleet.note_idle(container)
     if config.has_reserve:
         note_demand(state, pool, now)
     elif live > config.min_containers:

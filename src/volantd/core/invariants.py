@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from volantd.core.containers import idle_due, longest_idle
@@ -10,11 +11,12 @@ from volantd.core.sharing import earliest_due, runs_alone
 
 if TYPE_CHECKING:
     from volantd.core.model import Batch, Container, Pool, State
+    from volantd.core.records.ledger import Ledger
 
 
 def check(state: State) -> None:
     """Asserts every invariant; linear in the size of the state."""
-    _check_ledger(state)
+    _check_nodes(state)
     _check_calls(state)
     for pool in state.pools.values():
         assert not pool.removed
@@ -23,9 +25,32 @@ def check(state: State) -> None:
         _check_progress(state, pool)
 
 
-def _check_ledger(state: State) -> None:
-    ledger = state.ledger
-    containers = list(state.containers.values())
+def _check_nodes(state: State) -> None:
+    """Each machine's account is what its containers add up to, and the index knows it."""
+    fleet = state.fleet
+    held = {c.container_id for node in fleet.nodes.values() for c in node.containers.values()}
+    assert held == set(state.containers), "a container is on no machine"
+    for node_id, node in fleet.nodes.items():
+        assert node.node_id == node_id
+        assert fleet.numbered[node.order] is node
+        assert not node.removed
+        containers = list(node.containers.values())
+        _check_ledger(node.ledger, containers)
+        idle = {c for c in containers if c.state is ContainerState.READY and not c.outstanding}
+        assert set(node.idle) == idle
+        assert not idle or node in fleet.idling
+        fleet.check_filed(node)
+    assert len(fleet.numbered) == len(fleet.nodes)
+    for container_id, container in state.containers.items():
+        assert container.container_id == container_id
+        assert container.pool.containers[container_id] is container
+        assert not (container.pool.removed and container.state is not ContainerState.STOPPING)
+    for pool in state.waiting:
+        assert state.pools.get(pool.pool_id) is pool
+        assert state.waiting.urgency(pool) == pool.urgency or not pool.queued_inputs
+
+
+def _check_ledger(ledger: Ledger, containers: list[Container]) -> None:
     stopping = [c for c in containers if c.state is ContainerState.STOPPING]
     assert ledger.booked_count == len(containers)
     assert ledger.booked_bytes == sum(c.need.memory_bytes for c in containers)
@@ -35,12 +60,6 @@ def _check_ledger(state: State) -> None:
     assert len(granted) == len(set(granted)), "a GPU has two owners"
     assert ledger.gpus.granted == set(granted)
     assert ledger.gpus.leaving == {gpu for c in stopping for gpu in c.gpus}
-    for container_id, container in state.containers.items():
-        assert container.container_id == container_id
-        assert container.pool.containers[container_id] is container
-        assert not (container.pool.removed and container.state is not ContainerState.STOPPING)
-    for pool in state.waiting:
-        assert state.pools.get(pool.pool_id) is pool
 
 
 def _check_containers(state: State, pool: Pool) -> None:
@@ -56,6 +75,8 @@ def _check_containers(state: State, pool: Pool) -> None:
     assert since == sorted(since)
     assert not any(c.is_outgrown for c in pool.idle)
     assert pool.running_inputs == sum(c.inputs for c in ready)
+    counts = Counter(container.node for container in containers)
+    assert {node: count for node, count in pool.nodes.items() if count} == counts
     for container in containers:
         _check_container(container)
     for container in pool.roomy.values():
@@ -156,7 +177,7 @@ def _check_progress(state: State, pool: Pool) -> None:
         assert longest.timer_due <= idle_due(pool, longest)
     if pool.ring and not pool.live:
         waits_for_time = pool.timer_due < INFINITY
-        waits = waits_for_time or state.ledger.lacks_gpus(pool.need)
+        waits = waits_for_time or state.fleet.lacks_gpus(pool.need)
         assert pool in state.waiting or waits, "nobody will start a container"
     for container in pool.containers.values():
         if container.state is ContainerState.STARTING:

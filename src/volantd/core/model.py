@@ -16,13 +16,16 @@ from heapq import heappop, heappush
 from math import ceil
 from typing import TYPE_CHECKING, TypeAlias
 
+from volantd.core.nodes.fleet import Fleet
+from volantd.core.nodes.lack import Lack
+from volantd.core.nodes.line import Line
 from volantd.core.records.intervals import IndexRanges
-from volantd.core.records.ledger import Ledger
 from volantd.core.records.recent import RecentPeak
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Set
 
+    from volantd.core.nodes.node import Node
     from volantd.core.records.configuration import Limits, PoolConfig
     from volantd.core.records.gpus import Gpu
 
@@ -219,6 +222,7 @@ class Container:
         "inputs",
         "kill_due",
         "need",
+        "node",
         "outstanding",
         "pool",
         "progress_at",
@@ -229,10 +233,16 @@ class Container:
     )
 
     def __init__(
-        self, container_id: ContainerId, pool: Pool, gpus: tuple[Gpu, ...], now: float
+        self,
+        container_id: ContainerId,
+        pool: Pool,
+        node: Node,
+        gpus: tuple[Gpu, ...],
+        now: float,
     ) -> None:
         self.container_id = container_id
         self.pool = pool
+        self.node = node
         #: What it was started with, whatever its pool needs by now.
         self.need = pool.need
         self.growth = pool.growth
@@ -278,7 +288,12 @@ class Pool:
         "failed_at",
         "growth",
         "idle",
+        "kept",
+        "lacking",
+        "looked_as",
         "need",
+        "nodes",
+        "nominee",
         "passed",
         "pool_id",
         "queued_inputs",
@@ -327,6 +342,16 @@ class Pool:
         self.start_failures = 0
         self.failed_at = -INFINITY
         self.start_not_before = -INFINITY
+        #: How many containers it has on which machine, those used last at the end.
+        self.nodes: dict[Node, int] = {}
+        #: While it waits: where room is kept or made for its next container.
+        self.nominee: Node | None = None
+        #: The GPUs of that machine that nobody after it in the line gets.
+        self.kept: Set[Gpu] = frozenset()
+        #: While it waits: what it was found to lack, and whether it was starved when it looked
+        #: for containers that others can spare.
+        self.lacking = Lack.UNKNOWN
+        self.looked_as: bool | None = None
         #: Since when the pool waited that this one passed in the queue for room.
         self.passed = -INFINITY
         #: Starts are hopeless until somebody submits again.
@@ -343,6 +368,15 @@ class Pool:
     def live(self) -> int:
         """Containers that start or take inputs."""
         return self.starting + self.ready
+
+    @property
+    def urgency(self) -> float:
+        """Its turn for room, lowest first: with inputs by how few containers it has; the others.
+
+        Whoever has many and waits for more must not stand before one with few: nobody would yield
+        to it, and so nobody would get any.
+        """
+        return self.starting + self.ready if self.queued_inputs else INFINITY
 
     @property
     def gathering(self) -> int:
@@ -376,10 +410,11 @@ class State:
         "calls",
         "containers",
         "events",
+        "fleet",
         "id_factory",
-        "ledger",
         "limits",
         "pools",
+        "stranded",
         "timer_count",
         "timers",
         "waiting",
@@ -391,9 +426,11 @@ class State:
         self.pools: dict[PoolId, Pool] = {}
         self.calls: dict[CallId, Call] = {}
         self.containers: dict[ContainerId, Container] = {}
-        self.ledger = Ledger()
-        #: Pools that want a container and find no room, with since when; longest waiting first.
-        self.waiting: dict[Pool, float] = {}
+        self.fleet = Fleet()
+        #: Pools that want a container and find no room.
+        self.waiting = Line()
+        #: Pools that were hopeless on the machines there were: looked at when these change.
+        self.stranded: dict[Pool, None] = {}
         self.timers: list[tuple[float, int, Container | Pool | Batch]] = []
         self.timer_count = 0
         self.batch_count = 0

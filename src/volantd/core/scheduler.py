@@ -18,7 +18,6 @@ from volantd.core.containers import (
     bury,
     cancel,
     clear_stall,
-    close,
     judge_failure,
     stop,
     take_back,
@@ -37,6 +36,8 @@ from volantd.core.model import (
     State,
     UnknownIdError,
 )
+from volantd.core.nodes import changes
+from volantd.core.nodes.node import LOCAL
 from volantd.core.queueing import (
     enqueue,
     fail_waiting,
@@ -46,7 +47,7 @@ from volantd.core.queueing import (
     settle,
 )
 from volantd.core.records.configuration import Limits
-from volantd.core.scaling import scale_down, serve_waiting, set_commands, start_failed
+from volantd.core.scaling import drop_pool, scale_down, serve_waiting, set_commands, start_failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,45 +55,66 @@ if TYPE_CHECKING:
     from volantd.core.commands import Command
     from volantd.core.containers import Verdict
     from volantd.core.model import CallId, Container, ContainerId, Event, PoolId
+    from volantd.core.nodes.node import NodeId
     from volantd.core.records.configuration import PoolConfig
     from volantd.core.records.gpus import Gpu
     from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
 
 
 class Scheduler:
-    """Calls, pools and containers of one hub.
+    """Calls, pools, machines and containers of one hub.
 
     Args:
         id_factory: gives the id of each new container; never the same twice.
         limits: the scheduler's own thresholds.
+        local: whether there is a machine, without limits, from the start.
     """
 
     __slots__ = ("state",)
 
-    def __init__(self, id_factory: Callable[[], ContainerId], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        id_factory: Callable[[], ContainerId],
+        limits: Limits | None = None,
+        *,
+        local: bool = True,
+    ) -> None:
         self.state = State(id_factory, limits or Limits())
+        if local:
+            self.set_capacity(INFINITY, INFINITY, 0.0)
 
-    # Pools and the machine
+    # Pools and machines
 
     def set_capacity(
-        self, memory_bytes: float, max_containers: float, now: float, gpus: tuple[Gpu, ...] = ()
+        self,
+        memory_bytes: float,
+        max_containers: float,
+        now: float,
+        gpus: tuple[Gpu, ...] = (),
+        node_id: NodeId = LOCAL,
+        incarnation: int = 0,
     ) -> list[Command]:
-        """Says what the machine has; ``inf`` is no limit. Running containers are left alone."""
+        """Adds a machine, or says what it has now; running containers are left alone.
+
+        ``inf`` is no limit. Of a machine that comes back the incarnation is higher than before.
+        """
         out: list[Command] = []
-        state = self.state
-        state.ledger.install(memory_bytes, max_containers, gpus)
-        serve_waiting(state, now, out)
-        for pool in list(state.pools.values()):
-            pool.broken = False
-            balance(state, pool, now, out)
+        changes.set_capacity(
+            self.state, node_id, incarnation, memory_bytes, max_containers, gpus, now, out
+        )
+        return out
+
+    def remove_node(self, node_id: NodeId, now: float, incarnation: int = 0) -> list[Command]:
+        """A machine is gone for ever, with its containers; only a later incarnation comes back."""
+        out: list[Command] = []
+        changes.remove(self.state, node_id, incarnation, now, out)
         return out
 
     def add_pool(self, pool_id: PoolId, config: PoolConfig, now: float) -> list[Command]:
         """Adds a pool; one of the same id must not exist."""
         assert pool_id not in self.state.pools, pool_id
         out: list[Command] = []
-        pool = Pool(pool_id, config)
-        self.state.pools[pool_id] = pool
+        pool = self.state.pools[pool_id] = Pool(pool_id, config)
         balance(self.state, pool, now, out)
         return out
 
@@ -115,16 +137,7 @@ class Scheduler:
     def remove_pool(self, pool_id: PoolId, now: float) -> list[Command]:
         """Removes a pool: fails all its inputs as stopped, and ends its containers."""
         out: list[Command] = []
-        state = self.state
-        pool = self._pool(pool_id)
-        del state.pools[pool_id]
-        pool.removed = True
-        state.waiting.pop(pool, None)
-        for container in list(pool.containers.values()):
-            if container.state is not ContainerState.STOPPING:
-                close(state, container, now, out)
-        fail_waiting(state, pool, Fault.STOPPED, None, out)
-        serve_waiting(state, now, out)
+        drop_pool(self.state, self._pool(pool_id), now, out)
         return out
 
     # Calls
@@ -258,7 +271,8 @@ class Scheduler:
         if container is None:
             return out
         starting = container.state is ContainerState.STARTING
-        self._remove(container, out)
+        take_back(self.state, container, out)
+        bury(self.state, container)
         if starting:
             if self.state.events is not None:
                 self.state.events.append((now, "start failed", container_id, ""))
@@ -282,17 +296,7 @@ class Scheduler:
         container = state.containers.get(container_id)
         if container is None:
             return out
-        if state.events is not None:
-            state.events.append((now, "exited", container_id, cause.name))
-        # One that dies before it did anything would be started again for ever.
-        unused = not container.outstanding and not container.completed
-        failed_early = unused and container.state is not ContainerState.STOPPING
-        if container.outstanding and cause is not ExitCause.STOPPED:
-            blame_death(state, container, cause, detail, now, out)
-        self._remove(container, out)
-        if failed_early:
-            reason = cause if detail is None else detail
-            start_failed(state, container, reason, True, now, out)
+        changes.lose(state, container, cause, detail, now, out)
         self._after_removal(container.pool, now, out)
         return out
 
@@ -303,10 +307,6 @@ class Scheduler:
         if container is not None:
             set_commands(self.state, container, count, now, out)
         return out
-
-    def _remove(self, container: Container, out: list[Command]) -> None:
-        take_back(self.state, container, out)
-        bury(self.state, container)
 
     def _after_removal(self, pool: Pool, now: float, out: list[Command]) -> None:
         if not pool.removed:

@@ -117,7 +117,7 @@ def of_pool(state: State, pool: Pool) -> PoolStatistics:
         idle=idle,
         stopping=len(pool.containers) - pool.starting - pool.ready,
         waits_for_room=pool in state.waiting,
-        lacks_gpus=pool.queued_inputs > 0 and state.ledger.lacks_gpus(pool.need),
+        lacks_gpus=pool.queued_inputs > 0 and state.fleet.lacks_gpus(pool.need),
         start_failures=pool.start_failures,
         estimate_s=pool.estimate_s,
         begun_inputs=begun,
@@ -126,10 +126,12 @@ def of_pool(state: State, pool: Pool) -> PoolStatistics:
 
 
 def shortage_of(state: State, pool: Pool) -> Shortage | None:
-    """What a pool waits for on the machine; None while it does not wait for that."""
-    need, ledger = pool.need, state.ledger
-    if pool not in state.waiting or ledger.fits(need):
+    """What a pool waits for on the machine that lacks least; None while it waits for no room."""
+    need, fleet = pool.need, state.fleet
+    node = pool.nominee or fleet.roomiest(need)
+    if pool not in state.waiting or fleet.fits(need) or node is None:
         return None
+    ledger = node.ledger
     return Shortage(
         memory_bytes=need.memory_bytes,
         memory_free_bytes=max(ledger.memory_bytes - ledger.booked_bytes, 0),

@@ -164,7 +164,7 @@ class Hub:
         pool = self.scheduler.state.pools.get(function.function_id)
         if function.lack_told or session is None or pool is None or not self.services.gpus_known:
             return
-        if pool.queued_inputs and self.scheduler.state.ledger.lacks_gpus(pool.need):
+        if pool.queued_inputs and self.scheduler.state.fleet.lacks_gpus(pool.need):
             function.lack_told = True
             text = waiting.text_of(self.scheduler, function)
             session.event("notice", text=f"`{function.name}` is {text}")

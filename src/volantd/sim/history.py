@@ -11,9 +11,11 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
+from volantd.core import LOCAL
 from volantd.sim.clients import SimClient
 from volantd.sim.devices import MODELS, ask_for_more, machine_of
 from volantd.sim.hub import SimHub
+from volantd.sim.machines import join_some, plan_machines
 from volantd.sim.scenario import (
     PoolPlan,
     Scenario,
@@ -64,6 +66,7 @@ def run(seed: int, *, verbose: bool = False) -> Summary:
     gather_some(Random(f"gathered {seed}"), scenario)
     visit_some(Random(f"visited {seed}"), scenario)
     ask_for_more(Random(f"devices {seed}"), scenario)
+    join_some(Random(f"machines {seed}"), scenario)
     history = History(world, scenario)
     try:
         history.play()
@@ -103,6 +106,7 @@ class History:
             self._sometime(self._reconfigure)
         for _ in range(self.scenario.visits):
             self._sometime(self._visit)
+        plan_machines(self)
         self.world.after(self.scenario.chaos_s, self._calm_down)
         while self.world.step():
             assert self.world.steps < STEPS_MAX, "the history does not end"
@@ -195,7 +199,7 @@ class History:
             # Who waits for GPUs that the machine has not got would wait for ever.
             self.scenario.gpus = machine_of(MODELS)
             if self.hub.alive:
-                self.hub.set_capacity(self.hub.judge.memory_bytes, self.hub.judge.max_containers)
+                self.hub.set_capacity(*self.hub.judge.rooms[LOCAL])
 
     # The end
 
@@ -214,7 +218,7 @@ class History:
             assert pool.idle == pool.ready <= config.min_containers, f"{pool} has too many"
             excused = scheduler.state.pools[pool.pool_id].broken or pool.waits_for_room
             need = scheduler.state.pools[pool.pool_id].need
-            oversized = need.memory_bytes > self.hub.judge.memory_bytes
+            oversized = need.memory_bytes > max(room[0] for room in self.hub.judge.rooms.values())
             if not excused and not oversized:
                 assert pool.idle == config.min_containers, f"{pool} has too few"
 

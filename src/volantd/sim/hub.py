@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from volantd.core import (
+    LOCAL,
     CallCancelled,
     CallFinished,
     CancelRunning,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volantd.sim.clients import SimClient
+    from volantd.sim.machines import MachinePlan
     from volantd.sim.scenario import PoolPlan, Scenario
     from volantd.sim.world import Link, World
 
@@ -47,6 +49,9 @@ class SimHub:
         self.judge = Judge(world, scenario)
         self.scheduler = Scheduler(new_container_id)
         self.plans: dict[str, PoolPlan] = {}
+        #: Machines that are there, and the last life of each that was heard of.
+        self.machines: dict[MachinePlan, None] = {}
+        self.lives: dict[str, int] = {}
         self.containers: dict[str, SimContainer] = {}
         #: Who called, and the connection that it opened the call on.
         self.clients: dict[str, tuple[SimClient, Link]] = {}
@@ -87,10 +92,44 @@ class SimHub:
     def set_capacity(self, memory_bytes: float, max_containers: float) -> None:
         """Changes what the machine has."""
         self.world.log("capacity", memory_bytes, max_containers)
-        self.judge.memory_bytes = memory_bytes
-        self.judge.max_containers = max_containers
+        self.judge.rooms[LOCAL] = memory_bytes, max_containers
         gpus, now = self.scenario.gpus, self.world.now
         self._do(self.scheduler.set_capacity(memory_bytes, max_containers, now, gpus))
+
+    def join(self, plan: MachinePlan) -> None:
+        """A machine is added; its earlier life, should it not have left, ends with that."""
+        if not self.alive:
+            return
+        self.world.log("join", plan)
+        room, life = (plan.memory_bytes, plan.max_containers), plan.incarnation
+        if life > self.lives.get(plan.node_id, 0):  # else this news is late
+            self.lives[plan.node_id] = life
+            for other in list(self.machines):
+                if other.node_id == plan.node_id:
+                    self._lose_all(other)
+            self.machines[plan] = None
+            self.judge.rooms[plan.node_id] = room
+        now = self.world.now
+        self._do(self.scheduler.set_capacity(*room, now, plan.gpus, plan.node_id, life))
+
+    def leave(self, plan: MachinePlan) -> None:
+        """A machine is gone; what it ran dies, which is heard of later or never."""
+        if self.alive:
+            self.world.log("leave", plan.node_id, plan.incarnation)
+            self._lose_all(plan)
+            now, life = self.world.now, plan.incarnation
+            self._do(self.scheduler.remove_node(plan.node_id, now, life))
+
+    def _lose_all(self, plan: MachinePlan) -> None:
+        if plan not in self.machines:
+            return
+        del self.machines[plan], self.judge.rooms[plan.node_id]
+        for container_id, holding in list(self.judge.holdings.items()):
+            if holding.node_id == plan.node_id:
+                if not holding.served:
+                    self.judge.troubled.add(holding.pool_id)
+                self.judge.on_gone(container_id, ExitCause.KILLED)
+                self.containers[container_id].die(ExitCause.KILLED)
 
     def crash(self) -> None:
         """Everything of this hub is gone at once."""
@@ -314,7 +353,7 @@ class SimHub:
     def _fail(self, command: FailInput) -> None:
         self.world.log("fail", command)
         pool = self.scheduler.state.calls[command.call_id].pool
-        self.judge.on_fail_input(command, pool.pool_id, pool.config)
+        self.judge.on_fail_input(command, pool)
         if command.fault is Fault.STOPPED:
             assert pool.removed, "inputs of a pool that was not removed are stopped"
         for index in range(command.first_index, command.first_index + command.count):

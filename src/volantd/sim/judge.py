@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from volantd.core import Dispatch, ExitCause, FailInput, Fault, Loss
+from volantd.core import LOCAL, Dispatch, ExitCause, FailInput, Fault, Loss
 from volantd.core.containers import deaths_survived
 from volantd.sim.devices import check_grant
 
 if TYPE_CHECKING:
-    from volantd.core import PoolConfig, StartContainer
+    from volantd.core import Pool, PoolConfig, StartContainer
     from volantd.sim.containers import Item
     from volantd.sim.scenario import Scenario
     from volantd.sim.world import World
@@ -30,6 +30,7 @@ class Holding:
 
     def __init__(self, command: StartContainer, config: PoolConfig, booked_bytes: int) -> None:
         self.pool_id = command.pool_id
+        self.node_id = command.node_id
         self.config = config
         self.booked_bytes = booked_bytes
         self.memory_limit_bytes = command.memory_limit_bytes
@@ -84,8 +85,8 @@ class Judge:
         self._seen: dict[str, set[Item]] = {}
         #: Indexes of a call that were taken from a container and must come before all others.
         self._returned: dict[str, set[int]] = {}
-        self.memory_bytes = scenario.memory_bytes
-        self.max_containers = scenario.max_containers
+        #: The memory of each machine, and how many containers it takes.
+        self.rooms = {LOCAL: (scenario.memory_bytes, scenario.max_containers)}
 
     # Containers
 
@@ -93,12 +94,14 @@ class Judge:
         """A start was commanded."""
         pool_id, container_id = command.pool_id, command.container_id
         assert container_id not in self.holdings, "a container's id was used twice"
-        others = {gpu for holding in self.holdings.values() for gpu in holding.gpus}
-        check_grant(config, command.gpus, others)
         self.holdings[container_id] = Holding(command, config, booked_bytes)
-        booked = sum(holding.booked_bytes for holding in self.holdings.values())
-        assert booked <= self.memory_bytes, "the machine's memory is over-committed"
-        assert len(self.holdings) <= self.max_containers, "the machine has too many containers"
+        memory_bytes, max_containers = self.rooms[command.node_id]
+        there = [h for h in self.holdings.values() if h.node_id == command.node_id]
+        others = {gpu for holding in there[:-1] for gpu in holding.gpus}
+        check_grant(config, command.gpus, others)
+        booked = sum(holding.booked_bytes for holding in there)
+        assert booked <= memory_bytes, "a machine's memory is over-committed"
+        assert len(there) <= max_containers, "a machine has too many containers"
         peers = [
             holding
             for holding in self.holdings.values()
@@ -261,10 +264,16 @@ class Judge:
         """The input waits for its retry: others of its call may pass it."""
         self._returned.setdefault(item[0], set()).discard(item[1])
 
-    def on_fail_input(self, command: FailInput, pool_id: str, config: PoolConfig) -> None:
+    def on_fail_input(self, command: FailInput, pool: Pool) -> None:
         """The core fails inputs by itself."""
         assert command.call_id not in self.cancelled, "an input of a cancelled call fails"
-        oversized = config.memory_bytes > self.memory_bytes or self.max_containers < 1
+        pool_id, config = pool.pool_id, pool.config
+        small = [
+            pool.need.memory_bytes > memory_bytes or max_containers < 1
+            for memory_bytes, max_containers in self.rooms.values()
+        ]
+        # Of several machines the one that has its GPUs may be too small.
+        oversized = any(small) if config.gpus else all(small)
         for index in range(command.first_index, command.first_index + command.count):
             item = (command.call_id, index)
             if command.fault is Fault.LOST:

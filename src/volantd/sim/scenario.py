@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from volantd.core import Gpu
+    from volantd.sim.machines import MachinePlan
     from volantd.sim.world import World
 
 Deed = Literal["ok", "raise", "hang", "crash", "oom", "exit"]
@@ -79,6 +80,8 @@ class Scenario:
     #: Times that somebody runs a command in a container.
     visits: int = 0
     gpus: tuple[Gpu, ...] = ()
+    #: Lives of machines beside the first one.
+    machines: list[MachinePlan] = field(default_factory=list)
     inputs: dict[tuple[str, int], Input] = field(default_factory=dict)
 
     def truth(self, world: World, plan: PoolPlan, call_id: str, index: int) -> Input:

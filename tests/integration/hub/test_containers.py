@@ -174,7 +174,7 @@ def test_an_app_that_ends_while_its_containers_start_leaves_none(world: World, c
         assert world.live() == []
         assert world.agent.rows() == []
     assert world.services.zygotes.prepared.in_use == 0  # type: ignore[attr-defined]  # played
-    assert world.hub.scheduler.state.ledger.booked_count == 0
+    assert world.hub.scheduler.state.fleet.nodes["local"].ledger.booked_count == 0
 
 
 def test_a_single_use_container_takes_one_input(world: World, client: Client):

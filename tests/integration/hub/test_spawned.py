@@ -228,7 +228,7 @@ def test_a_detached_app_whose_pools_are_never_empty_still_ends_cleanly(world: Wo
     container = next(container for container in world.live() if container.batches)
     container.answer(container.batches[0], lambda x: x)
     world.turn()
-    assert world.hub.scheduler.state.ledger.booked_count == 0
+    assert world.hub.scheduler.state.fleet.nodes["local"].ledger.booked_count == 0
     assert world.live() == []
 
 

@@ -54,7 +54,7 @@ def test_a_device_is_free_again_when_its_container_is_gone_and_not_before():
     bench = _bench(EIGHT, GpuWish("H100", 8))
     bench.call("k", 2)
     bench.ready("c1")
-    assert len(bench.scheduler.state.ledger.gpus.granted) == 8
+    assert len(bench.scheduler.state.fleet.nodes["local"].ledger.gpus.granted) == 8
     assert _grants(bench.commands) == [list(range(8))]
     assert _grants(bench.exit("c1")) == [list(range(8))]
 

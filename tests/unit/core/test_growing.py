@@ -41,7 +41,7 @@ def test_an_input_that_ran_out_of_memory_runs_again_with_more_after_its_delay():
     bench.call("k", 1)
     assert _limits(bench.exit("c1", OOM)) == []
     assert _limits(bench.tick(bench.now + 0.5)) == [400]
-    assert bench.scheduler.state.ledger.booked_bytes == 200
+    assert bench.scheduler.state.fleet.nodes["local"].ledger.booked_bytes == 200
     [(container_id, index, number)] = dispatched(bench.ready("c2"))
     assert (container_id, index, number) == ("c2", 0, 1)
     assert bench.scheduler.state.containers["c2"].outstanding

@@ -96,7 +96,7 @@ def test_what_lacks_is_memory_or_the_number_of_containers():
     assert short is not None
     assert short.is_of_memory
     assert (short.memory_bytes, short.memory_free_bytes, short.memory_total_bytes) == (100, 50, 150)
-    state.ledger.memory_bytes, state.ledger.containers_max = 1000, 1
+    bench.do(bench.scheduler.set_capacity(1000, 1, bench.now))
     short = shortage_of(state, state.pools["p"])
     assert short is not None
     assert not short.is_of_memory

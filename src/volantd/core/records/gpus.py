@@ -6,6 +6,7 @@ one grant are of one model.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,24 +58,25 @@ class GpuAccount:
             if wish.model in (ANY_MODEL, model) and models.count(model) >= wish.count
         ]
 
-    def grant(
-        self, wishes: Iterable[GpuWish], withheld: Set[Gpu] = frozenset()
-    ) -> tuple[Gpu, ...] | None:
-        """The devices of the first alternative that is free now; None: there is none.
+    def counts(self) -> dict[str, int]:
+        """How many devices of each model there are."""
+        return Counter(gpu.model for gpu in self.installed)
 
-        Args:
-            wishes: alternatives, at least one.
-            withheld: devices that are kept for others.
-        """
-        for model, count in self.choices(wishes):
-            free = [
-                gpu
-                for gpu in self.installed
-                if gpu.model == model and gpu not in self.granted and gpu not in withheld
-            ]
-            if len(free) >= count:
-                return tuple(free[:count])
-        return None
+    def free_counts(self) -> dict[str, int]:
+        """How many of them nobody has; 0 for a model that is all in use."""
+        free = dict.fromkeys([gpu.model for gpu in self.installed], 0)
+        for gpu in self.installed:
+            free[gpu.model] += gpu not in self.granted
+        return free
+
+    def take(self, model: str, count: int, withheld: Set[Gpu]) -> tuple[Gpu, ...] | None:
+        """So many free devices of a model, but for those that are kept for others; None: fewer."""
+        free = [
+            gpu
+            for gpu in self.installed
+            if gpu.model == model and gpu not in self.granted and gpu not in withheld
+        ]
+        return tuple(free[:count]) if len(free) >= count else None
 
     def suiting(self, wishes: Iterable[GpuWish]) -> set[Gpu]:
         """Every device, free or not, that could become part of what is wished for."""

@@ -1,4 +1,4 @@
-"""The core's account of the machine: memory, containers, GPUs. It must not decide who gets them."""
+"""The core's account of one machine: memory, containers, GPUs. It must not decide who gets them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from volantd.core.records.gpus import Gpu, GpuAccount
 
 if TYPE_CHECKING:
-    from collections.abc import Set
-
     from volantd.core.model import Container
     from volantd.core.records.configuration import Need
 
@@ -40,7 +38,7 @@ class Shortage:
 
 
 class Ledger:
-    """What the machine has and what its containers have booked."""
+    """What a machine has and what its containers have booked."""
 
     __slots__ = (
         "booked_bytes",
@@ -75,18 +73,12 @@ class Ledger:
             and self.booked_bytes + need.memory_bytes <= self.memory_bytes
         )
 
-    def grant(self, need: Need, withheld: Set[Gpu] = frozenset()) -> tuple[Gpu, ...] | None:
-        """The GPUs of one more container, should it start now; None: it cannot.
-
-        Args:
-            need: what it needs; without GPUs it gets an empty grant.
-            withheld: GPUs that are kept for others.
-        """
-        if not self.fits(need):
-            return None
-        if not need.gpus:
-            return ()
-        return self.gpus.grant(need.gpus, withheld)
+    def could_grant(self, need: Need) -> bool:
+        """Whether the GPUs for it are free, if it needs any."""
+        free = self.gpus.free_counts() if need.gpus else {}
+        return not need.gpus or any(
+            free[model] >= count for model, count in self.gpus.choices(need.gpus)
+        )
 
     def fits_ever(self, need: Need) -> bool:
         """Whether it may start on an empty machine, GPUs apart."""

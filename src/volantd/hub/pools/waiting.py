@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from volant import gpus
-from volantd.core import shortage_of
+from volantd.core import LOCAL, shortage_of
 
 if TYPE_CHECKING:
     from volantd.core import Scheduler
@@ -20,7 +20,7 @@ def text_of(scheduler: Scheduler, function: Function) -> str:
     if pool is None:
         return ""
     wished = gpus.in_words(function.options["gpu"])
-    if pool.queued_inputs and state.ledger.lacks_gpus(pool.need):
+    if pool.queued_inputs and state.fleet.lacks_gpus(pool.need):
         return f"waiting for a GPU: {wished}; {machine_in_words(scheduler)}"
     if pool not in state.waiting:
         return ""
@@ -45,7 +45,8 @@ def shortage_in_words(short: Shortage) -> str:
 
 def machine_in_words(scheduler: Scheduler) -> str:
     """Which GPUs this machine has, such as `this machine has H100:2`."""
-    models = [gpu.model for gpu in scheduler.state.ledger.gpus.installed]
+    ledger = scheduler.state.fleet.nodes[LOCAL].ledger
+    models = [gpu.model for gpu in ledger.gpus.installed]
     if not models:
         return "this machine has none"
     counts = [f"{model}:{models.count(model)}" for model in dict.fromkeys(models)]
