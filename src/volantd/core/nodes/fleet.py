@@ -1,6 +1,6 @@
 """All machines, and the one on which a container starts. It must not decide whose turn it is.
 
-Which one (ADR 30): where the pool has a few containers already, because its modules are imported
+Which one (ADR 27): where the pool has a few containers already, because its modules are imported
 there. Else, with GPUs, the machine that has fewest free ones, so that whole machines are left for
 those who want many; and without, the machine with the most free memory, so that containers share
 processors with few others, and machines with GPUs last. Nothing here looks at more than a few
