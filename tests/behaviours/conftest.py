@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.behaviours.image_builds import Gate, registry_with_base
 from tests.behaviours.programs import Program
 from tests.support import run_volant, stop_daemon
 from volant.channel import current
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from _pytest.tmpdir import TempPathFactory
+
+    from tests.unit.images.registry_server import Registry
 
     StartProgram = Callable[..., Program]
 
@@ -41,6 +44,21 @@ def own_home(tmp_path_factory: TempPathFactory) -> Iterator[Path]:
         yield home
     finally:
         stop_daemon(home)
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    """A registry that has `python:base`."""
+    with registry_with_base() as server:
+        yield server
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Where steps of images wait."""
+    made = Gate()
+    yield made
+    made.close()
 
 
 @pytest.fixture

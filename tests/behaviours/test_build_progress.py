@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.behaviours.image_builds import Gate, home_of_images, registry_with_base
+from tests.behaviours.image_builds import Gate, home_of_images
 from tests.behaviours.programs import program_file
 from tests.support import run_volant
 from tests.terminal import OnTerminal
@@ -44,12 +44,6 @@ PICTURE = r"[^\n]*\n[^\n]*".join(
         r"└── .*image of cube.*(built in \d+\.\d s|cached)",
     )
 )
-
-
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    with registry_with_base() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,8 @@ import pytest
 import volant
 from tests.behaviours.image_builds import (
     WITHIN_S,
-    Gate,
     home_of_images,
     processes_of,
-    registry_with_base,
 )
 from tests.behaviours.programs import program_file
 from tests.support import eventually, run_volant, stop_daemon
@@ -28,6 +26,9 @@ if TYPE_CHECKING:
 
     from _pytest.tmpdir import TempPathFactory
 
+    from tests.behaviours.image_builds import (
+        Gate,
+    )
     from tests.behaviours.programs import Program
     from tests.unit.images.registry_server import Registry
 
@@ -36,22 +37,9 @@ INTERRUPTED = 130
 
 
 @pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    with registry_with_base() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def home(tmp_path_factory: TempPathFactory) -> Iterator[Path]:
     with home_of_images(tmp_path_factory, "ends") as made:
         yield made
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    made = Gate()
-    yield made
-    made.close()
 
 
 class Waiting:

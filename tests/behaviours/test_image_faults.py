@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import volant
-from tests.behaviours.image_builds import Gate, registry_with_base, what_is_left
+from tests.behaviours.image_builds import Gate, what_is_left
 from tests.behaviours.programs import at_home
 from tests.support import daemon_pid, run_volant, stop_daemon
 from volant.channel import current, daemon
@@ -32,12 +32,6 @@ KILLS = 15
 #: A build takes about this long.
 BUILD_S = 0.6
 chance = random.Random(11)
-
-
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    with registry_with_base() as server:
-        yield server
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 import volant
 from tests.behaviours import host_base
-from tests.behaviours.image_builds import Gate, bytes_on_disk, home_of_images, registry_with_base
+from tests.behaviours.image_builds import bytes_on_disk, home_of_images
 from tests.behaviours.programs import at_home
 from tests.support import VOLANT, daemon_pid, eventually, run_volant, stop_daemon
 from volant.channel import current
@@ -25,13 +25,8 @@ if TYPE_CHECKING:
 
     from _pytest.tmpdir import TempPathFactory
 
+    from tests.behaviours.image_builds import Gate
     from tests.unit.images.registry_server import Registry
-
-
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    with registry_with_base() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +38,6 @@ def home(tmp_path_factory: TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def base(registry: Registry, home: Path) -> volant.Image:
     return volant.Image.from_registry(f"{registry.host}/python:base")
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    made = Gate()
-    yield made
-    made.close()
 
 
 def read(path: str) -> str:

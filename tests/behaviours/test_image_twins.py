@@ -17,7 +17,6 @@ import pytest
 
 import volant
 from tests.behaviours import host_base
-from tests.behaviours.image_builds import registry_with_base
 from tests.behaviours.package_index import PackageIndex
 from tests.behaviours.programs import at_home
 from tests.support import stop_daemon
@@ -38,12 +37,6 @@ MACHINES = (("one", 0o022), ("another/that/lies/deeper", 0o077))
 OF_THE_KERNEL = {"user.overlay.impure", "user.overlay.origin", "user.overlay.uuid"}
 #: What a build has written is dated like this here, whenever that was.
 BUILT = -1.0
-
-
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    with registry_with_base() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

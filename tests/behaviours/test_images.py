@@ -19,7 +19,7 @@ from tests.behaviours.build_calls import (
     prepare_later,
     wait,
 )
-from tests.behaviours.image_builds import home_of_images, registry_with_base
+from tests.behaviours.image_builds import home_of_images
 from tests.behaviours.programs import at_home, program_file
 from tests.support import eventually, run_volant
 from volant.channel import current
@@ -33,12 +33,6 @@ if TYPE_CHECKING:
     from _pytest.tmpdir import TempPathFactory
 
     from tests.unit.images.registry_server import Registry
-
-
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    with registry_with_base() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

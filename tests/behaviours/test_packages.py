@@ -11,7 +11,7 @@ import uv
 
 import volant
 from tests.behaviours import host_base
-from tests.behaviours.image_builds import home_of_images, registry_with_base
+from tests.behaviours.image_builds import home_of_images
 from tests.behaviours.package_index import PackageIndex
 from volant.errors import ImageBuildError
 from volantd.images.packages.indexes import certificates
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 
 
 SITE = f"usr/local/lib/{host_base.SERIES}/{host_base.SITE}"
-
-
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    with registry_with_base() as server:
-        yield server
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 import volant
-from tests.behaviours.image_builds import registry_with_base
 from tests.behaviours.programs import at_home, program_file
 from tests.support import run_volant, stop_daemon
 from tests.terminal import OnTerminal
@@ -18,12 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.unit.images.registry_server import Registry
-
-
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    with registry_with_base() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,11 @@ class Running:
         self.readers: list[PipeReader] = []
         self._printed = select.poll()
 
+    @property
+    def grace_s(self) -> float:
+        """How long it may take to end by itself."""
+        return EXIT_GRACE_S if self.function.options["has_exit"] else STOP_GRACE_S
+
     def marks(self) -> dict[str, str]:
         """Variables that tell its processes where they are."""
         app_id = self.function.app.app_id
@@ -282,9 +287,7 @@ class Agent:
             running.child.forked.kill()
         elif running.link is not None:
             running.link.peer.close()  # the end of its inputs: it leaves by itself
-            has_exit = running.function.options["has_exit"]
-            grace_s = EXIT_GRACE_S if has_exit else STOP_GRACE_S
-            self.hub.loop.call_later(grace_s, running.child.forked.kill)
+            self.hub.loop.call_later(running.grace_s, running.child.forked.kill)
 
     def lost(self, container_id: str, *, broke_protocol: bool) -> None:
         """A container without a connection ends by itself; one that does not is killed."""
@@ -310,13 +313,8 @@ class Agent:
             return
         running.killed_for = ExitCause.KILLED, reason
         running.state = "stopping"
-        running.link.tell("preempt")
-        running.link.peer.flush()
-        options = running.function.options
-        if options["max_inputs"] == 1 or options["batch_size"]:  # else it always listens
-            self.interrupt(container_id)
-        grace_s = EXIT_GRACE_S if options["has_exit"] else STOP_GRACE_S
-        self.hub.loop.call_later(grace_s, running.child.forked.kill)
+        self.hub.wake(container_id, "preempt")
+        self.hub.loop.call_later(running.grace_s, running.child.forked.kill)
 
     def kill(self, container_id: str, reason: str, cause: ExitCause = ExitCause.KILLED) -> None:
         """Kill a container as somebody from outside would: its inputs run again elsewhere."""

@@ -37,10 +37,10 @@ from volantd.core.scheduler import Scheduler
 from volantd.core.statistics import (
     CallStatistics,
     ContainerStatistics,
+    LackOfRoom,
     PoolStatistics,
-    Shortage,
+    lack_of_room,
     of_pool as pool_statistics,
-    shortage_of,
 )
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "Fault",
     "Gpu",
     "GpuWish",
+    "LackOfRoom",
     "Limits",
     "Loss",
     "Pool",
@@ -68,11 +69,10 @@ __all__ = [
     "Reclaim",
     "RetryPolicy",
     "Scheduler",
-    "Shortage",
     "StartContainer",
     "State",
     "StopContainer",
     "UnknownIdError",
+    "lack_of_room",
     "pool_statistics",
-    "shortage_of",
 ]

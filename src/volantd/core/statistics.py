@@ -29,7 +29,7 @@ class ContainerStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shortage:
+class LackOfRoom:
     """What a pool that waits for room on the machine wants, and what there is of it."""
 
     memory_bytes: int
@@ -125,14 +125,14 @@ def of_pool(state: State, pool: Pool) -> PoolStatistics:
     )
 
 
-def shortage_of(state: State, pool: Pool) -> Shortage | None:
+def lack_of_room(state: State, pool: Pool) -> LackOfRoom | None:
     """What a pool waits for on the machine that lacks least; None while it waits for no room."""
     need, fleet = pool.need, state.fleet
     node = pool.nominee or fleet.roomiest(need)
     if pool not in state.waiting or fleet.fits(need) or node is None:
         return None
     ledger = node.ledger
-    return Shortage(
+    return LackOfRoom(
         memory_bytes=need.memory_bytes,
         memory_free_bytes=max(ledger.memory_bytes - ledger.booked_bytes, 0),
         memory_total_bytes=ledger.memory_bytes,

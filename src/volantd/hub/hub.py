@@ -213,14 +213,15 @@ class Hub:
         call.function.app.timings.note_failed(call, first, count, command.fault.name.lower())
 
     def _cancel_running(self, command: CancelRunning, now: float) -> None:
-        self._wake(command.container_id, "cancel", command.batch_id)
+        self.wake(command.container_id, "cancel", batch=command.batch_id)
 
     def _reclaim(self, command: Reclaim, now: float) -> None:
-        self._wake(command.container_id, "reclaim", command.batch_id)
+        self.wake(command.container_id, "reclaim", batch=command.batch_id)
 
-    def _wake(self, container_id: str, op: str, batch_id: int) -> None:
+    def wake(self, container_id: str, op: str, **fields: object) -> None:
+        """Tell a container something at once, also in the middle of user code."""
         link = self.links[container_id]
-        link.tell(op, batch=batch_id)
+        link.tell(op, **fields)
         link.peer.flush()
         options = link.function.options
         if options["max_inputs"] == 1 or options["batch_size"]:  # else it always listens

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.unit.core.bench import Bench, dispatched
-from volantd.core import PoolConfig, StopContainer, pool_statistics, shortage_of
+from volantd.core import PoolConfig, StopContainer, lack_of_room, pool_statistics
 
 SURPLUS = "its function has more containers than its maximum"
 
@@ -90,14 +90,14 @@ def test_what_lacks_is_memory_or_the_number_of_containers():
     state = bench.scheduler.state
     bench.do(bench.scheduler.set_capacity(150, 5, bench.now))
     bench.call("k", 1)
-    assert shortage_of(state, state.pools["p"]) is None
+    assert lack_of_room(state, state.pools["p"]) is None
     bench.call("k2", 1)
-    short = shortage_of(state, state.pools["p"])
+    short = lack_of_room(state, state.pools["p"])
     assert short is not None
     assert short.is_of_memory
     assert (short.memory_bytes, short.memory_free_bytes, short.memory_total_bytes) == (100, 50, 150)
     bench.do(bench.scheduler.set_capacity(1000, 1, bench.now))
-    short = shortage_of(state, state.pools["p"])
+    short = lack_of_room(state, state.pools["p"])
     assert short is not None
     assert not short.is_of_memory
     assert (short.containers, short.containers_max) == (1, 1)

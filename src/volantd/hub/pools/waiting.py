@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from volant import gpus
-from volantd.core import LOCAL, shortage_of
+from volantd.core import LOCAL, lack_of_room
 
 if TYPE_CHECKING:
     from volantd.core import Scheduler
-    from volantd.core.statistics import Shortage
+    from volantd.core.statistics import LackOfRoom
     from volantd.hub.records import Function
 
 
@@ -24,13 +24,13 @@ def text_of(scheduler: Scheduler, function: Function) -> str:
         return f"waiting for a GPU: {wished}; {machine_in_words(scheduler)}"
     if pool not in state.waiting:
         return ""
-    shortage = shortage_of(state, pool)
+    shortage = lack_of_room(state, pool)
     if shortage is None:
         return f"waiting for a GPU: {wished}; those of this machine are in use"
-    return shortage_in_words(shortage)
+    return lack_in_words(shortage)
 
 
-def shortage_in_words(short: Shortage) -> str:
+def lack_in_words(short: LackOfRoom) -> str:
     """Which room is lacking, such as "waiting for memory: needs 250 MiB, 200 MiB free of 400"."""
     if short.is_of_memory:
         return (
