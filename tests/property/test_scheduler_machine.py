@@ -128,6 +128,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         for pool_id, config in CONFIGS.items():
             self.do(self.scheduler.add_pool(pool_id, config, self.now))
 
+    # Events of operators
+
+    @rule(pool_id=st.sampled_from(sorted(CONFIGS)), at_once=st.booleans())
+    def renew(self, pool_id: str, at_once: bool) -> None:
+        before = {c: one for c, one in self.containers.items() if one.pool_id == pool_id}
+        self.do(self.scheduler.renew_pool(pool_id, at_once, self.now))
+        assert not at_once or all(container.stopped for container in before.values())
+        assert all(container.ready or container.stopped for container in before.values())
+
     # Events of clients
 
     @rule(pool_id=st.sampled_from(sorted(CONFIGS)), total=st.integers(1, 6))
@@ -335,7 +344,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             case FailInput(call_id, first_index, number, fault, _):
                 if fault is Fault.LOST:
                     config = CONFIGS[self.calls[call_id].pool_id]
-                    assert self.deaths[call_id, first_index] == config.max_platform_retries + 1
+                    most = config.max_platform_retries, config.max_exhaustion_retries
+                    assert min(most) < self.deaths[call_id, first_index] <= most[0] + 1
                 self._settle([(call_id, first_index + n) for n in range(number)])
             case CallFinished(call_id):
                 call = self.calls[call_id]

@@ -91,12 +91,24 @@ def stop(
         state.events.append((now, "stopping", container.container_id, reason))
 
 
-def close(state: State, container: Container, now: float, out: list[Command]) -> None:
-    """Ends a container of a removed pool; what runs has a moment for its own clean-up."""
+def advance(
+    state: State, pool: Pool, generation: int, reason: str, now: float, out: list[Command]
+) -> None:
+    """Has containers of earlier generations get no more inputs, and stops those that are idle."""
+    pool.generation = generation
+    for outdated in [c for c in pool.containers.values() if c.is_outdated]:
+        pool.roomy.pop(outdated.container_id, None)
+        pool.bursting.pop(outdated.container_id, None)
+    for idle in [container for container in pool.idle if container.is_outdated]:
+        stop(state, idle, False, reason, now, out)
+
+
+def close(state: State, container: Container, reason: str, now: float, out: list[Command]) -> None:
+    """Ends a live container whatever it runs; that has a moment for its own clean-up."""
     is_busy = bool(container.outstanding)
     take_back(state, container, out)
     exit_grace_s = container.pool.config.exit_grace_s
-    stop(state, container, not is_busy and exit_grace_s is None, "its app was stopped", now, out)
+    stop(state, container, not is_busy and exit_grace_s is None, reason, now, out)
     if is_busy or exit_grace_s is not None:
         container.kill_due = now + (exit_grace_s or state.limits.close_grace_s)
         state.arm(container, container.kill_due)
@@ -187,7 +199,7 @@ def blame_death(
         _grow(state, container, now, out)
     policy = pool.config.retries
     for suspect in reversed(suspects):
-        if grows and container.is_outgrown and suspect.attempt <= policy.max_retries:
+        if grows and container.is_outdated and suspect.attempt <= policy.max_retries:
             delay(state, pool, suspect, now + policy.delay_s(suspect.attempt - 1))
         elif grows or suspect.platform_attempt > deaths_survived(pool.config, cause):
             fail(suspect, Fault.LOST, Loss(cause, detail, suspect.platform_attempt), out)
@@ -210,15 +222,12 @@ def _grow(state: State, container: Container, now: float, out: list[Command]) ->
     limit = container.need.memory_limit_bytes
     assert limit is not None, container.container_id
     largest = state.fleet.largest(container.need)
-    if container.is_outgrown or largest is None or limit >= largest.memory_bytes:
+    if container.is_outdated or largest is None or limit >= largest.memory_bytes:
         return
     multiplier = pool.config.retries.memory_multiplier
     pool.need = container.need.grown(multiplier, largest.memory_bytes)
-    pool.growth += 1
-    pool.roomy.clear()
-    pool.bursting.clear()
-    for idle in list(pool.idle):
-        stop(state, idle, False, "it has too little memory", now, out)
+    pool.coming += 1
+    advance(state, pool, pool.coming, "it has too little memory", now, out)
     if state.events is not None:
         state.events.append((now, "grown", pool.pool_id, pool.need.memory_limit_bytes or 0))
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from volantd.core.autoscale import portion
 from volantd.core.commands import Dispatch, Reclaim
-from volantd.core.containers import arm_idle, busy_deadline, clear_stall, stop
-from volantd.core.model import INFINITY, ContainerState
+from volantd.core.containers import arm_idle, blame_death, busy_deadline, clear_stall, stop
+from volantd.core.model import INFINITY, ContainerState, ExitCause
 from volantd.core.queueing import take
 from volantd.core.scaling import (
     SURPLUS,
@@ -147,7 +147,7 @@ def _has_room(state: State, pool: Pool, container: Container) -> bool:
         and 0 < len(container.outstanding) <= limits.prefetch_batches_max
         and container.inputs * pool.estimate_s < limits.prefetch_below_s
         and container.kill_due == INFINITY
-        and not container.is_outgrown
+        and not container.is_outdated
     )
 
 
@@ -195,8 +195,8 @@ def place(state: State, container: Container, now: float, out: list[Command]) ->
     clear_stall(container)
     config = pool.config
     live = pool.starting + pool.ready
-    if container.is_outgrown:
-        stop(state, container, False, "it has too little memory", now, out)
+    if container.is_outdated:
+        stop(state, container, False, "later ones have taken over", now, out)
         return
     if live > config.max_containers and not container.commands:
         stop(state, container, False, SURPLUS, now, out)
@@ -218,6 +218,13 @@ def place(state: State, container: Container, now: float, out: list[Command]) ->
         serve_waiting(state, now, out)
     if pool.running_inputs > pool.ready - len(pool.idle):
         check_stalls(state, pool, now, out)
+
+
+def break_off(state: State, container: Container, now: float, out: list[Command]) -> None:
+    """Kills a container that reports what cannot be."""
+    blame_death(state, container, ExitCause.CRASHED, "it broke the protocol", now, out)
+    stop(state, container, True, "it broke the protocol", now, out)
+    balance(state, container.pool, now, out)
 
 
 def watch(state: State, pool: Pool, now: float) -> None:

@@ -73,7 +73,7 @@ def _check_containers(state: State, pool: Pool) -> None:
     assert set(map(id, pool.idle)) == set(map(id, idle))
     since = [c.idle_since for c in pool.idle]
     assert since == sorted(since)
-    assert not any(c.is_outgrown for c in pool.idle)
+    assert not any(c.is_outdated for c in pool.idle)
     assert pool.running_inputs == sum(c.inputs for c in ready)
     counts = Counter(container.node for container in containers)
     assert {node: count for node, count in pool.nodes.items() if count} == counts
@@ -100,7 +100,7 @@ def _check_shared(state: State, pool: Pool, ready: list[Container]) -> None:
         assert len(batches) <= 1 or not alone, "a suspect has neighbours"
         where = "above" if len(batches) >= config.inputs_per_container else "below"
         full = alone or len(batches) in {0, config.max_inputs}
-        full = full or config.batch_size > 0 or container.is_outgrown
+        full = full or config.batch_size > 0 or container.is_outdated
         assert filed.get(id(container)) == (None if full else where)
         if batches:
             assert container.timer_due <= earliest_due(state, container)

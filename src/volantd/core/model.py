@@ -216,8 +216,8 @@ class Container:
         "commands",
         "completed",
         "container_id",
+        "generation",
         "gpus",
-        "growth",
         "idle_since",
         "inputs",
         "kill_due",
@@ -245,7 +245,7 @@ class Container:
         self.node = node
         #: What it was started with, whatever its pool needs by now.
         self.need = pool.need
-        self.growth = pool.growth
+        self.generation = pool.coming
         self.gpus = gpus
         self.state = ContainerState.STARTING
         #: Dispatched batches by id, oldest first; the first one runs, or all in a shared pool.
@@ -267,9 +267,9 @@ class Container:
         self.timer_due = INFINITY
 
     @property
-    def is_outgrown(self) -> bool:
-        """Whether its pool's later containers have more memory, so that it gets no more inputs."""
-        return self.growth < self.pool.growth
+    def is_outdated(self) -> bool:
+        """Whether it gets no more inputs: later ones have more memory, or are of a new version."""
+        return self.generation < self.pool.generation
 
 
 class Pool:
@@ -281,12 +281,13 @@ class Pool:
     __slots__ = (
         "broken",
         "bursting",
+        "coming",
         "config",
         "containers",
         "delayed_inputs",
         "estimate_s",
         "failed_at",
-        "growth",
+        "generation",
         "idle",
         "kept",
         "lacking",
@@ -315,8 +316,9 @@ class Pool:
         self.config = config
         #: What its next container takes; more than it asked for once one ran out of memory.
         self.need = config.need
-        #: How often that has grown.
-        self.growth = 0
+        #: The oldest containers that still get inputs, and those that are started now: what they
+        #: are has changed so often. They differ while old ones work on until a new one is ready.
+        self.generation = self.coming = 0
         self.removed = False
         self.containers: dict[ContainerId, Container] = {}
         self.starting = 0
@@ -363,6 +365,11 @@ class Pool:
         if config.need != self.config.need:
             self.need = config.need
         self.config = config
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether containers give way to others as soon as one of these is ready."""
+        return self.coming > self.generation
 
     @property
     def live(self) -> int:

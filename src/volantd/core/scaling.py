@@ -68,6 +68,8 @@ def starts_wanted(state: State, pool: Pool, now: float) -> int:
     else:
         desired = pool.floor
     missing = desired - pool.starting - pool.ready
+    if pool.is_renewing and not pool.starting and pool.ready < config.max_containers:
+        missing = max(missing, 1)
     if missing <= 0:
         return 0
     if now < pool.start_not_before:
@@ -94,6 +96,7 @@ def scale(state: State, pool: Pool, now: float, out: list[Command]) -> None:
         and live >= config.min_containers
         and not config.buffer_containers
         and not config.target_inputs
+        and not pool.is_renewing
     ):
         return
     wanted = starts_wanted(state, pool, now)
@@ -408,7 +411,7 @@ def drop_pool(state: State, pool: Pool, now: float, out: list[Command]) -> None:
     state.stranded.pop(pool, None)
     for container in list(pool.containers.values()):
         if container.state is not ContainerState.STOPPING:
-            close(state, container, now, out)
+            close(state, container, "its app was stopped", now, out)
     fail_waiting(state, pool, Fault.STOPPED, None, out)
     serve_waiting(state, now, out)
 

@@ -10,20 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from volantd.core import statistics
+from volantd.core import renewal, statistics
 from volantd.core.autoscale import next_estimate_s
 from volantd.core.commands import CallCancelled, StopContainer
-from volantd.core.containers import (
-    blame_death,
-    bury,
-    cancel,
-    clear_stall,
-    judge_failure,
-    stop,
-    take_back,
-)
+from volantd.core.containers import bury, cancel, clear_stall, judge_failure, take_back
 from volantd.core.deadlines import look_at
-from volantd.core.dispatch import balance, place, refill
+from volantd.core.dispatch import balance, break_off, place, refill
 from volantd.core.invariants import check
 from volantd.core.model import (
     INFINITY,
@@ -54,7 +46,7 @@ if TYPE_CHECKING:
 
     from volantd.core.commands import Command
     from volantd.core.containers import Verdict
-    from volantd.core.model import CallId, Container, ContainerId, Event, PoolId
+    from volantd.core.model import CallId, ContainerId, Event, PoolId
     from volantd.core.nodes.node import NodeId
     from volantd.core.records.configuration import PoolConfig
     from volantd.core.records.gpus import Gpu
@@ -125,13 +117,20 @@ class Scheduler:
     def update_pool_config(self, pool_id: PoolId, config: PoolConfig, now: float) -> list[Command]:
         """Replaces the configuration but for ``max_inputs``; containers keep their booking."""
         out: list[Command] = []
-        pool = self._pool(pool_id)
-        assert config.max_inputs == pool.config.max_inputs, config
-        pool.configure(config)
-        for container in list(pool.containers.values()):
-            look_at(self.state, container, now, out)
-        scale_down(self.state, pool, now, out)
-        balance(self.state, pool, now, out)
+        renewal.reconfigure(self.state, self._pool(pool_id), config, now, out)
+        return out
+
+    def renew_pool(self, pool_id: PoolId, at_once: bool, now: float) -> list[Command]:
+        """Has the pool's containers give way to ones that are started from now on.
+
+        Args:
+            pool_id: the pool.
+            at_once: stop them, and run their inputs again; else they end when they have finished
+                theirs, and work on until the first new one is ready.
+            now: the time.
+        """
+        out: list[Command] = []
+        renewal.renew(self.state, self._pool(pool_id), at_once, now, out)
         return out
 
     def remove_pool(self, pool_id: PoolId, now: float) -> list[Command]:
@@ -251,6 +250,7 @@ class Scheduler:
         pool.start_not_before = -INFINITY
         if state.events is not None:
             state.events.append((now, "ready", container_id, pool.pool_id))
+        renewal.on_ready(state, container, now, out)
         place(state, container, now, out)
         balance(state, pool, now, out)
         return out
@@ -340,7 +340,7 @@ class Scheduler:
             return False, out
         left = batch.count - batch.done - count
         if left < 0 or count <= 0:
-            self._break_off(container, now, out)
+            break_off(state, container, now, out)
             return False, out
         pool = container.pool
         call = batch.call
@@ -409,7 +409,7 @@ class Scheduler:
         pool = container.pool
         left = batch.count - batch.done - count_unstarted
         if left < 0 or count_unstarted < 0 or pool.config.max_inputs > 1:
-            self._break_off(container, now, out)
+            break_off(state, container, now, out)
             return out
         if not count_unstarted:
             return out
@@ -428,12 +428,6 @@ class Scheduler:
             refill(state, container, now, out)
         balance(state, pool, now, out)
         return out
-
-    def _break_off(self, container: Container, now: float, out: list[Command]) -> None:
-        """Kills a container that reports what cannot be."""
-        blame_death(self.state, container, ExitCause.CRASHED, "it broke the protocol", now, out)
-        stop(self.state, container, True, "it broke the protocol", now, out)
-        balance(self.state, container.pool, now, out)
 
     # Time
 

@@ -43,7 +43,7 @@ def sort_in(state: State, container: Container) -> None:
     pool.roomy.pop(container_id, None)
     pool.bursting.pop(container_id, None)
     inputs = container.inputs
-    if not 0 < inputs < config.max_inputs or config.batch_size or container.is_outgrown:
+    if not 0 < inputs < config.max_inputs or config.batch_size or container.is_outdated:
         return
     if inputs == 1 and runs_alone(state, next(iter(container.outstanding.values()))):
         return

@@ -171,6 +171,8 @@ class History:
                 gpus=plan.config.gpus,
             )
             self.hub.update_pool(plan)
+            if draw_ < 0.2 and self.hub.scheduler.has_pool(plan.pool_id):
+                self.hub.renew_pool(plan, at_once=draw_ < 0.1)
         elif draw_ < 0.7:
             self.hub.set_capacity(
                 rng.choice((300.0, 1000.0, 3000.0, float("inf"))),

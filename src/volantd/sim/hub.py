@@ -89,6 +89,11 @@ class SimHub:
             now = self.world.now
             self._do(self.scheduler.update_pool_config(plan.pool_id, plan.config, now))
 
+    def renew_pool(self, plan: PoolPlan, *, at_once: bool) -> None:
+        """Deploys a new version of a pool's function."""
+        self.world.log("renew pool", plan.pool_id, at_once)
+        self._do(self.scheduler.renew_pool(plan.pool_id, at_once, self.world.now))
+
     def set_capacity(self, memory_bytes: float, max_containers: float) -> None:
         """Changes what the machine has."""
         self.world.log("capacity", memory_bytes, max_containers)
