@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from volantd.core import renewal, statistics
+from volantd.core import statistics
 from volantd.core.autoscale import next_estimate_s
 from volantd.core.commands import CallCancelled, StopContainer
 from volantd.core.containers import bury, cancel, clear_stall, judge_failure, take_back
@@ -30,6 +30,7 @@ from volantd.core.model import (
 )
 from volantd.core.nodes import changes
 from volantd.core.nodes.node import LOCAL
+from volantd.core.pools import renewal
 from volantd.core.queueing import (
     enqueue,
     fail_waiting,
