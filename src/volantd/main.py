@@ -36,13 +36,16 @@ from volantd.agent.logs import LogStore
 from volantd.agent.memory import MemoryGuard
 from volantd.agent.tasks import Tasks
 from volantd.agent.zygotes import ZygoteStore
+from volantd.blobs.files import BlobFiles
 from volantd.hub.blobs import BlobCache
+from volantd.hub.deployed.registry import Deployments
 from volantd.hub.hub import Hub
 from volantd.hub.peer import Peer
 from volantd.hub.pools.configuration import EXIT_GRACE_S
 from volantd.hub.session import Session
 from volantd.runtime import cgroup as cgroups_module, leftovers
 from volantd.runtime.client import Launcher, RuntimeFailedError
+from volantd.store.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,12 +92,15 @@ class Services:
         self.hub = Hub(loop)
         self.hub.services = self
         self.tasks = tasks
-        self.blobs = BlobCache(config.home)
+        self.contents = BlobFiles(os.path.join(config.home, "blobs"))
+        self.blobs = BlobCache(config.home, self.contents)
         self.machine = Machine()
         self.logs = LogStore(config.home, int(config.number("log_bytes_max")))
         self.images = Images(config, self.machine, self.blobs, tasks)
         self.images.apps = self.hub.apps.values
         self.zygotes = ZygoteStore(config, self.machine, self.blobs, self.images, tasks)
+        self.database = Database(config.home)
+        self.deployments = Deployments(self.hub, self.database, self.contents)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent
         reserve_bytes = int(config.number("disk_reserve_mib")) << 20
@@ -277,6 +283,7 @@ async def serve(
         tasks.start(services.keep_runtime(runs_dir), "keep-runtime")
         tasks.start(services.look_for_gpus(), "look-for-gpus")
         tasks.start(services.images.open(), "open-images")
+        tasks.start(services.deployments.open(), "open-deployments")
         # What is here now stays: the collector need not look at it again and again. Garbage in
         # cycles is rare in the hub, so it may look less often.
         gc.freeze()
@@ -308,6 +315,7 @@ async def _shut_down(services: Services, listener: socket.socket, runs_dir: str)
     services.hub.after_events()
     await _let_hooks_finish(services)
     await services.machine.launcher.close()
+    services.database.close()
     lock = os.path.join(runs_dir, f"{services.run_id}.lock")
     for path in (lock, os.path.join(services.config.home, SOCKET_NAME)):
         if os.path.lexists(path):

@@ -47,7 +47,7 @@ class Gate:
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(WITHIN_S)
-        port = self._listener.getsockname()[1]
+        self.port = port = self._listener.getsockname()[1]
         #: A command that waits until it is let go.
         self.command = (
             f"{host_base.PYTHON} -c 'import socket; "

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 #: Commands that read, each with `--json`.
 READING = [
-    "app list", "app logs", "container list", "container logs", "server status", "server logs",
+    "app list", "app logs", "app info", "app history", "container list", "container logs",
+    "server status", "server logs",
     "config show", "function list", "function stats", "function autoscaler settings",
     "image list", "image inspect", "image logs", "image names list",
 ]  # fmt: skip
 CHANGING = [
     "run",
     "shell",
+    "deploy",
+    "app rollback",
+    "app rollover",
     "app stop",
     "container exec",
     "container stop",
@@ -129,7 +133,7 @@ def test_a_planned_command_says_that_it_is_not_there_yet(
 
 def test_the_planned_commands_are_those_of_the_model() -> None:
     """Section 4 of the reference, as far as a command of that name does not work."""
-    assert {"volant serve", "volant deploy", "volant app rollback"} < set(_planned())
+    assert {"volant curl", "volant volume", "volant app stats"} < set(_planned())
     assert not {f"volant {path}" for path in [*READING, *CHANGING]} & set(_planned())
 
 
@@ -155,7 +159,7 @@ def test_looking_starts_no_daemon(tmp_path: Path) -> None:
     assert run_volant("server", "status", home=tmp_path / "home").stdout == "not running\n"
     assert run_volant("server", "stop", home=tmp_path / "home").stdout == "not running\n"
     for words in (
-        "app stop x", "app logs x", "container stop x", "container logs x", "container exec x y",
+        "app logs x", "container stop x", "container logs x", "container exec x y",
         "function stats x", "function autoscaler settings x",
         "function autoscaler update x --min-containers 1",
     ):  # fmt: skip
@@ -164,6 +168,12 @@ def test_looking_starts_no_daemon(tmp_path: Path) -> None:
             2,
             f"error: there is no {words.split()[0]} `x`: the server is not running\n",
         )
+    for words in ("app stop x", "app info x", "app history x", "app rollback x", "app rollover x"):
+        run = run_volant(*words.split(), home=tmp_path / "home")
+        assert (run.returncode, run.stderr) == (2, (
+            "error: there is no app `x`: the server is not running\n"
+            "hint: `volant server start` serves what is deployed\n"
+        ))  # fmt: skip
     assert not (tmp_path / "home").exists()
 
 

@@ -61,10 +61,10 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
         [
             "name", "app_id", "description", "run", "function", "local_entrypoint", "include",
             "set_tags", "get_tags", "registered_functions", "registered_entrypoints",
-            "registered_web_endpoints", "cls",
+            "registered_web_endpoints", "cls", "lookup", "deploy", "stop", "info",
         ],
         [
-            "lookup", "deploy", "server", "stop", "stats", "info", "logs", "sandboxes",
+            "server", "stats", "logs", "sandboxes",
             "get_dashboard_url", "client",
         ],
     ),
@@ -74,17 +74,20 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
             "remote", "remote_gen", "local", "spawn", "map", "starmap", "for_each", "spawn_map",
             "experimental_spawn_map", "app", "object_id", "hydrate", "from_name",
             "with_options", "with_concurrency", "with_batching", "update_autoscaler",
-            "autoscaler", "get_current_stats",
+            "autoscaler", "get_current_stats", "from_id",
         ],
         [
-            "from_id", "stats", "metrics", "info", "get_web_url", "logs", "client",
+            "stats", "metrics", "info", "get_web_url", "logs", "client",
             "get_dashboard_url",
         ],
     ),
     "Cls": (
         Kept,
-        ["with_options", "with_concurrency", "with_batching", "object_id", "hydrate"],
-        ["from_name"],
+        [
+            "with_options", "with_concurrency", "with_batching", "object_id", "hydrate",
+            "from_name",
+        ],
+        [],
     ),
     "FunctionCall": (
         volant.FunctionCall("fc-86sn29kdn6bvd1k70000000003"),

@@ -22,7 +22,9 @@ PLAIN_DECORATORS = {"property", "staticmethod", "classmethod", "contextmanager",
 #: Name -> who uses it.
 USED_ELSEWHERE = {
     # methods of the public objects
-    "deploy": "App, users",
+    "branch_labels": "alembic",
+    "depends_on": "alembic",
+    "down_revision": "alembic",
     "from_dotenv": "Secret, users",
     "from_local_environ": "Secret, users",
     "from_scratch": "Image, users",

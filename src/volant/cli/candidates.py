@@ -26,12 +26,7 @@ def pick(module: ModuleType, apps: list[App], label: str, name: str) -> Target:
     Raises:
         Refused: with the candidates, and exit code 1.
     """
-    if not apps:
-        raise Refused(
-            f"`{label}` has no app",
-            hint='a program has a `volant.App` at its top level: `app = volant.App("name")`',
-            exit_code=1,
-        )
+    _check_some(apps, label)
     found = _named(module, apps, label, name) if name else only_one(apps, label)
     if found is not None:
         return found
@@ -54,6 +49,36 @@ def pick(module: ModuleType, apps: list[App], label: str, name: str) -> Target:
     if not name:
         refused.forms = forms
     raise refused
+
+
+def _check_some(apps: list[App], label: str) -> None:
+    if not apps:
+        raise Refused(
+            f"`{label}` has no app",
+            hint='a program has a `volant.App` at its top level: `app = volant.App("name")`',
+            exit_code=1,
+        )
+
+
+def pick_app(module: ModuleType, apps: list[App], label: str, name: str) -> App:
+    """The app that `name` means in a module: a variable's, or an app's own name.
+
+    Raises:
+        Refused: with the candidates, and exit code 1.
+    """
+    _check_some(apps, label)
+    variables = {one: value for one, value in vars(module).items() if value in apps}
+    named: dict[str, App] = {**{str(app.name): app for app in apps if app.name}, **variables}
+    chosen = name or ("app" if "app" in variables else "")
+    if chosen in named:
+        return named[chosen]
+    if not name and len(apps) == 1:
+        return apps[0]
+    listed = ", ".join(f"{label}::{one}" for one in variables)
+    if name:
+        message = f"there is no app `{name}` in `{label}`"
+        raise Refused(message, hint=did_you_mean(name, named) or f"there is {listed}", exit_code=1)
+    raise Refused(f"`{label}` has several apps", hint=f"name one of them: {listed}", exit_code=1)
 
 
 def _guess(name: str, known: list[str]) -> str:

@@ -201,16 +201,7 @@ def _arguments(
 def _call_under_app(
     chosen: Target, options: RunOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    from volant.sdk import output
-
-    progress: Progress | None = None
-    if not options.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        from volant.cli.progress import Progress
-
-        output.active = progress = Progress(chosen.app.name or chosen.label)
-    else:
-        output.active = output.Output()
-        output.active.tells_builds = not options.quiet
+    progress = begin_output(chosen.app.name or chosen.label, quiet=options.quiet)
     running = chosen.app.run(
         name=options.name, detach=options.detach, interactive=options.interactive
     )
@@ -237,6 +228,20 @@ def _call_under_app(
     if options.detach and not options.quiet:
         print(f"detached app {app_id}; `volant app logs {app_id}` shows it", file=sys.stderr)
     return result
+
+
+def begin_output(title: str, *, quiet: bool) -> Progress | None:
+    """Show what happens from now on: live where a terminal can, which has to be stopped then."""
+    from volant.sdk import output
+
+    if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        from volant.cli.progress import Progress
+
+        output.active = progress = Progress(title)
+        return progress
+    output.active = output.Output()
+    output.active.tells_builds = not quiet
+    return None
 
 
 def _tell_unfinished(count: int) -> None:

@@ -90,17 +90,7 @@ def find(reference: str, *, as_module: bool) -> Target:
         Refused: when nothing can be loaded or nothing, or too much, fits.
         BaseException: whatever loading the user's code raises.
     """
-    label, _, name = reference.partition("::")
-    if as_module:
-        module = _load_module(label)
-    elif label == "-":
-        from volant.cli.stdin_script import load_stdin
-
-        module = load_stdin()
-    else:
-        module = _load_path(label)
-    if as_module:
-        label = f"-m {label}"
+    label, name, module = _load(reference, as_module=as_module)
     apps = _apps_of(module)
     only = None if name else only_one(apps, label)
     if only is not None:
@@ -110,6 +100,31 @@ def find(reference: str, *, as_module: bool) -> Target:
     chosen = pick(module, apps, label, name)
     chosen.given_name = name
     return chosen
+
+
+def _load(reference: str, *, as_module: bool) -> tuple[str, str, ModuleType]:
+    """The module of a reference; before it the reference without a name, and that name."""
+    label, _, name = reference.partition("::")
+    if as_module:
+        return f"-m {label}", name, _load_module(label)
+    if label == "-":
+        from volant.cli.stdin_script import load_stdin
+
+        return label, name, load_stdin()
+    return label, name, _load_path(label)
+
+
+def find_app(reference: str, *, as_module: bool) -> App:
+    """Load what a reference names and pick an app: its only one, `app`, or the one named.
+
+    Raises:
+        Refused: when nothing can be loaded or nothing, or too much, fits.
+        BaseException: whatever loading the user's code raises.
+    """
+    label, name, module = _load(reference, as_module=as_module)
+    from volant.cli.candidates import pick_app
+
+    return pick_app(module, _apps_of(module), label, name)
 
 
 def _load_module(name: str) -> ModuleType:

@@ -6,33 +6,24 @@ hash) to the hub, binds every function to the running app, and stops the app at 
 
 from __future__ import annotations
 
-import sys
-
 from volant import _context
 from volant.errors import InvalidError
-from volant.sdk import options
-from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, Function
+from volant.sdk import decorating, options
 from volant.sdk.naming import check_name, checked_tags
-from volant.sdk.planned import Planned, unimplemented
+from volant.sdk.planned import Planned, refuse_environment, unimplemented
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        AsyncIterator,
-        Callable,
-        Coroutine,
-        Generator,
-        Iterator,
-        Sequence,
-    )
-    from typing import Any, NoReturn, overload
+    from collections.abc import Callable, Sequence
+    from typing import Any, NoReturn
 
     from typing_extensions import Unpack, dataclass_transform
 
     from volant.sdk.classes.decorating import ClassDecorator
     from volant.sdk.classes.parameters import parameter
-    from volant.sdk.generics import P, R, Y
+    from volant.sdk.deploying.apps import AppInfo, StopApp
+    from volant.sdk.deploying.deployment import Deploy
+    from volant.sdk.function import Function
     from volant.sdk.images.image import Image
     from volant.sdk.retries import Retries
     from volant.sdk.running import GetTags, RunContext, SetTags
@@ -42,10 +33,6 @@ else:
     def dataclass_transform(**_: object) -> Any:
         """Nothing, but to type checkers."""
         return lambda decorated: decorated
-
-
-# Bits of code.co_flags: what `inspect` would tell at the price of importing it.
-_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
 
 
 class LocalEntrypoint:
@@ -64,40 +51,6 @@ class LocalEntrypoint:
 
     def __repr__(self) -> str:
         return f"<volant local entrypoint {self.name!r}>"
-
-
-class FunctionDecorator:
-    """What `@app.function(...)` returns; applied to a function it makes a `Function`."""
-
-    def __init__(self, app: App, settings: dict[str, Any]) -> None:
-        self._app = app
-        self._settings = settings
-
-    if TYPE_CHECKING:
-
-        @overload
-        def __call__(
-            self, raw: Callable[P, Coroutine[Any, Any, R]]
-        ) -> Function[P, R, Coroutine[Any, Any, R]]: ...
-        @overload
-        def __call__(
-            self, raw: Callable[P, AsyncGenerator[Y, Any]]
-        ) -> Function[P, Y, AsyncGenerator[Y, Any]]: ...
-        @overload
-        def __call__(
-            self, raw: Callable[P, Generator[Y, Any, Any]]
-        ) -> Function[P, Y, Generator[Y, Any, Any]]: ...
-        @overload
-        def __call__(
-            self, raw: Callable[P, AsyncIterator[Y]]
-        ) -> Function[P, Y, AsyncIterator[Y]]: ...
-        @overload
-        def __call__(self, raw: Callable[P, Iterator[Y]]) -> Function[P, Y, Iterator[Y]]: ...
-        @overload
-        def __call__(self, raw: Callable[P, R]) -> Function[P, R, R]: ...
-
-    def __call__(self, raw: Callable[..., Any]) -> Any:
-        return self._app._add_function(raw, **self._settings)
 
 
 class App:
@@ -225,7 +178,7 @@ class App:
         concurrency_limit: int | None = None,
         container_idle_timeout: int | None = None,
         allow_concurrent_inputs: int | None = None,
-    ) -> FunctionDecorator:
+    ) -> decorating.FunctionDecorator:
         """Make a function of this app out of a Python function.
 
         Args:
@@ -256,7 +209,7 @@ class App:
             InvalidError: for a value that makes no sense, naming it.
             UnimplementedError: for a keyword whose feature is not there yet.
         """
-        _refuse_positional(_positional)
+        decorating.refuse_positional(_positional)
         options.refuse_planned({
             "volumes": volumes, "schedule": schedule, "region": region, "cloud": cloud,
             "proxy": proxy, "routing_region": routing_region, "nonpreemptible": nonpreemptible,
@@ -271,55 +224,14 @@ class App:
             timeout=timeout, startup_timeout=startup_timeout,
             retries=retries, min_containers=min_containers, max_containers=max_containers,
             buffer_containers=buffer_containers, scaledown_window=scaledown_window,
-            single_use_containers=single_use_containers or _single_use(max_inputs),
+            single_use_containers=single_use_containers or decorating.single_use(max_inputs),
             enable_memory_snapshot=enable_memory_snapshot, block_network=block_network,
             secrets=options.secret_values(secrets, self._secrets),
         )  # fmt: skip
-        return FunctionDecorator(self, {
+        return decorating.FunctionDecorator(self, {
             "options": checked, "image": image, "serialized": serialized, "name": name,
             "is_generator": is_generator, "include_source": include_source,
         })  # fmt: skip
-
-    def _add_function(
-        self,
-        raw: Callable[..., Any],
-        *,
-        options: dict[str, object],
-        image: Image | None,
-        serialized: bool,
-        name: str | None,
-        is_generator: bool | None,
-        include_source: bool | None,
-    ) -> Function[..., Any, Any]:
-        _check_raw(raw, serialized)
-        chosen = name or raw.__name__
-        check_name("a function", chosen)
-        flags = getattr(getattr(raw, "__code__", None), "co_flags", 0)
-        if is_generator is None:
-            is_generator = bool(flags & (_GENERATOR | _ASYNC_GENERATOR))
-        if hasattr(raw, CONCURRENT_MARK):
-            from volant.sdk.inputs.concurrency import with_marks
-
-            options = with_marks(raw, options)
-        if hasattr(raw, BATCHED_MARK):
-            from volant.sdk.inputs.batching import with_batch
-
-            options = with_batch(raw, options)
-        function: Function[..., Any, Any] = Function(
-            raw, app=self, name=chosen, options=options, image=image or self._image,
-            serialized=serialized or lives_in_interactive_session(raw),
-            is_async=bool(flags & (_COROUTINE | _ASYNC_GENERATOR)),
-            is_generator=is_generator,
-            include_source=self._include_source if include_source is None else include_source,
-        )  # fmt: skip
-        retries: dict[str, object] = options["retries"]  # type: ignore[assignment]  # by `to_wire`
-        if function.is_generator and retries["max_retries"]:
-            raise InvalidError(
-                f"generator function `{chosen}` cannot have retries",
-                hint="values that were yielded already cannot be taken back",
-            )
-        self._register(function)
-        return function
 
     def _register(self, function: Function[..., Any, Any]) -> None:
         before = self._functions.get(function.name)
@@ -330,7 +242,7 @@ class App:
             warnings.warn(
                 f"function {function.name!r} of module {before.__module__!r} is replaced by "
                 f"the one of module {function.__module__!r}",
-                stacklevel=4,
+                stacklevel=3,
             )
         self._functions[function.name] = function
 
@@ -383,19 +295,16 @@ class App:
         """
         from volant.sdk.running import RunContext
 
-        if environment_name is not None or client is not None:
-            raise unimplemented("app.run(environment_name=..., client=...)")
+        refuse_environment("app.run", environment_name, client)
         if name is not None:
             check_name("an app", name)
         return RunContext(self, name=name, detach=detach, interactive=interactive)
 
     client = Planned("App.client")
     get_dashboard_url = Planned("App.get_dashboard_url")
-    info = Planned("App.info")
     logs = Planned("App.logs")
     sandboxes = Planned("App.sandboxes")
     stats = Planned("App.stats")
-    stop = Planned("App.stop")
 
     @dataclass_transform(kw_only_default=True, field_specifiers=(parameter,))
     def cls(
@@ -419,74 +328,59 @@ class App:
         """Servers; not there yet."""
         raise unimplemented("@app.server")
 
-    def deploy(self, *args: object, **kwargs: object) -> NoReturn:
-        """Deployment; not there yet."""
-        raise unimplemented("app.deploy")
+    @property
+    def deploy(self) -> Deploy:
+        """Serve the app from now on, also when this program has ended: `app.deploy()`.
+
+        `name=` is the app's by default, `tag=` a label of the version, and `strategy=` is
+        "rolling" (old containers finish what they run) or "recreate" (they are stopped, and what
+        they ran is run again). What is the same as the version that is served changes nothing.
+
+        Raises (when called):
+            InvalidError: for an app without a name.
+            ImageBuildError: when an image cannot be built; nothing has changed then.
+            BaseException: whatever importing the program raised; nothing has changed then.
+        """
+        from volant.sdk.deploying.deployment import Deploy
+
+        return Deploy(self)
 
     @staticmethod
-    def lookup(*args: object, **kwargs: object) -> NoReturn:
-        """Look-up of deployed apps; not there yet."""
-        raise unimplemented("App.lookup")
+    def lookup(
+        name: str,
+        *,
+        client: object = None,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+    ) -> App:
+        """The app that is deployed under a name or id.
 
+        Raises:
+            NotFoundError: when there is none.
+        """
+        from volant.sdk.deploying.apps import lookup
 
-def _refuse_positional(value: object) -> None:
-    if value is None:
-        return
-    from volant.sdk.images.image import Image
+        refuse_environment("App.lookup", environment_name, client)
+        return lookup(name, create_if_missing=create_if_missing)
 
-    if isinstance(value, Image):
-        raise InvalidError(
-            "@app.function takes no positional arguments", hint="write @app.function(image=image)"
-        )
-    if isinstance(value, type):
-        raise TypeError("@app.function cannot decorate a class: use @app.cls()")
-    raise InvalidError("@app.function needs parentheses", hint="write @app.function()")
+    @property
+    def stop(self) -> StopApp:
+        """Have the deployed app served no more, for good: `app.stop()`.
 
+        Raises (when called):
+            ExecutionError: for an app that was neither deployed nor looked up.
+        """
+        from volant.sdk.deploying.apps import StopApp
 
-def _single_use(max_inputs: int | None) -> bool:
-    if max_inputs is None:
-        return False
-    if max_inputs != 1:
-        raise InvalidError(f"max_inputs can only be 1, got {max_inputs!r}")
-    import warnings
+        return StopApp(self)
 
-    from volant.errors import DeprecationError
+    @property
+    def info(self) -> AppInfo:
+        """What is deployed of the app: `app.info()`.
 
-    warnings.warn(
-        "max_inputs=1 is called single_use_containers=True now", DeprecationError, stacklevel=4
-    )
-    return True
+        Raises (when called):
+            ExecutionError: for an app that was neither deployed nor looked up.
+        """
+        from volant.sdk.deploying.apps import AppInfo
 
-
-def _check_raw(raw: Any, serialized: bool) -> None:
-    if isinstance(raw, type):
-        raise TypeError(f"@app.function cannot decorate class {raw.__name__!r}: use @app.cls()")
-    if isinstance(raw, Function):
-        raise InvalidError(f"`{raw.name}` is decorated with @app.function already")
-    if not callable(raw) or not hasattr(raw, "__qualname__"):
-        raise InvalidError(f"@app.function needs a function, got {raw!r}")
-    if serialized:
-        return
-    if "<locals>" in raw.__qualname__ or raw.__name__ == "<lambda>":
-        raise InvalidError(
-            f"`{raw.__qualname__}` is not in global scope, so a container could not import it",
-            hint="move it to the top of its module, or use @app.function(serialized=True)",
-        )
-    if "." in raw.__qualname__:
-        raise InvalidError(
-            f"`{raw.__qualname__}` is a method and cannot be a function of its own",
-            hint="decorate the class with @app.cls() and the method with @volant.method()",
-        )
-
-
-def lives_in_interactive_session(raw: Callable[..., Any]) -> bool:
-    """True for a function of a notebook, prompt or `python -`: its `__main__` is in no file."""
-    if raw.__module__ != "__main__" or _context.in_container():
-        return False
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    if file is not None and file != "<stdin>":
-        return False
-    from volant.wire import payloads
-
-    payloads.pickles_main_by_value = True
-    return True
+        return AppInfo(self)

@@ -13,7 +13,7 @@ from volant import _context
 from volant.errors import ExecutionError, InvalidError
 from volant.sdk.calls.calling import Binding
 from volant.sdk.generics import Generic, P, R, Raw
-from volant.sdk.planned import Planned
+from volant.sdk.planned import Planned, refuse_environment
 from volant.version import SERIES
 
 TYPE_CHECKING = False
@@ -93,10 +93,28 @@ class Function(Generic[P, R, Raw]):
     ) -> Function[..., Any, Any]:
         """A handle on a function of a deployed app; asks nobody until it is used.
 
+        Args:
+            version: one that was deployed before; else it is always the one that is served.
+
         Raises:
             InvalidError: for names that no app or function can have.
         """
-        return _LookedUp(app_name, name, version, environment_name)
+        from volant.sdk.deploying import functions
+
+        refuse_environment("Function.from_name", environment_name, client)
+        return functions.from_name(app_name, name, version)
+
+    @staticmethod
+    def from_id(function_id: str, *, client: object = None) -> Function[..., Any, Any]:
+        """A handle on a function of a deployed app by its id (`fu-…`).
+
+        Raises:
+            InvalidError: for what is no such id.
+        """
+        from volant.sdk.deploying import functions
+
+        refuse_environment("Function.from_id", None, client)
+        return functions.from_id(function_id)
 
     @property
     def app(self) -> App:
@@ -298,6 +316,10 @@ class Function(Generic[P, R, Raw]):
         """Its methods as a control message carries them, if it is a class."""
         return []
 
+    def _schema(self) -> bytes | None:
+        """The parameters of a class, for those who look it up."""
+        return None
+
     def _by_value(self) -> object:
         """What is pickled of it, where its source does not travel."""
         return self._raw
@@ -319,6 +341,7 @@ class Function(Generic[P, R, Raw]):
             "is_async": self.is_async,
             "is_generator": self.is_generator,
             "methods": self._methods(),
+            "schema": self._schema(),
             "options": self._options,
             "image": image,
         }
@@ -350,45 +373,8 @@ class Function(Generic[P, R, Raw]):
         return data
 
 
-class _LookedUp(Function[..., object, object]):
-    """A function of a deployed app, of which only the names are known."""
-
-    def __init__(
-        self, app_name: str, name: str, version: int | None, environment_name: str | None
-    ) -> None:
-        from volant.sdk.app import App
-        from volant.sdk.naming import check_name
-
-        check_name("an app", app_name)
-        check_name("a function", name)
-        self._names = app_name, name, version, environment_name
-        super().__init__(
-            self._absent, app=App(app_name), name=name, options={}, image=None, serialized=True,
-            is_async=False, is_generator=False, include_source=False,
-        )  # fmt: skip
-
-    def _absent(self, *args: object, **kwargs: object) -> NoReturn:
-        raise ExecutionError(
-            f"`{self.name}` was looked up in app `{self._names[0]}` and cannot run locally",
-            hint=f"use `{self.name}.remote(...)`, or import the function to use `.local(...)`",
-        )
-
-    def _bound(self) -> Binding:
-        from volant.sdk.planned import unimplemented
-
-        raise unimplemented(
-            f"deployment, and with it calling `{self.name}` of app `{self._names[0]}`,"
-        )
-
-    def _refuse_generator(self, form: str) -> None:
-        """Nothing to refuse: whether it is one is known where it is deployed."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _LookedUp, self._names
-
-
 for _name in (
-    "from_id", "stats", "metrics", "info", "logs", "get_web_url", "get_dashboard_url", "client",
+    "stats", "metrics", "info", "logs", "get_web_url", "get_dashboard_url", "client",
 ):  # fmt: skip
     setattr(Function, _name, Planned(f"Function.{_name}"))
 

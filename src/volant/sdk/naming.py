@@ -24,6 +24,30 @@ def check_name(what: str, name: str, *, role: str = "name") -> None:
         )
 
 
+def check_version(version: int | None) -> None:
+    """Refuse what cannot be the version of a deployed app.
+
+    Raises:
+        InvalidError: unless it is a whole number from 1 on, or None.
+    """
+    if version is not None and (type(version) is not int or version < 1):
+        raise InvalidError(
+            f"{version!r} cannot be the version of an app", hint="versions count from 1"
+        )
+
+
+def check_id(what: str, wanted: str, prefix: str) -> None:
+    """Refuse what cannot be an id.
+
+    Raises:
+        InvalidError: unless it is text that begins as such ids do.
+    """
+    if not isinstance(wanted, str) or not wanted.startswith(prefix):
+        raise InvalidError(
+            f"{wanted!r} cannot be the id of {what}", hint=f"such ids begin with `{prefix}`"
+        )
+
+
 def checked_tags(tags: dict[str, str]) -> dict[str, str]:
     """A copy of what may be an app's tags.
 

@@ -39,6 +39,16 @@ def planned_module(module: str) -> Callable[[str], NoReturn]:
     return getattribute
 
 
+def refuse_environment(what: str, environment_name: object, client: object) -> None:
+    """Raise for the arguments that nearly every look-up has, and that mean nothing yet.
+
+    Raises:
+        UnimplementedError: unless both are None.
+    """
+    if environment_name is not None or client is not None:
+        raise unimplemented(f"{what}(environment_name=..., client=...)")
+
+
 def unimplemented(what: str) -> UnimplementedError:
     """The error for a feature that is known and not there yet."""
     return UnimplementedError(

@@ -15,7 +15,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import ImageBuildError
+from volant.errors import ExecutionError, ImageBuildError
 from volant.wire.faults import error_fault
 from volantd.agent.bare import PROCESSES_MAX, BareZygotes, Machine, check_trees
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
@@ -184,6 +184,16 @@ class ZygoteStore:
         prepared = self._find(version)
         await asyncio.shield(prepared.ready)
         return prepared
+
+    async def try_out(self, version: Version) -> bytes | None:
+        """Why no container of a version could start, as a fault for a client; None: it could."""
+        try:
+            await self.get(version)
+        except PrepareFailedError as error:
+            return error.fault
+        except RuntimeFailedError as error:
+            return error_fault(ExecutionError(f"the program cannot be started: {error}"))
+        return None
 
     def _find(self, version: Version) -> Prepared:
         prepared = self._prepared.get(version.key)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import BinaryIO
 
+    from volantd.blobs.files import BlobFiles
+
     Content = bytes | mmap.mmap
 
 #: Bytes kept in memory, and in files; beyond, what was used longest ago goes.
@@ -120,8 +122,10 @@ class BlobCache:
         directory: where large ones lie, without a name.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, kept: BlobFiles | None = None) -> None:
+        """`kept`: those of deployed apps, which need not be sent again."""
         self.directory = directory
+        self._kept = kept
         self._contents: dict[str, Content] = {}
         self._memory_bytes = self._file_bytes = 0
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}
@@ -132,7 +136,8 @@ class BlobCache:
         for digest in digests:
             content = self._contents.pop(digest, None)
             if content is None:
-                lacking.add(digest)
+                if self._kept is None or not self._kept.has(digest):
+                    lacking.add(digest)
             else:
                 self._contents[digest] = content
         return lacking
@@ -140,6 +145,10 @@ class BlobCache:
     async def get(self, digest: str) -> Content:
         """The content of a file, as soon as some session has sent it."""
         while digest not in self._contents:
+            kept = None if self._kept is None else self._kept.get(digest)
+            if kept is not None:
+                self.add(digest, kept)
+                break
             arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._awaited.setdefault(digest, []).append(arrival)
             await arrival

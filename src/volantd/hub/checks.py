@@ -41,6 +41,8 @@ NESTED_UPLOAD_BYTES_MAX = 64 << 20
 SOUGHT_CHARS_MAX = 200
 #: Characters of the name of an app or function.
 NAME_CHARS_MAX = 500
+#: Bytes that say which parameters a class has.
+SCHEMA_BYTES_MAX = 64 << 10
 #: Tags of one app, and characters of a name or a value of one.
 TAGS_MAX = 64
 TAG_CHARS_MAX = 64
@@ -114,6 +116,9 @@ def check_description(app: dict[str, Any]) -> None:
             switch(function, name)
         optional(raw, function, "serialized")
         optional(text, function, "series")
+        optional(raw, function, "schema")
+        if len(function["schema"] or b"") > SCHEMA_BYTES_MAX:
+            raise ValueError("the parameters of a class take too many bytes to describe")
         whole(function, "image", 0, len(images) - 1)
         _check_methods(sequence(function, "methods"))
         check_options(mapping(function, "options"))

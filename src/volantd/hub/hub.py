@@ -32,6 +32,7 @@ from volantd.core import (
     StartContainer,
     StopContainer,
 )
+from volantd.hub.deployed import replacing
 from volantd.hub.loans import Loans
 from volantd.hub.peer import Outgoing
 from volantd.hub.pools import waiting
@@ -109,6 +110,8 @@ class Hub:
             CancelRunning: self._cancel_running,
             Reclaim: self._reclaim,
         }
+        #: Conditions that somebody waits for, looked at after each event: (is it so, say so).
+        self.awaited: list[tuple[Callable[[], bool], Callable[[], object]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = float("inf")
 
@@ -117,6 +120,9 @@ class Hub:
     def after_events(self) -> None:
         """End an event: send what is queued, and arm the timer."""
         self.outgoing.flush()
+        for is_so, say_so in self.awaited:
+            if is_so():
+                say_so()
         due = self.scheduler.next_wake()
         if due is None:
             return
@@ -174,22 +180,24 @@ class Hub:
         call = self.calls[batch.call_id]
         if call.function.app.output:
             self.note_change(call.function)
+        link = self.links[command.container_id]
+        method = call.method
+        if link.function is not call.function:
+            found = replacing.method_of(call, link.function)
+            if found is None:
+                self.loop.call_soon(self._break_off, command, call, _lost_method(call))
+                return
+            method = found
         if call.streamed:
-            self.loop.call_soon(self._break_off, command, call)
+            self.loop.call_soon(self._break_off, command, call, _died_midway(call))
         else:
-            self.links[command.container_id].dispatch(batch, call, more=command.more)
+            link.dispatch(batch, call, method, more=command.more)
 
-    def _break_off(self, command: Dispatch, call: Call) -> None:
-        """Fail a generator call whose container has died after some of its values came."""
+    def _break_off(self, command: Dispatch, call: Call, payload: bytes) -> None:
+        """Fail an input that the container it was given to cannot run."""
         now, batch = monotonic(), command.batch
         verdict, commands = self.scheduler.failed(command.container_id, batch.batch_id, False, now)
         if verdict == "deliver":
-            payload = platform_fault(
-                "InternalFailure",
-                f"the container of `{call.function.name}` died in the middle of its values: "
-                f"{call.death}",
-                "values that came cannot be taken back, so it was not begun anew",
-            )
             section = frames.items_section(((frames.FAULT, payload),))
             self.deliver(call, batch.first_index, 1, 0, section, None)
         self.apply(commands, now)
@@ -260,12 +268,18 @@ class Hub:
         app.calls.pop(call.call_id, None)
         self.scheduler.forget_call(call.call_id, now)
         self._close_books(call)
-        if app.session is None and app.detach:
+        if app.state == "detached":
             # Not here: the command after this one may be for a pool of this app.
             self.loop.call_soon(self._close_unused, app)
+        elif app.fading:
+            self.loop.call_soon(self._close_faded, app)
+
+    def _close_faded(self, app: App) -> None:
+        replacing.close_faded(self, app)
+        self.after_events()
 
     def _close_unused(self, app: App) -> None:
-        if app.session is None and not app.calls:
+        if app.state == "detached" and not app.calls:
             self.close_app(app, "its last call finished")
             self.after_events()
 
@@ -307,7 +321,7 @@ class Hub:
 
     def open_app(self, app: App) -> None:
         """Take a described app into the books; its pools start to exist."""
-        self.apps[app.app_id] = app
+        self.apps[app.key] = app
         now = monotonic()
         for function in app.functions.values():
             self.add_pool(function, now)
@@ -317,10 +331,16 @@ class Hub:
         self.functions[function.function_id] = function
         self.apply(self.scheduler.add_pool(function.function_id, pool_config(function), now), now)
 
+    def remove_pool(self, function: Function, now: float) -> None:
+        """Take a pool out of the books: what waits in it fails, and its containers end."""
+        if self.functions.pop(function.function_id, None) is not None:
+            self.apply(self.scheduler.remove_pool(function.function_id, now), now)
+
     def close_app(self, app: App, reason: str) -> None:
         """Stop an app: its calls are cancelled, its containers killed."""
         if app.state == "stopped":
             return
+        was_staged = app.state == "staged"
         app.state, app.stop_reason = "stopped", reason
         log.info("app_closed", extra={"fields": {"app_id": app.app_id, "reason": reason}})
         now = monotonic()
@@ -328,17 +348,32 @@ class Hub:
             if self.scheduler.has_call(call.call_id):
                 self.apply(self.scheduler.cancel_call(call.call_id, False, now), now)
         for function in app.pools():
-            self.apply(self.scheduler.remove_pool(function.function_id, now), now)
-            self.functions.pop(function.function_id, None)
+            self.remove_pool(function, now)
         self.containers.close(app)
         app.calls.clear()
-        self.apps.pop(app.app_id, None)
-        self.ended.append(app.last_row())
+        self.apps.pop(app.key, None)
+        if not was_staged:
+            self.ended.append(app.last_row())
         self.services.images.end_unwanted()
         if app.session is not None:
             app.session.apps.pop(app.app_id, None)
             for number in app.numbers:
                 app.session.functions.pop(number, None)
+
+
+def _died_midway(call: Call) -> bytes:
+    return platform_fault(
+        "InternalFailure",
+        f"the container of `{call.function.name}` died in the middle of its values: {call.death}",
+        "values that came cannot be taken back, so it was not begun anew",
+    )
+
+
+def _lost_method(call: Call) -> bytes:
+    name = call.function.spec["methods"][call.method]["name"]
+    return platform_fault(
+        "NotFoundError", f"this version of class `{call.function.name}` has no method `{name}`"
+    )
 
 
 def fault_payload(function: Function, fault: Fault, detail: object) -> bytes:

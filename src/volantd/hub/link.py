@@ -91,7 +91,7 @@ class ContainerLink:
         has_lane = session is not None and session.express_fd is not None
         return has_lane and bool(self.function.express_token) and not self.function.app.output
 
-    def dispatch(self, batch: Batch, call: Call, *, more: bool) -> None:
+    def dispatch(self, batch: Batch, call: Call, method: int, *, more: bool) -> None:
         """Send a batch of inputs; with `more` it is taken together with the next one."""
         items: InputItems = batch.payload  # type: ignore[assignment]  # the core only carries it
         section = items.cut(batch.offset, batch.count)
@@ -106,7 +106,7 @@ class ContainerLink:
             call.carrier = self
         frame = frames.hot(
             frames.INPUT, flags, batch.batch_id,
-            batch.first_index, batch.count, call.method, call.call_id.encode("ascii") + section,
+            batch.first_index, batch.count, method, call.call_id.encode("ascii") + section,
         )  # fmt: skip
         # The items keep their descriptor: this batch may have to run again elsewhere.
         self.peer.write(frame, None if fd is None else os.dup(fd))

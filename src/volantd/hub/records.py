@@ -162,7 +162,7 @@ class Version:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Function:
-    """One function of a running app; its pool in the core has the same id."""
+    """One version of a function of a running app; its pool in the core has the same id."""
 
     function_id: str
     name: str
@@ -177,6 +177,12 @@ class Function:
     scaling: dict[str, Any] = field(default_factory=dict)
     #: what the instances of a class are made with; only its containers know what it means
     parameters: bytes = b""
+    #: of a pool beside that of a function: in what its options differ
+    changes: dict[str, Any] = field(default_factory=dict)
+    #: what users know it by, the same in all versions; its own id where there is only one
+    object_id: str = ""
+    #: the later version that has taken its place
+    successor: Function | None = None
     #: what its client was last told of how it stands, and when
     told: dict[str, Any] = field(default_factory=dict)
     told_at: float = 0.0
@@ -184,6 +190,16 @@ class Function:
     change_noted: bool = False
     #: its client knows that this machine has no GPU for it
     lack_told: bool = False
+
+    def __post_init__(self) -> None:
+        self.object_id = self.object_id or self.function_id
+
+    def latest(self) -> Function:
+        """The version that calls go to."""
+        found = self
+        while found.successor is not None:
+            found = found.successor
+        return found
 
     def keep_instance(self) -> None:
         """Have the zygote keep the instance that hooks of `enter(snap=True)` have prepared."""
@@ -199,38 +215,52 @@ class App:
 
     app_id: str
     name: str
+    #: what tells it from other versions of a deployed app that run beside it
+    key: str = ""
+    #: of a deployed app
+    version: int = 0
     tags: dict[str, str] = field(default_factory=dict)
     detach: bool
     output: bool
     #: Its client's terminal can be joined to its containers.
     interactive: bool
     session: Session | None
+    #: ephemeral, detached, deployed, stopped; staged for a deployment; pinned: a version that is
+    #: called by its number
     state: str = "ephemeral"
     stop_reason: str = ""
     created_at: float = field(default_factory=time)
     #: as they were described, whatever functions have them
     images: list[dict[str, Any]] = field(default_factory=list)
+    #: of one that is staged
+    description: dict[str, Any] | None = None
     #: of an app without functions: versions that only have its images, to be built
     alone: list[Version] = field(default_factory=list)
     functions: dict[str, Function] = field(default_factory=dict)
     #: pools beside those of functions: with other options, or of classes with parameters
     variants: dict[bytes, Function] = field(default_factory=dict)
     variants_bytes: int = 0
+    #: pools of functions of earlier versions, until their last calls are finished
+    fading: list[Function] = field(default_factory=list)
     #: number on the owner's connection -> function
     numbers: dict[int, Function] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
     call_count: int = 0
     timings: Timings = field(default_factory=Timings)
 
+    def __post_init__(self) -> None:
+        self.key = self.key or self.app_id
+
     def pools(self) -> list[Function]:
         """All its pools."""
-        return [*self.functions.values(), *self.variants.values()]
+        return [*self.functions.values(), *self.variants.values(), *self.fading]
 
     def row(self, containers_count: int) -> dict[str, Any]:
         """The app as lists of apps show it."""
         return {
             "app_id": self.app_id, "name": self.name, "tags": self.tags, "state": self.state,
             "created_at": self.created_at, "functions": sorted(self.functions),
+            "version": self.version,
             "containers": containers_count, "calls": self.call_count,
         }  # fmt: skip
 

@@ -18,10 +18,11 @@ from volant.errors import (
     ResourceExhaustedError,
 )
 from volant.version import VERSION
-from volant.wire.frames import EXPRESS_TOKEN_BYTES
 from volantd.hub import checks, terminals
+from volantd.hub.deployed import requests as deployed_requests
+from volantd.hub.deployed.described import add_functions, sizes_of
 from volantd.hub.pools import autoscaler
-from volantd.hub.records import App, Call, Function, Version
+from volantd.hub.records import App, Call, Function
 from volantd.images import described, requests as image_requests
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Functions of one app.
 FUNCTIONS_MAX = 10_000
+#: States of apps that only their deployment knows of.
+_UNSHOWN = ("staged", "pinned")
 #: Of a name that was not found, what is looked at and said.
 NAME_CHARS_MAX = 200
 
@@ -89,16 +92,19 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         interactive=description["interactive"],
         session=session,
     )
-    _add_functions(app, description)
+    add_functions(app, description)
     services.zygotes.check(app)
-    sizes = {entry[2]: entry[3] for entry in description["files"]}
-    for image in description["images"]:
-        sizes.update(described.sizes(image))
+    sizes = sizes_of(description)
     missing = services.blobs.missing(sizes)
     session.uploads.expected.update((digest, sizes[digest]) for digest in missing)
     session.functions.update(app.numbers)
     session.apps[app.app_id] = app
-    session.hub.open_app(app)
+    if checks.switch({"staged": False, **message}, "staged"):
+        # Its images are built, and nothing runs before it is deployed.
+        app.key, app.state, app.description = ids.new_id("ap"), "staged", description
+        session.hub.apps[app.key] = app
+    else:
+        session.hub.open_app(app)
     if all(image["kind"] == "host" for image in app.images):
         services.zygotes.warm(app)  # else when they are built: see `app_images`
     services.tell_rung(session)
@@ -108,23 +114,6 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         "need": sorted(missing),
         "functions": [function.function_id for function in app.numbers.values()],
     }
-
-
-def _add_functions(app: App, description: dict[str, Any]) -> None:
-    for index, spec in enumerate(description["functions"]):
-        at = EXPRESS_TOKEN_BYTES * index
-        function = Function(
-            express_token=description["express"][at : at + EXPRESS_TOKEN_BYTES],
-            function_id=ids.new_id("fu"), name=spec["name"], app=app,
-            version=Version.of(description, spec),
-            spec={key: spec[key] for key in _RUNNER_FIELDS}, options=spec["options"],
-        )  # fmt: skip
-        function.keep_instance()
-        app.functions[function.name] = function
-        app.numbers[description["base"] + index] = function
-    if not app.functions:
-        alone = [{"image": index, "options": _BARE} for index in range(len(app.images))]
-        app.alone = [Version.of(description, one) for one in alone]
 
 
 def _check_nested(session: Session, description: dict[str, Any], own: Function) -> None:
@@ -140,13 +129,6 @@ def _check_nested(session: Session, description: dict[str, Any], own: Function) 
         raise ResourceExhaustedError(
             f"sources of {waiting} bytes at once, at most {checks.NESTED_UPLOAD_BYTES_MAX}"
         )
-
-
-#: Options of what has an image and is no function.
-_BARE: dict[str, Any] = {"env": {}, "secrets": {}, "block_network": False}
-_RUNNER_FIELDS = (
-    "name", "module", "qualname", "serialized", "series", "is_async", "is_generator", "methods",
-)  # fmt: skip
 
 
 def upload(session: Session, event: dict[str, Any]) -> None:
@@ -202,24 +184,41 @@ def app_set_tags(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 def app_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """All apps that run, and those that ended lately."""
     hub = session.hub
-    rows = [app.row(hub.services.agent.count_of(app)) for app in hub.apps.values()]
+    apps = [app for app in hub.apps.values() if app.state not in _UNSHOWN]
+    rows = [app.row(hub.services.agent.count_of(app)) for app in apps]
     rows += hub.ended
     rows += hub.services.logs.past_apps({row["app_id"] for row in rows})
     return {"apps": rows}
 
 
-def app_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """Stop an app by id or name."""
-    app = _find_app(session, str(message["app"]))
-    session.hub.close_app(app, "by `volant app stop`")
-    return {"app_id": app.app_id}
+def app_stop(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
+    """Stop an app by id or name, for good if it is deployed."""
+    wanted = checks.text(message, "app")
+    try:
+        app = find_app(session, wanted)
+    except NotFoundError:
+        if session.hub.services.deployments.opened.done():
+            raise
+    else:
+        if app.state != "deployed":
+            session.hub.close_app(app, "by `volant app stop`")
+            return {"app_id": app.app_id}
+    deployed_requests.stop_later(session, message)
+    return None
 
 
-def _find_app(session: Session, wanted: str) -> App:
-    apps = session.hub.apps
+def find_app(session: Session, wanted: str) -> App:
+    """The app with an id or name; of several with a name, the one that is deployed.
+
+    Raises:
+        NotFoundError: when there is none.
+        InvalidError: when there are several.
+    """
+    apps = {key: app for key, app in session.hub.apps.items() if app.state not in _UNSHOWN}
     if wanted in apps:
         return apps[wanted]
     named = [app for app in apps.values() if app.name == wanted]
+    named = [app for app in named if app.state == "deployed"] or named
     if len(named) == 1:
         return named[0]
     if named:
@@ -232,7 +231,7 @@ def _find_app(session: Session, wanted: str) -> App:
 
 def app_timings(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """The phases of an app's latest inputs."""
-    app = _find_app(session, str(message["app_id"]))
+    app = find_app(session, str(message["app_id"]))
     return {"calls": app.timings.rows()}
 
 
@@ -241,7 +240,7 @@ def app_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     logs = session.hub.services.logs
     wanted = str(message["app"])
     try:
-        app_id = _find_app(session, wanted).app_id
+        app_id = find_app(session, wanted).app_id
     except NotFoundError:
         app_id = logs.find_app(wanted) or _find_ended(session, wanted)
         if not app_id:
@@ -320,7 +319,8 @@ def _find_call(session: Session, message: dict[str, Any]) -> Call:
     if not call.retain:
         raise InvalidError(f"the results of fc-{call_id} are not kept: it was not spawned")
     own = session.container_app, *session.apps.values()
-    if session.container_app is not None and call.function.app not in own:
+    is_shared = call.function.app.state in ("deployed", "pinned")
+    if session.container_app is not None and call.function.app not in own and not is_shared:
         raise PermissionDeniedError(f"fc-{call_id} belongs to another app")
     return call
 
@@ -372,6 +372,7 @@ HANDLERS: dict[str, Handler] = {
         terminals.function_shell, terminals.terminal_offer, call_get, call_inputs, call_cancel,
         autoscaler.function_list, autoscaler.function_stats, autoscaler.function_settings,
         autoscaler.function_update, server_status, server_stop, *image_requests.HANDLERS,
+        *deployed_requests.HANDLERS,
     )
 }  # fmt: skip
 
@@ -390,5 +391,6 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
         autoscaler.function_settings,
         autoscaler.function_update,
         terminals.terminal_join,
+        *deployed_requests.SHARED_HANDLERS,
     )
 }

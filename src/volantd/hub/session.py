@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from volant import ids
 from volant.channel.key import KEY_NAME
-from volant.errors import Error, ExecutionError
+from volant.errors import Error, ExecutionError, NotFoundError
 from volant.wire import frames, values
 from volant.wire.faults import error_fault, platform_fault
 from volant.wire.frames import HOT
 from volantd.hub import checks, requests, terminals
 from volantd.hub.blobs import Upload
+from volantd.hub.deployed import replacing
 from volantd.hub.pools import variants
 from volantd.hub.records import App, Call, Function, Held, InputItems
 
@@ -178,12 +179,15 @@ class Session:
         self, number: int, function_number: int, flags: int, count: int, now: float
     ) -> Call | None:
         function = self.functions.get(function_number & frames.FUNCTION_MASK)
+        if function is not None and function.successor is not None:
+            function = function.latest()
         if function is None or function.function_id not in self.hub.functions:
             self._refuse_call(number, function_number & frames.FUNCTION_MASK)
             return None
-        method = function_number >> frames.METHOD_SHIFT
-        if method and method >= len(function.spec["methods"]):
-            raise ValueError(f"function {function.name!r} has no method {method}")
+        method = self._method(function_number, function)
+        if method is None:
+            self._refuse_call(number, function_number & frames.FUNCTION_MASK)
+            return None
         call_id = ids.call_id(self.session_id, number)
         retain, stream = bool(flags & frames.RETAIN), bool(flags & frames.STREAM)
         if retain and stream:
@@ -206,8 +210,22 @@ class Session:
         self.hub.scheduler.open_call(call.call_id, function.function_id, now)
         return call
 
+    def _method(self, function_number: int, function: Function) -> int | None:
+        """The method of a class that is meant, in its present version; None: it has none such."""
+        method = function_number >> frames.METHOD_SHIFT
+        known = self.functions[function_number & frames.FUNCTION_MASK]
+        if method and method >= len(known.spec["methods"]):
+            raise ValueError(f"function {function.name!r} has no method {method}")
+        if known is function or not known.spec["methods"]:
+            return method
+        return replacing.index_of(known, method, function)
+
     def _refuse_call(self, number: int, function_number: int) -> None:
         error = self.refused_functions.get(function_number)
+        function = self.functions.get(function_number)
+        if function is not None and function.app.key in self.hub.apps:
+            name, app = function.name, function.app
+            error = NotFoundError(f"app {app.name!r} has no `{name}` since version {app.version}")
         if error is None:
             error = ExecutionError("the app of this function does not run any more")
         self.refuse(number, error_fault(error))

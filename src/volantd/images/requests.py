@@ -10,7 +10,7 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from volant.errors import Error, InvalidError, NotFoundError
+from volant.errors import Error, InternalError, InvalidError, NotFoundError
 from volant.wire.faults import error_fault
 from volantd.fields import number, switch, text, whole
 from volantd.images.described import KEY
@@ -33,23 +33,47 @@ if TYPE_CHECKING:
 INDEX_MAX = 1 << 16
 #: Where in a log a client may ask for more.
 OFFSET_MAX = 1 << 40
+#: Of a failure that nobody thought of, what the client is told.
+TOLD_CHARS_MAX = 500
 #: Functions that are named where an image is told by those that it is for.
 USERS_TOLD_MAX = 3
 
 
-def _later(answer: Answer, check: Check) -> Handler:
-    """The handler of a request that is checked at once, and answered when `answer` is done."""
+class FaultError(Exception):
+    """An error that is known as bytes only: what user code raised is opaque to the daemon."""
+
+    def __init__(self, fault: bytes) -> None:
+        super().__init__()
+        self.fault = fault
+
+
+def later(answer: Answer, check: Check, *, images: bool = True) -> Handler:
+    """The handler of a request that is checked at once, and answered when `answer` is done.
+
+    Args:
+        answer: gives the fields of the reply.
+        check: raises ValueError for a message that is not what it has to be.
+        images: whether the answer needs the store of images.
+    """
 
     async def work(session: Session, message: dict[str, Any]) -> None:
         services = session.hub.services
         try:
-            await asyncio.shield(services.images.opened)
+            if images:
+                await asyncio.shield(services.images.opened)
             reply = await answer(session, message)
+        except FaultError as error:
+            session.refuse(message["id"], error.fault)
         except Error as error:
             session.refuse(message["id"], error_fault(error))
         except (OSError, ValueError, KeyError) as error:
-            problem = InvalidError(f"the request could not be answered: {error}")
+            problem: Error = InvalidError(f"the request could not be answered: {error}")
             session.refuse(message["id"], error_fault(problem))
+        except Exception as error:
+            text = f"`{answer.__name__}` failed in the daemon: {type(error).__name__}: {error}"
+            problem = InternalError(text[:TOLD_CHARS_MAX], hint="`volant server logs` has more")
+            session.refuse(message["id"], error_fault(problem))
+            raise  # a bug of ours: it is logged
         else:
             session.reply(message["id"], reply)
 
@@ -294,7 +318,7 @@ def _check_publish(message: dict[str, Any]) -> None:
 
 #: All of them, by the names of their functions; what is wrong with a message is told at once.
 HANDLERS = [
-    _later(answer, check)
+    later(answer, check)
     for answer, check in (
         (image_list, lambda message: None),
         (image_inspect, lambda message: text(message, "image")),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from volant.channel.daemon import SOCKET_NAME
 from volant.channel.key import make_key
-from volant.cli.commands import hub
+from volant.cli.shared import hub
 
 if TYPE_CHECKING:
     from pathlib import Path

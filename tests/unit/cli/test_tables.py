@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from volant.cli import timings
-from volant.cli.commands import show
+from volant.cli.shared import show
 
 if TYPE_CHECKING:
     from _pytest.capture import CaptureFixture

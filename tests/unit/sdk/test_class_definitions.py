@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import volant
-from volant.errors import InvalidError, UnimplementedError
+from volant.errors import InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,7 +178,9 @@ def test_a_method_reaches_the_one_that_it_replaces() -> None:
         (lambda: Model().answer(), InvalidError, "`Model(...).answer.remote"),
         (lambda: Model().with_options(memory=256), AttributeError, "Model.with_options"),
         (lambda: Model().answers, AttributeError, "no attribute 'answers'"),
-        (lambda: volant.Cls.from_name("app", "Model"), UnimplementedError, "Cls.from_name"),
+        (lambda: volant.Cls.from_name("app", "a model"), InvalidError, "name of a class"),
+        (lambda: volant.Cls.from_name("app", "Model", version=0), InvalidError, "count from 1"),
+        (lambda: volant.Cls.from_name("app", "Model").ask, AttributeError, "instantiate `Model`"),
     ],
 )
 def test_what_is_used_in_the_wrong_way_says_the_right_one(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from volant import config
-from volant.cli.commands import show
 from volant.cli.commands.root import Group
+from volant.cli.shared import show
 
 
 @click.group(cls=Group, epilog="\b\nExample:\n  volant config show")

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from volant.cli.commands import hub, show
-from volant.cli.commands.logs import log_options, print_logs
 from volant.cli.commands.root import Group
-from volant.cli.commands.terminal import run_in_container, terminal_option
 from volant.cli.failures import Refused
+from volant.cli.shared import hub, show
+from volant.cli.shared.logs import log_options, print_logs
+from volant.cli.shared.terminal import run_in_container, terminal_option
 
 if TYPE_CHECKING:
     from volant.channel.channel import Channel

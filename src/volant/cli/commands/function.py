@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from volant.cli.commands import hub, show
 from volant.cli.commands.root import Group
 from volant.cli.failures import Refused
+from volant.cli.shared import hub, show
 from volant.errors import InvalidError
 from volant.sdk.options import checked_autoscaler
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from volant.cli import failures
-from volant.cli.commands import hub, show
 from volant.cli.commands.root import Group
+from volant.cli.shared import hub, show
 from volant.errors import NotFoundError
 from volant.sdk.images import checks
 from volant.sdk.images.built.logs import pieces

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "Run a program's entrypoint or one of its functions.",
     "shell": "Open a shell in a function's environment, a container or an image.",
-    "app": "Apps: list, stop, logs.",
+    "deploy": "Deploy an app: it goes on when the command has ended.",
+    "app": "Apps: list, history, rollback, rollover, stop, logs.",
     "function": "Functions: list, stats, and settings of their autoscalers.",
     "container": "Containers: list, logs, exec, stop.",
     "image": "Images: list, inspect, logs, prune, names.",
@@ -31,13 +32,11 @@ COMMANDS = {
 #: Group -> commands of the programming model whose feature is not there yet.
 PLANNED = {
     "volant": (
-        "serve", "deploy", "curl", "endpoint", "volume", "secret", "dict",
+        "serve", "curl", "endpoint", "volume", "secret", "dict",
         "queue", "nfs", "setup", "token", "profile", "environment", "workspace",
         "billing", "changelog", "dashboard", "skills",
     ),
-    "volant app": (
-        "info", "stats", "history", "rollback", "rollover", "promote", "dashboard",
-    ),
+    "volant app": ("stats", "promote", "dashboard"),
     "volant function": ("info", "logs", "calls", "variants", "metrics"),
     "volant image": ("build", "pull"),
     "volant server": ("deploy", "info", "stats", "requests", "metrics", "autoscaler"),
@@ -89,6 +88,7 @@ class Root(Group):
 EXAMPLES = """\b
 Examples:
   volant run hello.py
+  volant deploy app.py
   volant app list
   volant server status --json
 """

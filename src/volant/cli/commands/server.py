@@ -13,8 +13,8 @@ import click
 from volant import config
 from volant.channel import daemon
 from volant.cli import failures
-from volant.cli.commands import hub, show
 from volant.cli.commands.root import Group
+from volant.cli.shared import hub, show
 from volant.errors import ConnectionError, TimeoutError
 from volant.wire import frames, values
 from volant.wire.stream import FrameStream

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from volant.cli import failures
-from volant.cli.commands.terminal import run, run_in_container, terminal_option
 from volant.cli.failures import Refused
+from volant.cli.shared.terminal import run, run_in_container, terminal_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from volant.errors import InvalidError
-from volant.sdk.app import lives_in_interactive_session
 from volant.sdk.classes import marks
 from volant.sdk.classes.handles import ClassFunction, Cls
 from volant.sdk.classes.marks import Method
+from volant.sdk.decorating import lives_in_interactive_session
 from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, Function
 from volant.sdk.naming import check_name
 

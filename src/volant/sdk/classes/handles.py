@@ -16,7 +16,7 @@ from volant.sdk.classes import marks
 from volant.sdk.classes.instance import Instance, complete_here
 from volant.sdk.classes.parameters import Parameters
 from volant.sdk.function import Function
-from volant.sdk.planned import Planned
+from volant.sdk.planned import refuse_environment
 from volant.wire.frames import METHODS_MAX
 
 TYPE_CHECKING = False
@@ -56,6 +56,11 @@ class ClassFunction(Function[..., "Any", "Any"]):
             {"name": name, "is_async": one.is_async, "is_generator": one.is_generator}
             for name, one in self.cls._methods.items()
         ]
+
+    def _schema(self) -> bytes:
+        from volant.sdk.classes.schema import described
+
+        return described(self.cls._parameters)
 
     def _by_value(self) -> object:
         return _ByValue(self.cls)
@@ -174,7 +179,27 @@ class Cls:
     def _changed(self, options: dict[str, object]) -> Cls:
         return _with(self._plain(), {**self._options, **options})
 
-    from_name = Planned("Cls.from_name")
+    @staticmethod
+    def from_name(
+        app_name: str,
+        name: str,
+        *,
+        version: int | None = None,
+        environment_name: str | None = None,
+        client: object = None,
+    ) -> Any:
+        """A handle on a class of a deployed app; asks nobody until it is called.
+
+        Args:
+            version: one that was deployed before; else it is always the one that is served.
+
+        Raises:
+            InvalidError: for names that no app or class can have.
+        """
+        from volant.sdk.deploying import classes
+
+        refuse_environment("Cls.from_name", environment_name, client)
+        return classes.from_name(app_name, name, version)
 
     @property
     def object_id(self) -> str | None:

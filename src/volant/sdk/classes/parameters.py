@@ -21,7 +21,7 @@ PARAMETERS_BYTES_MAX = 16 << 10
 _PLAIN = (str, int, bool, bytes, float)
 _KINDS = "str, int, bool, bytes, float, an enum, or a dataclass of these"
 #: First byte of what `encode` and `encode_arguments` return.
-_VALUES, _PICKLED = b"V", b"P"
+VALUES, _PICKLED = b"V", b"P"
 
 
 class Parameter:
@@ -84,8 +84,9 @@ class Parameters:
                 f"class `{self._class_name}` has parameters and an __init__ of its own",
                 hint="move what __init__ does into a method with @volant.enter()",
             )
-        self._defaults = {
-            name: _encode(self._kinds[name], one.default, f"the default of `{name}`")
+        #: Those that there are, as `encode_value` gives them.
+        self.encoded_defaults = {
+            name: encode_value(self._kinds[name], one.default, f"the default of `{name}`")
             for name, one in self._parameters.items()
             if one.default is not REQUIRED
         }
@@ -93,7 +94,7 @@ class Parameters:
     @property
     def required(self) -> list[str]:
         """The names of those without a default."""
-        return [name for name in self._parameters if name not in self._defaults]
+        return [name for name in self._parameters if name not in self.encoded_defaults]
 
     def __len__(self) -> int:
         return len(self._parameters)
@@ -113,7 +114,7 @@ class Parameters:
             InvalidError: for what the class does not take, or lacks.
         """
         if self.has_constructor:
-            return _sized(self._class_name, _pickled(self._class_name, args, kwargs))
+            return sized(self._class_name, pickled(self._class_name, args, kwargs))
         if args:
             raise InvalidError(
                 f"`{self._class_name}(...)` takes keywords only, got {args[0]!r}",
@@ -131,10 +132,10 @@ class Parameters:
                 raise InvalidError(
                     f"`{self._class_name}(...)` lacks the parameter `{name}`", hint=self._form()
                 )
-            encoded = _encode(self._kinds[name], value, f"`{name}`")
-            if encoded != self._defaults.get(name, REQUIRED):
+            encoded = encode_value(self._kinds[name], value, f"`{name}`")
+            if encoded != self.encoded_defaults.get(name, REQUIRED):
                 found[name] = encoded
-        return _sized(self._class_name, _VALUES + values.encode(found)) if found else b""
+        return sized(self._class_name, VALUES + values.encode(found)) if found else b""
 
     def _form(self) -> str:
         given = ", ".join(f"{name}=..." for name, _, _ in self.described())
@@ -158,7 +159,12 @@ class Parameters:
             setattr(instance, name, value)
 
 
-def _pickled(name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> bytes:
+def pickled(name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> bytes:
+    """The arguments of a constructor of the user's own.
+
+    Raises:
+        SerializationError: when they cannot be pickled.
+    """
     import cloudpickle
 
     from volant.errors import SerializationError
@@ -172,7 +178,12 @@ def _pickled(name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> 
     return _PICKLED + data
 
 
-def _sized(name: str, data: bytes) -> bytes:
+def sized(name: str, data: bytes) -> bytes:
+    """One set of parameters, unless it is too large.
+
+    Raises:
+        InvalidError: when it is.
+    """
     if len(data) > PARAMETERS_BYTES_MAX:
         raise InvalidError(
             f"the parameters of `{name}(...)` take {len(data)} bytes, at most "
@@ -191,10 +202,15 @@ def _kind_of(cls: type, name: str) -> type:
             f"parameter `{name}` of class `{cls.__name__}` needs an annotation",
             hint=f"write `{name}: int = volant.parameter(...)`",
         )
-    return _resolve(annotations[name], cls, f"parameter `{name}` of class `{cls.__name__}`")
+    return resolved(annotations[name], cls, f"parameter `{name}` of class `{cls.__name__}`")
 
 
-def _resolve(annotation: Any, cls: type, what: str) -> type:
+def resolved(annotation: Any, cls: type, what: str) -> type:
+    """The type that an annotation means.
+
+    Raises:
+        InvalidError: for one that parameters cannot have.
+    """
     if isinstance(annotation, str):
         names = vars(sys.modules.get(cls.__module__, sys))
         try:
@@ -204,34 +220,40 @@ def _resolve(annotation: Any, cls: type, what: str) -> type:
                 f"the annotation {annotation!r} of {what} cannot be evaluated: {error}",
                 hint="import or define the type at the top of the module",
             ) from error
-    if annotation in _PLAIN or _is_enum(annotation):
+    if annotation in _PLAIN or is_enum(annotation):
         return annotation  # type: ignore[no-any-return]  # one of those types
     if isinstance(annotation, type) and hasattr(annotation, "__dataclass_fields__"):
         for field in annotation.__dataclass_fields__.values():
-            _resolve(field.type, annotation, f"field `{field.name}` of `{annotation.__name__}`")
+            resolved(field.type, annotation, f"field `{field.name}` of `{annotation.__name__}`")
         return annotation
     raise InvalidError(f"{what} cannot be of type {annotation!r}", hint=f"it can be {_KINDS}")
 
 
-def _is_enum(kind: object) -> bool:
+def is_enum(kind: object) -> bool:
+    """Whether it is an enum."""
     enum = sys.modules.get("enum")  # whoever has one has imported it
     return enum is not None and isinstance(kind, enum.EnumMeta)
 
 
-def _encode(kind: Any, value: Any, what: str) -> object:
+def encode_value(kind: Any, value: Any, what: str) -> object:
+    """A value of a parameter as a plain one.
+
+    Raises:
+        InvalidError: for one of another kind.
+    """
     if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not kind and not (_is_enum(kind) and isinstance(value, kind)):
+    if type(value) is not kind and not (is_enum(kind) and isinstance(value, kind)):
         raise InvalidError(f"{what} must be {kind.__name__}, got {value!r}")
     if kind is int and not -(1 << 63) <= value < 1 << 64:
         raise InvalidError(f"{what} has more than 64 bits: {value!r}")
     if kind in _PLAIN:
         return value
-    if _is_enum(kind):
+    if is_enum(kind):
         return value.name
     return {
-        field.name: _encode(
-            _resolve(field.type, kind, what), getattr(value, field.name), f"{what}, `{field.name}`,"
+        field.name: encode_value(
+            resolved(field.type, kind, what), getattr(value, field.name), f"{what}, `{field.name}`,"
         )
         for field in kind.__dataclass_fields__.values()
     }
@@ -240,9 +262,9 @@ def _encode(kind: Any, value: Any, what: str) -> object:
 def _decode(kind: Any, data: Any) -> Any:
     if kind in _PLAIN:
         return data
-    if _is_enum(kind):
+    if is_enum(kind):
         return kind[data]
     fields = kind.__dataclass_fields__.values()
-    known = {field.name: _decode(_resolve(field.type, kind, ""), data[field.name])
+    known = {field.name: _decode(resolved(field.type, kind, ""), data[field.name])
              for field in fields}  # fmt: skip
     return kind(**{field.name: known[field.name] for field in fields if field.init})

@@ -161,6 +161,7 @@ def _find(session: Session, message: dict[str, Any]) -> Function:
         return _named(session.hub.functions.values(), wanted)
     number = checks.whole(message, "number", 0, FUNCTION_MASK)
     function = session.functions.get(number)
+    function = None if function is None else function.latest()
     if function is not None and function.function_id in session.hub.functions:
         return function
     raise session.refused_functions.get(

@@ -67,22 +67,45 @@ def variant(session: Session, event: dict[str, Any]) -> None:
 def _found_or_made(
     session: Session, base: Function | None, changes: dict[str, Any], parameters: bytes
 ) -> Function:
+    base = None if base is None else base.latest()
     if base is None or base.function_id not in session.hub.functions:
         raise ExecutionError("the app of this function does not run any more")
     app = base.app
-    # What is kept ready is kept for the function itself.
-    options = {**base.options, "min_containers": 0, **changes}
-    checks.check_options(options)
+    options = _options(base, changes)
     if session.container_function is not None:
         checks.confine_options(options, session.container_function.options, base.options["gpu"])
-    meaning = values.encode([base.function_id, options, parameters])
+    meaning = _meaning(base, options, parameters)
     key = hashlib.sha256(meaning).digest()
     found = app.variants.get(key)
     if found is None:
         _check_room(app, len(meaning))
-        found = app.variants[key] = _made(app, base, options, parameters)
+        found = app.variants[key] = _made(app, base, changes, options, parameters)
         session.hub.add_pool(found, monotonic())
     return found
+
+
+def _options(base: Function, changes: dict[str, Any]) -> dict[str, Any]:
+    # What is kept ready is kept for the function itself.
+    options = {**base.options, "min_containers": 0, **changes}
+    for variables in ("env", "secrets"):  # who has looked a function up does not know those
+        options[variables] = {**base.options[variables], **changes.get(variables, {})}
+    checks.check_options(options)
+    return options
+
+
+def _meaning(base: Function, options: dict[str, Any], parameters: bytes) -> bytes:
+    return values.encode([base.object_id, options, parameters])
+
+
+def made_anew(variant: Function, base: Function) -> tuple[bytes, Function]:
+    """What a pool beside that of a function is in a later version, and its key among them.
+
+    Raises:
+        ValueError: when its options and those of that version do not go together.
+    """
+    options = _options(base, variant.changes)
+    key = hashlib.sha256(_meaning(base, options, variant.parameters)).digest()
+    return key, _made(base.app, base, variant.changes, options, variant.parameters)
 
 
 def _check_room(app: App, size: int) -> None:
@@ -96,11 +119,13 @@ def _check_room(app: App, size: int) -> None:
         )
 
 
-def _made(app: App, base: Function, options: dict[str, Any], parameters: bytes) -> Function:
+def _made(
+    app: App, base: Function, changes: dict[str, Any], options: dict[str, Any], parameters: bytes
+) -> Function:
     made = Function(
         function_id=ids.new_id("fu"), name=base.name, app=app, express_token=b"",
         version=base.version.with_options(options), spec=base.spec, options=options,
-        parameters=parameters or base.parameters,
+        parameters=parameters or base.parameters, changes=changes,
     )  # fmt: skip
     made.keep_instance()
     return made

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from volant.cli.commands import hub
 from volant.cli.failures import BROKEN_PIPE, Refused, silence_stdout
+from volant.cli.shared import hub
 from volant.sdk.terminal import commands, local
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from volant.cli.commands import hub, show
 from volant.cli.failures import Refused
+from volant.cli.shared import hub, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,163 @@
+"""Classes of deployed apps: `Cls.from_name`, their objects and methods."""
+
+from __future__ import annotations
+
+from volant.errors import ExecutionError, InvalidError, NotFoundError
+from volant.sdk.calls.variants import variant_of
+from volant.sdk.classes.handles import Cls, Obj
+from volant.sdk.classes.schema import KnownParameters
+from volant.sdk.deploying.hydrating import Named, changed_options
+from volant.sdk.function import Function
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from volant.sdk.calls.calling import Binding
+
+
+class LookedUpCls(Cls):
+    """A class of a deployed app; what it has is known where it is deployed."""
+
+    def __init__(self, named: Named, options: dict[str, object] | None = None) -> None:
+        self._named = named
+        #: What `with_options` and the like have changed.
+        self._options = options or {}
+        self.__name__ = self.__qualname__ = named.name
+
+    def __repr__(self) -> str:
+        return f"<volant.Cls {self._named.app_name}.{self._named.name!r}, deployed>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _class, (self._named.as_arguments(), self._options)
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> NoReturn:
+        raise TypeError(f"`{self.__name__}` was looked up, so no class can be derived from it")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> LookedUpObj:
+        """A handle on the instances with these parameters.
+
+        Raises:
+            NotFoundError: when the class is not deployed.
+            InvalidError: for parameters that the class does not have, or lacks.
+        """
+        known = KnownParameters(self._named.name, self._named.facts()["schema"])
+        return LookedUpObj(self, known.encode(args, kwargs))
+
+    def _changed(self, options: dict[str, object]) -> LookedUpCls:
+        return LookedUpCls(self._named, {**self._options, **options})
+
+    def with_options(self, **options: Any) -> LookedUpCls:
+        """The class with other options, in pools of its own; asks nobody."""
+        return self._changed(changed_options(self._options, options))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"`{self.__name__}.{name}` is reached on instances. Did you forget to instantiate "
+            f"`{self.__name__}`?\nhint: write {self.__name__}(...).{name}"
+        )
+
+    @property
+    def object_id(self) -> str | None:
+        """Its id, the same in all versions; None until it was used or hydrated."""
+        binding = self._named._binding
+        return None if binding is None else binding.function_id
+
+    @property
+    def hydrate(self) -> Any:
+        """The class itself, once it is known to be deployed: `C.hydrate()`."""
+        from volant.sdk.calls.forms import Hydrate
+
+        return Hydrate(self, self._named.binding)
+
+
+def _class(arguments: tuple[Any, ...], options: dict[str, object]) -> LookedUpCls:
+    return LookedUpCls(Named(*arguments, is_class=True), options)
+
+
+class LookedUpObj(Obj):
+    """A handle on the instances of a deployed class with one set of parameters."""
+
+    def __init__(self, cls: LookedUpCls, parameters: bytes) -> None:
+        self._cls = cls
+        self._data = parameters
+        self._bound_methods = {}
+
+    def __repr__(self) -> str:
+        return f"<volant.Obj of {self._cls.__name__!r}, deployed>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return LookedUpObj, (self._cls, self._data)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in ("autoscaler", "update_autoscaler", "get_current_stats"):
+            return self._of_pool(name)
+        named = _named(self._cls)
+        methods = named.facts()["methods"]
+        for index, method in enumerate(methods):
+            if method["name"] == name:
+                return LookedUpMethod(self, name, index, method)
+        raise NotFoundError(
+            f"class `{named.name}` of app `{named.app_name}` has no method `{name}`",
+            hint="it has "
+            + ", ".join(method["name"] for method in methods)
+            + "; other attributes are those of instances, which live in containers",
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_"):
+            raise InvalidError(
+                f"`{self._cls.__name__}` was looked up: attributes of its instances cannot be set",
+                hint="make it a parameter of the class, or an argument of a method",
+            )
+        object.__setattr__(self, name, value)
+
+    def _pool(self) -> Binding:
+        return variant_of(_named(self._cls).binding(), self._cls._options, self._data)
+
+
+def _named(cls: Cls) -> Named:
+    assert isinstance(cls, LookedUpCls)
+    return cls._named
+
+
+class LookedUpMethod(Function[..., "Any", "Any"]):
+    """A method of a deployed class, on the pool of one set of parameters."""
+
+    def __init__(self, handle: LookedUpObj, name: str, index: int, known: dict[str, Any]) -> None:
+        from volant.sdk.app import App
+
+        super().__init__(
+            self._absent, app=App(_named(handle._cls).app_name), options={}, image=None,
+            name=f"{handle._cls.__name__}.{name}", serialized=True, is_async=known["is_async"],
+            is_generator=known["is_generator"], include_source=False,
+        )  # fmt: skip
+        self._handle = handle
+        self._method_name = name
+        self._index = index
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return getattr, (self._handle, self._method_name)
+
+    def _absent(self, *args: object, **kwargs: object) -> NoReturn:
+        raise ExecutionError(
+            f"`{self.name}` was looked up in app `{self._app.name}` and cannot run locally",
+            hint=f"use `.{self._method_name}.remote(...)`",
+        )
+
+    def _bound(self) -> Binding:
+        return self._handle._pool().method(self._index)
+
+
+def from_name(app_name: str, name: str, version: int | None) -> LookedUpCls:
+    """See `Cls.from_name`."""
+    from volant.sdk.naming import check_name, check_version
+
+    check_name("an app", app_name)
+    check_name("a class", name)
+    check_version(version)
+    return LookedUpCls(Named(app_name, name, version, is_class=True))

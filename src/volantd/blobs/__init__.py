@@ -1,0 +1,1 @@
+"""Contents by their hash, kept for as long as something durable names them."""

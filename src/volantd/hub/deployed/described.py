@@ -1,0 +1,62 @@
+"""An app's functions from its description, and what a description is known by."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from volant import ids
+from volant.wire import values
+from volant.wire.frames import EXPRESS_TOKEN_BYTES
+from volantd.hub.records import App, Function, Version
+from volantd.images import described
+
+#: Options of what has an image and is no function.
+_BARE: dict[str, Any] = {"env": {}, "secrets": {}, "block_network": False}
+_RUNNER_FIELDS = (
+    "name", "module", "qualname", "serialized", "series", "is_async", "is_generator", "methods",
+    "schema",
+)  # fmt: skip
+#: What a description says of the client alone that sends it, and not of the app.
+_OF_THE_CLIENT = ("base", "express", "output", "interactive", "detach")
+
+
+def add_functions(app: App, description: dict[str, Any]) -> None:
+    """Give an app the functions of a checked description whose images are settled."""
+    for index, spec in enumerate(description["functions"]):
+        at = EXPRESS_TOKEN_BYTES * index
+        function = Function(
+            express_token=description["express"][at : at + EXPRESS_TOKEN_BYTES],
+            function_id=ids.new_id("fu"), name=spec["name"], app=app,
+            version=Version.of(description, spec),
+            spec={key: spec[key] for key in _RUNNER_FIELDS}, options=spec["options"],
+        )  # fmt: skip
+        function.keep_instance()
+        app.functions[function.name] = function
+        app.numbers[description["base"] + index] = function
+    if not app.functions:
+        alone = [{"image": index, "options": _BARE} for index in range(len(app.images))]
+        app.alone = [Version.of(description, one) for one in alone]
+
+
+def sizes_of(description: dict[str, Any]) -> dict[str, int]:
+    """The contents that a description names: hash -> bytes."""
+    sizes = {entry[2]: entry[3] for entry in description["files"]}
+    for image in description["images"]:
+        sizes.update(described.sizes(image))
+    return sizes
+
+
+def kept(description: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a settled description: enough to open the app without its client."""
+    return {
+        **description, "base": 0, "express": b"", "output": False, "interactive": False,
+        "detach": True,
+    }  # fmt: skip
+
+
+def fingerprint(description: dict[str, Any]) -> str:
+    """Equal for settled descriptions of apps that do the same."""
+    told = {name: value for name, value in description.items() if name not in _OF_THE_CLIENT}
+    told["images"] = [described.identity(image) for image in description["images"]]
+    return hashlib.sha256(values.encode(told)).hexdigest()

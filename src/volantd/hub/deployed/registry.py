@@ -1,0 +1,409 @@
+"""The apps that are deployed: kept in the database, served by the hub, one version at a time.
+
+    staged app ──prepare──► contents and version kept ──► replaces the version that is served
+                   └ a failure up to here changes nothing
+
+A version is kept before it is served, so that what was answered survives a kill. Whoever asks
+before all apps of the last daemon are open again waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass, replace as changed
+from typing import TYPE_CHECKING, Any
+
+from volant import ids
+from volant.errors import Error, InvalidError, NotFoundError
+from volant.wire import values
+from volantd.hub import checks
+from volantd.hub.deployed import described
+from volantd.hub.deployed.replacing import is_settled, replace
+from volantd.hub.records import App
+from volantd.images import described as images
+from volantd.images.kept.books import wall_clock
+from volantd.images.requests import FaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from volantd.blobs.files import BlobFiles
+    from volantd.hub.hub import Hub
+    from volantd.store.database import Database
+    from volantd.store.deployments import VersionRow
+
+log = logging.getLogger(__name__)
+
+#: How long a deployment waits for the first container of the new version in each pool.
+SETTLE_S = 40.0
+#: Zygotes of different kinds that a deployment tries out: imports that fail, fail it.
+TRIED_MAX = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a client says of a new version."""
+
+    name: str
+    strategy: str
+    tag: str = ""
+    deployed_by: str = ""
+    commit_id: str | None = None
+    branch: str | None = None
+    dirty: bool | None = None
+
+    @property
+    def at_once(self) -> bool:
+        """Whether old containers are stopped, whatever they run."""
+        return self.strategy == "recreate"
+
+
+class Deployed:
+    """One app that is deployed, beside the `App` that serves it."""
+
+    def __init__(self, app: App, served: VersionRow, function_ids: Mapping[str, str]) -> None:
+        self.app = app
+        self.served = served
+        self.function_ids = dict(function_ids)
+        #: Earlier versions that are called by their number.
+        self.pinned: dict[int, App] = {}
+
+
+class Deployments:
+    """All deployed apps.
+
+    Attributes:
+        opened: done once those of the last daemon are served again, or cannot be.
+    """
+
+    def __init__(self, hub: Hub, database: Database, contents: BlobFiles) -> None:
+        self._hub = hub
+        self._database = database
+        self._contents = contents
+        self._lock = asyncio.Lock()
+        self._by_name: dict[str, Deployed] = {}
+        self.opened: asyncio.Future[None] = hub.loop.create_future()
+
+    async def open(self) -> None:
+        """Serve what was deployed; to be called once, when images can be looked up."""
+        try:
+            if self._database.exists:
+                await self._open()
+        except Exception as error:  # a broken database must not end the daemon
+            log.exception("deployments_unusable")
+            self.opened.set_exception(InvalidError(
+                f"deployed apps cannot be read: {getattr(error, 'orig', error)}",
+                hint="`volant server logs` has the details",
+            ))  # fmt: skip
+            self.opened.exception()  # whoever asks gets it
+            return
+        self.opened.set_result(None)
+
+    async def _open(self) -> None:
+        from volantd.store import deployments as store
+
+        for row in await self._database.run(store.deployed):
+            try:
+                app = self._opened(row.description, row.app_id, row.served.version)
+            except (ValueError, KeyError, Error):
+                log.exception("deployment_unusable", extra={"fields": {"app": row.name}})
+                continue
+            app.name, app.created_at = row.name, row.created_at
+            deployed = Deployed(app, row.served, row.function_ids)
+            self._take_ids(deployed, app, row.function_ids)
+            self._by_name[row.name] = deployed
+            self._hub.open_app(app)
+        named = await self._database.run(store.descriptions)
+        digests = {one for raw in named for one in described.sizes_of(values.decode_map(raw))}
+        await asyncio.to_thread(self._contents.remove_all_but, digests)
+
+    def _opened(self, raw: bytes, app_id: str, version: int, key: str = "") -> App:
+        """An app from a description that was kept, not yet in the books of the hub."""
+        description: dict[str, Any] = values.decode_map(raw)
+        checks.check_description(description)
+        for image in description["images"]:
+            images.settle(image, None, image.get(images.ASKED_BY, app_id))
+        app = App(
+            app_id=app_id, name=description["name"] or "app", key=key, version=version,
+            tags=description["tags"], detach=True, output=False, images=description["images"],
+            interactive=False, session=None, state="deployed",
+        )  # fmt: skip
+        described.add_functions(app, description)
+        return app
+
+    @staticmethod
+    def _take_ids(deployed: Deployed, app: App, known: Mapping[str, str]) -> None:
+        """Give the functions of an app that has no pools yet the ids that they had before."""
+        for name, function in app.functions.items():
+            if name in known:
+                function.function_id = function.object_id = known[name]
+            deployed.function_ids[name] = function.object_id
+
+    # -- looking
+
+    def all(self) -> list[Deployed]:
+        """All of them."""
+        return list(self._by_name.values())
+
+    def find(self, wanted: str) -> Deployed:
+        """The one with a name or an id.
+
+        Raises:
+            NotFoundError: when there is none.
+        """
+        found = self._by_name.get(wanted)
+        for one in self._by_name.values():
+            if one.app.app_id == wanted:
+                found = one
+        if found is None:
+            raise checks.not_found("app", wanted, self._by_name)
+        return found
+
+    async def version(self, deployed: Deployed, version: int) -> App:
+        """The app as it was in a version; one that is not served has pools of its own.
+
+        Raises:
+            NotFoundError: when that version is not kept.
+        """
+        if version == deployed.app.version:
+            return deployed.app
+        found = deployed.pinned.get(version)
+        if found is None:
+            raw = await self._description(deployed, version)
+            found = deployed.pinned.get(version)  # somebody else was faster, meanwhile
+            if found is None:
+                app_id = deployed.app.app_id
+                found = self._opened(raw, app_id, version, key=f"{app_id}/{version}")
+                found.name, found.state = deployed.app.name, "pinned"
+                for function in found.functions.values():
+                    # What is kept ready is kept for the version that is served.
+                    function.options = {**function.options, "min_containers": 0}
+                    known = deployed.function_ids.get(function.name, function.object_id)
+                    function.object_id = known
+                deployed.pinned[version] = found
+                self._hub.open_app(found)
+        return found
+
+    async def _description(self, deployed: Deployed, version: int) -> bytes:
+        from volantd.store import deployments as store
+
+        app_id = deployed.app.app_id
+        raw = await self._database.run(
+            lambda connection: store.description_of(connection, app_id, version)
+        )
+        if raw is None:
+            raise NotFoundError(
+                f"app {deployed.app.name!r} has no version {version}",
+                hint=f"`volant app history {deployed.app.name}` shows those that are kept",
+            )
+        return raw
+
+    async def history(self, wanted: str) -> list[VersionRow]:
+        """The versions of an app, the latest first; also of one that was stopped.
+
+        Raises:
+            NotFoundError: when there never was such an app.
+        """
+        from volantd.store import deployments as store
+
+        found = self._by_name.get(wanted)
+        app_id = found.app.app_id if found is not None else None
+        if app_id is None and self._database.exists:
+            app_id = await self._database.run(lambda connection: store.stopped(connection, wanted))
+        key = app_id or wanted
+        rows = []
+        if self._database.exists:
+            rows = await self._database.run(lambda connection: store.history(connection, key))
+        if not rows:
+            raise checks.not_found("app", wanted, self._by_name)
+        return rows
+
+    # -- changing
+
+    async def deploy(self, staged: App, description: dict[str, Any], wish: Wish) -> dict[str, Any]:
+        """Serve an app that was described and whose images are built.
+
+        Raises:
+            FaultError: with what importing the program raised; nothing is changed.
+        """
+        async with self._lock:
+            current = self._by_name.get(wish.name)
+            kept = {**described.kept(description), "name": wish.name}
+            print_ = described.fingerprint(kept)
+            if current is not None and _is_no_news(current, print_, wish):
+                return {**self._told(current), "changed": False}
+            await self._try_out(staged)
+            for digest in described.sizes_of(description):
+                content = await self._hub.services.blobs.get(digest)
+                await asyncio.to_thread(self._contents.put, digest, content)
+            row = self._row(current, print_, "deploy", wish)
+            staged.version = row.version
+            return await self._serve(current, staged, values.encode(kept), row, wish)
+
+    async def roll(
+        self, wanted: str, action: str, version: int | None, wish: Wish
+    ) -> dict[str, Any]:
+        """Serve the content of an earlier version again, or that of the present one anew.
+
+        Args:
+            wanted: name or id of the app.
+            action: `rollback` or `rollover`.
+            version: of a rollback; the one before by default.
+            wish: its strategy, and who wants it.
+
+        Raises:
+            NotFoundError: when there is no such app or version.
+        """
+        async with self._lock:
+            current = self.find(wanted)
+            present = current.app.version
+            of = present if action == "rollover" else version or present - 1
+            if of < 1 or (of == present and action == "rollback"):
+                raise InvalidError(
+                    f"app {current.app.name!r} cannot be rolled back from version {present} "
+                    f"to {of}",
+                    hint=f"`volant app history {current.app.name}` shows its versions",
+                )
+            raw = await self._description(current, of)
+            row = changed(
+                self._row(current, current.served.fingerprint, action, wish), of_version=of
+            )
+            if action == "rollback":
+                earlier = {one.version: one for one in await self.history(current.app.app_id)}[of]
+                row = changed(
+                    row, fingerprint=earlier.fingerprint, tag=earlier.tag, branch=earlier.branch,
+                    commit_id=earlier.commit_id, dirty=earlier.dirty,
+                )  # fmt: skip
+            coming = self._opened(raw, current.app.app_id, row.version, key=ids.new_id("ap"))
+            with self._staged(coming):
+                await self._try_out(coming)
+                return await self._serve(current, coming, raw, row, wish)
+
+    @contextmanager
+    def _staged(self, app: App) -> Iterator[None]:
+        """Have an app in the books, so that its images are built, without pools."""
+        app.state = "staged"
+        self._hub.apps[app.key] = app
+        try:
+            yield
+        finally:
+            del self._hub.apps[app.key]
+            self._hub.services.images.end_unwanted()
+
+    async def _try_out(self, app: App) -> None:
+        """See that the program of an app can be imported.
+
+        Raises:
+            FaultError: with what it raised.
+        """
+        seen = {}
+        for function in app.functions.values():
+            if function.version.snapshot is None:
+                seen[function.version.key] = function.version
+        for version in list(seen.values())[:TRIED_MAX]:
+            fault = await self._hub.services.zygotes.try_out(version)
+            if fault is not None:
+                raise FaultError(fault)
+
+    def _row(self, current: Deployed | None, print_: str, action: str, wish: Wish) -> VersionRow:
+        from volantd.store.deployments import VersionRow
+
+        return VersionRow(
+            version=1 if current is None else current.app.version + 1, fingerprint=print_,
+            action=action, of_version=None, tag=wish.tag, strategy=wish.strategy,
+            deployed_at=wall_clock(), deployed_by=wish.deployed_by, commit_id=wish.commit_id,
+            branch=wish.branch, dirty=wish.dirty,
+        )  # fmt: skip
+
+    async def _serve(
+        self, current: Deployed | None, coming: App, raw: bytes, row: VersionRow, wish: Wish
+    ) -> dict[str, Any]:
+        """Keep a version, and have it take the place of the one that is served."""
+        from volantd.store import deployments as store
+
+        known = {} if current is None else current.function_ids
+        app_id = coming.app_id if current is None else current.app.app_id
+        of_functions = {name: one.function_id for name, one in coming.functions.items()}
+        await self._database.run(lambda connection: store.add_version(
+            connection, app_id, wish.name, row, raw, {**of_functions, **known},
+        ))  # fmt: skip
+        if current is None:
+            current = self._begin(coming, row)
+        else:
+            current.served = row
+            current.app.version = row.version
+            replace(
+                self._hub, current.app, coming, at_once=wish.at_once,
+                anew=row.action == "rollover",
+            )  # fmt: skip
+            current.pinned.pop(row.version, None)
+        coming.functions = {}  # they are another app's now
+        for name, function in current.app.functions.items():
+            current.function_ids[name] = function.object_id
+        self._hub.after_events()
+        settled = await self._settled(current.app)
+        return {**self._told(current), "changed": True, "settled": settled}
+
+    def _begin(self, coming: App, row: VersionRow) -> Deployed:
+        """Serve the first version of an app."""
+        app = App(
+            app_id=coming.app_id, name=coming.name, version=1, tags=coming.tags, detach=True,
+            output=False, images=coming.images, interactive=False, session=None, state="deployed",
+        )  # fmt: skip
+        app.functions, app.alone = coming.functions, coming.alone
+        for function in app.functions.values():
+            function.app = app
+        found = self._by_name[app.name] = Deployed(app, row, {})
+        self._hub.open_app(app)
+        return found
+
+    async def _settled(self, app: App) -> bool:
+        """Wait until a container of the present version is ready in each pool that has any."""
+        if is_settled(self._hub, app):
+            return True
+        settled = asyncio.Event()
+        watch = (lambda: is_settled(self._hub, app), settled.set)
+        self._hub.awaited.append(watch)
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                await settled.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._hub.awaited.remove(watch)
+        return True
+
+    async def stop(self, wanted: str) -> App:
+        """Have an app deployed no more, for good.
+
+        Raises:
+            NotFoundError: when there is no such app.
+        """
+        from volantd.store import deployments as store
+
+        async with self._lock:
+            found = self.find(wanted)
+            app, now = found.app, wall_clock()
+            await self._database.run(lambda connection: store.stop(connection, app.app_id, now))
+            del self._by_name[app.name]
+            for one in (app, *found.pinned.values()):
+                self._hub.close_app(one, "by `volant app stop`")
+            self._hub.after_events()
+            return app
+
+    @staticmethod
+    def _told(deployed: Deployed) -> dict[str, Any]:
+        """What a client is told of a deployment."""
+        app = deployed.app
+        return {
+            "app_id": app.app_id, "name": app.name, "version": app.version,
+            "functions": {name: one.object_id for name, one in app.functions.items()},
+        }  # fmt: skip
+
+
+def _is_no_news(current: Deployed, fingerprint: str, wish: Wish) -> bool:
+    """Whether a deployment would change nothing."""
+    has_tag = not wish.tag or wish.tag == current.served.tag
+    return current.served.fingerprint == fingerprint and has_tag

@@ -1,0 +1,1 @@
+"""Migrations of the database; alembic runs them one after the other."""
