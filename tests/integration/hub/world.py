@@ -296,6 +296,7 @@ class World:
         group: Any = self.group
         tasks = Tasks(group, lambda: self.hub.after_events())  # noqa: PLW0108
         self.services = services = Services(config, asyncio.get_running_loop(), tasks, Installed)
+        services.deployments.opened.set_result(None)  # nothing was deployed
         services.rung = "container"
         services.machine.rung.set_result("container")
         services.zygotes = PlayedZygotes(self)  # type: ignore[assignment]

@@ -262,7 +262,7 @@ class Deployments:
             of = present if action == "rollover" else version or present - 1
             if of < 1 or (of == present and action == "rollback"):
                 raise InvalidError(
-                    f"app {current.app.name!r} cannot be rolled back from version {present} "
+                    f"app `{current.app.name}` cannot be rolled back from version {present} "
                     f"to {of}",
                     hint=f"`volant app history {current.app.name}` shows its versions",
                 )
