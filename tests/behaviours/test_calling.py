@@ -16,9 +16,9 @@ from volant.errors import (
     ExecutionError,
     FunctionTimeoutError,
     InvalidError,
+    NotFoundError,
     RemoteError,
     SerializationError,
-    UnimplementedError,
 )
 
 if TYPE_CHECKING:
@@ -85,17 +85,20 @@ def test_looking_up_asks_nobody(tmp_path: Path) -> None:
     ["remote", "remote_gen", "spawn", "map", "starmap", "for_each", "spawn_map",
      "experimental_spawn_map", "hydrate"],
 )  # fmt: skip
-def test_calling_a_looked_up_function_is_still_to_come(form: str) -> None:
-    """Behaviour 3: until there are deployments, and in `.aio` form as well."""
-    found = getattr(volant.Function.from_name("some-app", "some-function"), form)
+def test_what_is_not_deployed_is_not_found_when_it_is_used(form: str) -> None:
+    """Behaviours 3 and 77: in `.aio` form as well."""
+    text = "Lookup failed for Function 'some-function' from the 'some-app' app"
+
+    def found() -> Any:
+        return getattr(volant.Function.from_name("some-app", "some-function"), form)
 
     async def wait() -> None:
-        made = found.aio([(1,)])
+        made = found().aio([(1,)])
         await made if inspect.isawaitable(made) else [value async for value in made]
 
-    with pytest.raises(UnimplementedError, match=r"deployment.*`some-function` of app `some-app`"):
-        found([(1,)])
-    with pytest.raises(UnimplementedError, match=r"deployment.*`some-function` of app `some-app`"):
+    with pytest.raises(NotFoundError, match=text):
+        list(found()([(1,)]))
+    with pytest.raises(NotFoundError, match=text):
         asyncio.run(wait())
 
 

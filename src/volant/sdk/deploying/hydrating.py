@@ -6,7 +6,6 @@ a number on this process's connection, which means the function in whatever vers
 
 from __future__ import annotations
 
-from volant.channel import current
 from volant.sdk.calls.calling import Binding
 
 TYPE_CHECKING = False
@@ -72,6 +71,8 @@ class Named:
         found = self._binding
         if found is not None and not found.channel.closed:
             return found
+        from volant.channel import current
+
         channel = current.channel()
         number = channel.lane_tokens.next_functions(1)
         self._facts = self._ask(channel, number)
