@@ -40,6 +40,13 @@ if TYPE_CHECKING:
     from volant.sdk.output import enable_output as enable_output
     from volant.sdk.retries import Retries as Retries
     from volant.sdk.terminal.inside import interact as interact
+    from volant.sdk.web.forms import (
+        asgi_app as asgi_app,
+        fastapi_endpoint as fastapi_endpoint,
+        web_endpoint as web_endpoint,
+        web_server as web_server,
+        wsgi_app as wsgi_app,
+    )
 
 #: Public name -> the module that defines it.
 _HOME = {
@@ -52,6 +59,7 @@ _HOME = {
     "Image": "volant.sdk.images.image",
     "Retries": "volant.sdk.retries",
     "Secret": "volant.sdk.objects.secret",
+    "asgi_app": "volant.sdk.web.forms",
     "batched": "volant.sdk.inputs.batching",
     "concurrent": "volant.sdk.inputs.concurrency",
     "current_function_call_id": "volant.sdk.ambient",
@@ -59,10 +67,14 @@ _HOME = {
     "enter": "volant.sdk.classes.marks",
     "exit": "volant.sdk.classes.marks",
     "enable_output": "volant.sdk.output",
+    "fastapi_endpoint": "volant.sdk.web.forms",
     "interact": "volant.sdk.terminal.inside",
     "is_local": "volant.sdk.ambient",
     "method": "volant.sdk.classes.marks",
     "parameter": "volant.sdk.classes.parameters",
+    "web_endpoint": "volant.sdk.web.forms",
+    "web_server": "volant.sdk.web.forms",
+    "wsgi_app": "volant.sdk.web.forms",
 }
 
 #: Public modules that are reached by name, without an import of their own.
@@ -73,8 +85,7 @@ _PLANNED = frozenset({
     "Client", "CloudBucketMount", "Cluster", "Cron", "Dict", "Environment",
     "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
-    "asgi_app", "clustered", "fastapi_endpoint", "forward", "sessioned",
-    "web_endpoint", "web_server", "wsgi_app",
+    "clustered", "forward", "sessioned",
 })  # fmt: skip
 
 __all__ = [
@@ -88,6 +99,7 @@ __all__ = [
     "Retries",
     "Secret",
     "__version__",
+    "asgi_app",
     "batched",
     "concurrent",
     "current_function_call_id",
@@ -95,10 +107,13 @@ __all__ = [
     "enable_output",
     "enter",
     "exit",
+    "fastapi_endpoint",
     "interact",
     "is_local",
     "method",
     "parameter",
+    "web_server",
+    "wsgi_app",
 ]
 
 

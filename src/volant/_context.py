@@ -19,6 +19,10 @@ sdk_fd: int | None = None
 app_id = ""
 #: Functions of that app by name -> the number they have on the container's connection.
 function_numbers: dict[str, int] = {}
+#: Where they answer to the web: name, method of a class or None, address.
+web_urls: list[tuple[str, str | None, str]] = []
+#: Whether this container answers to the web: what runs for a request is no input.
+answers_requests = False
 
 #: Gives back the terminal that this container is joined to; None while it is not.
 leave_terminal: Callable[[], None] | None = None

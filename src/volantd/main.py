@@ -26,7 +26,7 @@ import volant
 from volant import config as settings
 from volant.channel.daemon import LOG_NAME, SOCKET_NAME
 from volant.channel.key import make_key
-from volantd import daemon_log
+from volantd import daemon_log, lent
 from volantd.agent import gpus
 from volantd.agent.agent import Agent
 from volantd.agent.bare import Machine
@@ -126,6 +126,7 @@ class Services:
     async def start_runtime(self, runs_dir: str) -> None:
         """Start the launcher of a new run, and choose the rung of the isolation ladder."""
         self.run_id = f"{os.getpid()}-{int(time() * 1000):x}"
+        self.machine.lent_dir = await asyncio.to_thread(lent.directory, self.config.home)
         launcher = await Launcher.start(runs_dir, self.run_id)
         probe = launcher.probe
         self.machine.launcher = launcher

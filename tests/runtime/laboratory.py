@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import volant
 from tests.support import eventually
+from volantd import lent
 from volantd.runtime.client import Launcher, ZygoteSpec
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Laboratory:
             "trees": self.trees(),
             "sdk_dir": str(self.sdk_dir),
             "cloudpickle_dir": str(Path(found.origin).parent),
+            "lent_dir": lent.directory(str(self.place)),
         }
         return ZygoteSpec(**{**fields, **changes})
 

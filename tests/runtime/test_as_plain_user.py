@@ -15,6 +15,7 @@ import pytest
 import uv
 
 from tests.support import ROOT
+from volantd.lent import WEB_PACKAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +34,8 @@ PACKAGES = (
     "py",
     "uv",
     "uvloop",
-    "click",
     "rich",
+    *WEB_PACKAGES,
 )
 SERIES = sys.version_info[:2]
 WITHIN_S = 300

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import volant
-from volant.errors import UnimplementedError
+from volant.errors import DeprecationError, UnimplementedError
 from volant.sdk import options
 from volant.sdk.planned import Planned
 
@@ -40,16 +40,15 @@ class Kept:
 #: What `from volant import *` gives: what works.
 PUBLIC = [
     "App", "Cls", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image", "Retries",
-    "Secret", "__version__", "batched", "concurrent", "current_function_call_id",
-    "current_input_id", "enable_output", "enter", "exit", "interact", "is_local", "method",
-    "parameter",
+    "Secret", "__version__", "asgi_app", "batched", "concurrent", "current_function_call_id",
+    "current_input_id", "enable_output", "enter", "exit", "fastapi_endpoint", "interact",
+    "is_local", "method", "parameter", "web_server", "wsgi_app",
 ]  # fmt: skip
 PLANNED_NAMES = [
     "Client", "CloudBucketMount", "Cluster", "Cron", "Dict", "Environment",
     "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
-    "asgi_app", "clustered", "fastapi_endpoint", "forward", "sessioned",
-    "web_endpoint", "web_server", "wsgi_app",
+    "clustered", "forward", "sessioned",
 ]  # fmt: skip
 #: Public modules -> a name that each has in the model.
 MODULES = {"billing": "report", "experimental": "stop_fetching_inputs", "types": "FileEntry"}
@@ -74,10 +73,10 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
             "remote", "remote_gen", "local", "spawn", "map", "starmap", "for_each", "spawn_map",
             "experimental_spawn_map", "app", "object_id", "hydrate", "from_name",
             "with_options", "with_concurrency", "with_batching", "update_autoscaler",
-            "autoscaler", "get_current_stats", "from_id",
+            "autoscaler", "get_current_stats", "from_id", "get_web_url",
         ],
         [
-            "stats", "metrics", "info", "get_web_url", "logs", "client",
+            "stats", "metrics", "info", "logs", "client",
             "get_dashboard_url",
         ],
     ),
@@ -237,6 +236,6 @@ def test_an_image_is_piped_through_a_recipe() -> None:
     assert image.pipe(lambda given, *more: (given, more), 1, 2) == (image, (1, 2))
 
 
-def test_no_function_answers_to_the_web() -> None:
-    """Behaviour 74: there is none that could."""
-    assert app.registered_web_endpoints == []
+def test_an_old_name_says_what_it_is_called_now() -> None:
+    with pytest.raises(DeprecationError, match=r"called @volant\.fastapi_endpoint now"):
+        volant.web_endpoint(method="POST")

@@ -43,10 +43,16 @@ USED_ELSEWHERE = {
     "with_concurrency": "Function and Cls, users",
     # called or read by libraries
     "_fields_": "ctypes",
+    "connection_lost": "asyncio",
+    "data_received": "asyncio",
+    "eof_received": "asyncio",
     "get_code": "importlib",
     "on_breakpoint": "Python, by the variable PYTHONBREAKPOINT",
     "_layout_": "ctypes",
     "_pack_": "ctypes",
+    "pause_writing": "asyncio",
+    "resume_writing": "asyncio",
+    "should_exit": "uvicorn",
     "format_commands": "click",
     "writelines": "whoever prints to a stream",
     # windows into the core, which has no other way to be seen

@@ -6,13 +6,13 @@ A wrong type here is a bug of the stubs a user's editor lives by, so every line 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, assert_type
 
 import volant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
-    from pathlib import Path
 
 app = volant.App("types")
 
@@ -70,6 +70,42 @@ async def double_async(values: list[int]) -> list[float]:
 @volant.batched(max_batch_size=8, wait_ms=10)
 def join(left: list[str], right: list[int]) -> list[bytes]:
     return [f"{a}{b}".encode() for a, b in zip(left, right, strict=True)]
+
+
+@app.function()
+@volant.fastapi_endpoint(method="POST", docs=True)
+def create(name: str, count: int = 1) -> list[str]:
+    return [name] * count
+
+
+@app.function()
+@volant.concurrent(max_inputs=10)
+@volant.fastapi_endpoint()
+async def ask_endpoint(question: str) -> bytes:
+    return question.encode()
+
+
+@app.function()
+@volant.asgi_app(label="whole")
+@volant.concurrent(max_inputs=10)
+def whole() -> Path:
+    raise NotImplementedError
+
+
+@app.function()
+@volant.web_server(8000, startup_timeout=10, requires_proxy_auth=True)
+def serve() -> None: ...
+
+
+@app.cls()
+class Answering:
+    @volant.fastapi_endpoint()
+    def read(self, last: int = 1) -> list[int]:
+        return [last]
+
+    @volant.wsgi_app(custom_domains=["example.com"])
+    def web(self) -> Path:
+        return self.web.local()
 
 
 class Inherited:
@@ -226,6 +262,13 @@ def calls() -> None:
     assert_type(side_by_side.local(1), str)
     assert_type(side_by_side.map([1, 2]), Iterator[str])
     assert_type(side_by_side_async.remote(1), bytes)
+    assert_type(create.local("x", count=2), list[str])
+    assert_type(whole.local(), Path)
+    assert_type(serve.local(), None)
+    assert_type(whole.get_web_url(), str | None)
+    assert_type(Answering().read.local(last=2), list[int])
+    assert_type(Answering().web.get_web_url(), str | None)
+    assert_type(app.registered_web_endpoints, list[str])
     side_by_side.remote("1")  # type: ignore[arg-type]
     volant.concurrent(max_inputs="1")  # type: ignore[arg-type]
     add.remote("1")  # type: ignore[arg-type]
@@ -237,6 +280,8 @@ def calls() -> None:
 
 async def calls_async() -> None:
     assert_type(await add.remote.aio(1), str)
+    assert_type(await ask_endpoint.local("x"), bytes)
+    assert_type(await create.get_web_url.aio(), str | None)
     assert_type(await add.spawn.aio(1), volant.FunctionCall[str])
     coroutine = add_async.local(1)
     assert_type(await coroutine, float)

@@ -214,8 +214,10 @@ def watched(raw: Callable[..., Any], function: dict[str, Any]) -> Callable[..., 
 
     Args:
         raw: the plain function.
-        function: `is_async` and `is_generator`.
+        function: `is_async`, `is_generator`, and `web`: how it answers, which reads no terminal.
     """
+    if function["web"] is not None:
+        return raw
 
     def run(*args: Any, **kwargs: Any) -> Any:
         try:

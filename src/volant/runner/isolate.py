@@ -33,10 +33,12 @@ OWN_DIR = "/.volant"
 BASE_DIR = OWN_DIR + "/base"
 LOWER_DIR = OWN_DIR + "/lower"
 SDK_DIR = OWN_DIR + "/sdk"
+#: Packages for web functions, which only these look for: others are to see none of them.
+LENT_DIR = OWN_DIR + "/lent"
 SCRATCH_DIR = OWN_DIR + "/scratch"
 LAYERS_DIR = OWN_DIR + "/layers"
 NEW_ROOT = OWN_DIR + "/new"
-SDK_MOUNTS = (SDK_DIR + "/volant", SDK_DIR + "/cloudpickle")
+SDK_MOUNTS = (SDK_DIR + "/volant", SDK_DIR + "/cloudpickle", LENT_DIR)
 #: Sources and working directory of a container.
 WORK_DIR = "/root"
 #: What a template of a built image keeps of the root that it was made in, besides the layers.

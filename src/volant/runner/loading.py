@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: The directory that holds this package, in a container.
-_SDK_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SDK_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 #: Classes of which the zygote keeps an instance, by the name of their function.
@@ -33,12 +33,20 @@ def prepare(entry: dict[str, Any]) -> None:
     Args:
         entry: `root` (directory of the sources), `cwd` (where to work), `module` (name, or None
             when every function is serialized), `file` (path below root, or None for a package
-            module), `path` (directories below root to put on sys.path).
+            module), `path` (directories below root to put on sys.path), and `web` (the kinds of
+            functions that answer to the web, if there are such: what serves is imported as well).
     """
-    root = str(entry["root"])
     settle(entry)
-    if entry["module"] is None:
-        return
+    if entry["module"] is not None:
+        _import_program(entry)
+    if entry.get("web"):
+        from volant.runner.web import ahead
+
+        ahead.import_for(entry["web"])
+
+
+def _import_program(entry: dict[str, Any]) -> None:
+    root = str(entry["root"])
     if entry["file"] is not None:
         module = load_file(entry["module"], os.path.join(root, entry["file"]))
         sys.argv[:] = [os.path.join(root, entry["file"])]
@@ -71,7 +79,7 @@ def mark_as_container() -> None:
         _context.container_id = "zygote"  # each fork overwrites it with its own id
         # Python programs that user code starts find this package as well.
         given = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = f"{_SDK_DIR}:{given}" if given else _SDK_DIR
+        os.environ["PYTHONPATH"] = f"{SDK_DIR}:{given}" if given else SDK_DIR
 
 
 def import_module(name: str) -> ModuleType:

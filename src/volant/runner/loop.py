@@ -128,6 +128,8 @@ class Runner:
         #: The way straight to the client of this app.
         self.express: _socket.socket | None = None
         self.express_token = b""
+        #: Sockets to answer requests on, by the index of the method; they come before START.
+        self.listeners: dict[int, int] = {}
         #: Serves in place of this loop where several inputs run at once.
         self.several: Several | None = None
 
@@ -167,7 +169,8 @@ class Runner:
                     batch.fd = self.stream.take_fd()
                 self.queue.append(batch)
             elif kind == frames.EVENT:
-                self._on_event(values.decode_map(body))
+                fd = self.stream.take_fd() if flags & frames.HAS_FD else None
+                self._on_event(values.decode_map(body), fd)
             elif kind == frames.REQUEST:
                 message = values.decode_map(body)
                 if flags & frames.HAS_FD:
@@ -216,7 +219,11 @@ class Runner:
             forms = function["methods"] or [function]
             if message["interactive"]:
                 raws = [execute.watched(*one) for one in zip(raws, forms, strict=True)]
-            if message["max_inputs"] > 1 and not message["batch_size"]:
+            if self.listeners:
+                from volant.runner.web.serving import Serving
+
+                self.several = Serving(raws, forms, self, message["max_inputs"])
+            elif message["max_inputs"] > 1 and not message["batch_size"]:
                 from volant.runner.inputs import several
 
                 self.several = several.for_functions(raws, forms, message["max_inputs"], self)
@@ -261,6 +268,7 @@ class Runner:
         _context.app_id = message["app_id"]
         _context.sdk_fd = self.sdk_fd
         _context.function_numbers = message["functions"]
+        _context.web_urls = message["urls"]
         payloads.recycles = message["recycle"]
 
     # -- batches
@@ -320,8 +328,11 @@ class Runner:
         why = "the container has to end" if self.is_preempted else "the call was cancelled"
         raise InputCancellation(why)
 
-    def _on_event(self, event: dict[str, Any]) -> None:
+    def _on_event(self, event: dict[str, Any], fd: int | None) -> None:
         op = event["op"]
+        if fd is not None:
+            assert op == "listen", op
+            self.listeners[event["method"]] = fd
         if op == "credit":
             self.credits[event["batch"]] = self.credits.get(event["batch"], 0) + event["count"]
         elif op == "cancel":

@@ -112,8 +112,8 @@ class App:
 
     @property
     def registered_web_endpoints(self) -> list[str]:
-        """Names of functions that answer to the web: none, before there are such functions."""
-        return []
+        """Names of functions that answer to the web; methods of classes as `Class.method`."""
+        return [name for one in self._functions.values() for name in one._web_names()]
 
     @property
     def registered_entrypoints(self) -> dict[str, LocalEntrypoint]:

@@ -6,7 +6,7 @@ import sys
 
 from volant import _context
 from volant.errors import InvalidError
-from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, Function
+from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, WEB_MARK, Function
 from volant.sdk.naming import check_name
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ class FunctionDecorator:
                 f"generator function `{chosen}` cannot have retries",
                 hint="values that were yielded already cannot be taken back",
             )
-        function: Function[..., Any, Any] = Function(
+        function = _kind_of(raw)(
             raw, app=app, name=chosen, options=options, image=settings["image"] or app._image,
             serialized=settings["serialized"] or lives_in_interactive_session(raw),
             is_async=bool(flags & (_COROUTINE | _ASYNC_GENERATOR)), is_generator=is_generator,
@@ -90,11 +90,23 @@ def _with_marks(raw: Callable[..., Any], options: dict[str, Any]) -> dict[str, A
         from volant.sdk.inputs.concurrency import with_marks
 
         options = with_marks(raw, options)
+    if hasattr(raw, WEB_MARK):
+        from volant.sdk.web.forms import with_web
+
+        options = with_web(raw.__name__, [raw], options)
     if hasattr(raw, BATCHED_MARK):
         from volant.sdk.inputs.batching import with_batch
 
         options = with_batch(raw, options)
     return options
+
+
+def _kind_of(raw: Callable[..., Any]) -> type[Function[..., Any, Any]]:
+    if not hasattr(raw, WEB_MARK):
+        return Function
+    from volant.sdk.web.reached import WebFunction
+
+    return WebFunction
 
 
 def refuse_positional(value: object) -> None:

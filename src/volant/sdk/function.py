@@ -38,12 +38,15 @@ if TYPE_CHECKING:
     )
     from volant.sdk.images.image import Image
     from volant.sdk.options import VariantOptions
+    from volant.sdk.web.urls import GetWebUrl
 
 
 #: What `@volant.concurrent` leaves on a plain function: (max_inputs, target_inputs).
 CONCURRENT_MARK = "__volant_concurrent__"
 #: What `@volant.batched` leaves: (max_batch_size, wait_ms).
 BATCHED_MARK = "__volant_batched__"
+#: What `@volant.asgi_app` and its like leave: how it answers, as a control message carries it.
+WEB_MARK = "__volant_web__"
 
 
 class Function(Generic[P, R, Raw]):
@@ -169,6 +172,7 @@ class Function(Generic[P, R, Raw]):
                 hint="define it in the same app, or `include` its app in that one",
             )
         self._binding = Binding(current.channel(), number, self.name, None)
+        self._binding.set_urls(_context.web_urls)
         return self._binding
 
     def _refuse_generator(self, form: str) -> None:
@@ -304,6 +308,17 @@ class Function(Generic[P, R, Raw]):
         """How many inputs wait and run, in how many containers: `f.get_current_stats()`."""
         return _autoscaler(self).stats
 
+    @property
+    def get_web_url(self) -> GetWebUrl:
+        """Where it answers to the web: `f.get_web_url()`; None for one that does not.
+
+        Raises (when called):
+            ExecutionError: when its app does not run.
+        """
+        from volant.sdk.web.urls import GetWebUrl
+
+        return GetWebUrl(self._bound, None)
+
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> Raw:
         """Run the plain Python function here, in this process."""
         return self._raw(*args, **kwargs)
@@ -311,6 +326,10 @@ class Function(Generic[P, R, Raw]):
     def _registered_names(self) -> list[str]:
         """What its app lists it as."""
         return [self.name]
+
+    def _web_names(self) -> list[str]:
+        """What its app lists of it as answering to the web."""
+        return [self.name] if hasattr(self._raw, WEB_MARK) else []
 
     def _methods(self) -> list[dict[str, object]]:
         """Its methods as a control message carries them, if it is a class."""
@@ -342,6 +361,7 @@ class Function(Generic[P, R, Raw]):
             "is_generator": self.is_generator,
             "methods": self._methods(),
             "schema": self._schema(),
+            "web": getattr(self._raw, WEB_MARK, None),
             "options": self._options,
             "image": image,
         }
@@ -374,7 +394,7 @@ class Function(Generic[P, R, Raw]):
 
 
 for _name in (
-    "stats", "metrics", "info", "logs", "get_web_url", "get_dashboard_url", "client",
+    "stats", "metrics", "info", "logs", "get_dashboard_url", "client",
 ):  # fmt: skip
     setattr(Function, _name, Planned(f"Function.{_name}"))
 

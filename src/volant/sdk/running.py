@@ -80,7 +80,8 @@ class RunContext:
         return self._app
 
     def _refuse_global_scope(self) -> None:
-        if _context.in_container() and _context.current_input.get() is None:
+        runs_nothing = _context.current_input.get() is None and not _context.answers_requests
+        if _context.in_container() and runs_nothing:
             raise InvalidError(
                 "app.run() at global scope of a module that containers import",
                 hint='move it below `if __name__ == "__main__":`',
@@ -266,7 +267,9 @@ class RunningApp:
             raise
         local_path = self.sources.local_path
         for number, (function, function_id) in enumerate(self._with_ids(reply), self._base):
-            bind(function, Binding(self.channel, number, function.name, local_path, function_id))
+            binding = Binding(self.channel, number, function.name, local_path, function_id)
+            binding.set_urls(reply["urls"])
+            bind(function, binding)
         if self.interactive:
             from volant.sdk.terminal import desk
 
@@ -405,6 +408,7 @@ class RunningApp:
         for function, function_id in self._with_ids(reply):
             if function._binding is not None:
                 function._binding.function_id = function_id
+                function._binding.set_urls(reply["urls"])
                 for variant in function._binding.variants.values():
                     variant.tell()
                 self._scale_again(function._binding)

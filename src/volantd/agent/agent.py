@@ -19,6 +19,8 @@ from volant.errors import NotFoundError
 from volantd.agent import gpus as devices, limits
 from volantd.agent.commands import Commands
 from volantd.agent.logs import LogStore, PipeReader
+from volantd.agent.memory import private_bytes
+from volantd.agent.web.listening import Listeners
 from volantd.core import ExitCause
 from volantd.hub import checks
 from volantd.hub.link import ContainerLink
@@ -80,6 +82,8 @@ class Running:
         self.child: Child | None = None
         self.link: ContainerLink | None = None
         self.session: Session | None = None
+        #: Where it answers to the web.
+        self.listeners = Listeners(container_id)
         self.readers: list[PipeReader] = []
         self._printed = select.poll()
 
@@ -166,6 +170,7 @@ class Agent:
                 return
             running.prepared = prepared
             prepared.in_use += 1
+            running.listeners.open(self.machine, function)
             child = await prepared.child()
         except PrepareFailedError as error:
             self._never_started(running, error.fault, retryable=False)
@@ -191,6 +196,7 @@ class Agent:
         self._running.pop(running.container_id, None)
         if running.prepared is not None:
             running.prepared.in_use -= 1
+        running.listeners.close()
         now = monotonic()
         self.hub.apply(
             self.hub.scheduler.container_start_failed(running.container_id, reason, retryable, now),
@@ -211,6 +217,7 @@ class Agent:
         link.wanted_ns, link.forked_ns = running.wanted_ns, child.forked_ns
         sdk_peer = Peer(forked.sdk, hub.loop, hub.outgoing, hub.after_events)
         running.session = Session(hub, sdk_peer, function=running.function)
+        running.listeners.hand_over(link)
         link.start(self._start_message(running))
 
     def _start_message(self, running: Running) -> dict[str, Any]:
@@ -232,6 +239,7 @@ class Agent:
             "env": running.marks(),
             "threads": limits.thread_count(function),
             "interactive": app.interactive,
+            "urls": app.urls,
         }
 
     def _on_reply(self, running: Running, reply: dict[str, Any]) -> None:
@@ -379,6 +387,7 @@ class Agent:
         self._running.pop(running.container_id, None)
         self.hub.links.pop(running.container_id, None)
         running.prepared.in_use -= 1
+        running.listeners.close()
         child.remove_cgroup()
         log.info("container_exited", extra={"fields": {
             "container_id": running.container_id, "cause": cause.name, "text": text,
@@ -446,20 +455,10 @@ class Agent:
             "container_id": running.container_id, "app_id": running.function.app.app_id,
             "function": running.function.name, "state": state, "rung": rung,
             "pid": running.child.forked.pid if running.child is not None else 0,
-            "memory_bytes": self._memory_bytes(running), "started_at": running.started_at,
+            "memory_bytes": private_bytes(running.child.forked.pid) if running.child else 0,
+            "started_at": running.started_at,
             "inputs_done": self._inputs_done(running),
         }  # fmt: skip
-
-    def _memory_bytes(self, running: Running) -> int:
-        if running.child is None:
-            return 0
-        try:
-            with open(f"/proc/{running.child.forked.pid}/statm") as file:
-                fields = file.read().split()
-        except OSError:
-            return 0
-        # Resident minus shared: what this container has for itself.
-        return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
 
     def _inputs_done(self, running: Running) -> int:
         container = self.hub.scheduler.state.containers.get(running.container_id)

@@ -55,6 +55,8 @@ class Machine:
         self.cgroups: Cgroups | None = None
         self.memory_bytes = 0
         self.installed = Installed()
+        #: What web functions are lent, in one directory; there once a rung is.
+        self.lent_dir = ""
         self._leaves = Leaves(self._make_leaf)
         #: Rung of the isolation ladder; pending while there is no launcher.
         self.rung: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -101,9 +103,11 @@ class BareZygotes:
         """
         rung = await asyncio.shield(self._machine.rung)
         if version.image["kind"] == "host":
-            return await self._take(zygote_spec(version, rung))
+            return await self._take(zygote_spec(version, rung, self._machine.lent_dir))
         async with self._images.use(version, say) as built:
-            return await self._take(built_spec(built, rung, block_network=version.block_network))
+            return await self._take(built_spec(
+                built, rung, self._machine.lent_dir, block_network=version.block_network
+            ))  # fmt: skip
 
     async def _take(self, spec: ZygoteSpec) -> Zygote:
         key = repr(spec)
@@ -173,7 +177,7 @@ def _kill_booted(future: asyncio.Future[Zygote]) -> None:
         future.result().kill()
 
 
-def zygote_spec(version: Version, rung: str) -> ZygoteSpec:
+def zygote_spec(version: Version, rung: str, lent_dir: str) -> ZygoteSpec:
     """What the runtime needs to know of a version whose image is the host."""
     image = version.image
     trees = [tree for tree in _SYSTEM_TREES if os.path.isdir(tree)]
@@ -183,12 +187,13 @@ def zygote_spec(version: Version, rung: str) -> ZygoteSpec:
         trees=(*trees, *map(str, image["trees"])),
         sdk_dir=os.path.dirname(package_dir("volant")),
         cloudpickle_dir=package_dir("cloudpickle"),
+        lent_dir=lent_dir,
         env=_base_environment(image),
         block_network=version.block_network,
     )
 
 
-def built_spec(built: Built, rung: str, *, block_network: bool) -> ZygoteSpec:
+def built_spec(built: Built, rung: str, lent_dir: str, *, block_network: bool) -> ZygoteSpec:
     """What the runtime needs to know of a built image.
 
     Raises:
@@ -202,6 +207,7 @@ def built_spec(built: Built, rung: str, *, block_network: bool) -> ZygoteSpec:
         entrypoint=built.entrypoint,
         sdk_dir=os.path.dirname(package_dir("volant")),
         cloudpickle_dir=package_dir("cloudpickle"),
+        lent_dir=lent_dir,
         env={"PATH": IMAGE_PATH, **_ENVIRONMENT, **built.env, **_MARKS},
         block_network=block_network,
     )

@@ -8,6 +8,7 @@ the zygote that was used longest ago goes, one at each look, until there is enou
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,6 +45,16 @@ class MemoryGuard:
         available = self._available()
         if available < self._reserve_bytes and self._zygotes.evict_oldest():
             log.info("zygote_evicted", extra={"fields": {"available_bytes": available}})
+
+
+def private_bytes(pid: int) -> int:
+    """Memory that a process has for itself: resident minus shared; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            fields = file.read().split()
+    except OSError:
+        return 0
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
 
 
 def available_bytes() -> int:

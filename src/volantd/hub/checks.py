@@ -15,6 +15,7 @@ from volant import gpus
 from volant.errors import NotFoundError, PermissionDeniedError, ResourceExhaustedError
 from volant.wire.frames import EXPRESS_TOKEN_BYTES, FUNCTION_MASK, METHODS_MAX
 from volantd.fields import mapping, number, optional, raw, sequence, switch, text, whole
+from volantd.hub.web import checked
 from volantd.images import described
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def check_description(app: dict[str, Any]) -> None:
         whole(function, "image", 0, len(images) - 1)
         _check_methods(sequence(function, "methods"))
         check_options(mapping(function, "options"))
+        checked.check(function)
 
 
 def confine(app: dict[str, Any], own: dict[str, Any]) -> None:

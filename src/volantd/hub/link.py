@@ -120,6 +120,11 @@ class ContainerLink:
         """Send a control event."""
         self.peer.write(frames.control(frames.EVENT, values.encode({"op": op, **fields})))
 
+    def hand_over(self, method: int, listener_fd: int) -> None:
+        """Send what requests for a method come by, ahead of `start`; takes the descriptor over."""
+        event = values.encode({"op": "listen", "method": method})
+        self.peer.write(frames.control(frames.EVENT, event, frames.HAS_FD), listener_fd)
+
     # -- from the container
 
     def on_frame(self, kind: int, flags: int, body: bytes) -> None:

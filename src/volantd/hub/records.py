@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from volant.wire import values
 from volantd.hub.timings import Timings
+from volantd.hub.web import checked
 from volantd.images import described
 
 if TYPE_CHECKING:
@@ -121,9 +122,8 @@ class Version:
         """The version that a described function of a described app needs."""
         image, options = description["images"][function["image"]], function["options"]
         files = [*description["files"], *described.attached(image)]
-        return Version._made(
-            image, description["entry"], files, options, imports=description["imports"]
-        )
+        entry = _with_web(description) if description["imports"] else description["entry"]
+        return Version._made(image, entry, files, options, imports=description["imports"])
 
     def with_snapshot(self, spec: dict[str, Any], parameters: bytes, timeout_s: float) -> Version:
         """The version of a class whose zygote keeps an instance with these parameters."""
@@ -158,6 +158,16 @@ class Version:
             block_network=options["block_network"],
             imports=imports,
         )
+
+
+def _with_web(description: dict[str, Any]) -> dict[str, Any]:
+    """The entry of an app, with how its functions answer to the web, if one does.
+
+    The zygote of such an app imports what serves them as well.
+    """
+    specs = description["functions"]
+    kinds = {form["kind"] for spec in specs for form in checked.forms_of(spec).values()}
+    return {**description["entry"], **({"web": sorted(kinds)} if kinds else {})}
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -242,6 +252,8 @@ class App:
     variants_bytes: int = 0
     #: pools of functions of earlier versions, until their last calls are finished
     fading: list[Function] = field(default_factory=list)
+    #: where its functions answer to the web: name, method of a class or None, address
+    urls: list[list[str | None]] = field(default_factory=list)
     #: number on the owner's connection -> function
     numbers: dict[int, Function] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)

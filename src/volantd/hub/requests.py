@@ -94,8 +94,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     )
     add_functions(app, description)
     services.zygotes.check(app)
-    sizes = sizes_of(description)
-    missing = services.blobs.missing(sizes)
+    missing = services.blobs.missing(sizes := sizes_of(description))
     session.uploads.expected.update((digest, sizes[digest]) for digest in missing)
     session.functions.update(app.numbers)
     session.apps[app.app_id] = app
@@ -113,6 +112,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         "images": [described.image_id_of(image) for image in app.images],
         "need": sorted(missing),
         "functions": [function.function_id for function in app.numbers.values()],
+        "urls": app.urls,
     }
 
 

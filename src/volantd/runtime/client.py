@@ -163,6 +163,7 @@ class Launcher:
             "layers": list(spec.layers), "workdir": spec.workdir,
             "entrypoint": list(spec.entrypoint),
             "sdk_dir": spec.sdk_dir, "cloudpickle_dir": spec.cloudpickle_dir,
+            "lent_dir": spec.lent_dir,
             "block_network": spec.block_network, "counts_memory": spec.leaves is not None,
             "uid_base": self._next_ids() if spec.rung == "container" else None,
             **self._common(zygote_id, spec.env, spec.cgroup),

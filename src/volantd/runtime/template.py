@@ -81,10 +81,12 @@ def _start_process(request: dict[str, Any], report_fd: int, fds: list[int]) -> N
     sdk = os.path.join(state_dir, "sdk")
     os.symlink(os.path.join(request["sdk_dir"], "volant"), os.path.join(sdk, "volant"))
     os.symlink(request["cloudpickle_dir"], os.path.join(sdk, "cloudpickle"))
+    os.symlink(request["lent_dir"], os.path.join(state_dir, "lent"))
     report(report_fd, f"pid {os.getpid()}")
     os.chdir(os.path.join(state_dir, "root"))
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)
     readable = [*request["trees"], request["sdk_dir"], request["cloudpickle_dir"], sdk]
+    readable += [request["lent_dir"], os.path.join(state_dir, "lent")]
     readable += [f"/{name}" for name in tree.MERGED]
     readable += [f"/etc/{name}" for name in (*tree.allowed_names(), *tree.bound_names())]
     readable += ["/proc", "/sys/devices/system", "/run/systemd/resolve"]
@@ -192,6 +194,7 @@ def _mount_view(
         bind(base_dir + "/etc", root + "/etc", _READ_ONLY, userns_fd)
     bind(os.path.join(request["sdk_dir"], "volant"), f"{root}{isolate.SDK_DIR}/volant", _READ_ONLY)
     bind(request["cloudpickle_dir"], f"{root}{isolate.SDK_DIR}/cloudpickle", _READ_ONLY)
+    bind(request["lent_dir"], root + isolate.LENT_DIR, _READ_ONLY)
     bind("/sys/devices/system", root + "/sys/devices/system", _READ_ONLY)
     mount_devices(root + "/dev", own_nodes=userns_fd is not None)
     marked = [f"{isolate.BIND}:{path}" for path in isolate.SDK_MOUNTS]

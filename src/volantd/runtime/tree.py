@@ -59,7 +59,7 @@ SKELETON = (
     ("proc", 0o555), ("sys", 0o755), ("sys/devices", 0o755), ("sys/devices/system", 0o755),
     ("dev", 0o755), ("opt", 0o755), ("srv", 0o755), ("home", 0o755), (".volant", 0o755),
     (".volant/base", 0o755), (".volant/lower", 0o755), (".volant/scratch", 0o700),
-    (".volant/new", 0o755),
+    (".volant/new", 0o755), (".volant/lent", 0o755),
     (".volant/sdk", 0o755), (".volant/sdk/volant", 0o755), (".volant/sdk/cloudpickle", 0o755),
 )  # fmt: skip
 

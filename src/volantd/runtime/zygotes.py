@@ -70,17 +70,17 @@ class ZygoteSpec:
         workdir: where containers of a built image work; None where their sources lie.
         entrypoint: of a built image: a program, and arguments, that executes the rest of them.
         sdk_dir: the directory that contains the package `volant`.
-        cloudpickle_dir: the package directory of cloudpickle.
+        cloudpickle_dir, lent_dir: the package of cloudpickle; what web functions are lent.
         env: the whole environment of the interpreter.
         block_network: no network but its own loopback.
-        cgroup: where the zygote itself goes, or None.
-        leaves: where its containers go, and the zygote ahead of each; or None.
+        cgroup, leaves: where the zygote goes, and its containers with the zygote ahead; or None.
     """
 
     rung: str
     python: str
     sdk_dir: str
     cloudpickle_dir: str
+    lent_dir: str
     trees: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     workdir: str | None = None

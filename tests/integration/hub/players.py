@@ -36,7 +36,8 @@ def function_spec(name: str = "f", *, generates: bool = False, **given: Any) -> 
     """A function as the SDK describes it; `given` are keywords of `@app.function`."""
     return {
         "name": name, "module": "m", "qualname": name, "serialized": None, "series": None,
-        "is_async": False, "is_generator": generates, "methods": [], "schema": None, "image": 0,
+        "is_async": False, "is_generator": generates, "methods": [], "schema": None, "web": None,
+        "image": 0,
         "options": sdk_options.checked(**{**OPTIONS_GIVEN, **given}),
     }  # fmt: skip
 

@@ -91,6 +91,7 @@ BROKEN: dict[str, bytes] = {
     "a call of a number beyond ids": submit(number=1 << 40, section=ITEM),
     "a call of a huge number": submit(number=HUGE, section=ITEM),
     "an app that is nothing": request("app_open"),
+    "an app that answers to the web by a list": opened(functions=[{**function_spec(), "web": []}]),
     "an app that is a list": request("app_open", app=[]),
     "an app without anything": request("app_open", app={}),
     "an app whose name is a number": opened(name=7),

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from tests.integration.hub.world import Client, World
 
 BASE = 1 << 16
-METHODS = [{"name": name, "is_async": False, "is_generator": False} for name in ("first", "second")]
+METHODS = [
+    {"name": name, "is_async": False, "is_generator": False, "web": None}
+    for name in ("first", "second")
+]
 
 
 def tell(client: Any, number: int, *, base: int = BASE, parameters: bytes = b"",

@@ -17,7 +17,7 @@ from volant.wire.payloads import dumps, dumps_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from typing import Any
 
     from volant.channel.channel import Channel
@@ -29,7 +29,7 @@ class Binding:
 
     __slots__ = (
         "channel", "function_id", "local_path", "methods", "name", "number", "pool", "scaling",
-        "variants",
+        "urls", "variants",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +54,12 @@ class Binding:
         self.variants: dict[bytes, Variant] = {}
         #: What this client has told its autoscaler, as control messages carry it.
         self.scaling: dict[str, object] = {}
+        #: Where it answers to the web, by the methods of a class; None is the function itself.
+        self.urls: dict[str | None, str] = {}
+
+    def set_urls(self, rows: Iterable[tuple[str, str | None, str]]) -> None:
+        """Note its addresses among those of its app: function, method and address each."""
+        self.urls = {method: url for function, method, url in rows if function == self.name}
 
     def method(self, index: int) -> Binding:
         """Where the calls of one method of a class go."""

@@ -42,7 +42,7 @@ class ClassDecorator:
         """
         settings, app = self._settings, self._app
         _check_class(user_cls, settings["serialized"])
-        marks.adopt_batched(user_cls)
+        marks.adopt(user_cls)
         cls = Cls(user_cls)
         cls._function = ClassFunction(
             cls, app=app, options=_options(cls, settings["options"]),
@@ -88,6 +88,11 @@ def _options(cls: Cls, options: dict[str, object]) -> dict[str, object]:
                 hint="a batched method is the only one of its class",
             )
         options = with_batch(grouped[0], options)
+    answering = [one.raw for one in cls._methods.values() if one.web is not None]
+    if answering:
+        from volant.sdk.web.forms import with_web
+
+        options = with_web(name, answering, options)
     retries: Any = options["retries"]
     if streams and retries["max_retries"]:
         raise InvalidError(
@@ -113,7 +118,7 @@ def _check_class(user_cls: Any, serialized: bool) -> None:
             hint="move it to the top of its module, or use @app.cls(serialized=True)",
         )
     members = marks.members_of(user_cls)
-    if not any(isinstance(one, Method) or hasattr(one, BATCHED_MARK) for one in members.values()):
+    if not any(isinstance(one, Method) or marks.is_adopted(one) for one in members.values()):
         raise InvalidError(
             f"class `{user_cls.__name__}` has no method that could be called remotely",
             hint="write @volant.method() above one",

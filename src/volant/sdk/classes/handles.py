@@ -16,7 +16,7 @@ from volant.sdk.classes import marks
 from volant.sdk.classes.instance import Instance, complete_here
 from volant.sdk.classes.parameters import Parameters
 from volant.sdk.function import Function
-from volant.sdk.planned import refuse_environment
+from volant.sdk.planned import refuse_environment, unimplemented
 from volant.wire.frames import METHODS_MAX
 
 TYPE_CHECKING = False
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from volant.sdk.calls.forms import Hydrate
     from volant.sdk.images.image import Image
     from volant.sdk.options import VariantOptions
+    from volant.sdk.web.urls import GetWebUrl
 
 
 class ClassFunction(Function[..., "Any", "Any"]):
@@ -53,9 +54,17 @@ class ClassFunction(Function[..., "Any", "Any"]):
 
     def _methods(self) -> list[dict[str, object]]:
         return [
-            {"name": name, "is_async": one.is_async, "is_generator": one.is_generator}
+            {
+                "name": name, "is_async": one.is_async, "is_generator": one.is_generator,
+                "web": one.web,
+            }
             for name, one in self.cls._methods.items()
-        ]
+        ]  # fmt: skip
+
+    def _web_names(self) -> list[str]:
+        """Its methods that answer to the web: `Class.method`."""
+        methods = self.cls._methods.items()
+        return [f"{self.name}.{name}" for name, one in methods if one.web is not None]
 
     def _schema(self) -> bytes:
         from volant.sdk.classes.schema import described
@@ -276,7 +285,10 @@ class Obj:
     def _method(self, name: str) -> BoundMethod:
         found = self._bound_methods.get(name)
         if found is None:
-            found = self._bound_methods[name] = BoundMethod(self, name)
+            kind = BoundMethod
+            if self._cls._methods[name].web is not None:
+                from volant.sdk.web.reached import WebMethod as kind
+            found = self._bound_methods[name] = kind(self, name)
         return found
 
     def _of_pool(self, name: str) -> Any:
@@ -332,6 +344,15 @@ class BoundMethod(Function[..., "Any", "Any"]):
 
     def _bound(self) -> Binding:
         return self._handle._pool().method(self._index)
+
+    @property
+    def get_web_url(self) -> GetWebUrl:
+        """Where the method answers to the web: `obj.method.get_web_url()`."""
+        from volant.sdk.web.urls import GetWebUrl
+
+        if self._handle._data:
+            raise unimplemented("the address of a method of an object with parameters")
+        return GetWebUrl(self._handle._cls._function._bound, self._method_name)
 
     def with_options(self, **options: Unpack[VariantOptions]) -> BoundMethod:
         """The method of an equal object of the class with other options."""

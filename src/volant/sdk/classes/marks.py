@@ -13,7 +13,7 @@ the class, `self.answer` has `.remote` and `.local` like a function of an app.
 from __future__ import annotations
 
 from volant.errors import InvalidError
-from volant.sdk.function import BATCHED_MARK
+from volant.sdk.function import BATCHED_MARK, WEB_MARK
 from volant.sdk.generics import Generic, P, R, Raw
 
 TYPE_CHECKING = False
@@ -45,6 +45,8 @@ class Method(Generic[P, R, Raw]):
     def __init__(self, raw: Callable[..., Any], is_generator: bool | None = None) -> None:
         flags = getattr(getattr(raw, "__code__", None), "co_flags", 0)
         self.raw = raw
+        #: How it answers to the web, as a control message carries it; None for one that does not.
+        self.web: dict[str, object] | None = getattr(raw, WEB_MARK, None)
         self.is_async = bool(flags & (_COROUTINE | _ASYNC_GENERATOR))
         self.is_generator = (
             bool(flags & (_GENERATOR | _ASYNC_GENERATOR)) if is_generator is None else is_generator
@@ -181,6 +183,11 @@ def _check_plain(name: str, raw: Any) -> None:
             "cannot be stacked on it",
             hint="use one of @volant.method(), @volant.enter() and @volant.exit() for each method",
         )
+    if hasattr(raw, WEB_MARK):
+        raise InvalidError(
+            f"`{raw.__name__}` answers to the web, and @volant.{name} cannot be stacked on that",
+            hint=f"drop @volant.{name}()",
+        )
     if isinstance(raw, type) or not hasattr(raw, "__code__"):
         raise InvalidError(
             f"@volant.{name} needs a method of a class, got {raw!r}",
@@ -201,10 +208,16 @@ def methods_of(user_cls: type) -> dict[str, Method[..., Any, Any]]:
     return {name: one for name, one in members_of(user_cls).items() if isinstance(one, Method)}
 
 
-def adopt_batched(user_cls: type) -> None:
-    """Make methods of plain functions that only `@volant.batched` has marked."""
+def is_adopted(member: object) -> bool:
+    """Whether a plain function is a method by a mark alone, of `@volant.batched` or for the web."""
+    is_marked = hasattr(member, BATCHED_MARK) or hasattr(member, WEB_MARK)
+    return is_marked and not isinstance(member, (Method, type))
+
+
+def adopt(user_cls: type) -> None:
+    """Make methods of plain functions that are such by a mark alone."""
     for name, one in members_of(user_cls).items():
-        if hasattr(one, BATCHED_MARK) and not isinstance(one, Method):
+        if is_adopted(one):
             setattr(user_cls, name, Method(one))
 
 

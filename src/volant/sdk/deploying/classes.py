@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from volant.sdk.calls.calling import Binding
+    from volant.sdk.web.urls import GetWebUrl
 
 
 class LookedUpCls(Cls):
@@ -151,6 +152,13 @@ class LookedUpMethod(Function[..., "Any", "Any"]):
 
     def _bound(self) -> Binding:
         return self._handle._pool().method(self._index)
+
+    @property
+    def get_web_url(self) -> GetWebUrl:
+        """Where the method answers to the web: `obj.method.get_web_url()`."""
+        from volant.sdk.web.urls import GetWebUrl
+
+        return GetWebUrl(_named(self._handle._cls).binding, self._method_name)
 
 
 def from_name(app_name: str, name: str, version: int | None) -> LookedUpCls:

@@ -69,7 +69,7 @@ class Deployment(RunningApp):
         self.app._app_id = reply["app_id"]
         #: Functions by name.
         self.function_ids: dict[str, str] = reply["functions"]
-        self._bind(self.function_ids)
+        self._bind(self.function_ids, reply["urls"])
 
     def _request(self, op: str, **fields: Any) -> dict[str, Any]:
         reply: dict[str, Any] = self.channel.request(op, **fields)
@@ -88,11 +88,13 @@ class Deployment(RunningApp):
         except (Error, OSError):
             pass  # the error that led here says more
 
-    def _bind(self, function_ids: dict[str, str]) -> None:
+    def _bind(self, function_ids: dict[str, str], urls: list[tuple[str, str | None, str]]) -> None:
         local_path = self.sources.local_path
         for number, function in enumerate(self._functions, self._base):
             function_id = function_ids.get(function.name)
-            bind(function, Binding(self.channel, number, function.name, local_path, function_id))
+            binding = Binding(self.channel, number, function.name, local_path, function_id)
+            binding.set_urls(urls)
+            bind(function, binding)
         self.channel.on_reconnect.append(self._look_up_again)
 
     def _look_up_again(self) -> None:

@@ -77,6 +77,7 @@ class Named:
         number = channel.lane_tokens.next_functions(1)
         self._facts = self._ask(channel, number)
         found = Binding(channel, number, self._facts["name"], None, self._facts["function_id"])
+        found.set_urls(self._facts["urls"])
         self._binding = found
         channel.on_reconnect.append(self._look_up_again)
         return found
@@ -101,5 +102,6 @@ class Named:
             self._facts = self._ask(binding.channel, binding.number, leads=True)
         except Error:
             return  # not deployed any more: its calls are told so
+        binding.set_urls(self._facts["urls"])
         for variant in binding.variants.values():
             variant.tell()

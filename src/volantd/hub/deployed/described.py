@@ -15,7 +15,7 @@ from volantd.images import described
 _BARE: dict[str, Any] = {"env": {}, "secrets": {}, "block_network": False}
 _RUNNER_FIELDS = (
     "name", "module", "qualname", "serialized", "series", "is_async", "is_generator", "methods",
-    "schema",
+    "schema", "web",
 )  # fmt: skip
 #: What a description says of the client alone that sends it, and not of the app.
 _OF_THE_CLIENT = ("base", "express", "output", "interactive", "detach")

@@ -49,7 +49,7 @@ async def app_deploy(session: Session, message: dict[str, Any]) -> dict[str, Any
     serving = deployments.find(reply["app_id"]).app
     for number, function in staged.numbers.items():
         session.functions[number] = serving.functions.get(function.name, function)
-    return reply
+    return {**reply, "urls": serving.urls}
 
 
 def _wish(message: dict[str, Any]) -> Wish:
@@ -142,6 +142,7 @@ async def function_lookup(session: Session, message: dict[str, Any]) -> dict[str
         "app_id": app.app_id, "app": app.name, "version": app.version, "name": function.name,
         "function_id": function.object_id, "is_async": spec["is_async"],
         "is_generator": spec["is_generator"], "methods": spec["methods"], "schema": spec["schema"],
+        "urls": [row for row in app.urls if row[0] == function.name],
         "options": {name: function.options[name] for name in _SHOWN},
     }  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""Functions that answer to the web: what marks them, and how they are reached."""

@@ -1,0 +1,1 @@
+"""What this machine gives to containers that answer to the web."""

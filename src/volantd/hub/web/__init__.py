@@ -1,0 +1,1 @@
+"""Functions that answer to the web, as the hub knows them."""

@@ -1,0 +1,82 @@
+"""How a described function answers to the web, checked before anybody acts on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from volantd.fields import mapping, number, optional, sequence, switch, text, whole
+
+KINDS = frozenset({"asgi", "wsgi", "fastapi", "server"})
+METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
+#: Characters of a label, which is part of a host name, and of a whole host name.
+LABEL_CHARS_MAX = 63
+DOMAIN_CHARS_MAX = 253
+#: Domains of one function.
+DOMAINS_MAX = 32
+PORT_MAX = 65535
+_LABEL_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+def check(function: dict[str, Any]) -> None:
+    """Make sure of the field `web` of a function and of its methods.
+
+    Raises:
+        ValueError: naming the field that is not what it has to be.
+        KeyError: when one is missing.
+    """
+    methods = sequence(function, "methods")
+    optional(mapping, function, "web")
+    if function["web"] is not None:
+        if methods:
+            raise ValueError("a class answers to the web by its methods")
+        _check_form(function["web"])
+    for method in methods:
+        optional(mapping, method, "web")
+        if method["web"] is not None:
+            _check_form(method["web"])
+    if forms_of(function) and function["options"]["batch_size"]:
+        raise ValueError("requests cannot be taken together")
+
+
+def forms_of(spec: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """How a described function answers to the web, by the index of the method; 0 if it is no class.
+
+    Empty for a function that does not.
+    """
+    described = spec["methods"] or [spec]
+    return {index: one["web"] for index, one in enumerate(described) if one["web"] is not None}
+
+
+def _check_form(web: dict[str, Any]) -> None:
+    kind = text(web, "kind")
+    if kind not in KINDS:
+        raise ValueError(f"no function answers as {kind[:LABEL_CHARS_MAX]!r}")
+    switch(web, "docs")
+    switch(web, "requires_proxy_auth")
+    optional(text, web, "label")
+    if web["label"] is not None and not is_label(web["label"]):
+        raise ValueError(f"{web['label'][:LABEL_CHARS_MAX]!r} cannot be a label")
+    optional(text, web, "method")
+    if web["method"] not in (METHODS if kind == "fastapi" else (None,)):
+        raise ValueError("the method of a request is not what it has to be")
+    for name in ("port", "startup_timeout_s"):
+        if (web[name] is not None) != (kind == "server"):
+            raise ValueError(f"`{name}` is of servers, and of all of them")
+    optional(whole, web, "port", 1, PORT_MAX)
+    optional(number, web, "startup_timeout_s", 0.001)
+    domains = sequence(web, "custom_domains")
+    if len(domains) > DOMAINS_MAX or not all(map(_is_domain, domains)):
+        raise ValueError("the domains are too many, or one is none")
+
+
+def is_label(label: str) -> bool:
+    """Whether this can be one part of a host name."""
+    fits = 0 < len(label) <= LABEL_CHARS_MAX and _LABEL_CHARS.issuperset(label)
+    return fits and label[0] != "-" and label[-1] != "-"
+
+
+def _is_domain(domain: object) -> bool:
+    """Whether this is a host name, or stands for all below one: `*.example.com`."""
+    if not isinstance(domain, str) or len(domain) > DOMAIN_CHARS_MAX:
+        return False
+    return all(map(is_label, domain.removeprefix("*.").split(".")))
