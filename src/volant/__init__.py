@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from volant.sdk.images.patterns import FilePatternMatcher as FilePatternMatcher
     from volant.sdk.inputs.batching import batched as batched
     from volant.sdk.inputs.concurrency import concurrent as concurrent
+    from volant.sdk.objects.schedule import Cron as Cron, Period as Period
     from volant.sdk.output import enable_output as enable_output
     from volant.sdk.retries import Retries as Retries
     from volant.sdk.terminal.inside import interact as interact
@@ -52,11 +53,13 @@ if TYPE_CHECKING:
 _HOME = {
     "App": "volant.sdk.app",
     "Cls": "volant.sdk.classes.handles",
+    "Cron": "volant.sdk.objects.schedule",
     "Error": "volant.errors",
     "Function": "volant.sdk.function",
     "FunctionCall": "volant.sdk.calls.call",
     "FilePatternMatcher": "volant.sdk.images.patterns",
     "Image": "volant.sdk.images.image",
+    "Period": "volant.sdk.objects.schedule",
     "Retries": "volant.sdk.retries",
     "Secret": "volant.sdk.objects.secret",
     "asgi_app": "volant.sdk.web.forms",
@@ -82,8 +85,8 @@ _SUBMODULES = frozenset({"billing", "experimental", "file_pattern_matcher", "typ
 
 #: Names of the programming model whose feature is not there yet: using one says so.
 _PLANNED = frozenset({
-    "Client", "CloudBucketMount", "Cluster", "Cron", "Dict", "Environment",
-    "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
+    "Client", "CloudBucketMount", "Cluster", "Dict", "Environment",
+    "NetworkFileSystem", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
     "clustered", "forward", "sessioned",
 })  # fmt: skip
@@ -91,11 +94,13 @@ _PLANNED = frozenset({
 __all__ = [
     "App",
     "Cls",
+    "Cron",
     "Error",
     "FilePatternMatcher",
     "Function",
     "FunctionCall",
     "Image",
+    "Period",
     "Retries",
     "Secret",
     "__version__",

@@ -22,7 +22,7 @@ READING = [
     "app list", "app logs", "app info", "app history", "container list", "container logs",
     "server status", "server logs",
     "config show", "function list", "function stats", "function autoscaler settings",
-    "image list", "image inspect", "image logs", "image names list",
+    "image list", "image inspect", "image logs", "image names list", "schedule list",
 ]  # fmt: skip
 CHANGING = [
     "run",
@@ -38,6 +38,9 @@ CHANGING = [
     "server stop",
     "image prune",
     "image names delete",
+    "schedule pause",
+    "schedule resume",
+    "schedule run",
 ]
 #: Modules of the command itself that a plain run loads.
 RUN_MODULES = {"volant.cli", "volant.cli.main", "volant.cli.run", "volant.cli.target"}
@@ -57,7 +60,7 @@ def pages() -> dict[str, str]:
 def test_every_promised_command_is_there(pages: dict[str, str]) -> None:
     leaves = {path for path in pages if path and f"{path} " not in " ".join(sorted(pages))}
     groups = {"", "app", "container", "server", "config", "image", "image names",
-              "function", "function autoscaler"}  # fmt: skip
+              "function", "function autoscaler", "schedule"}  # fmt: skip
     assert set(pages) == {*READING, *CHANGING, *groups}, leaves
 
 
@@ -149,6 +152,7 @@ def test_looking_starts_no_daemon(tmp_path: Path) -> None:
         "app list": (0, "[]"),
         "container list": (0, "[]"),
         "function list": (0, "[]"),
+        "schedule list": (0, "[]"),
         "server status": (3, '{\n  "running": false\n}'),
         "server logs": (0, ""),
         "image list": (3, ""),
@@ -161,7 +165,8 @@ def test_looking_starts_no_daemon(tmp_path: Path) -> None:
     for words in (
         "app logs x", "container stop x", "container logs x", "container exec x y",
         "function stats x", "function autoscaler settings x",
-        "function autoscaler update x --min-containers 1",
+        "function autoscaler update x --min-containers 1", "schedule pause x", "schedule resume x",
+        "schedule run x",
     ):  # fmt: skip
         run = run_volant(*words.split(), home=tmp_path / "home")
         assert (run.returncode, run.stderr) == (

@@ -26,7 +26,7 @@ app = volant.App("surface")
 
 
 @app.function()
-def function(value: int) -> int:
+def function(value: int = 0) -> int:
     return value
 
 
@@ -39,14 +39,14 @@ class Kept:
 
 #: What `from volant import *` gives: what works.
 PUBLIC = [
-    "App", "Cls", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image", "Retries",
-    "Secret", "__version__", "asgi_app", "batched", "concurrent", "current_function_call_id",
-    "current_input_id", "enable_output", "enter", "exit", "fastapi_endpoint", "interact",
-    "is_local", "method", "parameter", "web_server", "wsgi_app",
+    "App", "Cls", "Cron", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image",
+    "Period", "Retries", "Secret", "__version__", "asgi_app", "batched", "concurrent",
+    "current_function_call_id", "current_input_id", "enable_output", "enter", "exit",
+    "fastapi_endpoint", "interact", "is_local", "method", "parameter", "web_server", "wsgi_app",
 ]  # fmt: skip
 PLANNED_NAMES = [
-    "Client", "CloudBucketMount", "Cluster", "Cron", "Dict", "Environment",
-    "NetworkFileSystem", "Period", "Probe", "Proxy", "Queue", "Sandbox",
+    "Client", "CloudBucketMount", "Cluster", "Dict", "Environment",
+    "NetworkFileSystem", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
     "clustered", "forward", "sessioned",
 ]  # fmt: skip
@@ -118,9 +118,10 @@ KEYWORDS: dict[str, object] = {
     "single_use_containers": True, "block_network": True, "serialized": True,
     "include_source": True, "name": "another", "is_generator": False,
     "enable_memory_snapshot": True, "gpu": ["H100:2", "any"], "ephemeral_disk": 1024,
+    "schedule": volant.Period(days=1),
 }  # fmt: skip
 PLANNED_KEYWORDS = [
-    "volumes", "schedule", "region", "cloud",
+    "volumes", "region", "cloud",
     "routing_region", "nonpreemptible", "proxy", "restrict_modal_access", "i6pn",
     "experimental_options",
 ]  # fmt: skip

@@ -148,7 +148,7 @@ class Progress(Output):
     # -- writing
 
     def write(self, stream: str, data: bytes) -> None:
-        target = self._stderr if stream == "stderr" else self._stdout
+        target = self._stdout if stream == "stdout" else self._stderr
         if not target.isatty():
             super().write(stream, data)
             return

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from volant.sdk.deploying.deployment import Deploy
     from volant.sdk.function import Function
     from volant.sdk.images.image import Image
+    from volant.sdk.objects.schedule import Cron, Period
     from volant.sdk.retries import Retries
     from volant.sdk.running import GetTags, RunContext, SetTags
 else:
@@ -153,7 +154,7 @@ class App:
         timeout: float = options.TIMEOUT_DEFAULT_S,
         startup_timeout: float | None = None,
         retries: int | Retries | None = None,
-        schedule: object = None,
+        schedule: Cron | Period | None = None,
         min_containers: int | None = None,
         max_containers: int | None = None,
         buffer_containers: int | None = None,
@@ -192,6 +193,7 @@ class App:
             timeout: seconds that one attempt may run.
             startup_timeout: seconds for a container to start; `timeout` by default.
             retries: attempts after the first, or a `volant.Retries`.
+            schedule: a `volant.Cron` or `volant.Period` by which it is called without arguments.
             min_containers: containers kept even without calls.
             max_containers: containers that are never exceeded.
             buffer_containers: idle containers kept beside busy ones.
@@ -211,7 +213,7 @@ class App:
         """
         decorating.refuse_positional(_positional)
         options.refuse_planned({
-            "volumes": volumes, "schedule": schedule, "region": region, "cloud": cloud,
+            "volumes": volumes, "region": region, "cloud": cloud,
             "proxy": proxy, "routing_region": routing_region, "nonpreemptible": nonpreemptible,
             "restrict_modal_access": restrict_modal_access, "i6pn": i6pn,
             "experimental_options": experimental_options, "keep_warm": keep_warm,
@@ -226,7 +228,7 @@ class App:
             buffer_containers=buffer_containers, scaledown_window=scaledown_window,
             single_use_containers=single_use_containers or decorating.single_use(max_inputs),
             enable_memory_snapshot=enable_memory_snapshot, block_network=block_network,
-            secrets=options.secret_values(secrets, self._secrets),
+            secrets=options.secret_values(secrets, self._secrets), schedule=schedule,
         )  # fmt: skip
         return decorating.FunctionDecorator(self, {
             "options": checked, "image": image, "serialized": serialized, "name": name,

@@ -67,6 +67,10 @@ class FunctionDecorator:
         is_generator = settings["is_generator"]
         if is_generator is None:
             is_generator = bool(flags & (_GENERATOR | _ASYNC_GENERATOR))
+        if settings["options"]["schedule"] is not None:
+            from volant.sdk.objects.schedule import check_schedulable
+
+            check_schedulable(chosen, raw, is_generator=is_generator)
         include_source = settings["include_source"]
         options = _with_marks(raw, settings["options"])
         if is_generator and options["retries"]["max_retries"]:

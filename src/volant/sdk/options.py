@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 #: Known keywords whose feature is not there yet -> the value that means "not asked for".
 PLANNED: dict[str, object] = {
-    "volumes": None, "schedule": None, "region": None, "cloud": None, "routing_region": None,
+    "volumes": None, "region": None, "cloud": None, "routing_region": None,
     "nonpreemptible": False, "proxy": None, "restrict_modal_access": False, "i6pn": None,
     "experimental_options": None,
 }  # fmt: skip
@@ -75,6 +75,13 @@ SCALEDOWN_WINDOW_DEFAULT_S = 60
 SCALEDOWN_WINDOW_LIMITS_S = (0.05, 3600)
 MEMORY_DEFAULT_MIB = 128
 DISK_MAX_MIB = 3 << 20
+
+
+#: Options that only marks and hooks change.
+_UNMARKED: dict[str, object] = {
+    "max_inputs": 1, "target_inputs": None, "batch_size": 0, "batch_wait_s": 0.0,
+    "has_exit": False,
+}  # fmt: skip
 
 
 def refuse_planned(given: Mapping[str, object], where: str = "@app.function") -> None:
@@ -110,6 +117,7 @@ def checked(
     block_network: bool,
     secrets: dict[str, str],
     enable_memory_snapshot: bool = False,
+    schedule: object = None,
     is_part: bool = False,
 ) -> dict[str, object]:
     """The options as a control message carries them.
@@ -139,13 +147,10 @@ def checked(
         "buffer_containers": _count("buffer_containers", buffer_containers or 0),
         "scaledown_window_s": float(scaledown_window or SCALEDOWN_WINDOW_DEFAULT_S),
         "single_use": bool(single_use_containers),
-        "max_inputs": 1,
-        "target_inputs": None,
-        "batch_size": 0,
-        "batch_wait_s": 0.0,
         "block_network": bool(block_network),
         "snapshot": bool(enable_memory_snapshot),
-        "has_exit": False,
+        "schedule": None if schedule is None else _schedule(schedule),
+        **_UNMARKED,
     }
     if not is_part:
         check_growth(options)
@@ -289,6 +294,12 @@ def checked_resources(
         "memory_limit_mib": memory_limit,
         "timeout_s": float(timeout),
     }
+
+
+def _schedule(schedule: object) -> dict[str, object]:
+    from volant.sdk.objects.schedule import checked_schedule
+
+    return checked_schedule(schedule)
 
 
 def _number(name: str, value: object, low: float, high: float) -> None:

@@ -41,8 +41,8 @@ class Output:
             show_notice(event)
 
     def write(self, stream: str, data: bytes) -> None:
-        """Write what a container printed; `stream` is `stdout` or `stderr`."""
-        target = sys.stderr if stream == "stderr" else sys.stdout
+        """Write what a container printed to `stdout` or `stderr`, or the daemon says (`system`)."""
+        target = sys.stdout if stream == "stdout" else sys.stderr
         target.flush()
         binary = getattr(target, "buffer", None)
         if binary is not None:

@@ -232,6 +232,19 @@ def decode_fault(
         raise errors.InternalError("a fault could not be read") from error
 
 
+def text_of_fault(data: bytes) -> str:
+    """A fault as text, for whoever may not unpickle: the traceback, or the platform's message."""
+    try:
+        fields = values.decode_map(data)
+        if "text" in fields:
+            return str(fields["text"])[:TEXT_CHARS_MAX].rstrip()
+        hint = fields["hint"]
+        text = f"{fields['error']!s}: {fields['message']!s}"
+        return (f"{text}\nhint: {hint!s}" if hint else text)[:TEXT_CHARS_MAX]
+    except (ValueError, KeyError):
+        return "what it failed with could not be read"
+
+
 def _rebuild(
     fields: dict[str, Any],
     where: str,

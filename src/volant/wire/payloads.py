@@ -51,6 +51,9 @@ _SEALS = (
 _F_ADD_SEALS = getattr(fcntl, "F_ADD_SEALS", 1033)
 _F_GET_SEALS = getattr(fcntl, "F_GET_SEALS", 1034)
 
+#: The payload of a call without arguments, for whoever may not pickle: of `((), {})`.
+NO_ARGUMENTS = b"\x80\x05)}\x86."
+
 loads_plain = _c_loads
 
 #: Types without parts, which need no look for buffers.

@@ -55,10 +55,17 @@ class LogStore:
 
     def append(self, function: Function, container_id: str, stream: str, data: bytes) -> None:
         """Take what a container printed."""
-        app = function.app
-        self._containers[container_id] = app.app_id
+        self._containers[container_id] = function.app.app_id
         while len(self._containers) > CONTAINERS_MAX:
             self._containers.popitem(last=False)
+        self._add(function, container_id, stream, data)
+
+    def note(self, function: Function, text: str) -> None:
+        """Take what the daemon has to say about a function: lines of stream `system`."""
+        self._add(function, "", "system", text.encode("utf-8", "replace") + b"\n")
+
+    def _add(self, function: Function, container_id: str, stream: str, data: bytes) -> None:
+        app = function.app
         entry = {
             "time": time(), "app_id": app.app_id, "container_id": container_id,
             "function": function.name, "stream": stream,

@@ -17,6 +17,7 @@ from volant.wire.frames import EXPRESS_TOKEN_BYTES, FUNCTION_MASK, METHODS_MAX
 from volantd.fields import mapping, number, optional, raw, sequence, switch, text, whole
 from volantd.hub.web import checked
 from volantd.images import described
+from volantd.schedules.times import rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,6 +49,8 @@ SCHEMA_BYTES_MAX = 64 << 10
 TAGS_MAX = 64
 TAG_CHARS_MAX = 64
 _TAG_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
+#: Schedules of one app.
+SCHEDULES_MAX = 1000
 #: Inputs that a container may run at the same time: each may need a thread.
 INPUTS_MAX = 1000
 #: What a limit of memory may be multiplied by at once.
@@ -87,6 +90,7 @@ def check_description(app: dict[str, Any]) -> None:
         ValueError: naming the field that is not what it has to be.
         KeyError: when one is missing.
         UnimplementedError: for an image that would have to be built.
+        ResourceExhaustedError: for too many schedules.
     """
     if app["name"] is not None:
         _name(app)
@@ -124,6 +128,17 @@ def check_description(app: dict[str, Any]) -> None:
         _check_methods(sequence(function, "methods"))
         check_options(mapping(function, "options"))
         checked.check(function)
+    _check_schedules(functions)
+
+
+def _check_schedules(functions: list[dict[str, Any]]) -> None:
+    scheduled = [one for one in functions if one["options"]["schedule"] is not None]
+    if any(one["methods"] or one["is_generator"] or one["web"] for one in scheduled):
+        raise ValueError("what has a schedule is a function that returns, and no web function")
+    if len(scheduled) > SCHEDULES_MAX:
+        raise ResourceExhaustedError(
+            f"{len(scheduled)} schedules in one app, at most {SCHEDULES_MAX}"
+        )
 
 
 def confine(app: dict[str, Any], own: dict[str, Any]) -> None:
@@ -286,6 +301,8 @@ def check_options(options: dict[str, Any]) -> None:
     switch(options, "has_exit")
     number(options, "memory_mib", 0)
     _check_gpus(sequence(options, "gpu"))
+    if options["schedule"] is not None:
+        rule_of(mapping(options, "schedule"), 0.0)
     for name in ("cpu", "cpu_limit", "memory_limit_mib", "ephemeral_disk_mib"):
         optional(number, options, name, 0.001)
 

@@ -39,6 +39,7 @@ from volantd.hub.pools import waiting
 from volantd.hub.pools.configuration import pool_config
 from volantd.hub.records import App, Call, Function
 from volantd.hub.retained import Retained
+from volantd.hub.schedules.timetable import Timetable
 
 if TYPE_CHECKING:
     import asyncio
@@ -99,6 +100,7 @@ class Hub:
         self.sessions: set[Session] = set()
         self.retained = Retained(self)
         self.loans = Loans()
+        self.timetable = Timetable(self)
         #: What to do for each command; looked up by its class, for it is on the path of a call.
         self._carry_out: dict[type[Any], Callable[[Any, float], None]] = {
             Dispatch: self._dispatch,
@@ -310,6 +312,8 @@ class Hub:
             self.retained.settle(call)
         else:
             self.calls.pop(call.call_id, None)
+        if call.on_end is not None:
+            call.on_end(call)
 
     def _forget(self, call_id: str) -> None:
         now = monotonic()
@@ -325,6 +329,7 @@ class Hub:
         now = monotonic()
         for function in app.functions.values():
             self.add_pool(function, now)
+        self.timetable.add(app)
 
     def add_pool(self, function: Function, now: float) -> None:
         """Take the pool of a function, or one beside it, into the books."""
@@ -343,6 +348,7 @@ class Hub:
         was_staged = app.state == "staged"
         app.state, app.stop_reason = "stopped", reason
         log.info("app_closed", extra={"fields": {"app_id": app.app_id, "reason": reason}})
+        self.timetable.remove(app)
         now = monotonic()
         for call in list(app.calls.values()):
             if self.scheduler.has_call(call.call_id):

@@ -18,7 +18,7 @@ from volantd.hub.web import checked
 from volantd.images import described
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from volantd.hub.link import ContainerLink
     from volantd.hub.peer import Peer
@@ -287,8 +287,8 @@ class Call:
 
     __slots__ = (
         "accepted_ns", "call_id", "carrier", "closed", "death", "finished", "function", "inputs",
-        "method", "number", "results", "retain", "sent_ns", "session", "single", "stream",
-        "streamed", "watchers",
+        "method", "number", "on_end", "results", "retain", "sent_ns", "session", "single",
+        "stream", "streamed", "watchers",
     )  # fmt: skip
 
     def __init__(
@@ -321,3 +321,5 @@ class Call:
         self.results: dict[int, tuple[int, bytes, int | None]] = {}
         #: input index -> sessions that wait for it, with the number they wait under
         self.watchers: dict[int, list[tuple[Session, int]]] = {}
+        #: Of an errand: who is told when it has ended.
+        self.on_end: Callable[[Call], None] | None = None

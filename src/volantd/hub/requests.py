@@ -23,6 +23,7 @@ from volantd.hub.deployed import requests as deployed_requests
 from volantd.hub.deployed.described import add_functions, sizes_of
 from volantd.hub.pools import autoscaler
 from volantd.hub.records import App, Call, Function
+from volantd.hub.schedules import requests as schedule_requests
 from volantd.images import described, requests as image_requests
 
 if TYPE_CHECKING:
@@ -159,7 +160,9 @@ def app_close(session: Session, message: dict[str, Any]) -> dict[str, Any] | Non
         app.state = "detached"
         session.apps.pop(app.app_id, None)
         return {"state": "detached"}
-    unfinished = sum(call.retain and not call.finished for call in app.calls.values())
+    unfinished = sum(
+        call.retain and not call.finished and call.on_end is None for call in app.calls.values()
+    )
     session.hub.close_app(app, str(message["reason"]))
     if not session.hub.services.agent.is_exiting(app):
         return {"unfinished": unfinished}
@@ -372,7 +375,7 @@ HANDLERS: dict[str, Handler] = {
         terminals.function_shell, terminals.terminal_offer, call_get, call_inputs, call_cancel,
         autoscaler.function_list, autoscaler.function_stats, autoscaler.function_settings,
         autoscaler.function_update, server_status, server_stop, *image_requests.HANDLERS,
-        *deployed_requests.HANDLERS,
+        *deployed_requests.HANDLERS, *schedule_requests.HANDLERS,
     )
 }  # fmt: skip
 

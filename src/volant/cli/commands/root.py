@@ -22,12 +22,12 @@ COMMANDS = {
     "deploy": "Deploy an app: it goes on when the command has ended.",
     "app": "Apps: list, history, rollback, rollover, stop, logs.",
     "function": "Functions: list, stats, and settings of their autoscalers.",
+    "schedule": "Schedules: list, pause, resume, run now.",
     "container": "Containers: list, logs, exec, stop.",
     "image": "Images: list, inspect, logs, prune, names.",
     "server": "The daemon of this machine: start, stop, status, logs.",
     "config": "Settings, and where each comes from.",
 }
-
 
 #: Group -> commands of the programming model whose feature is not there yet.
 PLANNED = {

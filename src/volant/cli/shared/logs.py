@@ -66,7 +66,7 @@ def _print_entry(entry: dict[str, Any], *, as_json: bool) -> None:
         fields = {key: entry[key] for key in _KEYS if key in entry}
         show.print_json_line({**fields, "text": entry["data"]})
         return
-    target = sys.stderr if entry["stream"] == "stderr" else sys.stdout
+    target = sys.stdout if entry["stream"] == "stdout" else sys.stderr
     target.flush()
     target.buffer.write(entry["data"])
     target.flush()

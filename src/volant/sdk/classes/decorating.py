@@ -30,6 +30,11 @@ class ClassDecorator:
     def __init__(self, app: App, positional: object, settings: Mapping[str, Any]) -> None:
         if positional is not None:
             raise InvalidError("@app.cls needs parentheses", hint="write @app.cls()")
+        if settings.get("schedule") is not None:
+            raise InvalidError(
+                "a class cannot have a schedule",
+                hint="give it to a function that calls one of the methods",
+            )
         self._app = app
         # The keywords are those of a function, and so are the checks.
         self._settings = app.function(**settings)._settings
