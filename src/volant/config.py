@@ -37,6 +37,7 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
                                "instead of packages of a mirror"),
     "image_python_dirs": ("", "paths", "where Pythons for images are looked for, with `:` between; "
                           "empty: where pyenv and uv have them, and /usr/local"),
+    "serve_timeout": (0.0, "seconds", "`volant serve` ends after this long, 0 for never"),
     "traceback": (False, "switch", "show Volant's own frames in tracebacks"),
 }  # fmt: skip
 RUNGS = ("auto", "container", "process")
@@ -95,7 +96,10 @@ def load(
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
-    return {
+    given: dict[str, object] = {}
+    if environ.get("MODAL_SERVE_TIMEOUT"):  # what programs of the programming model know
+        given["serve_timeout"] = environ["MODAL_SERVE_TIMEOUT"]
+    return given | {
         key[7:].lower(): value
         for key, value in environ.items()
         if key.startswith("VOLANT_") and key not in _NOT_SETTINGS and value

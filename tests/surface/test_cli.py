@@ -26,6 +26,7 @@ READING = [
 ]  # fmt: skip
 CHANGING = [
     "run",
+    "serve",
     "shell",
     "deploy",
     "app rollback",
@@ -93,7 +94,8 @@ def test_help_is_what_the_document_says(
         ([], 2, "Usage: volant [OPTIONS] COMMAND"),
         (["server"], 2, "Usage: volant server [OPTIONS] COMMAND"),
         (["ap"], 2, "error: there is no command `volant ap`\nhint: did you mean `app`?"),
-        (["serve", "x.py"], 2, "error: `volant serve` is not there yet"),
+        (["curl", "x"], 2, "error: `volant curl` is not there yet"),
+        (["serve", "x.py"], 2, "error: there is no file `x.py`"),
         (["app", "lst"], 2, "did you mean `list`?"),
         (["app", "list", "--jsn"], 2, "did you mean `--json`?"),
         (["app", "logs"], 2, "error: missing argument `APP`\n"),

@@ -19,7 +19,7 @@ from volant.errors import (
 )
 from volant.version import VERSION
 from volantd.hub import checks, terminals
-from volantd.hub.deployed import requests as deployed_requests
+from volantd.hub.deployed import requests as deployed_requests, updating
 from volantd.hub.deployed.described import add_functions, sizes_of
 from volantd.hub.pools import autoscaler
 from volantd.hub.records import App, Call, Function
@@ -375,7 +375,7 @@ HANDLERS: dict[str, Handler] = {
         terminals.function_shell, terminals.terminal_offer, call_get, call_inputs, call_cancel,
         autoscaler.function_list, autoscaler.function_stats, autoscaler.function_settings,
         autoscaler.function_update, server_status, server_stop, *image_requests.HANDLERS,
-        *deployed_requests.HANDLERS, *schedule_requests.HANDLERS,
+        *deployed_requests.HANDLERS, *updating.HANDLERS, *schedule_requests.HANDLERS,
     )
 }  # fmt: skip
 

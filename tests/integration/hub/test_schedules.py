@@ -278,13 +278,13 @@ def test_the_standing_is_kept_in_the_book_of_a_deployed_app(
     world.hub.timetable.add(app, book=book, since=START)
     wall.set(START + 4 * HOUR)
     world.hub.timetable.remove(app)
-    kept = book.load("app/f")
+    kept = book.load(f"{app_id}/f")
     assert kept is not None
     assert (kept.runs, kept.next_due) == (1, START + 8 * HOUR)
     wall.now = START + 9 * HOUR
     world.loop.call_soon(lambda: world.hub.timetable.add(app, book=book, since=START))
     world.turn()
-    after = book.load("app/f")
+    after = book.load(f"{app_id}/f")
     assert after is not None
     assert (after.runs, after.next_due) == (2, START + 12 * HOUR)
 

@@ -34,6 +34,7 @@ from volantd.agent.zygotes import Child
 from volantd.hub.peer import Peer
 from volantd.hub.session import Session
 from volantd.main import Services
+from volantd.runtime.client import PrepareFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -243,6 +244,13 @@ class PlayedZygotes:
 
     def warm(self, app: App) -> None:
         self.warmed.append(app)
+
+    async def try_out(self, version: Version) -> bytes | None:
+        try:
+            await self.get(version)
+        except PrepareFailedError as error:
+            return error.fault
+        return None
 
     async def get(self, version: Version) -> PlayedPrepared:
         files = [await self.world.services.blobs.get(entry[2]) for entry in version.files]

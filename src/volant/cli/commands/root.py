@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: Command -> its line in the list. Each noun is `volant.cli.commands.<noun>`, imported on use.
 COMMANDS = {
     "run": "Run a program's entrypoint or one of its functions.",
+    "serve": "Run an app, and load it anew whenever one of its files is saved.",
     "shell": "Open a shell in a function's environment, a container or an image.",
     "deploy": "Deploy an app: it goes on when the command has ended.",
     "app": "Apps: list, history, rollback, rollover, stop, logs.",
@@ -32,7 +33,7 @@ COMMANDS = {
 #: Group -> commands of the programming model whose feature is not there yet.
 PLANNED = {
     "volant": (
-        "serve", "curl", "endpoint", "volume", "secret", "dict",
+        "curl", "endpoint", "volume", "secret", "dict",
         "queue", "nfs", "setup", "token", "profile", "environment", "workspace",
         "billing", "changelog", "dashboard", "skills",
     ),

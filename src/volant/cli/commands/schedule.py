@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from volant.cli.shared import hub, show
 from volant.cli.commands.root import Group
 from volant.cli.failures import Refused
+from volant.cli.shared import hub, show
 
 
 @click.group(cls=Group, epilog="\b\nExample:\n  volant schedule list")

@@ -21,10 +21,10 @@ from volant.wire import values
 from volantd.hub import checks
 from volantd.hub.deployed import described
 from volantd.hub.deployed.replacing import is_settled, replace
+from volantd.hub.deployed.trying import try_out
 from volantd.hub.records import App
 from volantd.images import described as images
 from volantd.images.kept.books import wall_clock
-from volantd.images.requests import FaultError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 
 #: How long a deployment waits for the first container of the new version in each pool.
 SETTLE_S = 40.0
-#: Zygotes of different kinds that a deployment tries out: imports that fail, fail it.
-TRIED_MAX = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +232,7 @@ class Deployments:
             print_ = described.fingerprint(kept)
             if current is not None and _is_no_news(current, print_, wish):
                 return {**self._told(current), "changed": False}
-            await self._try_out(staged)
+            await try_out(self._hub, staged)
             for digest in described.sizes_of(description):
                 content = await self._hub.services.blobs.get(digest)
                 await asyncio.to_thread(self._contents.put, digest, content)
@@ -278,7 +276,7 @@ class Deployments:
                 )  # fmt: skip
             coming = self._opened(raw, current.app.app_id, row.version, key=ids.new_id("ap"))
             with self._staged(coming):
-                await self._try_out(coming)
+                await try_out(self._hub, coming)
                 return await self._serve(current, coming, raw, row, wish)
 
     @contextmanager
@@ -291,21 +289,6 @@ class Deployments:
         finally:
             del self._hub.apps[app.key]
             self._hub.services.images.end_unwanted()
-
-    async def _try_out(self, app: App) -> None:
-        """See that the program of an app can be imported.
-
-        Raises:
-            FaultError: with what it raised.
-        """
-        seen = {}
-        for function in app.functions.values():
-            if function.version.snapshot is None:
-                seen[function.version.key] = function.version
-        for version in list(seen.values())[:TRIED_MAX]:
-            fault = await self._hub.services.zygotes.try_out(version)
-            if fault is not None:
-                raise FaultError(fault)
 
     def _row(self, current: Deployed | None, print_: str, action: str, wish: Wish) -> VersionRow:
         from volantd.store.deployments import VersionRow

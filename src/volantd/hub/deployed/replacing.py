@@ -50,6 +50,7 @@ def replace(hub: Hub, app: App, coming: App, *, at_once: bool, anew: bool = Fals
     _replace_variants(hub, app, at_once=at_once, anew=anew)
     _cancel_calls_of_lost_methods(hub, app)
     close_faded(hub, app)
+    hub.timetable.replace(app)
 
 
 def _succeed(hub: Hub, old: Function, new: Function, *, at_once: bool, anew: bool) -> None:

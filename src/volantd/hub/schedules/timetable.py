@@ -89,7 +89,7 @@ class Timetable:
         self._errands = Errands(hub)
         #: Where the standings of apps are kept that end with the daemon.
         self.memory: Book = MemoryBook()
-        #: id of a function -> its schedule
+        #: by the key of each
         self.entries: dict[str, Entry] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -99,31 +99,45 @@ class Timetable:
         """Take the schedules of an app that runs from now on.
 
         Args:
-            book: where their standings are kept by the names of app and function; by default in
-                memory, until the app ends.
+            book: where their standings are kept by the id of the app and the name of the function;
+                by default in memory, until the app ends.
             since: from when on periods count; from now on by default.
         """
         scheduled = [one for one in app.functions.values() if one.options.get("schedule")]
         now = self._wall()
         since = now if since is None else since
+        kept_in = self.memory if book is None else book
         for function in scheduled:
             rule = rule_of(function.options["schedule"], since)
-            kept_in = self.memory if book is None else book
-            key = f"{app.app_id if book is None else app.name}/{function.name}"
-            kept = kept_in.load(key)
-            standing = policy.begin(rule, since, now, kept)
-            entry = Entry(function, key, rule, standing, kept_in)
-            self.entries[function.function_id] = entry
+            key = f"{app.app_id}/{function.name}"
+            standing = policy.begin(rule, since, now, kept_in.load(key))
+            self.entries[key] = Entry(function, key, rule, standing, kept_in)
             kept_in.save(key, standing)
         if scheduled:
             self.look()
 
+    def replace(self, app: App, *, book: Book | None = None, since: float | None = None) -> None:
+        """Take the schedules of an app whose functions are of a later version; see `add`.
+
+        What runs goes on, and counts as a run of the later version. What is no more is forgotten.
+        """
+        before = {key: one for key, one in self.entries.items() if one.function.app is app}
+        for key in before:
+            del self.entries[key]
+        self.add(app, book=book, since=since)
+        for key, one in before.items():
+            if key in self.entries:
+                self.entries[key].call = one.call
+            else:
+                one.book.remove(key)
+
     def remove(self, app: App) -> None:
         """Forget the schedules of an app that has stopped."""
-        for function in app.functions.values():
-            entry = self.entries.pop(function.function_id, None)
-            if entry is not None and entry.book is self.memory:
-                self.memory.remove(entry.key)
+        for key, entry in list(self.entries.items()):
+            if entry.function.app is app:
+                del self.entries[key]
+                if entry.book is self.memory:
+                    self.memory.remove(key)
 
     # -- time
 
@@ -134,7 +148,7 @@ class Timetable:
             self._timer = None
         now = self._wall()
         for entry in list(self.entries.values()):
-            if self.entries.get(entry.function.function_id) is entry:  # a call may end an app
+            if self.entries.get(entry.key) is entry:  # a call may end an app
                 self._look_at(entry, now)
         coming = [
             entry.standing.next_due
@@ -166,19 +180,20 @@ class Timetable:
 
     def _run(self, entry: Entry) -> Call:
         function = entry.function
-        call = self._errands.send(function, lambda call: self._ended(entry, call))
+        call = self._errands.send(function, lambda call: self._ended(entry.key, call))
         if not call.finished:
             entry.call = call
         fields = {"app_id": function.app.app_id, "function": function.name, "call": call.call_id}
         log.info("schedule_fired", extra={"fields": fields})
         return call
 
-    def _ended(self, entry: Entry, call: Call) -> None:
+    def _ended(self, key: str, call: Call) -> None:
+        entry = self.entries.get(key)
+        if entry is None:
+            return  # its app has ended, and the run with it
         entry.call = None
         kind, payload, _ = call.results.get(0, (frames.FAULT, b"", None))
         ok = kind != frames.FAULT
-        if self.entries.get(entry.function.function_id) is not entry:
-            return  # its app has ended, and the run with it
         entry.keep(policy.ended(entry.standing, ok=ok))
         if not ok:
             self._say(entry, f"run fc-{call.call_id} failed\n{text_of_fault(payload)}")

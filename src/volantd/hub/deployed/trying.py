@@ -1,0 +1,30 @@
+"""Whether a version that nobody has called yet can be: its program is imported before it counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from volantd.images.requests import FaultError
+
+if TYPE_CHECKING:
+    from volantd.hub.hub import Hub
+    from volantd.hub.records import App
+
+#: Zygotes of different kinds that are tried out: imports that fail, fail a deployment.
+TRIED_MAX = 16
+
+
+async def try_out(hub: Hub, app: App) -> None:
+    """See that the program of an app can be imported where its containers are forked from.
+
+    Raises:
+        FaultError: with what it raised, as it travels; the daemon does not open it.
+    """
+    seen = {}
+    for function in app.functions.values():
+        if function.version.snapshot is None:
+            seen[function.version.key] = function.version
+    for version in list(seen.values())[:TRIED_MAX]:
+        fault = await hub.services.zygotes.try_out(version)
+        if fault is not None:
+            raise FaultError(fault)

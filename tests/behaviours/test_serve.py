@@ -1,0 +1,210 @@
+"""`volant serve`: a save is seen in the next call, and nothing that one saves ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.behaviours.programs import Program, apps, ask, program_file
+from tests.support import daemon_pid, eventually
+from volant.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROGRAM = """
+import volant
+
+app = volant.App("served")
+
+@app.function(schedule=volant.Cron("0 0 1 1 *"))
+def answer():
+    print("{answer}", flush=True)
+"""
+#: What a save may look like while somebody types -> what is shown of it.
+BROKEN = {
+    "def half(": "SyntaxError: '(' was never closed",
+    "raise RuntimeError('at the top')": "RuntimeError: at the top",
+    "import nothing_of_this_name": "ModuleNotFoundError: No module named 'nothing_of_this_name'",
+    "app = 1": "has no app",
+    "if not volant.is_local(): raise RuntimeError('only there')": "RuntimeError: only there",
+    "import os; os._exit(3)": "the program ended while it was loaded",
+}
+
+
+class Served:
+    """A program that is served, and what its function prints when it is called."""
+
+    def __init__(self, directory: Path, home: Path, *words: str, **variables: str) -> None:
+        self.path = directory / "program.py"
+        self.home = home
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            self.program = Program(
+                "-m", "volant.cli.main", "serve", *words, self.path, home=home,
+                directory=directory,
+            )  # fmt: skip
+
+    def rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = ask(self.home, "schedule_list")["schedules"]
+        return rows
+
+    def answer(self) -> str:
+        """What the function prints now."""
+        call = ask(self.home, "schedule_run", function="served.answer")
+        eventually(lambda: call["call_id"] not in {row["running"] for row in self.rows()})
+        [row] = [row for row in self.rows() if row["name"] == "answer"]
+        assert row["last_ok"], "a file that is half written may well be served for a moment"
+        return self.program.line()
+
+    def answers(self, wanted: str) -> bool:
+        """True if a call has this answer; a call on its way to another version is made again."""
+        try:
+            return self.answer() == wanted
+        except Error:
+            return False
+
+    def await_answer(self, wanted: str) -> None:
+        eventually(lambda: self.answers(wanted))
+
+    def said(self, text: str) -> str:
+        """What it has said up to a line with this text."""
+        assert self.program.process.stderr is not None
+        lines: list[str] = []
+        for line in self.program.process.stderr:
+            lines.append(line)
+            if text in line:
+                return "".join(lines)
+        raise AssertionError(f"it never said {text!r}:\n{''.join(lines)}")
+
+    def end(self) -> tuple[int, str]:
+        self.program.interrupt()
+        code, _, complaint = self.program.end()
+        return code, complaint
+
+
+@pytest.fixture
+def served(tmp_path: Path, volant_home: Path) -> Iterator[Served]:
+    program_file(tmp_path, PROGRAM.format(answer="first"))
+    served = Served(tmp_path, volant_home)
+    eventually(lambda: [row for row in served.rows() if row["app"] == "served"])
+    yield served
+    served.program.kill()
+
+
+def test_a_save_changes_what_is_answered_and_the_app_stays(served: Served) -> None:
+    """Behaviour 131: it reloads on file change."""
+    assert served.answer() == "first"
+    [before] = served.rows()
+    served.path.write_text(PROGRAM.format(answer="second"))
+    served.await_answer("second")
+    [after] = served.rows()
+    assert (after["app_id"], after["function_id"]) == (before["app_id"], before["function_id"])
+    assert after["runs"] >= 2
+    code, complaint = served.end()
+    assert code == 0
+    assert "volant: serving served (ap-" in complaint
+    assert "volant: reloaded in" in complaint
+    assert [app for app in apps(served.home) if app["name"] == "served"] == []
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_what_cannot_be_loaded_is_shown_and_the_last_good_version_goes_on(
+    served: Served, text: str
+) -> None:
+    """Issue 5, 2: broken code prints its traceback and the last good version keeps serving."""
+    served.path.write_text(PROGRAM.format(answer="never") + text)
+    said = served.said("the last version that could be loaded goes on; save a file to try again")
+    assert BROKEN[text] in said
+    assert "volant/cli" not in said
+    assert served.answer() == "first"
+    served.path.write_text(PROGRAM.format(answer="first"))
+    served.said("it can be loaded again, and is what is served")
+    served.path.write_text(PROGRAM.format(answer="mended"))
+    served.await_answer("mended")
+    assert served.end()[0] == 0
+
+
+def test_of_a_burst_of_saves_the_last_one_counts(served: Served) -> None:
+    """Issue 5, 2: debounce of keystroke bursts without losing the last save."""
+    for number in range(200):
+        served.path.write_text(PROGRAM.format(answer=f"number {number}"))
+    served.await_answer("number 199")
+
+
+def test_a_module_that_is_imported_counts_too(served: Served) -> None:
+    """New files, files that are saved by rename, and files that are deleted."""
+    helper = served.path.with_name("helper.py")
+    text = PROGRAM.replace('print("{answer}"', "import helper; print(helper.WORD")
+    served.path.write_text(text.replace("import volant", "import volant\nimport helper"))
+    helper.write_text("WORD = 'helped'")
+    served.await_answer("helped")
+    aside = served.path.with_name("aside")
+    aside.write_text("WORD = 'renamed'")
+    aside.replace(helper)
+    served.await_answer("renamed")
+    helper.unlink()
+    assert served.answer() == "renamed"
+    helper.write_text("WORD = 'back'")
+    served.await_answer("back")
+
+
+def test_functions_come_and_go(served: Served) -> None:
+    another = PROGRAM.format(answer="first") + PROGRAM.format(answer="other").replace(
+        'app = volant.App("served")', ""
+    ).replace("def answer", "def other")
+    served.path.write_text(another)
+    eventually(lambda: {row["name"] for row in served.rows()} == {"answer", "other"})
+    served.path.write_text(another.replace("def answer", "def renamed"))
+    eventually(lambda: {row["name"] for row in served.rows()} == {"renamed", "other"})
+
+
+def test_what_runs_is_run_again_by_the_new_version(served: Served) -> None:
+    """`recreate`: containers of the old version are stopped at once."""
+    endless = 'print("{answer}", flush=True)\n    import time; time.sleep({seconds})'
+    text = PROGRAM.replace('print("{answer}", flush=True)', endless)
+    served.path.write_text(text.format(answer="slow", seconds=600))
+    eventually(lambda: _begins(served, "slow"))
+    served.path.write_text(text.format(answer="quick", seconds=0))
+    assert served.program.line() == "quick"
+    eventually(lambda: served.rows()[0]["running"] is None)
+    assert served.rows()[0]["last_ok"] is True
+
+
+def _begins(served: Served, wanted: str) -> bool:
+    ask(served.home, "schedule_run", function="served.answer")
+    return served.program.line() == wanted
+
+
+@pytest.mark.parametrize("name", ["VOLANT_SERVE_TIMEOUT", "MODAL_SERVE_TIMEOUT"])
+def test_it_ends_after_its_timeout(tmp_path: Path, volant_home: Path, name: str) -> None:
+    """Behaviour 131: it ends after MODAL_SERVE_TIMEOUT."""
+    program_file(tmp_path, PROGRAM.format(answer="first"))
+    served = Served(tmp_path, volant_home, **{name: "0.5"})
+    code, _, complaint = served.program.end()
+    assert code == 0, complaint
+
+
+def test_a_program_that_is_not_there_is_refused(tmp_path: Path, volant_home: Path) -> None:
+    code, _, complaint = Served(tmp_path, volant_home).program.end()
+    assert code == 2
+    assert "error: there is no file" in complaint
+
+
+def test_a_daemon_that_was_killed_is_started_anew_with_the_app(
+    tmp_path: Path, own_home: Path
+) -> None:
+    program_file(tmp_path, PROGRAM.format(answer="first"))
+    served = Served(tmp_path, own_home)
+    eventually(served.rows)
+    assert served.answer() == "first"
+    pid = daemon_pid(own_home)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    served.await_answer("first")
+    assert served.end()[0] == 0
