@@ -42,6 +42,7 @@ from volantd.hub.deployed.registry import Deployments
 from volantd.hub.hub import Hub
 from volantd.hub.peer import Peer
 from volantd.hub.pools.configuration import EXIT_GRACE_S
+from volantd.hub.schedules.kept import KeptBook
 from volantd.hub.session import Session
 from volantd.runtime import cgroup as cgroups_module, leftovers
 from volantd.runtime.client import Launcher, RuntimeFailedError
@@ -100,6 +101,7 @@ class Services:
         self.images.apps = self.hub.apps.values
         self.zygotes = ZygoteStore(config, self.machine, self.blobs, self.images, tasks)
         self.database = Database(config.home)
+        self.standings = self.hub.timetable.durable = KeptBook(self.database)
         self.deployments = Deployments(self.hub, self.database, self.contents)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent

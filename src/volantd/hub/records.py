@@ -229,6 +229,8 @@ class App:
     key: str = ""
     #: of a deployed app
     version: int = 0
+    #: of a deployed app: when this version was, from when on periods of schedules count
+    deployed_at: float = 0.0
     tags: dict[str, str] = field(default_factory=dict)
     detach: bool
     output: bool

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 FILE_NAME = "volant.db"
 #: The latest migration, to which a database that is opened is brought.
-HEAD = "0001"
+HEAD = "0002"
 
 
 class Database:
@@ -44,6 +46,10 @@ class Database:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
 
+    def post(self, work: Callable[[Connection], object]) -> None:
+        """Do something after all that was asked for before, without waiting; logged if it fails."""
+        self._thread.submit(self._run, work).add_done_callback(_log_failure)
+
     def _run(self, work: Callable[[Connection], T]) -> T:
         if self._engine is None:
             self._engine = open_engine(self._path)
@@ -55,6 +61,12 @@ class Database:
         self._thread.shutdown()
         if self._engine is not None:
             self._engine.dispose()
+
+
+def _log_failure(done: Future[Any]) -> None:
+    error = done.exception()
+    if error is not None:
+        log.error("database_write_failed", extra={"fields": {"error": str(error)}})
 
 
 def open_engine(path: str) -> Engine:

@@ -68,3 +68,13 @@ functions = Table(
     Column("name", String(500), primary_key=True),
     Column("function_id", String(64), nullable=False, unique=True),
 )
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("app_id", String(64), ForeignKey("apps.app_id"), primary_key=True),
+    #: of the function
+    Column("name", String(500), primary_key=True),
+    #: msgpack
+    Column("standing", LargeBinary, nullable=False),
+)

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.hub.players import function_spec
+from tests.integration.hub.players import description, function_spec
+from tests.integration.hub.world import World
 from volant import Cron, Period, errors
 from volant.wire import frames
 from volant.wire.faults import encode_fault
 from volantd.hub.checks import SCHEDULES_MAX
-from volantd.hub.schedules.book import MemoryBook
 from volantd.hub.schedules.timetable import Timetable
 
 if TYPE_CHECKING:
-    from tests.integration.hub.world import Client, World
+    from pathlib import Path
+
+    from tests.integration.hub.world import Client
 
 HOUR, DAY = 3600.0, 86400.0
 START = 20_000 * DAY
@@ -28,6 +30,14 @@ class Wall:
         self.now = START
         self.world = world
         world.hub.timetable = Timetable(world.hub, lambda: self.now)
+        world.hub.timetable.durable = world.services.standings
+
+    def open(self) -> None:
+        """Serve what was deployed before."""
+        services = self.world.services
+        services.deployments.opened = self.world.loop.create_future()
+        self.world.loop.run_until_complete(services.deployments.open())
+        self.world.turn()
 
     def set(self, now: float) -> None:
         """Show another time, and have the timer notice it."""
@@ -267,26 +277,51 @@ def test_an_app_has_no_more_schedules_than_it_may(client: Client, wall: Wall):
     assert client.request("app_list")["apps"] == []
 
 
-def test_the_standing_is_kept_in_the_book_of_a_deployed_app(
-    world: World, client: Client, wall: Wall
-):
-    """What a daemon does that finds an app which it ran before."""
-    app_id = client.open(function_spec())
-    app, book = world.hub.apps[app_id], MemoryBook()
-    [function] = app.functions.values()
-    function.options["schedule"] = Period(hours=4).to_wire()
-    world.hub.timetable.add(app, book=book, since=START)
-    wall.set(START + 4 * HOUR)
-    world.hub.timetable.remove(app)
-    kept = book.load(f"{app_id}/f")
-    assert kept is not None
-    assert (kept.runs, kept.next_due) == (1, START + 8 * HOUR)
-    wall.now = START + 9 * HOUR
-    world.loop.call_soon(lambda: world.hub.timetable.add(app, book=book, since=START))
-    world.turn()
-    after = book.load(f"{app_id}/f")
-    assert after is not None
-    assert (after.runs, after.next_due) == (2, START + 12 * HOUR)
+def deployed(client: Client, **given: Any) -> str:
+    """Deploy an app of one function that has a schedule; its id."""
+    app = description(scheduled(schedule=Period(hours=4), **given), name="shop", base=1 << 17)
+    staged = client.request("app_open", app=app, staged=True)["app_id"]
+    fields = {"app_id": staged, "name": "shop", "strategy": "rolling", "deployed_by": "me"}
+    return str(answered(client, "app_deploy", **fields)["app_id"])
+
+
+def opened(home: Path) -> tuple[World, Wall]:
+    """A hub with a home of its own, whose containers return nothing at once; and its clock."""
+    world = World(home)
+    world.opens, world.serve = False, lambda _: None
+    return world, Wall(world)
+
+
+def answered(client: Client, op: str, **fields: object) -> dict[str, Any]:
+    """The reply to a request for which the database is asked, on a thread of its own."""
+    number = client.ask(op, **fields)
+    client.world.until(lambda: number in client.replies)
+    return client.reply(number)
+
+
+def test_schedules_of_deployed_apps_outlive_the_daemon(tmp_path: Path):
+    """What was dealt with, counts and a pause are there again, and what was missed is made up."""
+    first, wall = opened(tmp_path)
+    wall.open()
+    client = first.client()
+    app_id = deployed(client)
+    start = row(client)["next_due"] - 4 * HOUR
+    wall.set(start + 4 * HOUR)
+    assert row(client)["runs"] == 1
+    first.close()
+    first.services.database.close()
+
+    second, wall = opened(tmp_path)
+    wall.now = start + 13 * HOUR
+    wall.open()
+    client = second.client()
+    found = row(client)
+    assert (found["app_id"], found["runs"], found["missed"]) == (app_id, 2, 1)
+    assert found["next_due"] == start + 16 * HOUR
+    answered(client, "app_stop", app=app_id)
+    assert second.services.standings.load(f"{app_id}/f") is None
+    second.close()
+    second.services.database.close()
 
 
 def test_the_timer_comes_by_itself(world: World, client: Client):

@@ -102,6 +102,7 @@ class Deployments:
     async def _open(self) -> None:
         from volantd.store import deployments as store
 
+        await self._hub.services.standings.open()
         for row in await self._database.run(store.deployed):
             try:
                 app = self._opened(row.description, row.app_id, row.served.version)
@@ -109,6 +110,7 @@ class Deployments:
                 log.exception("deployment_unusable", extra={"fields": {"app": row.name}})
                 continue
             app.name, app.created_at = row.name, row.created_at
+            app.deployed_at = row.served.deployed_at
             deployed = Deployed(app, row.served, row.function_ids)
             self._take_ids(deployed, app, row.function_ids)
             self._by_name[row.name] = deployed
@@ -316,7 +318,7 @@ class Deployments:
             current = self._begin(coming, row)
         else:
             current.served = row
-            current.app.version = row.version
+            current.app.version, current.app.deployed_at = row.version, row.deployed_at
             replace(
                 self._hub, current.app, coming, at_once=wish.at_once,
                 anew=row.action == "rollover",
@@ -336,6 +338,7 @@ class Deployments:
             output=False, images=coming.images, interactive=False, session=None, state="deployed",
         )  # fmt: skip
         app.functions, app.alone = coming.functions, coming.alone
+        app.deployed_at = row.deployed_at
         for function in app.functions.values():
             function.app = app
         found = self._by_name[app.name] = Deployed(app, row, {})
@@ -371,6 +374,7 @@ class Deployments:
             app, now = found.app, wall_clock()
             await self._database.run(lambda connection: store.stop(connection, app.app_id, now))
             del self._by_name[app.name]
+            self._hub.timetable.forget(app)
             for one in (app, *found.pinned.values()):
                 self._hub.close_app(one, "by `volant app stop`")
             self._hub.after_events()

@@ -42,7 +42,7 @@ async def app_update(session: Session, message: dict[str, Any]) -> dict[str, Any
     finally:
         hub.close_app(staged, "it has taken the place of another version")
     hub.after_events()
-    return {"app_id": app.app_id, "functions": sorted(app.functions)}
+    return {"app_id": app.app_id, "functions": sorted(app.functions), "urls": app.urls}
 
 
 def _running(session: Session, app_id: str) -> App:

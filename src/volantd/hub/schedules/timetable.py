@@ -87,7 +87,8 @@ class Timetable:
         self._hub = hub
         self._wall = wall
         self._errands = Errands(hub)
-        #: Where the standings of apps are kept that end with the daemon.
+        #: Where the standings of deployed apps are kept, and of those that end with their client.
+        self.durable: Book = MemoryBook()
         self.memory: Book = MemoryBook()
         #: by the key of each
         self.entries: dict[str, Entry] = {}
@@ -95,49 +96,55 @@ class Timetable:
 
     # -- apps
 
-    def add(self, app: App, *, book: Book | None = None, since: float | None = None) -> None:
-        """Take the schedules of an app that runs from now on.
+    def add(self, app: App) -> None:
+        """Take the schedules of an app that runs from now on, or is deployed."""
+        self._take(app)
+        self.look()
 
-        Args:
-            book: where their standings are kept by the id of the app and the name of the function;
-                by default in memory, until the app ends.
-            since: from when on periods count; from now on by default.
-        """
-        scheduled = [one for one in app.functions.values() if one.options.get("schedule")]
-        now = self._wall()
-        since = now if since is None else since
-        kept_in = self.memory if book is None else book
-        for function in scheduled:
-            rule = rule_of(function.options["schedule"], since)
-            key = f"{app.app_id}/{function.name}"
-            standing = policy.begin(rule, since, now, kept_in.load(key))
-            self.entries[key] = Entry(function, key, rule, standing, kept_in)
-            kept_in.save(key, standing)
-        if scheduled:
-            self.look()
-
-    def replace(self, app: App, *, book: Book | None = None, since: float | None = None) -> None:
-        """Take the schedules of an app whose functions are of a later version; see `add`.
+    def replace(self, app: App) -> None:
+        """Take the schedules of an app whose functions are of a later version.
 
         What runs goes on, and counts as a run of the later version. What is no more is forgotten.
         """
         before = {key: one for key, one in self.entries.items() if one.function.app is app}
         for key in before:
             del self.entries[key]
-        self.add(app, book=book, since=since)
+        self._take(app)
         for key, one in before.items():
             if key in self.entries:
                 self.entries[key].call = one.call
             else:
                 one.book.remove(key)
+        self.look()
+
+    def _take(self, app: App) -> None:
+        if app.state == "pinned":
+            return  # an earlier version of a deployed app: its times are those of the present one
+        now = self._wall()
+        since = app.deployed_at or now
+        book = self.durable if app.deployed_at else self.memory
+        for function in app.functions.values():
+            described = function.options["schedule"]
+            if described is not None:
+                rule = rule_of(described, since)
+                key = f"{app.app_id}/{function.name}"
+                standing = policy.begin(rule, since, now, book.load(key))
+                self.entries[key] = Entry(function, key, rule, standing, book)
+                book.save(key, standing)
 
     def remove(self, app: App) -> None:
-        """Forget the schedules of an app that has stopped."""
+        """Let the schedules of an app rest that has ended; of a deployed one they are kept."""
         for key, entry in list(self.entries.items()):
             if entry.function.app is app:
                 del self.entries[key]
                 if entry.book is self.memory:
                     self.memory.remove(key)
+
+    def forget(self, app: App) -> None:
+        """Keep nothing of a deployed app that is stopped for good."""
+        for key, entry in self.entries.items():
+            if entry.function.app is app:
+                entry.book.remove(key)
 
     # -- time
 
