@@ -1,7 +1,7 @@
 """Messages between the agent and a zygote, over one unix stream socket.
 
     agent  -> zygote   PREPARE {files, entry, env, snapshot}
-                       FORK {id, hostname, limits, more} + 4 descriptors
+                       FORK {id, hostname, limits, address, more} + 4 descriptors
                        COMMAND {id, container, argv, env, limits, terminal} + 1, 2 or 4 descriptors
     zygote -> agent    READY {import_us, threads, culprits}  PREPARE_FAILED {fault}
                        FORKED {id}  FORK_FAILED {id, reason}  EXITED {id, status}

@@ -49,8 +49,10 @@ TEMPLATE_MOUNTS = (
 #: What a zygote keeps while it runs user code, in its own user namespace: enough for its
 #: children to enter their cells.
 ZYGOTE_CAPABILITIES = (linux.CAP_SETPCAP, linux.CAP_SYS_CHROOT, linux.CAP_SYS_ADMIN)
-#: What its nursery needs besides, to make cells.
-TEMPLATE_CAPABILITIES = (*ZYGOTE_CAPABILITIES, linux.CAP_DAC_OVERRIDE, linux.CAP_NET_ADMIN)
+#: What its nursery needs besides, to make cells, and to look into those whose ports it decides on.
+TEMPLATE_CAPABILITIES = (
+    *ZYGOTE_CAPABILITIES, linux.CAP_DAC_OVERRIDE, linux.CAP_NET_ADMIN, linux.CAP_SYS_PTRACE,
+)  # fmt: skip
 #: What the init of a cell keeps: whoever enters the cell must have it too, and gives it up then.
 INIT_CAPABILITIES = (linux.CAP_SYS_CHROOT,)
 
@@ -82,6 +84,8 @@ class Plan:
         self.rung, self.state_dir, flags = arguments[:3]
         self.own_network = "n" in flags
         self.counts_memory = "m" in flags
+        #: each container has ports of its own in the network that it shares
+        self.has_private_ports = "p" in flags
         marked = [(item[0], item[2:]) for item in arguments[3:]]
         self.trees = [(mark, path) for mark, path in marked if mark in (OVERLAY, BIND)]
         self.layers = [path for mark, path in marked if mark == LAYER]
@@ -94,6 +98,9 @@ class Plan:
         inet = self.is_container or not self.own_network
         ids = None if self.is_container else (os.geteuid(), os.getegid())
         self.program = seccomp.build(sockets_of_inet=inet, shares_files_as=ids)
+        self.told_program = b""
+        if self.has_private_ports:
+            self.told_program = seccomp.build(tells_ports=True)
         self.landlock_abi = linux.landlock_abi()
         self.grants: list[tuple[int, int]] = []
 
@@ -141,24 +148,29 @@ def make_cell(plan: Plan, name: str) -> None:
     linux.install_seccomp(plan.program)
 
 
-def enter_container(plan: Plan, cell_fd: int, hostname: str, limits: dict[str, Any]) -> None:
-    """Container rung: enter a cell (`cell_fd` is its init), then the common confinement."""
+def enter_container(plan: Plan, cell_fd: int, hostname: str, limits: dict[str, Any]) -> int:
+    """Container rung: enter a cell (`cell_fd` is its init), then the common confinement.
+
+    Returns:
+        What tells its supervisor of what concerns ports; -1 where nobody need know.
+    """
     _enter_cell(plan, cell_fd)
     _socket.sethostname(hostname)
     with open("/etc/hosts", "ab", buffering=0) as hosts:
         hosts.write(f"127.0.0.1\t{hostname}\n".encode())
     # The network may be shared with the host, and abstract sockets belong to it.
     scoped = linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | linux.LANDLOCK_SCOPE_SIGNAL
-    _confine_in_cell(plan, limits, scoped)
+    return _confine_in_cell(plan, limits, scoped)
 
 
-def join_container(plan: Plan, cell_fd: int, limits: dict[str, Any]) -> None:
+def join_container(plan: Plan, cell_fd: int, limits: dict[str, Any]) -> int:
     """Container rung: enter the cell of a container that lives, for a command beside it.
 
-    It may signal the container's own processes, which the pid namespace bounds already.
+    It may signal the container's own processes, which the pid namespace bounds already. Returns
+    as `enter_container` does.
     """
     _enter_cell(plan, cell_fd)
-    _confine_in_cell(plan, limits, linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET)
+    return _confine_in_cell(plan, limits, linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET)
 
 
 def _enter_cell(plan: Plan, cell_fd: int) -> None:
@@ -173,10 +185,13 @@ def _enter_cell(plan: Plan, cell_fd: int) -> None:
     enter_directory(plan.cwd)
 
 
-def _confine_in_cell(plan: Plan, limits: dict[str, Any], scoped: int) -> None:
+def _confine_in_cell(plan: Plan, limits: dict[str, Any], scoped: int) -> int:
     _confine(plan, limits, ZYGOTE_CAPABILITIES)
     restrict_reach(plan.landlock_abi, scoped)
+    if plan.has_private_ports:
+        return linux.install_supervised_seccomp(plan.told_program)
     linux.install_seccomp(plan.program)
+    return -1
 
 
 def restrict_reach(landlock_abi: int, scoped: int) -> None:

@@ -47,12 +47,16 @@ PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 SECCOMP_MODE_FILTER = 2
+SECCOMP_SET_MODE_FILTER = 1
+#: Whoever supervises gets a descriptor; once it has taken a call, only death interrupts the caller
+#: (Linux 5.19).
+SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 0x8, 0x20
 
 MADV_COLLAPSE = 25
 
 CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_KILL = 0, 1, 3, 4, 5
 CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_NET_ADMIN = 6, 7, 8, 12
-CAP_SYS_CHROOT, CAP_SYS_ADMIN, CAP_SETFCAP = 18, 21, 31
+CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SETFCAP = 18, 19, 21, 31
 #: Highest capability number asked about; the kernel answers EINVAL beyond its own.
 CAP_LAST_MAX = 63
 
@@ -69,9 +73,11 @@ LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, LANDLOCK_SCOPE_SIGNAL = 1, 2
 _ARCHITECTURE = os.uname().machine if hasattr(os, "uname") else ""
 _X86 = _ARCHITECTURE == "x86_64"
 _SYS_CLONE = 56 if _X86 else 220
+_SYS_IOCTL = 16 if _X86 else 29
 _SYS_PIVOT_ROOT = 155 if _X86 else 41
 _SYS_CAPSET = 126 if _X86 else 91
-_SYS_PIDFD_SEND_SIGNAL, _SYS_PIDFD_OPEN = 424, 434
+_SYS_SECCOMP = 317 if _X86 else 277
+_SYS_PIDFD_SEND_SIGNAL, _SYS_PIDFD_OPEN, _SYS_PIDFD_GETFD = 424, 434, 438
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 _SYS_LANDLOCK_CREATE, _SYS_LANDLOCK_ADD, _SYS_LANDLOCK_RESTRICT = 444, 445, 446
 
@@ -137,13 +143,18 @@ def setns(fd: int, flags: int) -> None:
         _fail("setns", hex(flags))
 
 
-def pidfd_open(pid: int) -> int:
+def pidfd_open(pid: int, flags: int = 0) -> int:
     """A descriptor of a process; `os` has this only where Python was built on a new system.
 
     Raises:
         ProcessLookupError: when it is gone, and reaped.
     """
-    return _call("pidfd_open", pid, _SYS_PIDFD_OPEN, pid)
+    return _call("pidfd_open", pid, _SYS_PIDFD_OPEN, pid, flags)
+
+
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """A descriptor of another process, as one of ours (close on exec)."""
+    return _call("pidfd_getfd", fd, _SYS_PIDFD_GETFD, pidfd, fd)
 
 
 def pidfd_send_signal(fd: int, number: int) -> None:
@@ -153,6 +164,11 @@ def pidfd_send_signal(fd: int, number: int) -> None:
         ProcessLookupError: when it is gone.
     """
     _call("pidfd_send_signal", fd, _SYS_PIDFD_SEND_SIGNAL, fd, number)
+
+
+def ioctl(fd: int, request: int, address: int) -> None:
+    """One ioctl about memory; unlike that of `fcntl` it never begins again after a signal."""
+    _call("ioctl", hex(request), _SYS_IOCTL, fd, request, address)
 
 
 def clone(flags: int) -> int:
@@ -254,6 +270,22 @@ def install_seccomp(program: bytes) -> None:
     request = _FilterProgram(len(program) // 8, ctypes.addressof(code))
     if _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(request), 0, 0) == -1:
         _fail("prctl PR_SET_SECCOMP", f"{len(program) // 8} instructions")
+
+
+def install_supervised_seccomp(program: bytes) -> int:
+    """As `install_seccomp`, for a program that leaves calls to a supervisor.
+
+    Returns:
+        The descriptor by which the supervisor hears of them (close on exec). Once nobody has it
+        any more, those calls fail with ENOSYS.
+    """
+    code = ctypes.create_string_buffer(program, len(program))
+    request = _FilterProgram(len(program) // 8, ctypes.addressof(code))
+    flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+    return _call(
+        "seccomp", f"{len(program) // 8} instructions", _SYS_SECCOMP, SECCOMP_SET_MODE_FILTER,
+        flags, ctypes.addressof(request),
+    )  # fmt: skip
 
 
 class _Ruleset(ctypes.Structure):

@@ -3,6 +3,8 @@
     zygote --"s1"--> nursery --fork--> init of cell s1: namespaces, mounts, then reaps orphans
        <--"ready s1" (with its pid, from the kernel) | "failed s1 REASON"--
        <--"gone s1" once everything in that cell is dead--
+    child of the zygote, in a cell --"watch s1 127.20.0.1" + descriptor--> nursery: what concerns
+                                                     ports there is decided here (see `ports`)
 
 Forked from the zygote before any user code is imported, so it is small, trusted and may hold the
 capabilities that mounting needs, which the zygote itself then gives up. It works while the
@@ -19,8 +21,10 @@ import gc
 import os
 import select
 import sys
+from array import array
 
 from volant.runner import isolate, linux
+from volant.runner.ports.supervisor import Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +67,17 @@ class Nursery:
         """Ask for a cell."""
         self._socket.send(name.encode())
 
+    def watch(self, listener: int, name: str, address: str) -> None:
+        """Have the nursery decide for who is in a cell; to be called from in there.
+
+        Args:
+            listener: tells of the calls that are held.
+            name: of the cell.
+            address: where ports of this cell are bound.
+        """
+        rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", [listener]))]
+        self._socket.sendmsg([f"watch {name} {address}".encode()], rights)
+
     def receive(self) -> tuple[str, str, str, int]:
         """The next answer: word, name of the cell, reason, pid of who said it.
 
@@ -90,29 +105,55 @@ class _Nursery:
         self.names: dict[int, str] = {}
         self.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.poll = select.poll()
+        self.supervisor = Supervisor(self.poll)
 
     def run(self) -> None:
         _signal.signal(_signal.SIGCHLD, _on_sigchld)
         _signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
-        poll = select.poll()
-        poll.register(self.socket.fileno(), select.POLLIN)
-        poll.register(self.wake_read, select.POLLIN)
+        self.poll.register(self.socket.fileno(), select.POLLIN)
+        self.poll.register(self.wake_read, select.POLLIN)
         while True:
-            for fd, _ in poll.poll():
+            for fd, event in self.poll.poll():
                 if fd == self.wake_read:
                     self._reap()
-                    continue
-                name = self.socket.recv(MESSAGE_BYTES_MAX)
-                if not name:
+                elif fd in self.supervisor:
+                    self.supervisor.on_event(fd, event)
+                elif not self._receive():
                     return
-                self._take_order(name.decode("utf-8", "replace"))
 
-    def _take_order(self, name: str) -> None:
+    def _receive(self) -> bool:
+        """Take a message of the zygote, or of a child of it; False when both are gone."""
+        data, fds = self._message()
+        if not data:
+            return False
+        words = data.decode("utf-8", "replace").split(" ")
+        if words[0] == "watch" and len(words) == 3 and len(fds) == 1 and is_cell_name(words[1]):
+            try:
+                self.supervisor.watch(fds[0], *words[1:])
+            except ValueError:
+                pass  # whoever sent this is none of ours; its calls fail from now on
+            else:
+                return True
+        for fd in fds:
+            os.close(fd)
         # It becomes a path, with capabilities that the zygote, which runs user code, has not.
-        if is_cell_name(name):
-            self._make(name)
-        else:
+        if is_cell_name(words[0]):
+            self._make(words[0])
+        elif words[0] != "watch":
             self.socket.send(b"failed - no cell can have this name")
+        return True
+
+    def _message(self) -> tuple[bytes, array[int]]:
+        space = _socket.CMSG_SPACE(4)
+        data, ancillary, _, _ = self.socket.recvmsg(
+            MESSAGE_BYTES_MAX, space, _socket.MSG_CMSG_CLOEXEC
+        )
+        fds = array("i")
+        for level, kind, raw in ancillary:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                fds.frombytes(raw[: len(raw) - len(raw) % fds.itemsize])
+        return data, fds
 
     def _make(self, name: str) -> None:
         try:
@@ -142,6 +183,7 @@ class _Nursery:
                 return
             name = self.names.pop(pid, None)
             if name is not None:
+                self.supervisor.forget(name)
                 self.socket.send(f"gone {name}".encode())
 
     def _become_init(self, name: str) -> NoReturn:
@@ -151,6 +193,7 @@ class _Nursery:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             for fd in (self.wake_read, self.wake_write, self.pid_namespace):
                 os.close(fd)
+            self.supervisor.close()
             isolate.make_cell(self.plan, name)
             self.socket.send(f"ready {name}".encode())
             self.socket.close()

@@ -13,6 +13,7 @@ a new kernel does not open a new door.
     argument checks    -> clone, unshare: no namespaces; socket: four families; ioctl, personality;
                           setsockopt: SO_LINGER seems to work and does nothing;
                           modes of files: no set-user-id and set-group-id bits
+    told               -> its supervisor decides on bind, listen and connect (see `ports`)
     anything else      -> allowed     (the kernel keeps a bitmap of these: no cost per call)
 
 Source: https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
@@ -103,6 +104,7 @@ TEMPLATE_NEEDS = ("setns", "sethostname")
 _CLONE = (56, 220)
 _UNSHARE = (272, 97)
 _SOCKET = (41, 198)
+_BIND, _LISTEN, _CONNECT = (49, 200), (50, 201), (42, 203)
 _SETSOCKOPT = (54, 208)
 _IOCTL = (16, 29)
 _PERSONALITY = (135, 92)
@@ -125,6 +127,10 @@ _MODE_VERDICTS = frozenset({"open", "openat", "mode 1", "mode 2", "mode 3"})
 _MAKES_FILE = 0o100 | 0o20000000
 _SOL_SOCKET, _SO_LINGER = 1, 13
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+#: Sizes of addresses, which alone a filter can tell apart: what is shorter than IPv4's is none of
+#: IP; and as programs hand over one of a unix socket, of IPv4, of IPv6, and of any kind.
+_SHORT_OF_IP = 15
+_UNIX_ADDRESS, _IP_ADDRESSES = 110, (16, 28, 128)
 _AUDIT_ARCH = (0xC000003E, 0xC00000B7)
 
 _LOAD, _JUMP_EQUAL, _JUMP_ABOVE, _JUMP_ANY_BIT = 0x20, 0x15, 0x25, 0x45
@@ -132,7 +138,7 @@ _JUMP, _RETURN = 0x05, 0x06
 _AT_NUMBER, _AT_ARCHITECTURE, _AT_ARGUMENTS = 0, 4, 16
 #: Numbers that are compared one after the other at the end of the search.
 _CHAIN_MAX = 4
-_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+_ALLOW, _ERRNO, _TELL = 0x7FFF0000, 0x00050000, 0x7FC00000
 
 
 class _Assembler:
@@ -174,7 +180,7 @@ class _Assembler:
 def build(
     machine: str | None = None, *, template: bool = False, sockets_of_inet: bool = True,
     shares_files_as: tuple[int, int] | None = None, may_set_ids: bool = False,
-    has_one_id: bool = False,
+    has_one_id: bool = False, tells_ports: bool = False,
 ) -> bytes:  # fmt: skip
     """Assemble the filter.
 
@@ -187,6 +193,8 @@ def build(
         may_set_ids: for what installs programs, some of which run with their owner's rights.
         has_one_id: for what installs where no other user is known: changes of owners and of users
             seem to work, and devices seem to be made. Nothing is done.
+        tells_ports: what concerns ports is decided by a supervisor, who must listen to it: see
+            `linux.install_supervised_seccomp`.
 
     Returns:
         Instructions of 8 bytes each, ready for `linux.install_seccomp`.
@@ -208,6 +216,8 @@ def build(
         judged = {number: to for number, to in judged.items() if to not in _MODE_VERDICTS}
     if has_one_id:
         judged.update(_pretended(column))
+    if tells_ports:
+        judged |= {_BIND[column]: "bind", _LISTEN[column]: "told", _CONNECT[column]: "connect"}
     _search(out, sorted(judged.items()), "search")
     _judge_sockets(out, sockets_of_inet=sockets_of_inet)
     _judge_modes(out)
@@ -217,6 +227,8 @@ def build(
         _judge_nodes(out)
     _judge_devices(out)
     _judge_namespaces(out, template=template)
+    if tells_ports:
+        _judge_ports(out)
     out.end("allowed", _ALLOW)
     out.end("refused", _ERRNO | EPERM)
     out.end("absent", _ERRNO | ENOSYS)
@@ -298,6 +310,20 @@ def _judge_sockets(out: _Assembler, *, sockets_of_inet: bool) -> None:
     out.jump(_JUMP_EQUAL, _SOL_SOCKET, "", "allowed")
     out.load(_AT_ARGUMENTS + 16)
     out.jump(_JUMP_EQUAL, _SO_LINGER, "pretended", "allowed")
+
+
+def _judge_ports(out: _Assembler) -> None:
+    """Have the supervisor see what may be an address of IP, and as little else as possible."""
+    out.label("bind")
+    out.load(_AT_ARGUMENTS + 16)
+    out.jump(_JUMP_EQUAL, _UNIX_ADDRESS, "allowed")
+    out.jump(_JUMP_ABOVE, _SHORT_OF_IP, "told", "allowed")
+    out.label("connect")
+    out.load(_AT_ARGUMENTS + 16)
+    for size in _IP_ADDRESSES:
+        out.jump(_JUMP_EQUAL, size, "told")
+    out.goto("allowed")
+    out.end("told", _TELL)
 
 
 def _judge_modes(out: _Assembler) -> None:

@@ -67,9 +67,11 @@ def _settle_imports(plan: isolate.Plan) -> None:
 class Container:
     """A child of the zygote, and the cell it lives in (none on the process rung)."""
 
-    def __init__(self, name: str, cell: Cell | None) -> None:
+    def __init__(self, name: str, cell: Cell | None, address: str = "") -> None:
         self.name = name
         self.cell = cell
+        #: where its ports are bound, if they are its own
+        self.address = address
         self.status = -1
 
 
@@ -278,7 +280,7 @@ class Zygote:
         if pid < 0:
             self._end_cell(cell)
             return
-        container = self.containers[pid] = Container(name, cell)
+        container = self.containers[pid] = Container(name, cell, fields["address"])
         if cell is not None:
             cell.container = container
         scratch = cell.name if cell is not None else name
@@ -316,19 +318,22 @@ class Zygote:
             self.connection.send(control.COMMAND_FAILED, failure)
             pid = -1
         if pid == 0:
-            self._become_command(fields, fds, cell)
+            self._become_command(fields, fds, wanted[0])
         for fd in fds:
             os.close(fd)
         if pid > 0:
             self.containers[pid] = Container(fields["id"], None)
 
     def _become_command(
-        self, fields: dict[str, Any], fds: list[int], cell: Cell | None
+        self, fields: dict[str, Any], fds: list[int], container: Container
     ) -> NoReturn:
+        cell = container.cell
+
         def confine() -> dict[str, str]:
             loading.mark_as_container()
             if cell is not None:
-                isolate.join_container(self.plan, cell.fd, fields["limits"])
+                listener = isolate.join_container(self.plan, cell.fd, fields["limits"])
+                self._have_watched(listener, cell, container.address)
             else:
                 isolate.join_process(self.plan, fields["container"], fields["limits"])
             return dict(os.environ)
@@ -355,7 +360,8 @@ class Zygote:
         try:
             self._shed(cell)
             if cell is not None:
-                isolate.enter_container(self.plan, cell.fd, fields["hostname"], fields["limits"])
+                hostname, limits = fields["hostname"], fields["limits"]
+                listener = isolate.enter_container(self.plan, cell.fd, hostname, limits)
             else:
                 isolate.enter_process(self.plan, fields["id"], fields["limits"])
             os.dup2(stdout_fd, 1)
@@ -364,12 +370,22 @@ class Zygote:
             os.close(stderr_fd)
             _reseed()
             _say(channel_fd, b"H")
+            if cell is not None:  # only now, as the agent need not wait for it
+                self._have_watched(listener, cell, fields["address"])
         except BaseException as exc:  # noqa: BLE001  # must be told, whatever it is
             _say(channel_fd, b"E" + f"{type(exc).__name__}: {exc}".encode("utf-8", "replace"))
             os._exit(EXIT_NOT_ISOLATED)
         from volant.runner import loop
 
         loop.serve(channel_fd, sdk_fd, fields["id"])
+
+    def _have_watched(self, listener: int, cell: Cell, address: str) -> None:
+        """In a cell, its last tie to the zygote: who decides about its ports."""
+        assert self.nursery is not None
+        if listener >= 0:
+            self.nursery.watch(listener, cell.name, address)
+            os.close(listener)
+        self.nursery.close()
 
     def _shed(self, own_cell: Cell | None) -> None:
         """Let go of what belongs to the zygote."""
@@ -379,7 +395,6 @@ class Zygote:
         os.close(self.wake_read)
         os.close(self.wake_write)
         if self.nursery is not None:
-            self.nursery.close()
             os.close(self.pid_namespace)
         for cell in self.cells.values():
             if cell is not own_cell:

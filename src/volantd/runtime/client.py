@@ -25,9 +25,10 @@ from volant.runner import linux
 from volantd.runtime import launcher as launcher_module, leftovers
 from volantd.runtime.building.step import Step, StepSpec
 from volantd.runtime.command import Command, CommandFailedError, CommandSpec
+from volantd.runtime.containers.forked import ForkedContainer
+from volantd.runtime.ports.addresses import Addresses
 from volantd.runtime.probe import Probe
 from volantd.runtime.zygotes import (
-    ForkedContainer,
     PrepareFailedError,
     RuntimeFailedError,
     Zygote,
@@ -87,6 +88,8 @@ class Launcher:
         #: What was asked to be removed and may still be there.
         self.removing: set[str] = set()
         self._spawn_count = 0
+        #: Where ports of containers are bound.
+        self.addresses = Addresses()
         self._closed = False
         self._loop.add_reader(sock, self._on_readable)
         self._loop.add_reader(self._pidfd, self._on_process_end)
@@ -137,6 +140,11 @@ class Launcher:
         """True when it takes no more requests, because it was closed or has died."""
         return self._closed
 
+    def gives_addresses(self, spec: ZygoteSpec) -> bool:
+        """Whether ports of a zygote's containers are bound at addresses of their own."""
+        is_shared = spec.rung == "container" and not spec.block_network
+        return is_shared and self.probe.has_private_ports
+
     def layers_in_use(self) -> set[tuple[str, ...]]:
         """The layers that processes run on, those of one process together."""
         return set(self._layers.values())
@@ -165,6 +173,7 @@ class Launcher:
             "sdk_dir": spec.sdk_dir, "cloudpickle_dir": spec.cloudpickle_dir,
             "lent_dir": spec.lent_dir,
             "block_network": spec.block_network, "counts_memory": spec.leaves is not None,
+            "private_ports": self.gives_addresses(spec),
             "uid_base": self._next_ids() if spec.rung == "container" else None,
             **self._common(zygote_id, spec.env, spec.cgroup),
         }  # fmt: skip
@@ -353,6 +362,7 @@ class Launcher:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
+        self.addresses.close()
         for _, fds in self._outgoing:
             for fd in fds:
                 os.close(fd)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 
 from volant.runner import linux, seccomp
 from volantd.runtime import cgroup, template
+from volantd.runtime.ports import trial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Probe:
         is_idmapped: whether owners of the host's files can be mapped (containers may then
             change any file, in their own copy).
         landlock_abi: 0 when this kernel has none.
+        has_private_ports: whether containers can listen at the same ports, side by side.
         has_seccomp: whether there is a filter table for this machine.
         cgroup_version: 0 when no limits can be set by cgroup; `cgroup_reason` says why.
         took_ms: how long finding out took.
@@ -48,6 +50,7 @@ class Probe:
     is_root: bool
     is_idmapped: bool
     landlock_abi: int
+    has_private_ports: bool
     has_seccomp: bool
     cgroup_version: int
     cgroup_reason: str
@@ -84,12 +87,14 @@ def probe(state_dir: str) -> Probe:
         reasons.append("owners of the host's files cannot be mapped: trees are read-only inside")
     elif not is_root:
         reasons.append("not root: this machine's directories are read-only inside")
+    has_private_ports = problem is None and _has_private_ports(reasons)
     version, cgroup_reason = _cgroup()
     if cgroup_reason:
         reasons.append(cgroup_reason)
     return Probe(
         rung=PROCESS if problem is not None else CONTAINER, reasons=tuple(reasons),
-        is_root=is_root, is_idmapped=is_idmapped, landlock_abi=abi, has_seccomp=has_seccomp,
+        is_root=is_root, is_idmapped=is_idmapped, landlock_abi=abi,
+        has_private_ports=has_private_ports, has_seccomp=has_seccomp,
         cgroup_version=version, cgroup_reason=cgroup_reason,
         took_ms=round((time.monotonic() - begun) * 1000, 1),
     )  # fmt: skip
@@ -102,6 +107,14 @@ def _has_seccomp(reasons: list[str]) -> bool:
         reasons.append(str(error))
         return False
     return True
+
+
+def _has_private_ports(reasons: list[str]) -> bool:
+    """Have a process bind a port, and see whether it gets its own."""
+    problem = _in_child(trial.try_out)
+    if problem:
+        reasons.append(f"containers share their ports, so two cannot listen at one: {problem}")
+    return not problem
 
 
 def _cgroup() -> tuple[int, str]:

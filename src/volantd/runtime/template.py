@@ -322,6 +322,7 @@ def _execute(
     os.set_inheritable(control_fd, True)
     flags = "-n" if request["block_network"] else "-"
     flags += "m" if request["counts_memory"] else ""
+    flags += "p" if request["private_ports"] else ""
     python = request["python"]
     arguments = [python, "-c", _START.format(sdk=sdk), str(control_fd), request["rung"]]
     arguments += [request["state_dir"] if request["rung"] == "process" else "-", flags, *marked]

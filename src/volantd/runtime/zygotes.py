@@ -21,8 +21,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from volant.runner import control, linux
+from volant.runner import control
 from volantd.runtime.command import Command
+from volantd.runtime.containers.forked import SHARED_ADDRESS, Ends, ForkedContainer
 from volantd.runtime.seat import Seat
 from volantd.runtime.wait_status import in_words
 
@@ -96,74 +97,6 @@ def _checked(value: Any, kind: type[Value]) -> Value:
     if not isinstance(value, kind):
         raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
     return value
-
-
-class ForkedContainer:
-    """A fully isolated process that waits for START on its channel.
-
-    Attributes:
-        container_id: as given.
-        pid: its pid on the host.
-        channel: our end of the channel (non-blocking stream socket); the caller's to close.
-        sdk: our end of the SDK channel (non-blocking); the caller's to close.
-        stdout_fd, stderr_fd: read ends (non-blocking); the caller's to close.
-        exited: the wait status, once it has exited.
-        scratch_path: where on the host lies what it writes.
-        place: its cgroup; the caller removes that after the exit. None where there are none.
-    """
-
-    def __init__(
-        self, container_id: str, ends: _Ends, exited: asyncio.Future[int], place: Place | None
-    ) -> None:
-        self.container_id = container_id
-        self.pid = 0
-        self.channel = ends.channel
-        self.sdk = ends.sdk
-        self.stdout_fd = ends.stdout_fd
-        self.stderr_fd = ends.stderr_fd
-        self.exited = exited
-        self._pidfd = -1
-        self.scratch_path = ""
-        self.place = place
-
-    def kill(self, signal_number: int = signal.SIGKILL) -> None:
-        """Send a signal; nothing happens when it has exited."""
-        if self.exited.done() or self._pidfd < 0:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            linux.pidfd_send_signal(self._pidfd, signal_number)
-
-    def _identify(self, pid: int) -> None:
-        self.pid = pid
-        with contextlib.suppress(OSError):
-            self._pidfd = linux.pidfd_open(pid)
-
-    def _forget(self) -> None:
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
-
-
-class _Ends:
-    """The sockets and pipes of one container: ours to keep, the child's to send."""
-
-    def __init__(self) -> None:
-        self.channel, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sdk, sdk = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.stdout_fd, stdout = os.pipe2(os.O_CLOEXEC)
-        self.stderr_fd, stderr = os.pipe2(os.O_CLOEXEC)
-        self.channel.setblocking(False)
-        self.sdk.setblocking(False)
-        os.set_blocking(self.stdout_fd, False)
-        os.set_blocking(self.stderr_fd, False)
-        self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.child_fds = [channel.detach(), sdk.detach(), stdout, stderr]
-
-    def close_ours(self) -> None:
-        self.channel.close()
-        self.sdk.close()
-        os.close(self.stdout_fd)
-        os.close(self.stderr_fd)
 
 
 def _explained(container_id: str, error: OSError) -> RuntimeFailedError:
@@ -267,7 +200,7 @@ class Zygote:
         """
         self._check_alive()
         assert container_id not in self._containers, f"{container_id} is already there"
-        fields = {"id": container_id, "hostname": hostname, "limits": limits or {}}
+        fields: dict[str, Any] = {"id": container_id, "hostname": hostname, "limits": limits or {}}
         seat = self._seat
         try:
             if seat is None:
@@ -287,8 +220,11 @@ class Zygote:
         """Fork while the zygote sits in a place; it leaves that at FORKED."""
         self._check_alive()
         container_id = fields["id"]
-        ends = _Ends()
+        own = self._launcher.addresses.take() if self._launcher.gives_addresses(self.spec) else ""
+        ends = Ends()
         container = ForkedContainer(container_id, ends, self._loop.create_future(), place)
+        container.address = own or ("" if self.spec.block_network else SHARED_ADDRESS)
+        fields = {**fields, "address": own}
         self._containers[container_id] = container
         started: asyncio.Future[int] = self._loop.create_future()
         self._forking[container_id] = started
@@ -296,7 +232,7 @@ class Zygote:
         self._loop.add_reader(ends.channel, self._on_hello, container, started)
         try:
             async with asyncio.timeout(FORK_TIMEOUT_S):
-                container._identify(await started)
+                container.identify(await started)
         except BaseException:
             self._loop.remove_reader(ends.channel)
             container.kill()
@@ -460,7 +396,9 @@ class Zygote:
             self._launcher.remove(container.scratch_path)
 
     def _end_container(self, container: ForkedContainer, status: int) -> None:
-        container._forget()
+        container.forget()
+        if container.address not in ("", SHARED_ADDRESS):
+            self._launcher.addresses.give_back(container.address)
         if not container.exited.done():
             container.exited.set_result(status)
 

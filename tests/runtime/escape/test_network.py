@@ -57,3 +57,32 @@ result = listener.accept()[1][0]
     assert forked.ask(code) == "127.0.0.1", "its own loopback is up"
     forked.end()
     container_lab.end(zygote)
+
+
+#: What the import of a hostile program can send to the nursery of its zygote.
+SEND_TO_NURSERY = """
+import os, socket
+reads, writes = os.pipe()
+os.write(writes, b"always readable")
+for fd in map(int, os.listdir("/proc/self/fd")):
+    try:
+        sock = socket.socket(fileno=os.dup(fd))
+    except OSError:
+        continue
+    if sock.type == socket.SOCK_SEQPACKET:
+        for message in (b"watch s1 127.20.0.1", b"watch s1 127.0.0.1", b"watch s1 x", b"watch",
+                        b"watch ../x 127.20.0.1", b"watch s1 127.20.0.1 more", b"watch \\xff"):
+            for sent in ([], [reads], [writes], [0]):
+                socket.send_fds(sock, [message], sent)
+"""
+
+
+def test_a_nursery_watches_nothing_but_what_tells_of_calls(container_lab: Laboratory) -> None:
+    if not container_lab.launcher.probe.has_private_ports:
+        pytest.skip("nurseries watch nothing on this machine")
+    zygote = container_lab.zygote(SEND_TO_NURSERY)
+    forked = container_lab.fork(zygote)
+    code = "import socket; result = socket.create_server(('', 8000)).getsockname()[0]"
+    assert forked.ask(code) == forked.forked.address
+    forked.end()
+    container_lab.end(zygote)

@@ -9,7 +9,7 @@ import pytest
 from volant.runner import seccomp
 
 MACHINES = ["x86_64", "aarch64"]
-ALLOW, EPERM, ENOSYS, ENOTSUP, EAFNOSUPPORT = "allow", 1, 38, 95, 97
+ALLOW, TOLD, EPERM, ENOSYS, ENOTSUP, EAFNOSUPPORT = "allow", "told", 1, 38, 95, 97
 MASK = 0xFFFFFFFF
 
 
@@ -28,7 +28,7 @@ def verdict(program: bytes, machine: str, number: int, *arguments: int) -> str |
         elif code == 0x05:
             at += value
         elif code == 0x06:
-            return ALLOW if value == 0x7FFF0000 else value & 0xFFFF
+            return {0x7FFF0000: ALLOW, 0x7FC00000: TOLD}.get(value, value & 0xFFFF)
         else:
             holds = {
                 0x15: accumulator == value,
@@ -299,3 +299,23 @@ def test_the_program_is_short_enough_for_every_kernel(machine: str) -> None:
         program = seccomp.build(machine, **options)
         assert len(program) % 8 == 0
         assert len(program) // 8 < 256
+
+
+@pytest.mark.parametrize(
+    ("call", "size", "expected"),
+    [
+        ("bind", 16, TOLD), ("bind", 28, TOLD), ("bind", 128, TOLD), ("bind", 12, ALLOW),
+        ("bind", 110, ALLOW), ("connect", 16, TOLD), ("connect", 28, TOLD), ("connect", 128, TOLD),
+        ("connect", 12, ALLOW), ("connect", 110, ALLOW), ("connect", 29, ALLOW),
+        ("listen", 0, TOLD),
+    ],
+)  # fmt: skip
+def test_a_supervisor_is_told_of_what_may_be_a_port(
+    machine: str, call: str, size: int, expected: str
+) -> None:
+    column = MACHINES.index(machine)
+    numbers = {"bind": seccomp._BIND, "listen": seccomp._LISTEN, "connect": seccomp._CONNECT}
+    number = numbers[call][column]
+    told = seccomp.build(machine, tells_ports=True)
+    assert verdict(told, machine, number, 3, 0x1000, size) == expected
+    assert verdict(seccomp.build(machine), machine, number, 3, 0x1000, size) == ALLOW
