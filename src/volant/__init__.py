@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from volant.sdk.inputs.concurrency import concurrent as concurrent
     from volant.sdk.objects.schedule import Cron as Cron, Period as Period
     from volant.sdk.output import enable_output as enable_output
+    from volant.sdk.ports.tunnels import Tunnel as Tunnel, forward as forward
     from volant.sdk.retries import Retries as Retries
     from volant.sdk.terminal.inside import interact as interact
     from volant.sdk.web.forms import (
@@ -63,6 +64,7 @@ _HOME = {
     "Retries": "volant.sdk.retries",
     "Secret": "volant.sdk.objects.secret",
     "asgi_app": "volant.sdk.web.forms",
+    "Tunnel": "volant.sdk.ports.tunnels",
     "batched": "volant.sdk.inputs.batching",
     "concurrent": "volant.sdk.inputs.concurrency",
     "current_function_call_id": "volant.sdk.ambient",
@@ -71,6 +73,7 @@ _HOME = {
     "exit": "volant.sdk.classes.marks",
     "enable_output": "volant.sdk.output",
     "fastapi_endpoint": "volant.sdk.web.forms",
+    "forward": "volant.sdk.ports.tunnels",
     "interact": "volant.sdk.terminal.inside",
     "is_local": "volant.sdk.ambient",
     "method": "volant.sdk.classes.marks",
@@ -87,8 +90,8 @@ _SUBMODULES = frozenset({"billing", "experimental", "file_pattern_matcher", "typ
 _PLANNED = frozenset({
     "Client", "CloudBucketMount", "Cluster", "Dict", "Environment",
     "NetworkFileSystem", "Probe", "Proxy", "Queue", "Sandbox",
-    "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
-    "clustered", "forward", "sessioned",
+    "SandboxSnapshot", "SchedulerPlacement", "Server", "Volume", "Workspace",
+    "clustered", "sessioned",
 })  # fmt: skip
 
 __all__ = [
@@ -103,6 +106,7 @@ __all__ = [
     "Period",
     "Retries",
     "Secret",
+    "Tunnel",
     "__version__",
     "asgi_app",
     "batched",
@@ -113,6 +117,7 @@ __all__ = [
     "enter",
     "exit",
     "fastapi_endpoint",
+    "forward",
     "interact",
     "is_local",
     "method",

@@ -38,6 +38,8 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
     "image_python_dirs": ("", "paths", "where Pythons for images are looked for, with `:` between; "
                           "empty: where pyenv and uv have them, and /usr/local"),
     "serve_timeout": (0.0, "seconds", "`volant serve` ends after this long, 0 for never"),
+    "tunnel_host": ("127.0.0.1", "address", "address of this machine at which tunnels of "
+                    "`volant.forward` are reached"),
     "traceback": (False, "switch", "show Volant's own frames in tracebacks"),
 }  # fmt: skip
 RUNGS = ("auto", "container", "process")

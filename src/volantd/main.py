@@ -34,6 +34,7 @@ from volantd.agent.disk import DiskGuard
 from volantd.agent.images import Images
 from volantd.agent.logs import LogStore
 from volantd.agent.memory import MemoryGuard
+from volantd.agent.ports.tunnels import Tunnels
 from volantd.agent.tasks import Tasks
 from volantd.agent.zygotes import ZygoteStore
 from volantd.blobs.files import BlobFiles
@@ -105,6 +106,7 @@ class Services:
         self.deployments = Deployments(self.hub, self.database, self.contents)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent
+        self.tunnels = Tunnels(self.agent, tasks, config.text("tunnel_host"))
         reserve_bytes = int(config.number("disk_reserve_mib")) << 20
         self.disk = DiskGuard(self.agent, self.images, tasks, config.home, reserve_bytes)
         memory_bytes = int(config.number("memory_reserve_mib")) << 20

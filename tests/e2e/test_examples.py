@@ -70,7 +70,14 @@ def test_each_example_is_short_and_tells_its_command() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["hello.py", "generator.py", "asynchronous.py", "concurrent_pages.py", "cron_report.py"],
+    [
+        "hello.py",
+        "generator.py",
+        "asynchronous.py",
+        "concurrent_pages.py",
+        "cron_report.py",
+        "tunnel.py",
+    ],
 )
 def test_an_example_prints_what_it_promises(volant_home: Path, name: str) -> None:
     run = _run(volant_home, name)

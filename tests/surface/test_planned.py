@@ -40,15 +40,16 @@ class Kept:
 #: What `from volant import *` gives: what works.
 PUBLIC = [
     "App", "Cls", "Cron", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image",
-    "Period", "Retries", "Secret", "__version__", "asgi_app", "batched", "concurrent",
-    "current_function_call_id", "current_input_id", "enable_output", "enter", "exit",
-    "fastapi_endpoint", "interact", "is_local", "method", "parameter", "web_server", "wsgi_app",
+    "Period", "Retries", "Secret", "Tunnel", "__version__", "asgi_app", "batched",
+    "concurrent", "current_function_call_id", "current_input_id", "enable_output", "enter", "exit",
+    "fastapi_endpoint", "forward", "interact", "is_local", "method", "parameter", "web_server",
+    "wsgi_app",
 ]  # fmt: skip
 PLANNED_NAMES = [
     "Client", "CloudBucketMount", "Cluster", "Dict", "Environment",
     "NetworkFileSystem", "Probe", "Proxy", "Queue", "Sandbox",
-    "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace",
-    "clustered", "forward", "sessioned",
+    "SandboxSnapshot", "SchedulerPlacement", "Server", "Volume", "Workspace",
+    "clustered", "sessioned",
 ]  # fmt: skip
 #: Public modules -> a name that each has in the model.
 MODULES = {"billing": "report", "experimental": "stop_fetching_inputs", "types": "FileEntry"}

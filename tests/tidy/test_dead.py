@@ -39,6 +39,8 @@ USED_ELSEWHERE = {
     "registered_web_endpoints": "App, users",
     "sandboxes": "App, users",
     "set_tags": "App, users",
+    "tcp_socket": "Tunnel, users",
+    "tls_socket": "Tunnel, users",
     "with_batching": "Function and Cls, users",
     "with_concurrency": "Function and Cls, users",
     # called or read by libraries

@@ -171,6 +171,13 @@ def ioctl(fd: int, request: int, address: int) -> None:
     _call("ioctl", hex(request), _SYS_IOCTL, fd, request, address)
 
 
+def disconnect(fd: int) -> None:
+    """Reset the connection of a TCP socket: its peer sees an error, and no end of the stream."""
+    nowhere = ctypes.create_string_buffer(16)  # AF_UNSPEC
+    if _libc.connect(fd, nowhere, 16) == -1:
+        _fail("connect", f"{fd} to nowhere")
+
+
 def clone(flags: int) -> int:
     """Fork with CLONE_* flags and nothing else: 0 in the child, its pid in the parent.
 

@@ -22,6 +22,7 @@ from volantd.hub import checks, terminals
 from volantd.hub.deployed import requests as deployed_requests, updating
 from volantd.hub.deployed.described import add_functions, sizes_of
 from volantd.hub.pools import autoscaler
+from volantd.hub.ports import tunnels
 from volantd.hub.records import App, Call, Function
 from volantd.hub.schedules import requests as schedule_requests
 from volantd.images import described, requests as image_requests
@@ -394,6 +395,8 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
         autoscaler.function_settings,
         autoscaler.function_update,
         terminals.terminal_join,
+        tunnels.tunnel_open,
+        tunnels.tunnel_close,
         *deployed_requests.SHARED_HANDLERS,
     )
 }

@@ -27,6 +27,7 @@ from volantd.runtime.building.step import Step, StepSpec
 from volantd.runtime.command import Command, CommandFailedError, CommandSpec
 from volantd.runtime.containers.forked import ForkedContainer
 from volantd.runtime.ports.addresses import Addresses
+from volantd.runtime.ports.relays import Relays
 from volantd.runtime.probe import Probe
 from volantd.runtime.zygotes import (
     PrepareFailedError,
@@ -90,6 +91,7 @@ class Launcher:
         self._spawn_count = 0
         #: Where ports of containers are bound.
         self.addresses = Addresses()
+        self.relays = Relays(self._request)
         self._closed = False
         self._loop.add_reader(sock, self._on_readable)
         self._loop.add_reader(self._pidfd, self._on_process_end)
@@ -331,6 +333,10 @@ class Launcher:
             self._forget(process_id, -1)
             if spawned is not None and not spawned.done():
                 spawned.set_exception(RuntimeFailedError(message["reason"]))
+        elif event == "relayed":
+            self.relays.on_started(process_id, message["reason"])
+        elif event == "unrelayed":
+            self.relays.on_exited(process_id, message["status"])
         elif event == "exited":
             self._forget(process_id, message["status"])
         elif event == "granted":
@@ -377,6 +383,7 @@ class Launcher:
             self._forget(process_id, signal.SIGKILL)
         for container_id in list(self._granting):
             self._on_granted(container_id, "the launcher is gone")
+        self.relays.lose()
         for spawned in self._spawning.values():
             if not spawned.done():
                 spawned.set_exception(RuntimeFailedError("the launcher is gone"))

@@ -31,13 +31,14 @@ from volantd import removal
 from volantd.runtime import cgroup, probe, template, tree
 from volantd.runtime.building import view
 from volantd.runtime.devices import granting
+from volantd.runtime.ports import relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 MESSAGE_BYTES_MAX = 1 << 20
-#: A request carries at most this many descriptors (control socket, log).
+#: A request carries at most this many descriptors (control socket and log; listener and pidfd).
 REQUEST_FDS_MAX = 2
 #: How long a report of a starting zygote may get.
 REPORT_BYTES_MAX = 8192
@@ -66,8 +67,11 @@ class Launcher:
         self.base_dir = os.path.join(run_dir, "base")
         self.trash_dir = os.path.join(run_dir, "trash")
         self.starting: dict[int, Starting] = {}
-        #: containers that are being granted devices, by the descriptor of the report
+        #: containers that are being granted devices, and relays that are about to work, by the
+        #: descriptors of their reports; and those that work, by their pids
         self.granting: dict[int, str] = {}
+        self.relaying: dict[int, str] = {}
+        self.relays: dict[int, str] = {}
         self.zygotes: dict[int, str] = {}
         self.helpers: set[int] = set()
         self.removing: dict[int, list[str]] = {}
@@ -98,7 +102,9 @@ class Launcher:
                     elif fd == self.socket.fileno():
                         self._receive()
                     elif fd in self.granting:
-                        self._read_grant(fd)
+                        self._read_grant(fd, "granted", self.granting)
+                    elif fd in self.relaying:
+                        self._read_grant(fd, "relayed", self.relaying)
                     else:
                         self._read_report(self.starting[fd])
                 self._reap()
@@ -137,6 +143,10 @@ class Launcher:
             self._spawn(request, list(fds))
         elif request["op"] == "grant":
             self._grant(request, fds[0])
+        elif request["op"] == "relay":
+            self._relay(request, list(fds))
+        elif request["op"] == "unrelay":
+            self._end_relay(request["id"])
         elif request["op"] == "kill":
             self._kill(request["id"])
         elif request["op"] == "remove":
@@ -213,18 +223,40 @@ class Launcher:
         self.granting[report_read] = request["id"]
         self.poll.register(report_read, select.POLLIN)
 
-    def _read_grant(self, fd: int) -> None:
-        """A helper has ended, or says why it does: that is one line, written at once."""
+    def _relay(self, request: dict[str, Any], fds: list[int]) -> None:
+        report_read, report_write = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(report_read)
+            os.close(report_write)
+            self._send({"event": "relayed", "id": request["id"], "reason": str(error)})
+            return
+        if pid == 0:
+            _become_ordinary()
+            relay.start(request, report_write, fds)
+        os.close(report_write)
+        self.relays[pid] = request["id"]
+        self.relaying[report_read] = request["id"]
+        self.poll.register(report_read, select.POLLIN)
+
+    def _read_grant(self, fd: int, event: str, waiting: dict[int, str]) -> None:
+        """A helper is done, or says why it cannot: that is one line, written at once."""
         text = os.read(fd, REPORT_BYTES_MAX).decode("utf-8", "replace")
         self.poll.unregister(fd)
         os.close(fd)
         reason = text.strip().partition(" ")[2]
-        self._send({"event": "granted", "id": self.granting.pop(fd), "reason": reason})
+        self._send({"event": event, "id": waiting.pop(fd), "reason": reason})
 
     def _kill(self, zygote_id: str) -> None:
         for pid, known in self.zygotes.items():
             if known == zygote_id:
                 os.kill(pid, _signal.SIGKILL)
+
+    def _end_relay(self, relay_id: str) -> None:
+        for pid, known in self.relays.items():
+            if known == relay_id:
+                os.kill(pid, _signal.SIGTERM)
 
     def _reap(self) -> None:
         while True:
@@ -246,13 +278,15 @@ class Launcher:
             self._remove_next()
         elif pid in self.zygotes:
             self._send({"event": "exited", "id": self.zygotes.pop(pid), "status": status})
+        elif pid in self.relays:
+            self._send({"event": "unrelayed", "id": self.relays.pop(pid), "status": status})
         else:
             self.helpers.discard(pid)
             self.early_exits[pid] = status
 
     def _end_orphans(self) -> None:
         """Kill what a zygote of the process rung left behind: it is now a child of ours."""
-        known = {*self.zygotes, *self.helpers, *self.removing}
+        known = {*self.zygotes, *self.relays, *self.helpers, *self.removing}
         for pid in linux_children():
             if pid not in known:
                 os.kill(pid, _signal.SIGKILL)
@@ -286,7 +320,9 @@ class Launcher:
 
     def _end_everything(self, wake_read: int) -> None:
         for _ in range(LAST_WAIT_ROUNDS):
-            for pid in {*self.zygotes, *self.helpers, *linux_children()} - set(self.removing):
+            for pid in {*self.zygotes, *self.relays, *self.helpers, *linux_children()} - set(
+                self.removing
+            ):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, _signal.SIGKILL)
             try:

@@ -29,6 +29,7 @@ from volant.wire.payloads import dumps, loads
 from volantd.agent.agent import Agent
 from volantd.agent.bare import check_trees
 from volantd.agent.gpus import Installed
+from volantd.agent.ports.tunnels import Tunnels
 from volantd.agent.tasks import Tasks
 from volantd.agent.zygotes import Child
 from volantd.hub.peer import Peer
@@ -108,6 +109,7 @@ class Container(Player):
         self.stdout_fd = stdout_fd
         self.stderr_fd = stderr_fd
         self.scratch_path = ""
+        self.address = "127.20.0.1"
         self.cgroup = PlayedCgroup()
         self.exited: asyncio.Future[int] = world.loop.create_future()
 
@@ -310,6 +312,7 @@ class World:
         services.zygotes = PlayedZygotes(self)  # type: ignore[assignment]
         services.agent = Agent(services.hub, services.zygotes, services.logs, tasks)
         services.hub.containers = services.agent
+        services.tunnels = Tunnels(services.agent, tasks, "127.0.0.1")
         limits = services.hub.scheduler.state.limits  # a failed start is tried again at once
         services.hub.scheduler.state.limits = dataclasses.replace(limits, start_backoff_s=0.001)
         services.hub.apply(services.hub.scheduler.set_capacity(1 << 40, capacity, 0.0), 0.0)

@@ -1,0 +1,1 @@
+"""Ports of containers that are reached from outside of them."""

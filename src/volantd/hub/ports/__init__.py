@@ -1,0 +1,1 @@
+"""Requests of user code in containers about their ports."""

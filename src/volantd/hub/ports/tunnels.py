@@ -1,0 +1,24 @@
+"""Requests for tunnels: `volant.forward`, by user code in a container for a port of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from volantd.hub import checks
+
+if TYPE_CHECKING:
+    from volantd.hub.session import Session
+
+PORT_MAX = 65535
+
+
+def tunnel_open(session: Session, message: dict[str, Any]) -> None:
+    """Answer with number, host and port of a tunnel, when it is open."""
+    port = checks.whole(message, "port", 1, PORT_MAX)
+    session.hub.services.tunnels.open(session, message["id"], port)
+
+
+def tunnel_close(session: Session, message: dict[str, Any]) -> None:
+    """Answer when a tunnel is closed, and nothing passes it any more."""
+    tunnel = checks.whole(message, "tunnel")
+    session.hub.services.tunnels.close(session, message["id"], tunnel)

@@ -1,0 +1,272 @@
+"""A relay: a process that passes connections at a port of this machine on to one of a container.
+
+    launcher --fork--> relay: enters the container's network if that is its own, gives up all
+                       rights, says that it is there
+    client --> listener --> relay <--bytes, both ways--> port of the container
+
+Apart from the daemon, which has better to do than to copy bytes, and with fewer rights than the
+container: what it copies may be hostile to both. Nothing is kept of what one side does not take
+but one read. Ends with the launcher, or on SIGTERM when what the container has sent is passed on.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from contextlib import suppress
+from errno import EINPROGRESS
+from time import monotonic
+
+from volant.runner import linux, seccomp
+from volantd.runtime import template
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+#: Connections of one relay; more of them wait to be accepted.
+CONNECTIONS_MAX = 1000
+#: What is read at once, and so held of a direction whose receiver is slower.
+READ_BYTES = 128 << 10
+#: How long it may take, at the end, until clients have taken what the container had sent.
+DRAIN_S = 2.0
+#: Who it is where it was started by root.
+NOBODY = 65534
+
+
+def start(request: dict[str, Any], report_fd: int, fds: list[int]) -> NoReturn:
+    """Become the relay that a request asks for; never returns.
+
+    Args:
+        request: `address` and `port` of the container; `enters`: whether that is one of its own
+            network.
+        report_fd: is closed when it works; gets `error TEXT` should it fail.
+        fds: the listener, and a pidfd of the container.
+    """
+    listener_fd, container_fd = fds
+    try:
+        _close_others({listener_fd, container_fd, report_fd})
+        as_root = os.geteuid() == 0
+        if request["enters"]:
+            own = 0 if as_root else linux.CLONE_NEWUSER
+            linux.setns(container_fd, own | linux.CLONE_NEWNET)
+        os.close(container_fd)
+        if as_root:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+        linux.prctl(linux.PR_SET_PDEATHSIG, 9)  # after the ids: changing them clears it
+        relay = Relay(socket.socket(fileno=listener_fd), (request["address"], request["port"]))
+        linux.capset()
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+        linux.install_seccomp(seccomp.build())
+        os.close(report_fd)
+        relay.run()
+        os._exit(0)
+    except BaseException as error:  # noqa: BLE001  # a fork must end here, and say why
+        with suppress(OSError):
+            template.report(report_fd, f"error {type(error).__name__}: {error}")
+    os._exit(1)
+
+
+def _close_others(kept: set[int]) -> None:
+    """Let go of what belongs to the launcher."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in kept:
+            with suppress(OSError):
+                os.close(int(name))
+
+
+class End:
+    """One of the two sockets of a connection."""
+
+    __slots__ = (
+        "has_ended", "is_connecting", "is_far", "is_shut", "other", "pending", "sock", "waited_for",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket.socket, *, is_connecting: bool) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+        self.other: End
+        #: Bytes that are still to be sent here.
+        self.pending = b""
+        self.is_connecting = is_connecting
+        #: Whether it is the container's.
+        self.is_far = is_connecting
+        #: Nothing more comes from here; nothing more goes to here.
+        self.has_ended = False
+        self.is_shut = False
+        #: What is waited for; 0 if it is not among those that are.
+        self.waited_for = 0
+
+    def events(self) -> int:
+        """What to wait for."""
+        if self.is_connecting:
+            return select.EPOLLOUT
+        reads = not self.has_ended and not self.other.pending and not self.other.is_connecting
+        return (select.EPOLLIN if reads else 0) | (select.EPOLLOUT if self.pending else 0)
+
+    def is_on_the_way(self) -> bool:
+        """Whether something that came from here has not been passed on."""
+        if self.other.pending or self.is_connecting:
+            return bool(self.other.pending)
+        try:
+            return bool(self.sock.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+
+class Relay:
+    """State of the process."""
+
+    def __init__(
+        self, listener: socket.socket, target: tuple[str, int],
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:  # fmt: skip
+        """Pass connections of a listener on to a target, an address of IPv4 and a port."""
+        self._ends_max = 2 * connections_max
+        self._listener = listener
+        self._target = target
+        self._ends: dict[int, End] = {}
+        self._accepts = True
+        self._poll = select.epoll()
+        listener.setblocking(False)
+        self._poll.register(listener.fileno(), select.EPOLLIN)
+
+    def run(self) -> None:
+        """Relay until SIGTERM comes, and pass on what the container has sent until then."""
+        wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake_write)  # first, or the signal could come and wake nobody
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        self._poll.register(wake_read, select.EPOLLIN)
+        while wake_read not in self.turn():
+            pass
+        self._poll.unregister(wake_read)
+        self._poll.unregister(self._listener.fileno())
+        self._listener.close()
+        deadline = monotonic() + DRAIN_S
+        while any(end.is_far and end.is_on_the_way() for end in self._ends.values()):
+            left_s = deadline - monotonic()
+            if left_s <= 0:
+                return
+            self.turn(left_s)
+
+    def turn(self, timeout_s: float | None = None) -> set[int]:
+        """Wait until something happens, and deal with it; what is ready, by its descriptors."""
+        events = self._poll.poll(timeout_s)
+        for fd, event in events:
+            if fd == self._listener.fileno():
+                self._accept()
+                continue
+            end = self._ends.get(fd)
+            if end is None:
+                continue  # its connection has ended a moment ago
+            try:
+                self._take(end, event)
+            except OSError:
+                self._drop(end)
+        return {fd for fd, _ in events}
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError as error:
+            if not isinstance(error, (BlockingIOError, ConnectionAbortedError)):
+                self._set_accepting(False)  # no descriptors: when one ends there are some again
+            return
+        near = End(sock, is_connecting=False)
+        try:
+            far = End(socket.socket(socket.AF_INET, socket.SOCK_STREAM), is_connecting=True)
+        except OSError:
+            sock.close()
+            self._set_accepting(False)
+            return
+        near.other, far.other = far, near
+        for end in (near, far):
+            self._ends[end.sock.fileno()] = end
+        if len(self._ends) >= self._ends_max:
+            self._set_accepting(False)
+        if far.sock.connect_ex(self._target) not in (0, EINPROGRESS):
+            self._drop(far)
+            return
+        self._wait_for(near)
+        self._wait_for(far)
+
+    def _set_accepting(self, accepts: bool) -> None:
+        if accepts != self._accepts and self._listener.fileno() >= 0:
+            self._accepts = accepts
+            self._poll.modify(self._listener.fileno(), select.EPOLLIN if accepts else 0)
+
+    def _take(self, end: End, event: int) -> None:
+        if end.is_connecting:
+            error = end.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise OSError(error, os.strerror(error))
+            end.is_connecting = False
+        elif event & select.EPOLLERR:
+            self._drop(end)
+            return
+        else:
+            if event & (select.EPOLLIN | select.EPOLLHUP) and end.events() & select.EPOLLIN:
+                self._receive(end)
+            if event & select.EPOLLOUT and end.pending:
+                self._send(end, end.pending)
+        if end.is_shut and end.other.is_shut:
+            self._close(end)
+        else:
+            self._wait_for(end)
+            self._wait_for(end.other)
+
+    def _receive(self, end: End) -> None:
+        try:
+            data = end.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self._send(end.other, data)
+        else:
+            end.has_ended = True
+            self._shut_if_done(end.other)
+
+    def _send(self, end: End, data: bytes) -> None:
+        try:
+            sent = end.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        end.pending = data[sent:]
+        self._shut_if_done(end)
+
+    def _shut_if_done(self, end: End) -> None:
+        """Pass on that the other side will say nothing more."""
+        if end.other.has_ended and not end.pending and not end.is_shut:
+            end.is_shut = True
+            end.sock.shutdown(socket.SHUT_WR)
+
+    def _wait_for(self, end: End) -> None:
+        events = end.events()
+        if events == end.waited_for:
+            return
+        if not events:
+            # Whoever is waited for is reported when both sides of it are shut, asked or not.
+            self._poll.unregister(end.sock.fileno())
+        elif end.waited_for:
+            self._poll.modify(end.sock.fileno(), events)
+        else:
+            self._poll.register(end.sock.fileno(), events)
+        end.waited_for = events
+
+    def _drop(self, end: End) -> None:
+        """End a connection that broke: neither side is to take it for complete."""
+        for one in (end, end.other):
+            with suppress(OSError):
+                linux.disconnect(one.sock.fileno())
+        self._close(end)
+
+    def _close(self, end: End) -> None:
+        for one in (end, end.other):
+            del self._ends[one.sock.fileno()]
+            one.sock.close()
+        self._set_accepting(True)

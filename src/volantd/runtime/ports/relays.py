@@ -1,0 +1,126 @@
+"""Relays as the agent sees them: each passes connections on to one port of a container."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from volant.runner import linux
+from volantd.runtime.containers.forked import SHARED_ADDRESS
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from volantd.runtime.containers.forked import ForkedContainer
+
+    Request = Callable[[dict[str, Any], Sequence[int]], None]
+
+START_TIMEOUT_S = 15.0
+
+
+class RelayFailedError(Exception):
+    """A relay could not be started."""
+
+
+class Relay:
+    """A relay that works.
+
+    Attributes:
+        exited: done when it is gone, for whatever reason.
+    """
+
+    def __init__(self, relay_id: str, request: Request) -> None:
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._relay_id = relay_id
+        self._request = request
+
+    def end(self) -> None:
+        """End it and its connections; `exited` tells when that is done.
+
+        What the container has sent until now is passed on, if clients take it soon.
+        """
+        if not self.exited.done():
+            self._request({"op": "unrelay", "id": self._relay_id}, ())
+
+    async def wait(self) -> None:
+        """Wait until it works.
+
+        Raises:
+            RelayFailedError: with what failed.
+        """
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await asyncio.shield(self._started)
+        except TimeoutError:
+            self.end()
+            raise RelayFailedError(f"it did not start within {START_TIMEOUT_S:g} s") from None
+
+    def on_started(self, reason: str) -> None:
+        """Take the launcher's word of how its start went; "" for well."""
+        if self._started.done():
+            return
+        if reason:
+            self._started.set_exception(RelayFailedError(reason))
+            self._started.exception()  # whoever waits gets it; if nobody does, it is no news
+        else:
+            self._started.set_result(None)
+
+    def on_exited(self, status: int) -> None:
+        """Note that it is gone."""
+        self.on_started("it died")
+        if not self.exited.done():
+            self.exited.set_result(status)
+
+
+class Relays:
+    """The relays of one launcher."""
+
+    def __init__(self, request: Request) -> None:
+        """`request`: sends a message with descriptors, which it closes, to the launcher."""
+        self._request = request
+        self._count = 0
+        self._relays: dict[str, Relay] = {}
+
+    def open(self, listener: socket.socket, container: ForkedContainer, port: int) -> Relay:
+        """Begin to pass connections of a listener, which stays the caller's, on to a port.
+
+        Raises:
+            OSError: when the container is gone.
+        """
+        self._count += 1
+        relay_id = f"r{self._count}"
+        fds = [os.dup(listener.fileno())]
+        try:
+            fds.append(linux.pidfd_open(container.pid))
+        except OSError:
+            os.close(fds[0])
+            raise
+        relay = self._relays[relay_id] = Relay(relay_id, self._request)
+        self._request({
+            "op": "relay", "id": relay_id, "port": port, "enters": not container.address,
+            "address": container.address or SHARED_ADDRESS,
+        }, fds)  # fmt: skip
+        return relay
+
+    def on_started(self, relay_id: str, reason: str) -> None:
+        """Pass on how the start of one went."""
+        relay = self._relays.get(relay_id)
+        if relay is not None:
+            relay.on_started(reason)
+            if reason:
+                self.on_exited(relay_id, 0)
+
+    def on_exited(self, relay_id: str, status: int) -> None:
+        """Note that one is gone."""
+        relay = self._relays.pop(relay_id, None)
+        if relay is not None:
+            relay.on_exited(status)
+
+    def lose(self) -> None:
+        """Note that all are gone, with the launcher."""
+        for relay_id in list(self._relays):
+            self.on_exited(relay_id, 9)
