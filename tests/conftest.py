@@ -50,6 +50,8 @@ def volant_home(
     """A private VOLANT_HOME for this run, also in `os.environ`; its daemon ends with it."""
     home = tmp_path_factory.mktemp("home", numbered=False)
     home.chmod(0o700)
+    # Several runs on one machine each have a port of their own, and none says so.
+    (home / "config.toml").write_text("gateway_port = 0\n")
     os.environ["VOLANT_HOME"] = str(home)
     try:
         yield home

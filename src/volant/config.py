@@ -40,6 +40,14 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
     "serve_timeout": (0.0, "seconds", "`volant serve` ends after this long, 0 for never"),
     "tunnel_host": ("127.0.0.1", "address", "address of this machine at which tunnels of "
                     "`volant.forward` are reached"),
+    "gateway_host": ("127.0.0.1", "address", "where web functions are reached; another than one of "
+                     "this machine alone lets others in"),
+    "gateway_port": (8400, "port", "the port of that; another one is taken when it is not free"),
+    "gateway_tls_cert": ("", "path", "certificate of the gateway, with its chain; empty: no TLS"),
+    "gateway_tls_key": ("", "path", "private key of that certificate"),
+    "gateway_trusted_fronts": ("", "addresses", "proxies in front of the gateway that are believed "
+                               "where a request came from, with spaces between"),
+    "gateway_body_bytes_max": (4 << 30, "bytes", "largest body of a request to a web function"),
     "traceback": (False, "switch", "show Volant's own frames in tracebacks"),
 }  # fmt: skip
 RUNGS = ("auto", "container", "process")

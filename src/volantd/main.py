@@ -45,6 +45,8 @@ from volantd.hub.peer import Peer
 from volantd.hub.pools.configuration import EXIT_GRACE_S
 from volantd.hub.schedules.kept import KeptBook
 from volantd.hub.session import Session
+from volantd.hub.web.process import GatewayProcess
+from volantd.hub.web.tokens import TokenBook
 from volantd.runtime import cgroup as cgroups_module, leftovers
 from volantd.runtime.client import Launcher, RuntimeFailedError
 from volantd.store.database import Database
@@ -96,6 +98,9 @@ class Services:
         self.tasks = tasks
         self.contents = BlobFiles(os.path.join(config.home, "blobs"))
         self.blobs = BlobCache(config.home, self.contents)
+        self.hub.door.tokens = TokenBook(config.home)
+        #: Where HTTP comes in; None until the daemon listens.
+        self.gateway: GatewayProcess | None = None
         self.machine = Machine()
         self.logs = LogStore(config.home, int(config.number("log_bytes_max")))
         self.images = Images(config, self.machine, self.blobs, tasks)
@@ -275,6 +280,7 @@ async def serve(
         services = Services(config, loop, tasks, find_gpus)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, services.stop, f"signal {number}")
+        services.gateway = GatewayProcess(services.hub, config)
         listener = _listen(home)
         loop.add_reader(listener, services.accept, listener)
         if ready_fd is not None:
@@ -287,6 +293,7 @@ async def serve(
         await services.start_runtime(runs_dir)
         tasks.start(services.keep_runtime(runs_dir), "keep-runtime")
         tasks.start(services.look_for_gpus(), "look-for-gpus")
+        tasks.start(services.gateway.look_at_names(), "look-at-names")
         tasks.start(services.images.open(), "open-images")
         tasks.start(services.deployments.open(), "open-deployments")
         # What is here now stays: the collector need not look at it again and again. Garbage in
@@ -319,6 +326,8 @@ async def _shut_down(services: Services, listener: socket.socket, runs_dir: str)
         session.event("closing", reason=f"the daemon was stopped: {services.stop_reason}")
     services.hub.after_events()
     await _let_hooks_finish(services)
+    assert services.gateway is not None
+    services.gateway.close()
     await services.machine.launcher.close()
     services.database.close()
     lock = os.path.join(runs_dir, f"{services.run_id}.lock")

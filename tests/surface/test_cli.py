@@ -23,6 +23,7 @@ READING = [
     "server status", "server logs",
     "config show", "function list", "function stats", "function autoscaler settings",
     "image list", "image inspect", "image logs", "image names list", "schedule list",
+    "token list",
 ]  # fmt: skip
 CHANGING = [
     "run",
@@ -42,6 +43,8 @@ CHANGING = [
     "schedule pause",
     "schedule resume",
     "schedule run",
+    "token create",
+    "token revoke",
 ]
 #: Modules of the command itself that a plain run loads.
 RUN_MODULES = {"volant.cli", "volant.cli.main", "volant.cli.run", "volant.cli.target"}
@@ -60,7 +63,7 @@ def pages() -> dict[str, str]:
 
 def test_every_promised_command_is_there(pages: dict[str, str]) -> None:
     leaves = {path for path in pages if path and f"{path} " not in " ".join(sorted(pages))}
-    groups = {"", "app", "container", "server", "config", "image", "image names",
+    groups = {"", "app", "container", "server", "config", "image", "image names", "token",
               "function", "function autoscaler", "schedule"}  # fmt: skip
     assert set(pages) == {*READING, *CHANGING, *groups}, leaves
 

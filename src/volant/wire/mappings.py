@@ -1,6 +1,6 @@
 """A reader's mappings of received files, used again, because page faults cost what copying does.
 
-    file comes ──► map ──► lease (the arrays) ──► ended ──► kept ──► the file comes again ──► lease
+    file comes ──► map ──► grip (the arrays) ──► ended ──► kept ──► the file comes again ──► grip
                                                     └──► unmapped
 
 A writer uses its files again (see `arena.py`). So does a reader with its mapping of one: the
@@ -98,7 +98,7 @@ class Mapping:
 
 
 class _Family:
-    """What leases compare to find out whether a fork may have copied them."""
+    """What grips compare to find out whether a fork may have copied them."""
 
     __slots__ = ("forks",)
 
@@ -106,25 +106,25 @@ class _Family:
         self.forks = 0
 
 
-def _end_lease(lease: Any) -> None:
+def _end_grip(grip: Any) -> None:
     # Any thread, in the middle of anything: nothing here waits.
-    if getattr(lease, "family", None) is _family:
+    if getattr(grip, "family", None) is _family:
         # A child that was forked meanwhile has the memory still.
-        alone = lease.forks == _family.forks
-        if alone and lease.mapping.is_worth_keeping:
-            _ended.append(lease.mapping)
+        alone = grip.forks == _family.forks
+        if alone and grip.mapping.is_worth_keeping:
+            _ended.append(grip.mapping)
             if _lock.acquire(False):
                 try:
                     _keep_ended()
                 finally:
                     _lock.release()
-        lease.releases.append((lease.token, alone))
+        grip.releases.append((grip.token, alone))
 
 
 @lru_cache(maxsize=KEPT_COUNT_MAX)
-def _lease_type(size: int) -> Any:
+def _grip_type(size: int) -> Any:
     """What arrays of a mapping of this size hold on to; its finalizer is the end of the last."""
-    return type("Lease", (ctypes.c_char * size,), {"__del__": _end_lease})
+    return type("Grip", (ctypes.c_char * size,), {"__del__": _end_grip})
 
 
 _family = _Family()
@@ -161,10 +161,10 @@ def lend(fd: int, size: int, token: int, releases: deque[tuple[int, bool]]) -> A
             releases.append((token, True))
             return copy
         mapping = Mapping(file_id, size, memory, is_worth_keeping=_note(file_id))
-    lease = _lease_type(size).from_buffer(mapping.memory)
-    lease.token, lease.releases, lease.mapping = token, releases, mapping
-    lease.forks, lease.family = _family.forks, _family
-    return lease
+    grip = _grip_type(size).from_buffer(mapping.memory)
+    grip.token, grip.releases, grip.mapping = token, releases, mapping
+    grip.forks, grip.family = _family.forks, _family
+    return grip
 
 
 def holds() -> bool:

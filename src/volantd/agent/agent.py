@@ -321,6 +321,7 @@ class Agent:
             return
         running.killed_for = ExitCause.KILLED, reason
         running.state = "stopping"
+        self.hub.door.leases.revoke(container_id)
         self.hub.wake(container_id, "preempt")
         self.hub.loop.call_later(running.grace_s, running.child.forked.kill)
 
@@ -367,6 +368,10 @@ class Agent:
     def close(self, app: App) -> None:
         """End the containers of an app that the hub has not asked for."""
         self.commands.close(app)
+
+    def web_address(self, container_id: str, method: int) -> str:
+        """Where a container that is ready serves requests for a web function."""
+        return self._running[container_id].listeners.path(method)
 
     # -- the end of a container
 
@@ -447,7 +452,7 @@ class Agent:
 
     def _row(self, running: Running) -> dict[str, Any]:
         rung = self.machine.rung.result() if self.machine.rung.done() else "unknown"
-        busy = running.link is not None and bool(running.link.batches)
+        busy = running.link is not None and bool(running.link.held)
         state = running.state
         if state == "running":
             state = "busy" if busy else "idle"
@@ -472,7 +477,7 @@ class Agent:
         """Containers by state, inputs that run or wait, and what is waited for on the machine."""
         mine = [r for r in self._running.values() if r.function is function]
         ready = [r for r in mine if r.state == "running"]
-        held = [len(r.link.batches) if r.link is not None else 0 for r in ready]
+        held = [r.link.held if r.link is not None else 0 for r in ready]
         busy = sum(map(bool, held))
         # A container that runs one at a time holds further ones ahead.
         begun = sum(held) if function.options["max_inputs"] > 1 else busy

@@ -150,12 +150,20 @@ def take_back(state: State, container: Container, out: list[Command]) -> None:
         count = batch.count - batch.done
         if batch.call.cancelled:
             settle(batch.call, count, out)
+        elif batch.call.is_lease:
+            _end_lease(batch, ExitCause.STOPPED, "its container ends", out)
         else:
             requeue(pool, rest_of(state, batch, 0, count))
     pool.running_inputs -= container.inputs
     container.inputs = 0
     container.outstanding.clear()
     container.kill_due = INFINITY
+
+
+def _end_lease(batch: Batch, cause: ExitCause, detail: object, out: list[Command]) -> None:
+    """Fails a lease whose container is gone: what used the slot cannot go on in another."""
+    out.append(FailInput(batch.call_id, batch.first_index, 1, Fault.LOST, Loss(cause, detail, 1)))
+    settle(batch.call, 1, out)
 
 
 def forget_next(container: Container, batch: Batch) -> None:
@@ -189,7 +197,10 @@ def blame_death(
     grows = cause is ExitCause.OOM and may_grow(container)
     suspects = []
     for batch in running:
-        if not batch.call.cancelled:
+        if batch.call.is_lease and not batch.call.cancelled:
+            forget_next(container, batch)
+            _end_lease(batch, cause, detail, out)
+        elif not batch.call.cancelled:
             deaths = batch.platform_attempt + 1
             attempt = batch.attempt + grows
             suspects.append(rest_of(state, batch, 0, 1, attempt=attempt, platform_attempt=deaths))
@@ -279,6 +290,8 @@ def busy_deadline(state: State, container: Container) -> float:
         return earliest_due(state, container)
     due = container.progress_at + container.pool.config.timeout_s
     batch = next(iter(container.outstanding.values()))
+    if batch.call.is_lease:
+        due = INFINITY
     if batch.call.cancelled:
         grace_due = container.progress_at + state.limits.cancel_grace_s
         due = min(due, max(container.kill_due, grace_due))

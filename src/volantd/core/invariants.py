@@ -121,7 +121,9 @@ def _check_container(container: Container) -> None:
     if container.pool.config.single_use:
         assert left <= 1
     if container.outstanding:
-        assert container.timer_due < INFINITY or container.pool.config.timeout_s == INFINITY
+        endless = all(batch.call.is_lease for batch in container.outstanding.values())
+        endless = endless or container.pool.config.timeout_s == INFINITY
+        assert container.timer_due < INFINITY or endless
 
 
 def _check_queues(pool: Pool) -> None:

@@ -166,6 +166,7 @@ class Call:
         "delayed",
         "finished",
         "in_ring",
+        "is_lease",
         "known",
         "known_end",
         "known_first",
@@ -176,9 +177,13 @@ class Call:
         "unfinished",
     )
 
-    def __init__(self, call_id: CallId, pool: Pool) -> None:
+    def __init__(self, call_id: CallId, pool: Pool, is_lease: bool = False) -> None:
+        assert pool.config.has_leases or not is_lease, call_id
         self.call_id = call_id
         self.pool = pool
+        #: Its input is a slot that is lent: it lasts as long as somebody wants it, has no timeout,
+        #: and ends with its container.
+        self.is_lease = is_lease
         self.queue: deque[Batch] = deque()
         self.in_ring = False
         #: The known indexes are ``[known_first, known_end)`` until ``known`` takes over.

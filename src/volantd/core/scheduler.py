@@ -142,11 +142,13 @@ class Scheduler:
 
     # Calls
 
-    def open_call(self, call_id: CallId, pool_id: PoolId, now: float) -> list[Command]:
+    def open_call(
+        self, call_id: CallId, pool_id: PoolId, now: float, is_lease: bool = False
+    ) -> list[Command]:
         """Begins a call; opening it again does nothing."""
         state = self.state
         if call_id not in state.calls:
-            state.calls[call_id] = Call(call_id, self._pool(pool_id))
+            state.calls[call_id] = Call(call_id, self._pool(pool_id), is_lease)
             if state.events is not None:
                 state.events.append((now, "opened", call_id, pool_id))
         return []
@@ -165,7 +167,6 @@ class Scheduler:
             first_index: index of the payload's first item in the call.
             count: how many items the payload has, at least 1.
             payload: opaque; the batches made of it share it.
-            now: the time.
         """
         assert count > 0, count
         assert first_index >= 0, first_index
@@ -206,7 +207,6 @@ class Scheduler:
         Args:
             call_id: a call; cancelling twice, or after its end, does nothing.
             terminate: kill the containers that run it, instead of interrupting them.
-            now: the time.
         """
         out: list[Command] = []
         call = self._call(call_id)
@@ -265,7 +265,6 @@ class Scheduler:
             container_id: the container; ``container_exited`` need not follow and is ignored.
             reason: opaque; goes into the ``FailInput`` of the inputs that fail for it.
             retryable: False when the user's code failed to load, so that trying again is no use.
-            now: the time.
         """
         out: list[Command] = []
         container = self.state.containers.get(container_id)
@@ -354,7 +353,8 @@ class Scheduler:
             del container.outstanding[batch_id]
         if container.stalled:
             clear_stall(container)
-        pool.estimate_s = next_estimate_s(pool.estimate_s, exec_us, count)
+        if not pool.config.has_leases:  # without an estimate, nobody gets more than one at a time
+            pool.estimate_s = next_estimate_s(pool.estimate_s, exec_us, count)
         deliver = not call.cancelled
         settle(call, count, out)
         if state.events is not None:

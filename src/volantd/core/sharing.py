@@ -84,6 +84,8 @@ def due_of(state: State, batch: Batch) -> float:
     """When something is done about a running input: its timeout, or the end of its grace."""
     if batch.interrupted_at < INFINITY:
         return batch.interrupted_at + state.limits.cancel_grace_s
+    if batch.call.is_lease:
+        return INFINITY
     return batch.started_at + batch.call.pool.config.timeout_s
 
 

@@ -40,6 +40,7 @@ from volantd.hub.pools.configuration import pool_config
 from volantd.hub.records import App, Call, Function
 from volantd.hub.retained import Retained
 from volantd.hub.schedules.timetable import Timetable
+from volantd.hub.web.door import Door
 
 if TYPE_CHECKING:
     import asyncio
@@ -81,6 +82,9 @@ class Containers(Protocol):
     def close(self, app: App) -> None:
         """End the containers of an app that the hub has not asked for."""
 
+    def web_address(self, container_id: str, method: int) -> str:
+        """Where a container that is ready serves requests for a web function."""
+
 
 class Hub:
     """State of the hub."""
@@ -99,6 +103,7 @@ class Hub:
         self.links: dict[str, ContainerLink] = {}
         self.sessions: set[Session] = set()
         self.retained = Retained(self)
+        self.door = Door(self)
         self.loans = Loans()
         self.timetable = Timetable(self)
         #: What to do for each command; looked up by its class, for it is on the path of a call.
@@ -179,7 +184,10 @@ class Hub:
 
     def _dispatch(self, command: Dispatch, now: float) -> None:
         batch = command.batch
-        call = self.calls[batch.call_id]
+        call = self.calls.get(batch.call_id)
+        if call is None:
+            self.door.leases.dispatched(command)
+            return
         if call.function.app.output:
             self.note_change(call.function)
         link = self.links[command.container_id]
@@ -218,7 +226,10 @@ class Hub:
         self._cancelled(self.calls[command.call_id])
 
     def _input_failed(self, command: FailInput, now: float) -> None:
-        call, first, count = self.calls[command.call_id], command.first_index, command.count
+        call, first, count = self.calls.get(command.call_id), command.first_index, command.count
+        if call is None:
+            self.door.leases.failed(command)
+            return
         self._fail(call, first, count, command.fault, command.detail)
         call.function.app.timings.note_failed(call, first, count, command.fault.name.lower())
 
@@ -329,6 +340,7 @@ class Hub:
         now = monotonic()
         for function in app.functions.values():
             self.add_pool(function, now)
+        self.door.open_app(app)
         self.timetable.add(app)
 
     def add_pool(self, function: Function, now: float) -> None:
@@ -347,6 +359,7 @@ class Hub:
             return
         was_staged = app.state == "staged"
         app.state, app.stop_reason = "stopped", reason
+        self.door.close_app(app)
         log.info("app_closed", extra={"fields": {"app_id": app.app_id, "reason": reason}})
         self.timetable.remove(app)
         now = monotonic()

@@ -67,6 +67,11 @@ class ContainerLink:
         """When it was wanted, forked and imported."""
         return self.wanted_ns, self.forked_ns, self.imported_ns
 
+    @property
+    def held(self) -> int:
+        """Inputs that it holds, and slots of it that are lent."""
+        return len(self.batches) + self.hub.door.leases.held_by(self.container_id)
+
     # -- to the container
 
     def start(self, fields: dict[str, Any]) -> None:

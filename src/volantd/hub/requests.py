@@ -25,6 +25,7 @@ from volantd.hub.pools import autoscaler
 from volantd.hub.ports import tunnels
 from volantd.hub.records import App, Call, Function
 from volantd.hub.schedules import requests as schedule_requests
+from volantd.hub.web import tokens
 from volantd.images import described, requests as image_requests
 
 if TYPE_CHECKING:
@@ -80,10 +81,8 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     elif not services.images.settle(description["images"], app_id):
         services.images.opened.add_done_callback(lambda _: session.ask_again(message))
         return None
-    if len(description["functions"]) > FUNCTIONS_MAX:
-        raise InvalidError(
-            f"{len(description['functions'])} functions in one app, at most {FUNCTIONS_MAX}"
-        )
+    if (count := len(description["functions"])) > FUNCTIONS_MAX:
+        raise InvalidError(f"{count} functions in one app, at most {FUNCTIONS_MAX}")
     app = App(
         app_id=app_id,
         name=description["name"] or "app",
@@ -359,6 +358,7 @@ def server_status(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         "apps": len(hub.apps), "containers": len(services.agent.rows()),
         "zygotes": services.zygotes.count(), "gpus": services.gpu_rows(),
         "idle_timeout_s": services.config.number("idle_timeout_s"),
+        "gateway": services.gateway.row() if services.gateway is not None else None,
     }  # fmt: skip
 
 
@@ -377,6 +377,7 @@ HANDLERS: dict[str, Handler] = {
         autoscaler.function_list, autoscaler.function_stats, autoscaler.function_settings,
         autoscaler.function_update, server_status, server_stop, *image_requests.HANDLERS,
         *deployed_requests.HANDLERS, *updating.HANDLERS, *schedule_requests.HANDLERS,
+        *tokens.HANDLERS,
     )
 }  # fmt: skip
 

@@ -96,11 +96,19 @@ def status(as_json: bool) -> int:
             "containers": found["containers"],
             "zygotes": found["zygotes"],
             "GPUs": _gpus_in_words(found["gpus"]),
+            "web functions": _gateway_in_words(found["gateway"]),
             "stops when idle for": show.duration(found["idle_timeout_s"]),
         })  # fmt: skip
         for reason in found["reasons"]:
             click.echo(f"note: {reason}")
     return 0 if found is not None else failures.SERVICE
+
+
+def _gateway_in_words(row: dict[str, Any] | None) -> str:
+    """Where web functions are reached, if there are any."""
+    if row is None or not row["routes"]:
+        return "none"
+    return f"{row['routes']} at {row['host']} port {row['port']}"
 
 
 def _gpus_in_words(rows: list[dict[str, Any]]) -> str:

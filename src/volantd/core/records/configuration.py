@@ -96,6 +96,8 @@ class PoolConfig:
     batch_wait_s: float = 0.0
     #: An input that runs beside others can be stopped without its container.
     interruptible: bool = False
+    #: Slots of its containers are lent, by inputs that last: no container gets more than it runs.
+    has_leases: bool = False
 
     def __post_init__(self) -> None:
         assert 0 <= self.min_containers <= self.max_containers, self
@@ -110,6 +112,7 @@ class PoolConfig:
         assert self.max_inputs >= 1, self
         assert self.max_inputs == 1 or not self.single_use, self
         assert self.batch_size in (0, self.max_inputs), self
+        assert not (self.batch_size and self.has_leases), self
         assert self.batch_wait_s >= 0, self
         assert self.target_inputs is None or 1 <= self.target_inputs <= self.max_inputs, self
 

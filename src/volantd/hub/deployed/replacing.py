@@ -49,6 +49,7 @@ def replace(hub: Hub, app: App, coming: App, *, at_once: bool, anew: bool = Fals
             _succeed(hub, old_or_none, new, at_once=at_once, anew=anew)
     _replace_variants(hub, app, at_once=at_once, anew=anew)
     _cancel_calls_of_lost_methods(hub, app)
+    hub.door.open_app(app)
     close_faded(hub, app)
     hub.timetable.replace(app)
 
@@ -120,6 +121,7 @@ def _cancel_calls_of_lost_methods(hub: Hub, app: App) -> None:
 def close_faded(hub: Hub, app: App) -> None:
     """Remove pools of earlier versions that have no calls any more."""
     used = {call.function.function_id for call in app.calls.values() if not call.finished}
+    used |= hub.door.leases.pools()
     for function in list(app.fading):
         if function.function_id not in used:
             app.fading.remove(function)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from volant import gpus
 from volantd.core import ANY_MODEL, GpuWish, PoolConfig, RetryPolicy
+from volantd.hub.web import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,7 @@ def pool_config(function: Function) -> PoolConfig:
         batch_size=options["batch_size"],
         batch_wait_s=options["batch_wait_s"],
         exit_grace_s=EXIT_GRACE_S if options["has_exit"] else None,
+        has_leases=bool(checked.forms_of(function.spec)),
     )
 
 

@@ -1,0 +1,225 @@
+"""The parts of the gateway, connected: listener, routes, leases, connections, and the hub.
+
+clients ═══► Front ═══► Back ═══► servers in containers
+               └── Slots ◄──events──► hub
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import ipaddress
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, cast
+
+from volant.wire import frames, values
+from volantd import fields
+from volantd.gateway import answers, heads, limits
+from volantd.gateway.access import AccessLog
+from volantd.gateway.answers import Answer
+from volantd.gateway.back import Backs
+from volantd.gateway.front import Front
+from volantd.gateway.slots import Route, Slots
+from volantd.gateway.tokens import Tokens
+
+if TYPE_CHECKING:
+    from volantd.gateway.heads import RequestHead
+
+#: Spellings of hosts whose routes are remembered.
+HOSTS_KNOWN_MAX = 10_000
+#: Labels that one which is not found is compared with.
+COMPARED_MAX = 200
+LABEL_CHARS_MAX = 63
+_HERE = frozenset((b"localhost", b""))
+
+
+class Gateway:
+    """State of the process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: dict[str, Any]) -> None:
+        """`settings`: what the daemon has started it with, see `volantd/hub/web/process.py`."""
+        self.loop = loop
+        self.body_bytes_max = fields.whole(settings, "body_bytes_max", 0)
+        self._scheme = "https" if settings["tls"] else "http"
+        self._trusted = frozenset(fields.sequence(settings, "trusted_fronts"))
+        path, bytes_max = fields.text(settings, "log"), fields.whole(settings, "log_bytes_max", 0)
+        self.access = AccessLog(loop, path, bytes_max)
+        self.tokens = Tokens()
+        self.backs = Backs(loop)
+        self.slots = Slots(loop, self.tell)
+        self.fronts: set[Front] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: Routes by the hosts that are theirs alone, and by each spelling that was seen.
+        self._hosts: dict[bytes, Route] = {}
+        self._spellings: dict[bytes, Route] = {}
+        self._hub: asyncio.Transport | None = None
+        loop.call_later(limits.SWEEP_S, self._sweep)
+
+    # -- the hub
+
+    def attach(self, hub: asyncio.Transport) -> None:
+        """Know where events go."""
+        self._hub = hub
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Send an event to the hub."""
+        assert self._hub is not None
+        self._hub.write(frames.control(frames.EVENT, values.encode(event)))
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """Take an event of the hub."""
+        op = event["op"]
+        if op == "granted":
+            self.slots.granted(event["lease"], event["container"], event["address"])
+        elif op == "revoked":
+            self.slots.revoked(event["lease"], event["cut_s"])
+        elif op == "refused":
+            self.slots.refused(event["lease"], event["status"], event["detail"])
+        elif op == "route":
+            self._add(event)
+        elif op == "unroute":
+            self.slots.routes.pop(event["label"], None)
+            self._know_hosts()
+        elif op == "tokens":
+            self.tokens.replace(event["hashes"])
+
+    def _add(self, event: dict[str, Any]) -> None:
+        label = event["label"]
+        route = self.slots.routes.setdefault(label, Route(label))
+        route.name, route.timeout_s = event["name"], event["timeout_s"]
+        route.auth, route.once = event["requires_proxy_auth"], event["single_use"]
+        route.domains = [domain.encode() for domain in event["domains"]]
+        self._know_hosts()
+
+    def _know_hosts(self) -> None:
+        self._hosts = {f"{label}.localhost".encode(): r for label, r in self.slots.routes.items()}
+        for route in self.slots.routes.values():
+            self._hosts.update(dict.fromkeys(route.domains, route))
+        self._spellings.clear()
+
+    # -- requests
+
+    def find(self, front: Front, head: RequestHead) -> tuple[Route, bytes, bytes] | Answer:
+        """The route of a request, its target there, and which fields are not passed on."""
+        target, secret = head.target, b""
+        route = self._spellings.get(head.host)
+        if route is None:
+            name, _ = heads.check_host(head.host) if head.host else (b"", b"")
+            route = self._hosts.get(name) or self._hosts.get(b"*." + name.partition(b".")[2])
+            if route is not None:
+                if len(self._spellings) >= HOSTS_KNOWN_MAX:
+                    self._spellings.clear()
+                self._spellings[head.host] = route
+            elif name in _HERE or _is_address(name):
+                label, slash, rest = target[1:].partition(b"/")
+                if not slash:
+                    label, mark, rest = label.partition(b"?")
+                    rest = mark + rest
+                route = self.slots.routes.get(label.decode("ascii"))
+                target = b"/" + rest
+                if route is None:
+                    return self._unknown(front, label, "path")
+            else:
+                return self._unknown(front, name.partition(b".")[0], "host")
+        if route.auth:
+            admitted = self.tokens.admits(head)
+            if admitted is None:
+                return answers.make(401, f"`{route.name}` requires a token")
+            secret = admitted
+        return route, target, secret
+
+    def _unknown(self, front: Front, label: bytes, what: str) -> Answer:
+        wanted = label.decode("ascii", "replace")[:LABEL_CHARS_MAX]
+        text = f"there is no web function at this {what}"
+        if wanted and _is_local(front.peer):  # what there is, only who is here may know
+            known = list(self.slots.routes)[:COMPARED_MAX]
+            near = difflib.get_close_matches(wanted, known, n=3)
+            text = f"there is no web function `{wanted}`"
+            if near:
+                text += f"; did you mean {', '.join(near)}?"
+        return answers.make(404, text)
+
+    def added(self, front: Front, head: RequestHead, target: bytes) -> bytes:
+        """What a container is told of where a request comes from, where that is more than usual."""
+        told = head.notable if front.is_trusted else {}
+        before = told.get(b"x-forwarded-for")
+        peer = front.peer.encode()
+        lines = [
+            b"X-Forwarded-For: " + (before + b", " + peer if before else peer),
+            b"X-Forwarded-Proto: " + told.get(b"x-forwarded-proto", self._scheme.encode()),
+        ]
+        host = told.get(b"x-forwarded-host", head.host)
+        if host:
+            lines.append(b"X-Forwarded-Host: " + host)
+        if target is not head.target:
+            prefix = head.target[1:].partition(b"/")[0].partition(b"?")[0]
+            lines.append(b"X-Forwarded-Prefix: /" + prefix)
+        return b"\r\n".join(lines) + b"\r\n"
+
+    def note(self, text: str) -> None:
+        """Take down what went wrong with a container's server."""
+        self.access.note_event(text)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done meanwhile."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- connections
+
+    def opened(self, front: Front) -> None:
+        """A client is there."""
+        self.fronts.add(front)
+        address = front.transport.get_extra_info("peername")
+        peer = address[0] if address else ""
+        forwarded = f"X-Forwarded-For: {peer}\r\nX-Forwarded-Proto: {self._scheme}\r\n"
+        front.welcome(peer, forwarded.encode(), is_trusted=peer in self._trusted)
+        if len(self.fronts) > limits.CONNECTIONS_MAX:
+            front.turn_away()
+
+    def closed(self, front: Front) -> None:
+        """A client is gone."""
+        self.fronts.discard(front)
+
+    def _sweep(self) -> None:
+        now = self.loop.time()
+        for front in [front for front in self.fronts if front.due < now]:
+            front.overdue()
+        self.backs.sweep(now)
+        self.loop.call_later(limits.SWEEP_S, self._sweep)
+
+
+def _is_address(name: bytes) -> bool:
+    """Whether a host is an address: no page of another site can have us under such a name."""
+    try:
+        ipaddress.ip_address(name.decode("ascii").strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_local(peer: str) -> bool:
+    try:
+        return ipaddress.ip_address(peer).is_loopback
+    except ValueError:
+        return False
+
+
+class HubEnd(asyncio.Protocol):
+    """The connection to the hub; without it there is nothing to do here."""
+
+    def __init__(self, gateway: Gateway, ended: asyncio.Event) -> None:
+        self._gateway = gateway
+        self._ended = ended
+        self._reader = frames.FrameReader()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._gateway.attach(cast(asyncio.Transport, transport))  # uvloop's are no subclass
+
+    def data_received(self, data: bytes) -> None:
+        for _, _, body in self._reader.feed(data):
+            self._gateway.on_event(values.decode_map(body))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._ended.set()

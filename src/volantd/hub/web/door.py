@@ -1,0 +1,115 @@
+"""The hub's side of the gateway: routes and tokens told, leases asked for and given.
+
+It may be that no gateway runs: before the first web function, and for a moment after one has died.
+Whoever comes is told all that there is.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from volant.wire import frames, values
+from volantd import fields
+from volantd.hub.pools.configuration import pool_config
+from volantd.hub.web.leases import Leases
+from volantd.hub.web.routes import Claim, Routes
+from volantd.hub.web.tokens import TokenBook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from volantd.hub.hub import Hub
+    from volantd.hub.peer import Peer
+    from volantd.hub.records import App
+
+log = logging.getLogger(__name__)
+
+
+class Door:
+    """Where HTTP comes in, as far as the hub is concerned."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._peer: Peer | None = None
+        self.routes = Routes(self._on_route, self._on_lost)
+        self.leases = Leases(hub, self.tell, self.routes.claims.get)
+        self.tokens: TokenBook
+        #: Called when there is a route, so that somebody listens.
+        self.want: Callable[[], None] = lambda: None
+        #: What users should know of how it listens.
+        self.notice = ""
+        #: Gives the address of a label.
+        self.url_of: Callable[[str], str] = "/{}/".format
+
+    # -- apps
+
+    def open_app(self, app: App) -> None:
+        """Make an app's web functions known; an earlier version that somebody calls has none."""
+        if app.state == "pinned":
+            return
+        self.routes.add(app, self._url)
+        if app.urls and self.notice and app.session is not None:
+            app.session.event("notice", text=self.notice)
+
+    def close_app(self, app: App) -> None:
+        """Make them unknown, as far as they still are this app's."""
+        self.routes.remove(app)
+
+    def _url(self, label: str) -> str:
+        self.want()
+        return self.url_of(label)
+
+    def _on_route(self, claim: Claim, before: Claim | None) -> None:
+        self._tell_route(claim)
+        if before is not None:
+            self.leases.move(before, claim)
+
+    def _tell_route(self, claim: Claim) -> None:
+        options = claim.function.options
+        self.tell(
+            "route", label=claim.label, name=claim.name, domains=list(claim.domains),
+            timeout_s=pool_config(claim.function).timeout_s, single_use=options["single_use"],
+            requires_proxy_auth=claim.form["requires_proxy_auth"],
+        )  # fmt: skip
+
+    def _on_lost(self, claim: Claim) -> None:
+        self.tell("unroute", label=claim.label)
+
+    # -- the gateway
+
+    def tell(self, op: str, **more: object) -> None:
+        """Send an event, if somebody is there to hear it."""
+        if self._peer is not None:
+            event = values.encode({"op": op, **more})
+            self._peer.write(frames.control(frames.EVENT, event))
+
+    def tell_tokens(self) -> None:
+        """Say which tokens are good."""
+        self.tell("tokens", hashes=self.tokens.hashes())
+
+    def attach(self, peer: Peer) -> None:
+        """Serve a gateway that has come."""
+        self._peer = peer
+        peer.serve(self)
+        self.tell_tokens()
+        for claim in self.routes.claims.values():
+            self._tell_route(claim)
+
+    def on_frame(self, kind: int, flags: int, body: bytes) -> None:
+        """Take one frame of the gateway."""
+        if kind != frames.EVENT:
+            raise ValueError(f"the gateway sent a frame of type {kind}")
+        event: dict[str, Any] = values.decode_map(body)
+        if event["op"] == "lease":
+            self.leases.ask(fields.whole(event, "lease"), fields.text(event, "route"))
+        elif event["op"] == "release":
+            self.leases.release(fields.whole(event, "lease"))
+
+    def on_drained(self) -> None:
+        """Nothing waits for that here: events are few."""
+
+    def on_closed(self) -> None:
+        """The gateway is gone; who keeps it starts another."""
+        self._peer = None
+        self.leases.drop_all()

@@ -1,0 +1,106 @@
+"""Which web function has which label and host: the newest claim wins.
+
+Names only. Where requests go from there is said by leases, in `leases.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from volantd.hub.web import checked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from volantd.hub.records import App, Function
+
+#: Hexadecimal digits that tell labels apart which had to be cut.
+HASH_CHARS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A web function under its label."""
+
+    label: str
+    function: Function
+    #: index among the methods of a class; 0 for a function
+    method: int
+    #: as users know it, such as `Model.ask`
+    name: str
+    form: dict[str, Any]
+    domains: tuple[str, ...]
+
+
+class Routes:
+    """All labels that lead somewhere."""
+
+    def __init__(
+        self, on_route: Callable[[Claim, Claim | None], None], on_lost: Callable[[Claim], None]
+    ) -> None:
+        """Begin without any.
+
+        Args:
+            on_route: told of each claim, with the one that it replaces.
+            on_lost: told of labels that lead nowhere from now on.
+        """
+        self._on_route = on_route
+        self._on_lost = on_lost
+        self.claims: dict[str, Claim] = {}
+
+    def add(self, app: App, url_of: Callable[[str], str]) -> None:
+        """Claim the labels of an app's web functions, and note in the app where they are.
+
+        What an app that a container opened would take from others it does not get.
+        """
+        own = app.session is not None and app.session.container_app is not None
+        before = {label for label, claim in self.claims.items() if claim.function.app is app}
+        app.urls = []
+        for function in app.functions.values():
+            for method, form in checked.forms_of(function.spec).items():
+                part = (
+                    function.spec["methods"][method]["name"] if function.spec["methods"] else None
+                )
+                label = label_of(app, function.name, part, form)
+                held = self.claims.get(label)
+                if own and held is not None and held.function.app is not app:
+                    continue
+                claim = Claim(
+                    label=label, function=function, method=method, form=form,
+                    name=function.name if part is None else f"{function.name}.{part}",
+                    domains=() if own else tuple(form["custom_domains"]),
+                )  # fmt: skip
+                self.claims[label] = claim
+                before.discard(label)
+                app.urls.append([function.name, part, url_of(label)])
+                self._on_route(claim, held)
+        for label in before:  # of an earlier version
+            self._on_lost(self.claims.pop(label))
+
+    def remove(self, app: App) -> None:
+        """Give up the labels that an app still holds."""
+        for label, claim in list(self.claims.items()):
+            if claim.function.app is app:
+                del self.claims[label]
+                self._on_lost(claim)
+
+
+def label_of(app: App, function: str, method: str | None, form: dict[str, Any]) -> str:
+    """The label of a web function: what its host begins with."""
+    parts = [app.name, function, *([method] if method is not None else [])]
+    text = form["label"] or "-".join(parts)
+    if app.state != "deployed":
+        text += "-dev"
+    return slug(text)
+
+
+def slug(text: str) -> str:
+    """A text as one part of a host name; one that is too long is cut, and told apart by a hash."""
+    label = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "app"
+    if len(label) <= checked.LABEL_CHARS_MAX:
+        return label
+    digest = hashlib.sha256(text.encode()).hexdigest()[:HASH_CHARS]
+    return f"{label[: checked.LABEL_CHARS_MAX - HASH_CHARS - 1].rstrip('-')}-{digest}"
