@@ -54,7 +54,7 @@ def test_leases_that_came_too_late_go_back(make_stage):
 
 
 def test_an_old_lease_goes_back_so_that_others_get_their_turn(make_stage):
-    stage = make_stage(limits={"LINGER_S": LONG, "LEASE_AGE_S": 0.0})
+    stage = make_stage(limits={"LINGER_S": LONG, "LEASE_AGE_S": -1.0})
     client, server = stage.pair()
     assert stage.event("lease")["lease"] == 1
     server.send(OK)
