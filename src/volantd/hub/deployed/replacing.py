@@ -41,6 +41,8 @@ def replace(hub: Hub, app: App, coming: App, *, at_once: bool, anew: bool = Fals
         new = app.functions.get(name)
         if new is None or bool(new.spec["methods"]) != bool(old.spec["methods"]):
             hub.remove_pool(old, monotonic())
+            if new is not None:  # a function that has become a class, or the other way round
+                new.object_id = old.object_id
     for name, new in app.functions.items():
         old_or_none = before.get(name)
         if old_or_none is None or old_or_none.function_id not in hub.functions:
