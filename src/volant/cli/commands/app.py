@@ -56,6 +56,8 @@ def app_info(app: str, as_json: bool) -> None:
     click.echo(f"{'deployed':<12} {show.age(facts['deployed_at'])}")
     for name, function_id in facts["functions"].items():
         click.echo(f"{'function':<12} {name}  {function_id}")
+    for name, method, url in facts["urls"]:
+        click.echo(f"{'url':<12} {f'{name}.{method}' if method else name}  {url}")
 
 
 @group.command("history", epilog="\b\nExample:\n  volant app history shop")

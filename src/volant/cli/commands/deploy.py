@@ -98,7 +98,7 @@ def _facts(deployment: Deployment) -> dict[str, Any]:
     return {
         "app_id": deployment.app.app_id, "name": deployment.name, "version": deployment.version,
         "changed": deployment.changed, "settled": deployment.settled,
-        "functions": deployment.function_ids,
+        "functions": deployment.function_ids, "urls": deployment.urls,
     }  # fmt: skip
 
 
@@ -109,7 +109,10 @@ def _tell(deployment: Deployment, took_s: float) -> None:
         return
     print(f"deployed {name}, version {version}, in {took_s:.2f} s", file=sys.stderr)
     for function in deployment.function_ids:
-        print(f"  {function}", file=sys.stderr)
+        url = deployment.urls.get(function)
+        print(f"  {function}" + (f"  {url}" if url else ""), file=sys.stderr)
+    for method in deployment.urls.keys() - deployment.function_ids.keys():
+        print(f"  {method}  {deployment.urls[method]}", file=sys.stderr)
     if not deployment.settled:
         print("  its first containers are still starting: the version before is served until "
               "they are there", file=sys.stderr)  # fmt: skip

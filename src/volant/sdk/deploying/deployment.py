@@ -69,6 +69,10 @@ class Deployment(RunningApp):
         self.app._app_id = reply["app_id"]
         #: Functions by name.
         self.function_ids: dict[str, str] = reply["functions"]
+        #: Where web functions are reached: name, or Class.method -> URL.
+        self.urls = {
+            f"{name}.{method}" if method else name: url for name, method, url in reply["urls"]
+        }
         self._bind(self.function_ids, reply["urls"])
 
     def _request(self, op: str, **fields: Any) -> dict[str, Any]:

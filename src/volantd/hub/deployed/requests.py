@@ -126,6 +126,7 @@ async def app_lookup(session: Session, message: dict[str, Any]) -> dict[str, Any
         "created_at": app.created_at, "deployed_at": found.served.deployed_at,
         "deployed_by": found.served.deployed_by, "tag": found.served.tag,
         "functions": {name: one.object_id for name, one in app.functions.items()},
+        "urls": app.urls,
     }  # fmt: skip
 
 
