@@ -35,6 +35,9 @@ PACKAGES = (
     "uv",
     "uvloop",
     "rich",
+    "cronsim",
+    "dateutil",
+    "six",
     *WEB_PACKAGES,
 )
 SERIES = sys.version_info[:2]
