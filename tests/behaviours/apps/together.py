@@ -17,6 +17,7 @@ import volant
 app = volant.App("together")
 
 MEETING = 4
+REPEATS = 60
 #: Longer than this nobody waits for those who do not come.
 PATIENCE_S = 20.0
 barrier = threading.Barrier(MEETING)
@@ -186,3 +187,17 @@ def repeat(letter: bytes, size: int) -> bytes:
 @volant.concurrent(max_inputs=1)
 def alone() -> bool:
     return threading.current_thread() is threading.main_thread()
+
+
+@app.function(max_containers=1)
+@volant.concurrent(max_inputs=200)
+async def repeat_at_once(letter: bytes, size: int) -> bytes:
+    """All are there; then all are done at the same time."""
+    began[f"repeat {letter!r}"] = time.monotonic()
+    gate = async_gates.setdefault("repeat", asyncio.Event())
+    if sum(key.startswith("repeat ") for key in began) == REPEATS:
+        gate.set()
+    await asyncio.wait_for(gate.wait(), PATIENCE_S)
+    if size < 0:
+        raise Refused(letter.decode())
+    return letter * size

@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from volant.channel.channel import Channel
 
 
+async def exchange(channel: Channel, value: bytes) -> bytes:
+    """A call whose frame may go with those of others."""
+    number = channel.next_number()
+    waiter = CallWaiter(submit_frame(number, value), None)
+    channel.register(number, waiter)
+    try:
+        await aio.call(channel, waiter)
+    finally:
+        channel.unregister(number)
+    assert waiter.section == section_of(value)
+    return value
+
+
 async def call(channel: Channel, value: bytes, timeout_s: float | None = None) -> bytes:
     number = channel.next_number()
     waiter = CallWaiter(submit_frame(number, value), None)
@@ -57,6 +70,50 @@ def test_many_coroutines_share_the_connection(channel: Channel):
         return await asyncio.gather(*(call(channel, b"%d" % index) for index in range(200)))
 
     assert run(main()) == [b"%d" % index for index in range(200)]
+
+
+def test_calls_that_are_made_at_once_are_made_in_their_order(channel: Channel, hub: FakeHub):
+    """Also where large ones, which wait for no others, are among them."""
+    large = aio.TOGETHER_BYTES_MAX
+    values = [b"%d" % index * (large if index % 20 == 7 else 1) for index in range(200)]
+
+    async def main() -> list[bytes]:
+        return await asyncio.gather(*(exchange(channel, value) for value in values))
+
+    assert run(main()) == values
+    calls = [number for what, number in hub.heard if what == "submit"]
+    assert calls == sorted(calls)
+    assert len(calls) == 200
+
+
+def test_calls_that_are_made_at_once_survive_a_lost_connection(channel: Channel, hub: FakeHub):
+    hub.hold = True
+
+    async def main() -> None:
+        calls = [asyncio.ensure_future(exchange(channel, b"%d" % index)) for index in range(50)]
+        await hub.held_soon(50)
+        hub.cut()
+        hub.hold = False
+        await asyncio.gather(*calls)
+
+    run(main())
+
+
+def test_a_call_that_is_cancelled_at_once_was_made(channel: Channel, hub: FakeHub):
+    """Whoever tells the hub of its end comes after it."""
+    hub.hold = True
+
+    async def main() -> None:
+        calls = [asyncio.ensure_future(exchange(channel, b"x")) for _ in range(5)]
+        asyncio.get_running_loop().call_soon(calls[-1].cancel)
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        assert calls[-1].cancelled()
+        await hub.held_soon(5)
+        for _ in calls:
+            hub.answer()
+        await asyncio.gather(*calls[:-1])
+
+    run(main())
 
 
 def test_coroutines_and_threads_share_the_connection(channel: Channel):

@@ -363,3 +363,34 @@ def test_a_client_that_was_refused_before_it_spoke_hears_why() -> None:
     with pytest.raises(errors.AuthError, match="the key was not shown"):
         channel.greet()
     channel.close()
+
+
+def test_what_is_held_goes_before_what_is_sent_after_it(channel: Channel, hub: FakeHub):
+    for number in (1, 2):
+        channel.hold(submit_frame(number, b"held"))
+    channel.send(submit_frame(3, b"sent"))
+    assert hub.wait_heard("submit", 3) == [1, 2, 3]
+
+
+def test_what_is_held_is_sent_once(channel: Channel, hub: FakeHub):
+    channel.hold(submit_frame(1, b"held"))
+    channel.flush()
+    channel.flush()
+    channel.send(submit_frame(2, b"sent"))
+    assert hub.wait_heard("submit", 2) == [1, 2]
+
+
+def test_a_channel_that_is_closed_holds_nothing(channel: Channel):
+    channel.hold(submit_frame(1, b"held"))
+    channel.close()
+    channel.flush()
+    with pytest.raises(errors.ConnectionError):
+        channel.hold(submit_frame(2, b"held"))
+
+
+def test_what_is_held_is_not_sent_over_the_next_connection(channel: Channel, hub: FakeHub):
+    """Whose it was sends it again by itself."""
+    channel.hold(submit_frame(77, b"held"))
+    hub.cut()
+    assert channel.request("app_list")["echo"]
+    assert "submit" not in [what for what, _ in hub.heard]

@@ -70,6 +70,17 @@ def test_a_result_by_the_lane_ends_the_wait_for_the_hub(
     assert waiter.section == section_of(b"by the lane")
 
 
+def test_one_datagram_may_bring_several_results(channel: Channel, hub: FakeHub, lane: Writer):
+    hub.hold = True
+    waiters = [waiting(channel, number) for number in (1, 2, 3)]
+    lane.send(result(3, b"c") + result(77) + result(1, b"a"))
+    channel.wait(waiters[0])
+    channel.wait(waiters[2])
+    assert waiters[0].section == section_of(b"a")
+    assert waiters[2].section == section_of(b"c")
+    assert not waiters[1].ready
+
+
 def test_the_next_frame_tells_the_hub_of_what_came_by_the_lane(
     channel: Channel, hub: FakeHub, lane: Writer
 ):
@@ -122,7 +133,11 @@ def test_threads_wait_for_both_at_once(channel: Channel, hub: FakeHub, lane: Wri
         frames.hot(frames.RESULT, frames.HAS_FD, 1, 0, 1, 5, section_of(b"a")),
         frames.hot(frames.RESULT, 0, 1, 0, 3, 5, section_of(b"a")),
         frames.hot(frames.OUTCOME, 0, 1, 0, 1, 5, section_of(b"a")),
+        frames.hot(frames.RESULT, 0, 1, 0, 0, 5, b""),
         result(77),
+        result(1, b"forged")[:-1] + result(1),
+        result(1, b"forged") + b"\0",
+        result(1, b"forged") + b"\xff" * 40,
     ],
 )
 def test_nonsense_on_the_lane_is_passed_over(

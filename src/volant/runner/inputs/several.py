@@ -21,6 +21,7 @@ from time import perf_counter_ns
 
 from volant import _context
 from volant.runner.execute import STREAM_WINDOW, Execute, event_loop
+from volant.runner.inputs.outcomes import Outcome, Outcomes
 from volant.runner.loop import MEMORY_IDLE_MS, Batch, Outbox
 from volant.wire import frames, payloads, values
 
@@ -54,6 +55,22 @@ class SharedOutbox(Outbox):
         with self.several.lock:
             if not self.several.is_over:
                 super()._send(last=last, fd=fd)
+
+
+class TaskOutbox(SharedOutbox):
+    """The result of one input that is a task, sent together with those of others."""
+
+    __slots__ = ()
+    several: AsTasks
+
+    def _send(self, *, last: bool, fd: int | None = None) -> None:
+        if not last or not self.items:
+            super()._send(last=last, fd=fd)
+            return
+        flags = frames.END | frames.ALL_OK if self.all_ok else frames.END
+        exec_us = min(self.exec_ns // 1000, 0xFFFFFFFF)
+        section = frames.items_section(self.items)
+        self.several.send_outcome(Outcome(self.batch, flags, exec_us, section))
 
 
 class Several(Execute):
@@ -99,6 +116,10 @@ class Several(Execute):
         """End the process, since the hub wants nothing more of it; from any thread."""
         raise NotImplementedError
 
+    def preempt(self) -> None:
+        """End the process, since the hub has said so."""
+        self.end()
+
     def take(self, received: list[tuple[int, int, bytes]] | None) -> None:
         """Begin the inputs that came, and heed what the hub says."""
         if received is None:
@@ -117,7 +138,7 @@ class Several(Execute):
         if event["op"] == "cancel":
             self.cancel(event["batch"])
         elif event["op"] == "preempt":
-            self.end()
+            self.preempt()
         elif event["op"] == "credit":
             self.add_credit(event["batch"], event["count"])
         elif event["op"] == "released":
@@ -131,10 +152,6 @@ class Several(Execute):
                 self._credit_came.notify_all()
 
     # -- in the input's own thread or task
-
-    def _enter(self, batch: Batch) -> SharedOutbox:
-        _context.current_input.set((batch.call_id, batch.first))
-        return SharedOutbox(self, batch)
 
     def _call_here(self, batch: Batch, out: SharedOutbox) -> Any:
         """Run a plain function or generator in this thread; its result, or how many values."""
@@ -249,7 +266,8 @@ class InThreads(Several):
                 self._ended += 1
 
     def _run_input(self, batch: Batch) -> None:
-        out = self._enter(batch)
+        _context.current_input.set((batch.call_id, batch.first))
+        out = SharedOutbox(self, batch)
         begun_ns = perf_counter_ns()
         try:
             value = self._call_here(batch, out)
@@ -274,6 +292,7 @@ class AsTasks(Several):
 
         self._loop = event_loop()
         self._threads = ThreadPoolExecutor(max_inputs, "volant input")
+        self._outcomes = Outcomes(self, self._loop)
         #: Tasks that were not cancelled, by batch.
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._running = 0
@@ -308,6 +327,11 @@ class AsTasks(Several):
         if task is not None:
             self._loop.call_soon(task.cancel)  # not before it has begun, or it could not answer
 
+    def preempt(self) -> None:
+        """Say what is done by now, and end."""
+        self._outcomes.flush()
+        self.end()
+
     def end(self) -> None:
         """Cancel what runs, and end the process after that; the hub waits for it a moment."""
         if not self.is_over:
@@ -332,13 +356,14 @@ class AsTasks(Several):
             self._running -= 1
             if self.is_over:
                 self.end()
-            else:
+            elif self.runner.stream.releases or payloads.holds_memory():
                 self._tidy()
         except BaseException:  # noqa: BLE001  # user code's own were caught inside
             self._break_down()
 
     async def _await_input(self, batch: Batch) -> None:
-        out = self._enter(batch)
+        _context.current_input.set((batch.call_id, batch.first))
+        out = TaskOutbox(self, batch)
         begun_ns = perf_counter_ns()
         try:
             value = await self._outcome_of(batch, out)
@@ -346,6 +371,10 @@ class AsTasks(Several):
             self._fail(exc, begun_ns, out)
         else:
             self._succeed(value, begun_ns, out)
+
+    def send_outcome(self, outcome: Outcome) -> None:
+        """Send the result of a task, alone or with others."""
+        self._outcomes.add(outcome, others=self._running > 1)
 
     async def _outcome_of(self, batch: Batch, out: SharedOutbox) -> Any:
         form = self.forms[batch.method]

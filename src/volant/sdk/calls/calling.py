@@ -154,8 +154,7 @@ async def call_async(
     waiter = CallWaiter(*submit_frame(binding, number, 0, args, kwargs))
     channel.register(number, waiter)
     try:
-        channel.send(waiter.frame, waiter.fd)
-        await aio.wait(channel, waiter)
+        await aio.call(channel, waiter)
     finally:
         channel.unregister(number)
         waiter.release()
@@ -251,8 +250,7 @@ async def spawn_async(binding: Binding, args: tuple[Any, ...], kwargs: dict[str,
     waiter = SpawnWaiter(*submit_frame(binding, number, RETAIN, args, kwargs))
     channel.register(number, waiter)
     try:
-        channel.send(waiter.frame, waiter.fd)
-        await aio.wait(channel, waiter)
+        await aio.call(channel, waiter)
     finally:
         channel.unregister(number)
         waiter.release()
