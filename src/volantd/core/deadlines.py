@@ -13,7 +13,8 @@ from volantd.core.containers import busy_deadline, stop, take_back, time_out
 from volantd.core.dispatch import balance, check_stalls
 from volantd.core.model import INFINITY, Batch, ContainerState, Pool
 from volantd.core.queueing import undelay
-from volantd.core.scaling import scale_down, start_failed
+from volantd.core.scaling.retiring import scale_down
+from volantd.core.scaling.starting import start_failed
 from volantd.core.sharing import due_of, earliest_due, interrupt
 
 if TYPE_CHECKING:

@@ -13,15 +13,9 @@ from volantd.core.commands import Dispatch, Reclaim
 from volantd.core.containers import arm_idle, blame_death, busy_deadline, clear_stall, stop
 from volantd.core.model import INFINITY, ContainerState, ExitCause
 from volantd.core.queueing import take
-from volantd.core.scaling import (
-    SURPLUS,
-    has_surplus,
-    is_room,
-    note_demand,
-    scale,
-    serve_waiting,
-    should_yield,
-)
+from volantd.core.scaling.retiring import SURPLUS, note_demand
+from volantd.core.scaling.waiting import is_room, scale, serve_waiting
+from volantd.core.scaling.yielding import has_surplus, should_yield
 from volantd.core.sharing import group_due, next_with_room, runs_alone, sort_in
 
 if TYPE_CHECKING:

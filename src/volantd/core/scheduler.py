@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from volantd.core import statistics
-from volantd.core.autoscale import next_estimate_s
 from volantd.core.commands import CallCancelled, StopContainer
-from volantd.core.containers import bury, cancel, clear_stall, judge_failure, take_back
+from volantd.core.containers import bury, cancel, take_back
 from volantd.core.deadlines import look_at
-from volantd.core.dispatch import balance, break_off, place, refill
+from volantd.core.dispatch import balance, place
 from volantd.core.invariants import check
 from volantd.core.model import (
     INFINITY,
@@ -35,18 +34,18 @@ from volantd.core.queueing import (
     enqueue,
     fail_waiting,
     new_batch,
-    requeue,
-    rest_of,
     settle,
 )
 from volantd.core.records.configuration import Limits
-from volantd.core.scaling import drop_pool, scale_down, serve_waiting, set_commands, start_failed
+from volantd.core.reports import Reports
+from volantd.core.scaling.retiring import drop_pool, scale_down, set_commands
+from volantd.core.scaling.starting import start_failed
+from volantd.core.scaling.waiting import serve_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volantd.core.commands import Command
-    from volantd.core.containers import Verdict
     from volantd.core.model import CallId, ContainerId, Event, PoolId
     from volantd.core.nodes.node import NodeId
     from volantd.core.records.configuration import PoolConfig
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
 
 
-class Scheduler:
+class Scheduler(Reports):
     """Calls, pools, machines and containers of one hub.
 
     Args:
@@ -63,7 +62,7 @@ class Scheduler:
         local: whether there is a machine, without limits, from the start.
     """
 
-    __slots__ = ("state",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -72,7 +71,7 @@ class Scheduler:
         *,
         local: bool = True,
     ) -> None:
-        self.state = State(id_factory, limits or Limits())
+        super().__init__(State(id_factory, limits or Limits()))
         if local:
             self.set_capacity(INFINITY, INFINITY, 0.0)
 
@@ -313,122 +312,6 @@ class Scheduler:
             balance(self.state, pool, now, out)
         if self.state.waiting:
             serve_waiting(self.state, now, out)
-
-    # Inputs
-
-    def succeeded(
-        self, container_id: ContainerId, batch_id: int, count: int, exec_us: int, now: float
-    ) -> tuple[bool, list[Command]]:
-        """The next ``count`` inputs of a batch succeeded; this is the hot path.
-
-        Args:
-            container_id: the container that reports.
-            batch_id: a batch that it holds.
-            count: how many inputs, in order, since its last report about the batch.
-            exec_us: run time of all of them together.
-            now: the time.
-
-        Returns:
-            Whether to deliver the results, and the commands. Not delivered is what comes late, or
-            belongs to a call that was cancelled or forgotten.
-        """
-        out: list[Command] = []
-        state = self.state
-        container = state.containers.get(container_id)
-        batch = None if container is None else container.outstanding.get(batch_id)
-        if container is None or batch is None:
-            return False, out
-        left = batch.count - batch.done - count
-        if left < 0 or count <= 0:
-            break_off(state, container, now, out)
-            return False, out
-        pool = container.pool
-        call = batch.call
-        pool.running_inputs -= count
-        container.inputs -= count
-        container.completed += count
-        container.progress_at = now
-        batch.done += count
-        if not left:
-            del container.outstanding[batch_id]
-        if container.stalled:
-            clear_stall(container)
-        if not pool.config.has_leases:  # without an estimate, nobody gets more than one at a time
-            pool.estimate_s = next_estimate_s(pool.estimate_s, exec_us, count)
-        deliver = not call.cancelled
-        settle(call, count, out)
-        if state.events is not None:
-            state.events.append((now, "succeeded", container_id, batch_id))
-        refill(state, container, now, out)
-        if pool.ring or pool.config.min_containers or pool.config.buffer_containers:
-            balance(state, pool, now, out)
-        return deliver, out
-
-    def failed(
-        self, container_id: ContainerId, batch_id: int, retryable: bool, now: float
-    ) -> tuple[Verdict, list[Command]]:
-        """The next single input of a batch raised an exception of the user's.
-
-        Args:
-            container_id: the container that reports.
-            batch_id: a batch that it holds.
-            retryable: whether the pool's retries apply.
-            now: the time.
-
-        Returns:
-            What to do with the exception, and the commands: ``deliver`` it to the client, forget it
-            because the input will be run again (``retry``), or because nobody wants it (``drop``).
-        """
-        out: list[Command] = []
-        state = self.state
-        container = state.containers.get(container_id)
-        batch = None if container is None else container.outstanding.get(batch_id)
-        if container is None or batch is None:
-            return "drop", out
-        pool = container.pool
-        container.progress_at = now
-        container.completed += 1
-        clear_stall(container)
-        verdict = judge_failure(state, container, batch, retryable, now, out)
-        if state.events is not None:
-            state.events.append((now, "failed", container_id, batch_id))
-        refill(state, container, now, out)
-        balance(state, pool, now, out)
-        return verdict, out
-
-    def returned(
-        self, container_id: ContainerId, batch_id: int, count_unstarted: int, now: float
-    ) -> list[Command]:
-        """The container gave back the last ``count_unstarted`` inputs of a batch, unstarted."""
-        out: list[Command] = []
-        state = self.state
-        container = state.containers.get(container_id)
-        batch = None if container is None else container.outstanding.get(batch_id)
-        if container is None or batch is None:
-            return out
-        batch.reclaiming = False
-        pool = container.pool
-        left = batch.count - batch.done - count_unstarted
-        if left < 0 or count_unstarted < 0 or pool.config.max_inputs > 1:
-            break_off(state, container, now, out)
-            return out
-        if not count_unstarted:
-            return out
-        if batch.call.cancelled:
-            settle(batch.call, count_unstarted, out)
-        else:
-            requeue(pool, rest_of(state, batch, left, count_unstarted))
-        batch.count -= count_unstarted
-        container.inputs -= count_unstarted
-        pool.running_inputs -= count_unstarted
-        if not left:
-            del container.outstanding[batch_id]
-        if not container.outstanding:
-            # Others first: this container had its chance.
-            balance(state, pool, now, out)
-            refill(state, container, now, out)
-        balance(state, pool, now, out)
-        return out
 
     # Time
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from volantd.core.containers import blame_death, bury, take_back
 from volantd.core.dispatch import balance
 from volantd.core.model import ContainerState, ExitCause
-from volantd.core.scaling import serve_waiting, start_failed
+from volantd.core.scaling.starting import start_failed
+from volantd.core.scaling.waiting import serve_waiting
 
 if TYPE_CHECKING:
     from volantd.core.commands import Command

@@ -16,7 +16,7 @@ from volantd.core.containers import advance, close, stop
 from volantd.core.deadlines import look_at
 from volantd.core.dispatch import balance
 from volantd.core.model import ContainerState
-from volantd.core.scaling import scale_down
+from volantd.core.scaling.retiring import scale_down
 
 if TYPE_CHECKING:
     from volantd.core.commands import Command
