@@ -199,6 +199,8 @@ class _Search:
         self._path = path
         self._found = found
         self._places: dict[str, list[str]] = {}
+        #: What the path offers that may be local; None where a part of it cannot be listed.
+        self._offered = _names_on(path)
 
     def is_missing(self, name: str) -> bool:
         """True for a local module that is not among the files yet."""
@@ -220,7 +222,9 @@ class _Search:
         """The file of a local module, or the directories of a local package."""
         places = self._places.get(name)
         if places is None:
-            places = self._places[name] = [] if _is_plain(name) else self._find(name)
+            is_offered = self._offered is None or name in self._offered
+            places = self._find(name) if is_offered and not _is_plain(name) else []
+            self._places[name] = places
         return places
 
     def _find(self, name: str) -> list[str]:
@@ -233,6 +237,23 @@ class _Search:
             return [place for place in places if is_local(os.path.join(place, "any.py"))]
         origin = spec.origin or ""
         return [os.path.abspath(origin)] if origin.endswith(".py") and is_local(origin) else []
+
+
+def _names_on(path: list[str]) -> set[str] | None:
+    """The top-level names for which a search may find something local; None: any name.
+
+    A search for each of thousands of words, nearly none of them a module, would take far longer.
+    """
+    names: set[str] = set()
+    for entry in path:
+        if is_local(os.path.join(entry or os.curdir, "any.py")):
+            try:
+                names.update([name.partition(".")[0] for name in os.listdir(entry or os.curdir)])
+            except FileNotFoundError:
+                pass
+            except OSError:
+                return None
+    return names
 
 
 def _is_plain(name: str) -> bool:
