@@ -299,6 +299,7 @@ class Pool:
         "looked_as",
         "need",
         "nodes",
+        "nominated_at",
         "nominee",
         "passed",
         "pool_id",
@@ -353,6 +354,8 @@ class Pool:
         self.nodes: dict[Node, int] = {}
         #: While it waits: where room is kept or made for its next container.
         self.nominee: Node | None = None
+        #: Which version of the machines that was chosen from.
+        self.nominated_at = -1
         #: The GPUs of that machine that nobody after it in the line gets.
         self.kept: Set[Gpu] = frozenset()
         #: While it waits: what it was found to lack, and whether it was starved when it looked

@@ -124,9 +124,22 @@ def test_an_idle_container_without_gpus_stays_when_only_gpus_are_short():
 
 def test_missing_devices_count_those_that_are_leaving_as_free():
     account = GpuAccount()
-    account.installed = EIGHT
-    account.granted.update(EIGHT[:6])
+    account.install(EIGHT)
+    account.grant(EIGHT[:6])
     assert account.missing([GpuWish("H100", 8)]) == [("H100", 6)]
-    account.leaving.update(EIGHT[:6])
+    account.leave(EIGHT[:6])
     assert account.missing([GpuWish("H100", 8)]) == []
     assert account.missing([GpuWish("B200", 1)]) == []
+
+
+def test_devices_that_were_taken_out_stay_granted_and_free_nothing():
+    account = GpuAccount()
+    account.install(EIGHT)
+    account.grant(EIGHT[:2])
+    account.install(EIGHT[1:])
+    assert account.free_counts() == {"H100": 6}
+    account.release(EIGHT[:2])
+    assert account.free_counts() == {"H100": 7}
+    account.install(())
+    account.release(EIGHT[2:3])
+    assert account.free_counts() == {}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from volantd.core.nodes.capacities import NO_MODEL, Capacities
 from volantd.core.nodes.lack import Lack
 from volantd.core.nodes.node import Node
-from volantd.core.nodes.shelf import Shelf, key_of
+from volantd.core.nodes.shelf import Shelf, bucket_of, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Set
@@ -53,6 +53,7 @@ class Fleet:
         "news",
         "nodes",
         "numbered",
+        "version",
     )
 
     def __init__(self) -> None:
@@ -64,10 +65,12 @@ class Fleet:
         #: Machines with more room, and with more idle containers, since those who wait looked.
         self.news: dict[Node, None] = {}
         self.idled: dict[Node, None] = {}
+        #: Counts what changes which machines there are and what they could hold.
+        self.version = 0
         self._count = 0
         #: The last life of removed machines, by name.
         self._gone: OrderedDict[NodeId, int] = OrderedDict()
-        #: Where one more container could be: by model, then by free devices of it.
+        #: Where one more container could be: by model, then by free devices of it, fewest first.
         self._shelves: dict[str, dict[int, Shelf]] = {NO_MODEL: {0: Shelf()}}
 
     # Machines
@@ -91,6 +94,7 @@ class Fleet:
         self, node: Node, memory_bytes: float, containers_max: float, gpus: tuple[Gpu, ...]
     ) -> None:
         """Says what a machine has; what is booked on it stays so."""
+        self.version += 1
         self.capacities.remove(node)
         node.ledger.install(memory_bytes, containers_max, gpus)
         self.capacities.add(node)
@@ -105,6 +109,7 @@ class Fleet:
             self._gone.popitem(last=False)
         if node is None or node.incarnation > incarnation:
             return None
+        self.version += 1
         self.capacities.remove(node)
         self._unfile(node)
         self.idling.pop(node, None)
@@ -122,11 +127,14 @@ class Fleet:
         key = key_of(free_bytes, node.order)
         free = ledger.gpus.free_counts() if ledger.gpus.installed else {NO_MODEL: 0}
         for model, count in free.items():
-            shelves = self._shelves.setdefault(model, {})
-            if count not in shelves:
-                shelves[count] = Shelf()
-            shelves[count].add(key)
-            node.filed.append((shelves[count], key))
+            shelf = self._shelves.get(model, {}).get(count) or self._add_shelf(model, count)
+            shelf.add(key)
+            node.filed.append((shelf, key))
+
+    def _add_shelf(self, model: str, count: int) -> Shelf:
+        shelves = self._shelves.get(model, {}) | {count: Shelf()}
+        self._shelves[model] = dict(sorted(shelves.items()))
+        return self._shelves[model][count]
 
     def _unfile(self, node: Node) -> None:
         for shelf, key in node.filed:
@@ -171,13 +179,24 @@ class Fleet:
 
     # Room
 
-    def has_news_for(self, pool: Pool) -> bool:
+    def has_news_for(self, pool: Pool, barred: Collection[Node] = NO_NODES) -> bool:
         """Whether a pool that was found to lack something could have what there is news of."""
         need, is_short = pool.need, pool.lacking is Lack.MEMORY
         for node in self.news:
-            if node.ledger.fits(need) and (is_short or node.ledger.could_grant(need)):
+            ledger = node.ledger
+            if ledger.fits(need) and node not in barred and (is_short or ledger.could_grant(need)):
                 return True
         return False
+
+    def news_bytes(self) -> float:
+        """The most memory that is free on a machine of which there is news; below 0: none."""
+        most: float = -1
+        for node in self.news:
+            ledger = node.ledger
+            free_bytes = ledger.memory_bytes - ledger.booked_bytes
+            if free_bytes > most and ledger.booked_count < ledger.containers_max:
+                most = free_bytes
+        return most
 
     def forget_news(self) -> None:
         """All who wait have looked."""
@@ -262,29 +281,28 @@ class Fleet:
 
     def _roomy(self, need: Need) -> Iterator[Node]:
         """Machines with room for it, free GPUs apart: those with few free GPUs first."""
+        bucket = bucket_of(need.memory_bytes)
         for shelf in self._shelves_of(need):
-            for number in shelf.emptiest(need.memory_bytes):
-                yield self.numbered[number]
+            if shelf.occupied >> bucket:
+                for number in shelf.emptiest(need.memory_bytes):
+                    yield self.numbered[number]
 
     def _granting(self, need: Need, model: str, count: int) -> Iterator[Node]:
         """Machines with room and free GPUs for it: those with the fewest, and tightest, first."""
-        shelves = self._shelves.get(model, {})
-        for free in range(count, self.capacities.widest.get(model, 0) + 1):
-            if free in shelves:
-                for number in shelves[free].tightest(need.memory_bytes):
+        bucket = bucket_of(need.memory_bytes)
+        for free, shelf in self._shelves.get(model, {}).items():
+            if free >= count and shelf.occupied >> bucket:
+                for number in shelf.tightest(need.memory_bytes):
                     yield self.numbered[number]
 
     def _emptiest(self, need: Need) -> Iterator[Node]:
         """Machines on which one more container might start, those with the most room first."""
-        shelves = list(self._shelves_of(need))
+        shelves = self._shelves_of(need)
         for shelf in reversed(shelves) if need.gpus else shelves:
             for number in shelf.emptiest(0):
                 yield self.numbered[number]
 
-    def _shelves_of(self, need: Need) -> Iterator[Shelf]:
+    def _shelves_of(self, need: Need) -> list[Shelf]:
         """The shelves of machines with the models that a need could have, any without GPUs."""
         models = {m: 0 for m, _ in self.capacities.choices(need)} if need.gpus else self._shelves
-        for model in models:
-            shelves = self._shelves.get(model, {})
-            for free in sorted(shelves) if len(shelves) > 1 else shelves:
-                yield shelves[free]
+        return [shelf for model in models for shelf in self._shelves.get(model, {}).values()]

@@ -83,6 +83,7 @@ class Line:
         self._entries[pool] = entry
         pool.lacking = Lack.UNKNOWN
         pool.looked_as = None
+        pool.nominated_at = -1
         heap = self._shapes.setdefault(shape, [])
         heappush(heap, entry)
         self._sizes[shape] = self._sizes.get(shape, 0) + 1

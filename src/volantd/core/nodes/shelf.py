@@ -28,20 +28,26 @@ def key_of(free_bytes: float, order: int) -> int:
     return int(min(free_bytes, BYTES_MAX)) << ORDER_BITS | order
 
 
+def bucket_of(bytes_min: int) -> int:
+    """The first bucket in which a machine may have so much free memory."""
+    return min(bytes_min, BYTES_MAX).bit_length()
+
+
 class Shelf:
     """Some machines by their free memory."""
 
-    __slots__ = ("_buckets", "_occupied")
+    __slots__ = ("_buckets", "occupied")
 
     def __init__(self) -> None:
         self._buckets: list[list[int]] = [[] for _ in range(BYTES_MAX.bit_length() + 1)]
-        self._occupied = 0
+        #: Shifted by ``bucket_of`` it is 0 if no machine here has so much.
+        self.occupied = 0
 
     def add(self, key: int) -> None:
         """Files a key."""
         number = (key >> ORDER_BITS).bit_length()
         insort(self._buckets[number], key)
-        self._occupied |= 1 << number
+        self.occupied |= 1 << number
 
     def remove(self, key: int) -> None:
         """Takes a key out that was filed."""
@@ -51,13 +57,13 @@ class Shelf:
         assert bucket[position] == key, key
         del bucket[position]
         if not bucket:
-            self._occupied ^= 1 << number
+            self.occupied ^= 1 << number
 
     def tightest(self, bytes_min: int) -> Iterator[int]:
         """The machines with so much free memory, by number, those with the least first."""
-        number = min(bytes_min, BYTES_MAX).bit_length()
+        number = bucket_of(bytes_min)
         start = bytes_min << ORDER_BITS
-        above = self._occupied >> number << number
+        above = self.occupied >> number << number
         while above:
             lowest = above & -above
             bucket = self._buckets[lowest.bit_length() - 1]
@@ -68,7 +74,7 @@ class Shelf:
     def emptiest(self, bytes_min: int) -> Iterator[int]:
         """The same, those with the most first."""
         start = bytes_min << ORDER_BITS
-        left = self._occupied
+        left = self.occupied
         while left:
             number = left.bit_length() - 1
             for key in reversed(self._buckets[number]):

@@ -25,6 +25,9 @@ class Gpu:
     uuid: str
     model: str
 
+    def __hash__(self) -> int:
+        return hash(self.uuid)
+
 
 @dataclass(frozen=True, slots=True)
 class GpuWish:
@@ -40,37 +43,70 @@ class GpuWish:
 class GpuAccount:
     """The machine's devices and who could have them."""
 
-    __slots__ = ("granted", "installed", "leaving")
+    __slots__ = ("_counts", "_free", "_suiting", "granted", "installed", "leaving")
 
     def __init__(self) -> None:
         self.installed: tuple[Gpu, ...] = ()
         self.granted: set[Gpu] = set()
         #: Those of the granted that belong to stopping containers.
         self.leaving: set[Gpu] = set()
+        #: By model: how many there are, how many of them nobody has, and which they are.
+        self._counts: dict[str, int] = {}
+        self._free: dict[str, int] = {}
+        self._suiting: dict[str, frozenset[Gpu]] = {}
+
+    def install(self, gpus: tuple[Gpu, ...]) -> None:
+        """Says which devices there are; what is granted stays granted."""
+        self.installed = gpus
+        self._counts = dict(Counter(gpu.model for gpu in gpus))
+        self._suiting = {
+            model: frozenset(gpu for gpu in gpus if gpu.model == model) for model in self._counts
+        }
+        self._free = {}
+        self._count_free(self._counts)
+
+    def grant(self, gpus: tuple[Gpu, ...]) -> None:
+        """Notes that a container has devices."""
+        self.granted.update(gpus)
+        self._count_free(gpu.model for gpu in gpus)
+
+    def leave(self, gpus: tuple[Gpu, ...]) -> None:
+        """Notes that who has them is about to go."""
+        self.leaving.update(gpus)
+
+    def release(self, gpus: tuple[Gpu, ...]) -> None:
+        """Notes that nobody has them any more, after ``leave``."""
+        self.granted.difference_update(gpus)
+        self.leaving.difference_update(gpus)
+        self._count_free(gpu.model for gpu in gpus)
+
+    def _count_free(self, models: Iterable[str]) -> None:
+        for model in models:
+            if model in self._suiting:  # else what is installed now is other devices
+                self._free[model] = len(self._suiting[model] - self.granted)
 
     def choices(self, wishes: Iterable[GpuWish]) -> list[tuple[str, int]]:
         """The alternatives that an empty machine could grant, as model and number, best first."""
-        models = [gpu.model for gpu in self.installed]
+        counts = self._counts
         return [
             (model, wish.count)
             for wish in wishes
-            for model in dict.fromkeys(models)
-            if wish.model in (ANY_MODEL, model) and models.count(model) >= wish.count
+            for model in (counts if wish.model == ANY_MODEL else (wish.model,))
+            if counts.get(model, 0) >= wish.count
         ]
 
     def counts(self) -> dict[str, int]:
         """How many devices of each model there are."""
-        return Counter(gpu.model for gpu in self.installed)
+        return self._counts
 
     def free_counts(self) -> dict[str, int]:
         """How many of them nobody has; 0 for a model that is all in use."""
-        free = dict.fromkeys([gpu.model for gpu in self.installed], 0)
-        for gpu in self.installed:
-            free[gpu.model] += gpu not in self.granted
-        return free
+        return self._free
 
     def take(self, model: str, count: int, withheld: Set[Gpu]) -> tuple[Gpu, ...] | None:
         """So many free devices of a model, but for those that are kept for others; None: fewer."""
+        if self._free.get(model, 0) < count:
+            return None
         free = [
             gpu
             for gpu in self.installed
@@ -78,10 +114,12 @@ class GpuAccount:
         ]
         return tuple(free[:count]) if len(free) >= count else None
 
-    def suiting(self, wishes: Iterable[GpuWish]) -> set[Gpu]:
+    def suiting(self, wishes: Iterable[GpuWish]) -> frozenset[Gpu]:
         """Every device, free or not, that could become part of what is wished for."""
         models = {model for model, _ in self.choices(wishes)}
-        return {gpu for gpu in self.installed if gpu.model in models}
+        if len(models) == 1:
+            return self._suiting[models.pop()]
+        return frozenset().union(*[self._suiting[model] for model in models])
 
     def missing(self, wishes: Iterable[GpuWish]) -> list[tuple[str, int]]:
         """For each alternative, its model and how many devices more have to become free.
@@ -90,10 +128,7 @@ class GpuAccount:
         """
         short = []
         for model, count in self.choices(wishes):
-            coming = sum(
-                gpu.model == model and (gpu not in self.granted or gpu in self.leaving)
-                for gpu in self.installed
-            )
+            coming = self._free[model] + len(self._suiting[model] & self.leaving)
             if coming >= count:
                 return []
             short.append((model, count - coming))

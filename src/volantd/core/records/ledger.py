@@ -64,7 +64,7 @@ class Ledger:
         """Says what the machine has; what is booked stays booked."""
         self.memory_bytes = memory_bytes
         self.containers_max = containers_max
-        self.gpus.installed = gpus
+        self.gpus.install(gpus)
 
     def fits(self, need: Need) -> bool:
         """Whether there is room for one more container now, GPUs apart."""
@@ -101,13 +101,15 @@ class Ledger:
         """Books a container that starts."""
         self.booked_bytes += container.need.memory_bytes
         self.booked_count += 1
-        self.gpus.granted.update(container.gpus)
+        if container.gpus:
+            self.gpus.grant(container.gpus)
 
     def leave(self, container: Container) -> None:
         """Notes that a booked container is stopping."""
         self.leaving_bytes += container.need.memory_bytes
         self.leaving_count += 1
-        self.gpus.leaving.update(container.gpus)
+        if container.gpus:
+            self.gpus.leave(container.gpus)
 
     def release(self, container: Container) -> None:
         """Ends the booking of a container that is gone, after ``leave``."""
@@ -115,5 +117,5 @@ class Ledger:
         self.booked_count -= 1
         self.leaving_bytes -= container.need.memory_bytes
         self.leaving_count -= 1
-        self.gpus.granted.difference_update(container.gpus)
-        self.gpus.leaving.difference_update(container.gpus)
+        if container.gpus:
+            self.gpus.release(container.gpus)

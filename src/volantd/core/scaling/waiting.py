@@ -79,50 +79,80 @@ def serve_waiting(state: State, now: float, out: list[Command]) -> None:
 def _serve_one(state: State, now: float, out: list[Command]) -> bool:
     """Serves the first waiting pool that can be; False when nothing changed by which others can.
 
-    Who found no room before finds some only on machines of which there is news.
+    Who found no room before finds some only on machines of which there is news. That is the way of
+    nearly all heads, so it is a short one.
     """
-    fleet, waiting = state.fleet, state.waiting
+    fleet = state.fleet
     first: Pool | None = None
     barred: Collection[Node] = NO_NODES
     withheld: dict[Node, Set[Gpu]] = {}
-    for head in waiting.heads():
-        has_turn = first is None and head.lacking is Lack.TURN
-        if head.lacking is not Lack.UNKNOWN and not has_turn and not fleet.has_news_for(head):
-            pool = head
-            if head.lacking is Lack.TURN:
-                continue
+    news_bytes = fleet.news_bytes()
+    for head in state.waiting.heads():
+        lacking, need = head.lacking, head.need
+        if lacking is Lack.TURN:
+            has_turn = first is None
         else:
-            if starts_wanted(state, head, now) <= 0:
-                leave(state, head)
+            has_turn = lacking is Lack.UNKNOWN or head.nominated_at != fleet.version
+        if has_turn or (need.memory_bytes <= news_bytes and fleet.has_news_for(head)):
+            pool = _try(state, head, first, withheld, barred, now, out)
+            if pool is None:
                 return True
-            pool, spot = head, fleet.place(head, withheld, barred)
-            if spot is None and first is not None:
-                passer = _passer(state, head, first)
-                if passer is None:
-                    head.lacking = Lack.TURN
-                    continue
-                if starts_wanted(state, passer, now) <= 0:
-                    leave(state, passer)
-                    return True
-                pool, spot = passer, fleet.place(passer, withheld)
-                if spot is not None:
-                    pool.passed = waiting.since(first)
-            if spot is not None:
-                _serve(state, pool, spot, now, out)
-                return True
-            if not fleet.fits_ever(pool.need):
-                _strand(state, pool, out)
-                return True
-            pool.lacking = Lack.GPUS if fleet.fits(pool.need) else Lack.MEMORY
+            lacking = pool.lacking
+        elif lacking is Lack.MEMORY and first is not None and not need.gpus:
+            continue
+        else:
+            pool = head
+        if lacking is Lack.TURN:
+            continue
         node = nominate(state, pool, withheld)
-        if pool.need.gpus:
-            withheld[node] = withheld.get(node, NO_GPUS) | pool.kept
-        if pool.lacking is Lack.MEMORY:
+        if need.gpus:
+            kept = withheld.get(node, NO_GPUS)
+            withheld[node] = kept | pool.kept if kept else pool.kept
+        if lacking is Lack.MEMORY:
             if first is not None:
                 continue
             first, barred = pool, (node,)
-        make_room(state, pool, now, out)
+        if pool.looked_as is None or fleet.idled:
+            make_room(state, pool, now, out)
     return _has_new_first(state, first)
+
+
+def _try(
+    state: State, head: Pool, first: Pool | None, withheld: dict[Node, Set[Gpu]],
+    barred: Collection[Node], now: float, out: list[Command],
+) -> Pool | None:  # fmt: skip
+    """Serves a head, or who needs the same and may pass the first one; None: the line changed.
+
+    Else who was looked at, with what it lacks.
+    """
+    fleet = state.fleet
+    pool = head
+    is_new = head.lacking is Lack.UNKNOWN or head.nominated_at != fleet.version
+    if starts_wanted(state, head, now) <= 0:
+        leave(state, head)
+        return None
+    spot = None
+    if is_new or head.lacking is Lack.TURN or fleet.has_news_for(head, barred):
+        spot = fleet.place(head, withheld, barred)
+    if spot is None and first is not None:
+        passer = _passer(state, head, first)
+        if passer is None:
+            head.lacking = Lack.TURN
+            return head
+        if starts_wanted(state, passer, now) <= 0:
+            leave(state, passer)
+            return None
+        pool, spot = passer, fleet.place(passer, withheld)
+        if spot is not None:
+            pool.passed = state.waiting.since(first)
+    if spot is not None:
+        _serve(state, pool, spot, now, out)
+        return None
+    if is_new and not fleet.fits_ever(pool.need):
+        _strand(state, pool, out)
+        return None
+    pool.lacking = Lack.GPUS if fleet.fits(pool.need) else Lack.MEMORY
+    return pool
 
 
 def _serve(
@@ -185,8 +215,9 @@ def nominate(state: State, pool: Pool, taken: Collection[Node]) -> Node:
     It stays the same while it can, and is another than those taken if there is another.
     """
     node = pool.nominee
-    if node is not None and pool.looked_as is not None:
+    if node is not None and pool.nominated_at == state.fleet.version:
         return node
+    pool.nominated_at = state.fleet.version
     if node is None or node.removed or not node.could_hold(pool.need):
         fleet = state.fleet
         node = fleet.roomiest(pool.need, taken) or fleet.roomiest(pool.need)
