@@ -37,7 +37,6 @@ PACKAGES = (
     "rich",
     "cronsim",
     "dateutil",
-    "six",
     *WEB_PACKAGES,
 )
 SERIES = sys.version_info[:2]
