@@ -1,10 +1,22 @@
 """What may change or go without notice: a public module of the programming model.
 
-Nothing of it is there yet; each name says so.
+Names of the model that are not there yet say so.
 """
 
 from __future__ import annotations
 
 from volant.sdk.planned import planned_module
 
-__getattr__ = planned_module(__name__)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from volant.sdk.inputs.retiring import stop_fetching_inputs as stop_fetching_inputs
+
+_planned = planned_module(__name__)
+
+
+def __getattr__(name: str) -> object:
+    if name != "stop_fetching_inputs":
+        _planned(name)
+    from volant.sdk.inputs.retiring import stop_fetching_inputs
+
+    return stop_fetching_inputs

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import volant
 from tests.behaviours.apps import scaling
-from tests.behaviours.apps.scaling import Model, Named, other, where
+from tests.behaviours.apps.scaling import Model, Named, WornOut, other, where, worn_out
 from tests.support import eventually
 from volant.errors import AsyncUsageWarning, ExecutionError, InvalidError
 
@@ -123,3 +124,22 @@ def test_without_a_running_app_there_is_no_autoscaler() -> None:
 
     with pytest.raises(ExecutionError, match="does not run"):
         classes.identify.update_autoscaler(min_containers=1)
+
+
+def test_a_container_that_takes_no_more_inputs_leaves_the_rest_to_others() -> None:
+    """Those that it was sent ahead are run elsewhere, each once."""
+    where_each_ran = list(worn_out.map([1, 1, 2, 1, 1]))
+    assert len(set(where_each_ran)) == 2
+    assert where_each_ran[0] == where_each_ran[2] != where_each_ran[4]
+
+
+def test_a_shared_container_that_takes_no_more_inputs_runs_its_exit_hooks() -> None:
+    handle: Any = WornOut()
+    first = handle.where.remote(1)
+    assert handle.where.remote(2) == first
+    assert handle.where.remote(1) != first
+
+
+def test_here_there_are_no_inputs_to_be_stopped() -> None:
+    with pytest.raises(ExecutionError, match="only means something in a container"):
+        volant.experimental.stop_fetching_inputs()

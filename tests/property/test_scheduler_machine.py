@@ -137,6 +137,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert not at_once or all(container.stopped for container in before.values())
         assert all(container.ready or container.stopped for container in before.values())
 
+    @precondition(lambda self: bool(self.containers))
+    @rule(data=st.data())
+    def retire(self, data: st.DataObject) -> None:
+        container_id = data.draw(st.sampled_from(sorted(self.containers)))
+        self.do(self.scheduler.retire_container(container_id, self.now))
+
     # Events of clients
 
     @rule(pool_id=st.sampled_from(sorted(CONFIGS)), total=st.integers(1, 6))

@@ -52,7 +52,7 @@ PLANNED_NAMES = [
     "clustered", "sessioned",
 ]  # fmt: skip
 #: Public modules -> a name that each has in the model.
-MODULES = {"billing": "report", "experimental": "stop_fetching_inputs", "types": "FileEntry"}
+MODULES = {"billing": "report", "experimental": "get_cluster_info", "types": "FileEntry"}
 
 #: Object -> (names that work, names that are planned).
 MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {

@@ -216,7 +216,7 @@ class Agent:
         running.link = hub.links[running.container_id] = link
         link.wanted_ns, link.forked_ns = running.wanted_ns, child.forked_ns
         sdk_peer = Peer(forked.sdk, hub.loop, hub.outgoing, hub.after_events)
-        running.session = Session(hub, sdk_peer, function=running.function)
+        running.session = Session(hub, sdk_peer, running.function, running.container_id)
         running.listeners.hand_over(link)
         link.start(self._start_message(running))
 

@@ -190,7 +190,7 @@ def place(state: State, container: Container, now: float, out: list[Command]) ->
     config = pool.config
     live = pool.starting + pool.ready
     if container.is_outdated:
-        stop(state, container, False, "later ones have taken over", now, out)
+        stop(state, container, False, "it takes no more inputs", now, out)
         return
     if live > config.max_containers and not container.commands:
         stop(state, container, False, SURPLUS, now, out)
@@ -249,13 +249,14 @@ def check_stalls(state: State, pool: Pool, now: float, out: list[Command]) -> No
         if container.inputs <= 1:
             continue
         if pool.idle or (live_wanted and is_room(state, pool)):
-            _reclaim(container, out)
+            reclaim(container, out)
         elif live_wanted:
             # Room on the machine comes without an event for this pool.
             state.arm(pool, now + state.limits.starved_s)
 
 
-def _reclaim(container: Container, out: list[Command]) -> None:
+def reclaim(container: Container, out: list[Command]) -> None:
+    """Asks a container for the inputs that it has not begun."""
     running = True
     for batch in container.outstanding.values():
         unstarted = batch.count - batch.done - running

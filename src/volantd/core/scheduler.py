@@ -307,6 +307,14 @@ class Scheduler(Reports):
             set_commands(self.state, container, count, now, out)
         return out
 
+    def retire_container(self, container_id: ContainerId, now: float) -> list[Command]:
+        """A container takes no more inputs than it has begun, and ends then."""
+        out: list[Command] = []
+        container = self.state.containers.get(container_id)
+        if container is not None and container.state is not ContainerState.STOPPING:
+            renewal.retire(self.state, container, now, out)
+        return out
+
     def _after_removal(self, pool: Pool, now: float, out: list[Command]) -> None:
         if not pool.removed:
             balance(self.state, pool, now, out)

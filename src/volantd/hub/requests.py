@@ -284,6 +284,13 @@ def container_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     return {"container_id": wanted}
 
 
+def container_retire(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Give the container that asks no more inputs; it ends with those that it has begun."""
+    now = monotonic()
+    session.hub.apply(session.hub.scheduler.retire_container(session.container_id, now), now)
+    return {}
+
+
 def container_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """What one container printed."""
     logs = session.hub.services.logs
@@ -396,6 +403,7 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
         autoscaler.function_settings,
         autoscaler.function_update,
         terminals.terminal_join,
+        container_retire,
         tunnels.tunnel_open,
         tunnels.tunnel_close,
         *deployed_requests.SHARED_HANDLERS,

@@ -41,16 +41,20 @@ REASON_CHARS_MAX = 300
 class Session:
     """State of one connection."""
 
-    def __init__(self, hub: Hub, peer: Peer, *, function: Function | None = None) -> None:
+    def __init__(
+        self, hub: Hub, peer: Peer, function: Function | None = None, container_id: str = ""
+    ) -> None:
         """Serve a connection.
 
         Args:
             function: the one of the container whose user code this is; its session may do what
                 the function's app may. None for a client of the machine's user.
+            container_id: that container's.
         """
         self.hub = hub
         self.peer = peer
         self.container_function = function
+        self.container_id = container_id
         self.container_app = None if function is None else function.app
         self.session_id = ids.new_session()
         self.client_pid = 0

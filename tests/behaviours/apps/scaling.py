@@ -15,6 +15,28 @@ def where() -> str:
     return os.environ["VOLANT_CONTAINER_ID"]
 
 
+@app.function(max_containers=1)
+def worn_out(size: int) -> str:
+    """Which container this is, that wants to be no more after an input of some size."""
+    if size > 1:
+        volant.experimental.stop_fetching_inputs()
+    return os.environ["VOLANT_CONTAINER_ID"]
+
+
+@app.cls(max_containers=1)
+@volant.concurrent(max_inputs=2)
+class WornOut:
+    @volant.exit()
+    def leave(self) -> None:
+        print("left", flush=True)
+
+    @volant.method()
+    async def where(self, size: int) -> str:
+        if size > 1:
+            volant.experimental.stop_fetching_inputs()
+        return os.environ["VOLANT_CONTAINER_ID"]
+
+
 @app.function(max_containers=2)
 def other() -> int:
     return 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.core.bench import Bench, dispatched
-from volantd.core import ExitCause, PoolConfig, StopContainer
+from volantd.core import ExitCause, PoolConfig, Reclaim, StopContainer
 
 REPLACED = "a new version takes its place"
-LATER = "later ones have taken over"
+LATER = "it takes no more inputs"
 
 
 def _renew(bench, *, at_once=False):
@@ -139,3 +139,22 @@ def test_a_lower_maximum_in_the_middle_does_not_hold_up_the_renewal():
     bench.do(bench.scheduler.update_pool_config("p", config, bench.now))
     assert _stopped(bench.succeed("c1")) == [("c1", LATER)]
     assert _stopped(bench.succeed("c2")) == [("c2", LATER)]
+
+
+def test_a_container_that_retires_finishes_what_it_began_and_gives_the_rest_back():
+    bench = Bench(containers=1, exec_us=10, config=PoolConfig(max_containers=1))
+    bench.call("k", 3)
+    bench.commands.clear()
+    commands = bench.do(bench.scheduler.retire_container("c1", bench.now))
+    assert [command.container_id for command in commands if isinstance(command, Reclaim)] == ["c1"]
+    bench.returned("c1", 2)
+    assert _stopped(bench.succeed("c1")) == [("c1", LATER)]
+    assert bench.ids_started() == ["c2"]
+    assert [batch[0] for batch in dispatched(bench.ready("c2"))] == ["c2"]
+
+
+def test_an_idle_container_that_retires_ends_at_once():
+    bench = Bench(containers=1)
+    commands = bench.do(bench.scheduler.retire_container("c1", bench.now))
+    assert _stopped(commands) == [("c1", LATER)]
+    assert bench.do(bench.scheduler.retire_container("c1", bench.now)) == []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from volantd.core.containers import advance, close, stop
 from volantd.core.deadlines import look_at
-from volantd.core.dispatch import balance
+from volantd.core.dispatch import balance, reclaim
 from volantd.core.model import ContainerState
 from volantd.core.scaling.retiring import scale_down
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from volantd.core.model import Container, Pool, State
     from volantd.core.records.configuration import PoolConfig
 
+#: The generation of a container that takes no more inputs, whatever its pool's.
+RETIRED = -1
 #: Why a container is stopped that is not of the latest version.
 REPLACED = "a new version takes its place"
 
@@ -62,6 +64,20 @@ def _has_room_for_another(state: State, pool: Pool, now: float, out: list[Comman
     if pool.live >= pool.config.max_containers or state.waiting:
         return False
     return state.fleet.place(pool) is not None
+
+
+def retire(state: State, container: Container, now: float, out: list[Command]) -> None:
+    """Lets one container finish what it runs, and then end, because it asked for that."""
+    pool = container.pool
+    container.generation = RETIRED
+    pool.roomy.pop(container.container_id, None)
+    pool.bursting.pop(container.container_id, None)
+    if container in pool.idle:
+        stop(state, container, False, "it takes no more inputs", now, out)
+    elif pool.config.max_inputs == 1:
+        reclaim(container, out)
+    if not pool.removed:
+        balance(state, pool, now, out)
 
 
 def on_ready(state: State, container: Container, now: float, out: list[Command]) -> None:
