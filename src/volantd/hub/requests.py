@@ -184,9 +184,13 @@ def app_set_tags(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def app_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """All apps that run, and those that ended lately."""
+def app_list(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
+    """All apps that run, and those that ended lately; waits for those that were deployed before."""
     hub = session.hub
+    opened = hub.services.deployments.opened
+    if not opened.done():
+        opened.add_done_callback(lambda _: session.ask_again(message))
+        return None
     apps = [app for app in hub.apps.values() if app.state not in _UNSHOWN]
     rows = [app.row(hub.services.agent.count_of(app)) for app in apps]
     rows += hub.ended

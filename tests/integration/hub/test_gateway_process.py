@@ -99,6 +99,20 @@ def test_another_port_is_taken_when_the_one_wanted_is_not_free(world, client, ke
     assert notices == [f"port {wanted} is taken: web functions are at port {process.port}"]
 
 
+def test_it_is_the_same_other_port_again(world, client, keep):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        wanted = taken.getsockname()[1]
+        first = keep(gateway_port=wanted)
+        client.open(web_spec())
+        world.until(lambda: first.pid)
+        pid = first.pid
+        first.close()
+        world.until(lambda: not _runs(pid))
+    second = keep(gateway_port=wanted)
+    client.open(web_spec(), base=1 << 17)
+    assert second.port == first.port
+
+
 def test_a_certificate_makes_it_speak_tls(world, client, keep, tmp_path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(

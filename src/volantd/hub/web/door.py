@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from volant.wire import frames, values
 from volantd import fields
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from volantd.hub.hub import Hub
     from volantd.hub.peer import Peer
     from volantd.hub.records import App
+    from volantd.hub.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Door:
         self.want: Callable[[], None] = lambda: None
         #: What users should know of how it listens.
         self.notice = ""
+        self._told: WeakSet[Session] = WeakSet()
         #: Gives the address of a label.
         self.url_of: Callable[[str], str] = "/{}/".format
 
@@ -49,8 +52,10 @@ class Door:
         if app.state == "pinned":
             return
         self.routes.add(app, self._url)
-        if app.urls and self.notice and app.session is not None:
-            app.session.event("notice", text=self.notice)
+        session = app.session
+        if app.urls and self.notice and session is not None and session not in self._told:
+            self._told.add(session)
+            session.event("notice", text=self.notice)
 
     def close_app(self, app: App) -> None:
         """Make them unknown, as far as they still are this app's."""

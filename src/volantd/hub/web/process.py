@@ -7,6 +7,7 @@ and who connects meanwhile only waits.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import logging
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOG_NAME = "gateway.log"
+#: Says which port was taken instead of which, in the daemon's home.
+PORT_NAME = "gateway.port"
+PORT_CHARS_MAX = 20
+PORT_MAX = 65535
 #: Connections that wait to be accepted.
 BACKLOG = 1024
 #: Between two starts of a gateway that dies at once; doubled each time, up to the second.
@@ -91,17 +96,32 @@ class GatewayProcess:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((self._host, wanted))
-        except OSError:
-            listener.bind((self._host, 0))
-            self.port = listener.getsockname()[1]
+        # Once another one was taken instead, it is that one again, so that URLs stay.
+        for port in (self._kept_port(wanted) or wanted, wanted, 0):
+            with contextlib.suppress(OSError):
+                listener.bind((self._host, port))
+                break
+        self.port = listener.getsockname()[1]
+        if self.port != wanted != 0:
+            self._keep_port(wanted)
             self._hub.door.notice = f"port {wanted} is taken: web functions are at port {self.port}"
             log.warning("gateway_port_taken", extra={"fields": {"wanted": wanted}})
-        self.port = listener.getsockname()[1]
         listener.listen(BACKLOG)
         listener.setblocking(False)
         return listener
+
+    def _kept_port(self, wanted: int) -> int:
+        """The port that was taken instead of this one before; 0 for none."""
+        try:
+            with open(os.path.join(self._config.home, PORT_NAME)) as file:
+                before, port = map(int, file.read(PORT_CHARS_MAX).split())
+        except (OSError, ValueError):
+            return 0
+        return port if before == wanted and 0 < port <= PORT_MAX else 0
+
+    def _keep_port(self, wanted: int) -> None:
+        with open(os.path.join(self._config.home, PORT_NAME), "w") as file:
+            file.write(f"{wanted} {self.port}")
 
     async def _keep(self, listener: socket.socket) -> None:
         pause_s = RESTART_S
