@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, replace as changed
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,8 @@ class Deployments:
         self._hub = hub
         self._database = database
         self._contents = contents
-        self._lock = asyncio.Lock()
+        #: Who changes an app waits for whoever does already, by its name.
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._by_name: dict[str, Deployed] = {}
         self.opened: asyncio.Future[None] = hub.loop.create_future()
 
@@ -228,7 +230,7 @@ class Deployments:
         Raises:
             FaultError: with what importing the program raised; nothing is changed.
         """
-        async with self._lock:
+        async with self._locks[wish.name]:
             current = self._by_name.get(wish.name)
             kept = {**described.kept(description), "name": wish.name}
             print_ = described.fingerprint(kept)
@@ -256,7 +258,7 @@ class Deployments:
         Raises:
             NotFoundError: when there is no such app or version.
         """
-        async with self._lock:
+        async with self._locks[self.find(wanted).app.name]:
             current = self.find(wanted)
             present = current.app.version
             of = present if action == "rollover" else version or present - 1
@@ -369,7 +371,7 @@ class Deployments:
         """
         from volantd.store import deployments as store
 
-        async with self._lock:
+        async with self._locks[self.find(wanted).app.name]:
             found = self.find(wanted)
             app, now = found.app, wall_clock()
             await self._database.run(lambda connection: store.stop(connection, app.app_id, now))
