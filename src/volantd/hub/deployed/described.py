@@ -17,6 +17,9 @@ _RUNNER_FIELDS = (
     "name", "module", "qualname", "serialized", "series", "is_async", "is_generator", "methods",
     "schema", "web",
 )  # fmt: skip
+#: Of what is kept; whoever adds a field that is required counts it up, and fills it in for those
+#: that were kept before.
+FORMAT = 1
 #: What a description says of the client alone that sends it, and not of the app.
 _OF_THE_CLIENT = ("base", "express", "output", "interactive", "detach")
 
@@ -51,7 +54,7 @@ def kept(description: dict[str, Any]) -> dict[str, Any]:
     """What is kept of a settled description: enough to open the app without its client."""
     return {
         **description, "base": 0, "express": b"", "output": False, "interactive": False,
-        "detach": True,
+        "detach": True, "format": FORMAT,
     }  # fmt: skip
 
 
