@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         web_server as web_server,
         wsgi_app as wsgi_app,
     )
+    from volant.sdk.web.servers import Server as Server
 
 #: Public name -> the module that defines it.
 _HOME = {
@@ -63,6 +64,7 @@ _HOME = {
     "Period": "volant.sdk.objects.schedule",
     "Retries": "volant.sdk.retries",
     "Secret": "volant.sdk.objects.secret",
+    "Server": "volant.sdk.web.servers",
     "asgi_app": "volant.sdk.web.forms",
     "Tunnel": "volant.sdk.ports.tunnels",
     "batched": "volant.sdk.inputs.batching",
@@ -90,7 +92,7 @@ _SUBMODULES = frozenset({"billing", "experimental", "file_pattern_matcher", "typ
 _PLANNED = frozenset({
     "Client", "CloudBucketMount", "Cluster", "Dict", "Environment",
     "NetworkFileSystem", "Probe", "Proxy", "Queue", "Sandbox",
-    "SandboxSnapshot", "SchedulerPlacement", "Server", "Volume", "Workspace",
+    "SandboxSnapshot", "SchedulerPlacement", "Volume", "Workspace",
     "clustered", "sessioned",
 })  # fmt: skip
 
@@ -106,6 +108,7 @@ __all__ = [
     "Period",
     "Retries",
     "Secret",
+    "Server",
     "Tunnel",
     "__version__",
     "asgi_app",

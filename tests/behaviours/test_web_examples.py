@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import pytest
+
 EXAMPLES = ROOT / "examples/web"
+#: Half a gigabyte of packages, which no test installs.
+NOT_RUN = {"streamlit_app"}
 
 
 @contextlib.contextmanager
@@ -40,7 +44,7 @@ def running(name: str, *kept: str) -> Iterator[Any]:
 
 def test_each_example_is_asked_by_a_test() -> None:
     source = (ROOT / "tests/behaviours/test_web_examples.py").read_text()
-    names = [path.stem for path in EXAMPLES.glob("*.py")]
+    names = {path.stem for path in EXAMPLES.glob("*.py")} - NOT_RUN
     assert [name for name in names if f'running("{name}"' not in source] == []
 
 
@@ -80,3 +84,9 @@ def test_a_flask_site_uses_what_its_container_has_loaded(volant_home: Path) -> N
         client_of(socket_of(volant_home, "Site")) as client,
     ):
         assert "3 letters in all: a 2, b 1" in client.get("/", params={"text": "a b a"}).text
+
+
+def test_a_server_keeps_each_client_with_one_container(capsys: pytest.CaptureFixture[str]) -> None:
+    with running("sticky_server") as module:
+        module.main()
+        assert module.__doc__.endswith(capsys.readouterr().out)

@@ -12,8 +12,8 @@ from volantd.core.model import ContainerState
 STEPS = st.lists(
     st.tuples(
         st.sampled_from([
-            "ask", "ask", "give back", "give back", "call", "succeed", "ready", "ready", "exit",
-            "renew", "later",
+            "ask", "ask", "lend", "give back", "give back", "call", "succeed", "ready", "ready",
+            "exit", "renew", "later",
         ]),
         st.integers(0, 10),
     ),
@@ -63,6 +63,19 @@ class History:
         self.ended.add(lease)
         self.bench.forget(lease)
 
+    def _lend(self, choice: int) -> None:
+        """Ask for a slot now, of one container or of any."""
+        bench, known = self.bench, ["", *sorted(self.bench.scheduler.state.containers)]
+        self.count += 1
+        name, wanted = f"lease-{self.count}", known[choice % len(known)]
+        bench.scheduler.open_call(name, "p", bench.now, is_lease=True)
+        lending, commands = bench.scheduler.lend(name, "", wanted, bench.now)
+        if lending == "lent":
+            self.waiting.append(name)
+        bench.do(commands)
+        if lending != "lent":
+            self._end(name)
+
     def step(self, what: str, choice: int) -> None:
         bench = self.bench
         containers = bench.scheduler.state.containers
@@ -75,6 +88,8 @@ class History:
             self.waiting.append(name)
             bench.scheduler.open_call(name, "p", bench.now, is_lease=True)
             bench.submit(name, 0, 1)
+        elif what == "lend":
+            self._lend(choice)
         elif what == "give back" and self.granted:
             lease = sorted(self.granted)[choice % len(self.granted)]
             container_id, batch_id = self.granted.pop(lease)
@@ -114,4 +129,4 @@ def test_leases_keep_what_they_promise(slots: int, steps: list[tuple[str, int]])
         history.step(what, choice)
         history.take()
     asked = {*history.waiting, *history.granted, *history.ended}
-    assert len(asked) == sum(what == "ask" for what, _ in steps)
+    assert len(asked) == sum(what in ("ask", "lend") for what, _ in steps)

@@ -40,7 +40,7 @@ class Kept:
 #: What `from volant import *` gives: what works.
 PUBLIC = [
     "App", "Cls", "Cron", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image",
-    "Period", "Retries", "Secret", "Tunnel", "__version__", "asgi_app", "batched",
+    "Period", "Retries", "Secret", "Server", "Tunnel", "__version__", "asgi_app", "batched",
     "concurrent", "current_function_call_id", "current_input_id", "enable_output", "enter", "exit",
     "fastapi_endpoint", "forward", "interact", "is_local", "method", "parameter", "web_server",
     "wsgi_app",
@@ -48,7 +48,7 @@ PUBLIC = [
 PLANNED_NAMES = [
     "Client", "CloudBucketMount", "Cluster", "Dict", "Environment",
     "NetworkFileSystem", "Probe", "Proxy", "Queue", "Sandbox",
-    "SandboxSnapshot", "SchedulerPlacement", "Server", "Volume", "Workspace",
+    "SandboxSnapshot", "SchedulerPlacement", "Volume", "Workspace",
     "clustered", "sessioned",
 ]  # fmt: skip
 #: Public modules -> a name that each has in the model.
@@ -61,10 +61,10 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
         [
             "name", "app_id", "description", "run", "function", "local_entrypoint", "include",
             "set_tags", "get_tags", "registered_functions", "registered_entrypoints",
-            "registered_web_endpoints", "cls", "lookup", "deploy", "stop", "info",
+            "registered_web_endpoints", "cls", "server", "lookup", "deploy", "stop", "info",
         ],
         [
-            "server", "stats", "logs", "sandboxes",
+            "stats", "logs", "sandboxes",
             "get_dashboard_url", "client",
         ],
     ),

@@ -30,6 +30,7 @@ USED_ELSEWHERE = {
     "from_scratch": "Image, users",
     "get_call_graph": "FunctionCall, users",
     "get_tags": "App, users",
+    "get_url": "Server, users",
     "hydrate": "Function, FunctionCall and Image, users",
     "imports": "Image, users",
     "include": "App, users",

@@ -130,6 +130,8 @@ class Runner:
         self.express_token = b""
         #: Sockets to answer requests on, by the index of the method; they come before START.
         self.listeners: dict[int, int] = {}
+        #: Programs that its hooks have started end before it does.
+        self.has_children = False
         #: Serves in place of this loop where several inputs run at once.
         self.several: Several | None = None
 
@@ -188,6 +190,10 @@ class Runner:
         instance, self.instance = self.instance, None
         if instance is not None:
             instance.exit(execute.complete)
+        if self.has_children:
+            from volant.runner.web import ending
+
+            ending.wait_for_children()
         for output in (sys.stdout, sys.stderr):
             try:
                 output.flush()

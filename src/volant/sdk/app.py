@@ -10,12 +10,12 @@ from volant import _context
 from volant.errors import InvalidError
 from volant.sdk import decorating, options
 from volant.sdk.naming import check_name, checked_tags
-from volant.sdk.planned import Planned, refuse_environment, unimplemented
+from volant.sdk.planned import Planned, refuse_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, NoReturn
+    from typing import Any
 
     from typing_extensions import Unpack, dataclass_transform
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from volant.sdk.objects.schedule import Cron, Period
     from volant.sdk.retries import Retries
     from volant.sdk.running import GetTags, RunContext, SetTags
+    from volant.sdk.web.servers import ServerDecorator
 else:
     parameter = None
 
@@ -326,9 +327,31 @@ class App:
 
         return ClassDecorator(self, _positional, settings)
 
-    def server(self, *args: object, **kwargs: object) -> NoReturn:
-        """Servers; not there yet."""
-        raise unimplemented("@app.server")
+    def server(
+        self, _positional: None = None, **settings: Unpack[options.ServerSettings]
+    ) -> ServerDecorator:
+        """Make a server of this app: a class whose enter hooks start what listens on a port.
+
+        Its requests never wait for a container. Without one they are answered with 503 and
+        `Retry-After`, and one is started. Those with the same `Volant-Session-Id` (or
+        `Modal-Session-Id`) go to the same container while it lives.
+
+        Args:
+            settings: `port`, 8000 by default, at all addresses;
+                `startup_timeout`, seconds until the port accepts once the hooks have run, 30;
+                `unauthenticated=True` to have requests without a token answered as well;
+                `target_concurrency`, requests of a container that the autoscaler aims at;
+                `max_concurrency`, those beyond which clients get 429;
+                `exit_grace_period`, seconds for requests to finish before SIGTERM;
+                and those of `function`, but for timeouts, `retries`, `schedule`, `name`.
+
+        Raises:
+            InvalidError: for a value that makes no sense, naming it.
+            UnimplementedError: for a keyword whose feature is not there yet.
+        """
+        from volant.sdk.web.servers import ServerDecorator
+
+        return ServerDecorator(self, _positional, dict(settings))
 
     @property
     def deploy(self) -> Deploy:

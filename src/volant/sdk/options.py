@@ -54,6 +54,43 @@ if TYPE_CHECKING:
         experimental_options: dict[str, object] | None
         max_inputs: int | None
 
+    class ServerSettings(TypedDict, total=False):
+        """What `App.server` takes: see there, and `App.function`."""
+
+        port: int
+        startup_timeout: float
+        unauthenticated: bool
+        exit_grace_period: float
+        target_concurrency: float | None
+        max_concurrency: int | None
+        scaleup_window: float | None
+        h2_enabled: bool
+        routing_region: str | None
+        compute_region: object
+        image: Any
+        env: dict[str, str] | None
+        secrets: Sequence[object] | None
+        gpu: str | Sequence[str] | None
+        cpu: float | tuple[float, float] | None
+        memory: int | tuple[int, int] | None
+        ephemeral_disk: int | None
+        volumes: dict[str, object] | None
+        min_containers: int | None
+        max_containers: int | None
+        buffer_containers: int | None
+        scaledown_window: float | None
+        enable_memory_snapshot: bool
+        region: object
+        cloud: str | None
+        nonpreemptible: bool
+        proxy: object
+        block_network: bool
+        restrict_modal_access: bool
+        i6pn: bool | None
+        serialized: bool
+        include_source: bool | None
+        experimental_options: dict[str, object] | None
+
 
 #: Known keywords whose feature is not there yet -> the value that means "not asked for".
 PLANNED: dict[str, object] = {

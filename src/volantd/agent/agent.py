@@ -26,7 +26,7 @@ from volantd.hub import checks
 from volantd.hub.link import ContainerLink
 from volantd.hub.peer import Peer
 from volantd.hub.pools import waiting
-from volantd.hub.pools.configuration import EXIT_GRACE_S
+from volantd.hub.pools.configuration import exit_grace_s
 from volantd.hub.session import Session
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
 from volantd.runtime.wait_status import in_words
@@ -90,7 +90,7 @@ class Running:
     @property
     def grace_s(self) -> float:
         """How long it may take to end by itself."""
-        return EXIT_GRACE_S if self.function.options["has_exit"] else STOP_GRACE_S
+        return exit_grace_s(self.function) or STOP_GRACE_S
 
     def marks(self) -> dict[str, str]:
         """Variables that tell its processes where they are."""
@@ -217,7 +217,7 @@ class Agent:
         link.wanted_ns, link.forked_ns = running.wanted_ns, child.forked_ns
         sdk_peer = Peer(forked.sdk, hub.loop, hub.outgoing, hub.after_events)
         running.session = Session(hub, sdk_peer, running.function, running.container_id)
-        running.listeners.hand_over(link)
+        running.listeners.hand_over(link, forked.address)
         link.start(self._start_message(running))
 
     def _start_message(self, running: Running) -> dict[str, Any]:

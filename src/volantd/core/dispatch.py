@@ -114,18 +114,24 @@ def _portion(state: State, pool: Pool, count: int) -> int:
 
 def _share_out(state: State, pool: Pool, now: float, out: list[Command]) -> None:
     """Gives queued inputs one by one to the containers of a shared pool that have room."""
-    withheld = None
-    if state.waiting or has_surplus(pool):
-        busy = [c for c in pool.containers.values() if c.outstanding and not c.commands]
-        emptiest = min(busy, key=_inputs, default=None)
-        # Among a steady stream of inputs no container would ever run empty, and then leave.
-        if emptiest is not None and should_yield(state, emptiest, now):
-            withheld = emptiest
+    yielding = withheld(state, pool, now)
     while pool.ring:
-        container = next_with_room(state, pool, withheld)
+        container = next_with_room(state, pool, yielding)
         if container is None:
             break
         send(state, pool, container, now, out)
+
+
+def withheld(state: State, pool: Pool, now: float) -> Container | None:
+    """The busy container of a shared pool that gets no inputs, because it shall leave."""
+    if not state.waiting and not has_surplus(pool):
+        return None
+    busy = [c for c in pool.containers.values() if c.outstanding and not c.commands]
+    emptiest = min(busy, key=_inputs, default=None)
+    # Among a steady stream of inputs no container would ever run empty, and then leave.
+    if emptiest is not None and should_yield(state, emptiest, now):
+        return emptiest
+    return None
 
 
 def _inputs(container: Container) -> int:

@@ -29,7 +29,7 @@ from volantd.core.model import (
 )
 from volantd.core.nodes import changes
 from volantd.core.nodes.node import LOCAL
-from volantd.core.pools import renewal
+from volantd.core.pools import lending, renewal
 from volantd.core.queueing import (
     enqueue,
     fail_waiting,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from volantd.core.commands import Command
     from volantd.core.model import CallId, ContainerId, Event, PoolId
     from volantd.core.nodes.node import NodeId
+    from volantd.core.pools.lending import Lending
     from volantd.core.records.configuration import PoolConfig
     from volantd.core.records.gpus import Gpu
     from volantd.core.statistics import CallStatistics, ContainerStatistics, PoolStatistics
@@ -190,6 +191,23 @@ class Scheduler(Reports):
             state.events.append((now, "submitted", call_id, first_index))
         balance(state, pool, now, out)
         return out
+
+    def lend(
+        self, call_id: CallId, payload: object, wanted: ContainerId, now: float
+    ) -> tuple[Lending, list[Command]]:
+        """Has the one input of a lease run at once, or not at all; then the lease has no input.
+
+        Args:
+            call_id: an open lease without inputs.
+            payload: opaque.
+            wanted: the container that gets it if that takes inputs; else any that has room.
+            now: the time.
+
+        Returns:
+            What became of it, and the commands.
+        """
+        out: list[Command] = []
+        return lending.lend(self.state, self._call(call_id), payload, wanted, now, out), out
 
     def close_call(self, call_id: CallId, total: int, now: float) -> list[Command]:
         """Says that the call has ``total`` inputs and all were submitted."""

@@ -19,7 +19,7 @@ def make(status: int, text: str) -> Answer:
     """The response with a status, that says why."""
     body = f"{text}\n".encode("utf-8", "replace")
     more = ""
-    if status == 503:
+    if status in (429, 503):
         more = f"Retry-After: {limits.RETRY_AFTER_S}\r\n"
     elif status == 401:
         more = 'WWW-Authenticate: Bearer realm="volant"\r\n'

@@ -34,7 +34,7 @@ class Front(asyncio.Protocol):
         "_ahead", "_attempts", "_began", "_chunks", "_forwarded", "_gateway", "_is_paused",
         "_is_stuck", "_keep", "_lease", "_left", "_loop", "_outgoing", "_received", "_route",
         "_sent", "_started", "_state", "_status", "_target", "_wait_s", "back", "due",
-        "has_sent_all", "host", "is_trusted", "method", "peer", "transport", "upgrade",
+        "has_sent_all", "host", "is_trusted", "method", "peer", "session", "transport", "upgrade",
         "without_chunks",
     )  # fmt: skip
 
@@ -60,6 +60,8 @@ class Front(asyncio.Protocol):
         """Nothing of a request is here."""
         self.method = b""
         self.host = b""
+        #: What its container is wanted for, of a server; empty for any container.
+        self.session = b""
         #: The protocol that the client would change to.
         self.upgrade = b""
         #: Whether the client of the request knows no chunks.
@@ -191,6 +193,8 @@ class Front(asyncio.Protocol):
             added += b"X-Forwarded-Host: " + head.host + b"\r\n"
         self._outgoing = head.onward(target, added, secret=secret) + body
         self._route = route
+        if route.stateless:
+            self.session = heads.session_of(head)
         if not gateway.slots.enter(self, route):
             self._route = None
             self._answer(answers.make(503, f"too many requests wait for `{route.name}`"))

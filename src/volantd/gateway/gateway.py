@@ -88,6 +88,7 @@ class Gateway:
         route = self.slots.routes.setdefault(label, Route(label))
         route.name, route.timeout_s = event["name"], event["timeout_s"]
         route.auth, route.once = event["requires_proxy_auth"], event["single_use"]
+        route.stateless = event["stateless"]
         route.domains = [domain.encode() for domain in event["domains"]]
         self._know_hosts()
 

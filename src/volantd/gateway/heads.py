@@ -6,6 +6,7 @@ What is passed on is what was understood. Pure: bytes in, records out.
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from volantd.gateway import limits
@@ -57,6 +58,7 @@ _NOT_BEHIND = re.compile(
     rb"|transfer_encoding|" + _HOP + rb"|" + _FORWARDED + rb"|" + _KEYS + rb"):",
     re.IGNORECASE | re.MULTILINE,
 )  # fmt: skip
+_SESSION = re.compile(rb"^(?:volant|modal)-session-id:([^\r]*+)\r\n", re.IGNORECASE | re.MULTILINE)
 #: A body that is cut into chunks.
 CHUNKED = -1
 #: A body that ends with its connection.
@@ -238,6 +240,13 @@ _NOT_LISTED = frozenset((
     b"", b"close", b"keep-alive", b"upgrade", b"host", b"content-length", b"transfer-encoding",
     b"te", b"http2-settings", b"connection",
 ))  # fmt: skip
+
+
+def session_of(head: RequestHead) -> bytes:
+    """What tells the sessions of a server's clients apart, as long for each; empty for none."""
+    found = _SESSION.search(head.fields)
+    value = found[1].strip(b" \t") if found else b""
+    return hashlib.sha256(value).digest() if value else b""
 
 
 def check_host(host: bytes) -> tuple[bytes, bytes]:

@@ -5,6 +5,9 @@ without asking the hub. What decides who gets a container is not here: the hub's
 
     request ─► idle lease ─► served              granted ─► oldest request that waits
            └─► waits, and a lease is asked for   free ─► next request, or kept for a moment
+
+A server has no queue: each of its requests asks for a lease of its own, which the hub grants or
+refuses at once, and requests of one session only use leases of that session.
 """
 
 from __future__ import annotations
@@ -25,12 +28,17 @@ class Lease:
     """The right to have one request in one container."""
 
     __slots__ = (
-        "address", "container", "ending", "front", "idle_since", "number", "route", "since", "used",
+        "address", "container", "ending", "front", "idle_since", "number", "route", "session",
+        "since", "used",
     )  # fmt: skip
 
-    def __init__(self, number: int, route: Route, container: str, address: str, now: float) -> None:
+    def __init__(
+        self, number: int, route: Route, session: bytes, container: str, address: str, now: float
+    ) -> None:
         self.number = number
         self.route = route
+        #: Whose requests alone it serves, of a server; empty for those of nobody in particular.
+        self.session = session
         self.container = container
         #: Where the container's server listens.
         self.address = address
@@ -47,8 +55,8 @@ class Route:
     """One web function: where its requests go, and those that wait or run."""
 
     __slots__ = (
-        "auth", "domains", "idle", "label", "name", "once", "pending", "running", "timeout_s",
-        "timer", "waiting",
+        "auth", "domains", "idle", "label", "name", "once", "pending", "running", "stateless",
+        "timeout_s", "timer", "waiting",
     )  # fmt: skip
 
     def __init__(self, label: str) -> None:
@@ -60,11 +68,13 @@ class Route:
         self.auth = False
         #: Whether a container serves one request in its life.
         self.once = False
+        #: Whether it is a server, whose requests do not wait for a container.
+        self.stateless = False
         self.timeout_s = 0.0
         #: Requests without a lease, the oldest first.
         self.waiting: dict[Front, None] = {}
-        #: Numbers of leases that were asked for.
-        self.pending: dict[int, None] = {}
+        #: Numbers of leases that were asked for; of a server, with the request that each is for.
+        self.pending: dict[int, Front | None] = {}
         #: Leases that no request uses, the one used last at the end.
         self.idle: list[Lease] = []
         #: Requests with a lease, and when they got it; the oldest first.
@@ -92,16 +102,22 @@ class Slots:
     def enter(self, front: Front, route: Route) -> bool:
         """Have a request served, now or in its turn; False when too many wait."""
         idle = route.idle
-        if idle:
-            lease = idle.pop()
-            self._run(front, route, lease)
-            return True
+        for index in range(len(idle) - 1, -1, -1):
+            if idle[index].session == front.session:
+                self._run(front, route, idle.pop(index))
+                return True
         if len(route.waiting) >= limits.WAITING_MAX:
             return False
         route.waiting[front] = None
-        if len(route.pending) < len(route.waiting):
-            self._ask(route)
+        self._ask_for(front, route)
         return True
+
+    def _ask_for(self, front: Front, route: Route) -> None:
+        """Ask for a lease, unless so many are asked for that one is for this request."""
+        if route.stateless:
+            self._ask(route, front)
+        elif len(route.pending) < len(route.waiting):
+            self._ask(route)
 
     def leave(self, front: Front, route: Route) -> None:
         """A request that waits is wanted no more."""
@@ -113,8 +129,7 @@ class Slots:
         route, lease.front = lease.route, None
         route.running.pop(front, None)
         route.waiting = {front: None, **route.waiting}
-        if len(route.pending) < len(route.waiting):
-            self._ask(route)
+        self._ask_for(front, route)
 
     def _run(self, front: Front, route: Route, lease: Lease) -> None:
         now = self._loop.time()
@@ -139,28 +154,39 @@ class Slots:
 
     # -- leases
 
-    def _ask(self, route: Route) -> None:
+    def _ask(self, route: Route, front: Front | None = None) -> None:
         number = next(self._numbers)
-        route.pending[number] = None
+        route.pending[number] = front
         self._asked[number] = route
-        self._tell({"op": "lease", "lease": number, "route": route.label})
+        session = b"" if front is None else front.session
+        self._tell({"op": "lease", "lease": number, "route": route.label, "session": session})
 
     def granted(self, number: int, container: str, address: str) -> None:
         """A slot is ours."""
         route = self._asked.pop(number, None)
         if route is None:
             return  # given back meanwhile, which the hub is about to hear
-        route.pending.pop(number, None)
-        lease = Lease(number, route, container, address, self._loop.time())
+        front = route.pending.pop(number, None)
+        session = b"" if front is None else front.session
+        lease = Lease(number, route, session, container, address, self._loop.time())
         self._leases[number] = lease
-        self._next(lease)
+        if front is not None and front in route.waiting:
+            del route.waiting[front]
+            self._run(front, route, lease)
+        else:
+            self._next(lease)
 
     def refused(self, number: int, status: int, text: str) -> None:
         """There will be no slot: nor for the others that wait, if this one is the last asked."""
         route = self._asked.pop(number, None)
         if route is None:
             return
-        route.pending.pop(number, None)
+        its = route.pending.pop(number, None)
+        if its is not None:
+            if its in route.waiting:
+                del route.waiting[its]
+                its.refuse(status, text)
+            return
         while len(route.waiting) > len(route.pending):
             front = next(iter(route.waiting))
             del route.waiting[front]
@@ -205,8 +231,9 @@ class Slots:
         # lease asked for, and gets this very slot again if there are none.
         if lease.ending or now - lease.since > limits.LEASE_AGE_S or (route.once and lease.used):
             self._release(lease)
-        elif route.waiting:
-            front = next(iter(route.waiting))
+            return
+        front = next((one for one in route.waiting if one.session == lease.session), None)
+        if front is not None:
             del route.waiting[front]
             self._run(front, route, lease)
         else:
@@ -227,7 +254,7 @@ class Slots:
         self._timer = None
         now, left = self._loop.time(), False
         for route in self.routes.values():
-            while len(route.pending) > len(route.waiting):
+            while len(route.pending) > len(route.waiting) and not route.stateless:
                 number, _ = route.pending.popitem()
                 del self._asked[number]
                 self._tell({"op": "release", "lease": number})

@@ -19,7 +19,8 @@ MIB = 1 << 20
 
 
 def settings(reply: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(reply[name] for name in autoscaler.SETTINGS)
+    names = (name for name in autoscaler.SETTINGS if name != "target_inputs")
+    return tuple(reply[name] for name in names)
 
 
 def with_variant(client: Client, number: int, **options: Any) -> int:

@@ -54,8 +54,8 @@ class Gateway(Player):
         told, self.told = self.told, []
         return [event for event in told if event["op"] in ops]
 
-    def ask(self, lease: int, label: str = "app-f-dev") -> None:
-        self.event("lease", lease=lease, route=label)
+    def ask(self, lease: int, label: str = "app-f-dev", session: bytes = b"") -> None:
+        self.event("lease", lease=lease, route=label, session=session)
 
     def release(self, lease: int) -> None:
         self.event("release", lease=lease)
@@ -180,10 +180,12 @@ def test_what_a_gateway_had_is_free_when_it_is_gone(world, client, gateway):
 @pytest.mark.parametrize(
     ("op", "fields"),
     [
-        ("lease", {"lease": "x", "route": "app-f-dev"}),
-        ("lease", {"route": "app-f-dev"}),
-        ("lease", {"lease": -1, "route": "app-f-dev"}),
-        ("lease", {"lease": 1, "route": 2}),
+        ("lease", {"lease": "x", "route": "app-f-dev", "session": b""}),
+        ("lease", {"route": "app-f-dev", "session": b""}),
+        ("lease", {"lease": 0, "route": "app-f-dev", "session": b""}),
+        ("lease", {"lease": 1, "route": 2, "session": b""}),
+        ("lease", {"lease": 1, "route": "app-f-dev", "session": bytes(65)}),
+        ("lease", {"lease": 1, "route": "app-f-dev", "session": "a"}),
         ("release", {}),
     ],
 )

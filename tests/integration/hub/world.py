@@ -109,7 +109,7 @@ class Container(Player):
         self.stdout_fd = stdout_fd
         self.stderr_fd = stderr_fd
         self.scratch_path = ""
-        self.address = "127.20.0.1"
+        self.address = world.address
         self.cgroup = PlayedCgroup()
         self.exited: asyncio.Future[int] = world.loop.create_future()
 
@@ -295,6 +295,8 @@ class World:
         self.opens = True
         #: Whether containers answer START by themselves.
         self.starts = True
+        #: Where containers bind their ports.
+        self.address = "127.20.0.1"
         self.group = _Group()
         self.services: Services = self.loop.run_until_complete(self._make(capacity))
         self.hub = self.services.hub

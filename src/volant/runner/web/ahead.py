@@ -10,7 +10,7 @@ from volant.runner import loading
 #: Modules that each kind of web function needs, whether the user's code has imported them or not.
 _SERVING = ("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto", "uvicorn.server")
 _NEEDED = {
-    "asgi": _SERVING, "wsgi": ("a2wsgi", *_SERVING), "server": (),
+    "asgi": _SERVING, "wsgi": ("a2wsgi", *_SERVING), "server": (), "stateless": (),
     "fastapi": ("fastapi", "fastapi.middleware.cors", *_SERVING),
 }  # fmt: skip
 #: Modules that another imports when it is first used -> that other.
@@ -31,7 +31,7 @@ def import_for(kinds: list[str]) -> None:
     """Import what functions of these kinds are served by; what cannot be is left to containers.
 
     Args:
-        kinds: of `asgi`, `wsgi`, `fastapi`, `server`.
+        kinds: of `asgi`, `wsgi`, `fastapi`, `server`, `stateless`.
     """
     make_findable()
     names = ["volant.runner.web.serving", *(name for kind in kinds for name in _NEEDED[kind])]

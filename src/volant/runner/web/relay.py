@@ -136,8 +136,8 @@ class Relay:
             if self.loop.time() >= deadline:
                 raise TimeoutError(
                     f"nothing listens on port {self._port} after {self._startup_timeout_s:g} s",
-                    hint="start a server on it in the function, and return; a slow one needs "
-                    "@volant.web_server(..., startup_timeout=...)",
+                    hint="start a server on it, and return; a slow one needs a longer "
+                    "startup_timeout=",
                 )
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LOOK_S[1])

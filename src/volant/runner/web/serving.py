@@ -20,7 +20,7 @@ from time import time
 from volant import _context
 from volant.errors import InvalidError
 from volant.runner.inputs.several import AsTasks
-from volant.runner.web import ahead, apps, forwarded
+from volant.runner.web import ahead, apps, ending, forwarded
 from volant.runner.web.lifespan import Lifespan
 from volant.runner.web.relay import SEND_BYTES, Relay
 
@@ -40,6 +40,8 @@ BACKLOG = 1024
 HEAD_BYTES_MAX = 256 << 10
 #: Who connects, the gateway, decides how long an idle connection is kept.
 KEEP_ALIVE_S = 7 * 86400
+#: Kinds that a server of the user's own answers, at a port.
+_AT_PORTS = ("server", "stateless")
 _PLAIN = {"is_async": False, "is_generator": False}
 
 
@@ -167,6 +169,7 @@ class Serving(AsTasks):
             [_PLAIN if form["web"] else form for form in forms],
             runner, max_inputs,
         )  # fmt: skip
+        self._requests_grace_s = REQUESTS_GRACE_S
         #: Counted like an input: the end waits for it.
         self._running = 1
         self._max_inputs = max_inputs
@@ -182,9 +185,13 @@ class Serving(AsTasks):
 
     def _target(self, raw: Callable[..., Any], web: dict[str, Any]) -> App | None:
         """The app of a web function; None for one that starts a server of its own."""
-        if web["kind"] != "server":
+        if web["kind"] not in _AT_PORTS:
             return apps.app_of(raw, web, self._max_inputs)
-        raw()
+        if web["kind"] == "stateless":  # its enter hooks have started what listens
+            self._requests_grace_s = float(web["drain_s"])
+            self.runner.has_children = True
+        else:
+            raw()
         return None
 
     async def _start(self, served: list[tuple[int, dict[str, Any], App | None]]) -> None:
@@ -210,10 +217,12 @@ class Serving(AsTasks):
         self._ending = self._loop.create_task(self._wind_down())
 
     async def _wind_down(self) -> None:
-        stops = [server.stop(REQUESTS_GRACE_S) for server in self._servers]
+        stops = [server.stop(self._requests_grace_s) for server in self._servers]
         for failure in await asyncio.gather(*stops, return_exceptions=True):
             if failure is not None:
                 traceback.print_exception(failure)
+        if self.runner.has_children:
+            ending.terminate_descendants()
         self._running -= 1
         super().end()
 

@@ -35,8 +35,12 @@ class Record:
 
     __slots__: tuple[str, ...] = ()
 
+    def _names(self) -> list[str]:
+        kinds = reversed(type(self).__mro__)
+        return [name for kind in kinds for name in getattr(kind, "__slots__", ())]
+
     def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
+        return tuple(getattr(self, name) for name in self._names())
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._values() == other._values()
@@ -45,7 +49,7 @@ class Record:
         return hash(self._values())
 
     def __repr__(self) -> str:
-        shown = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        shown = (f"{name}={getattr(self, name)!r}" for name in self._names())
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -110,11 +114,14 @@ class GetSettings(_Form):
 
     __slots__ = ()
 
+    #: What the hub's reply is made into.
+    _made_of: type[AutoscalerSettings] = AutoscalerSettings
+
     def __call__(self) -> AutoscalerSettings:
-        return AutoscalerSettings(self._ask("function_settings", "autoscaler.settings", {}))
+        return self._made_of(self._ask("function_settings", "autoscaler.settings", {}))
 
     async def aio(self) -> AutoscalerSettings:
-        return AutoscalerSettings(await self._ask_async("function_settings", {}))
+        return self._made_of(await self._ask_async("function_settings", {}))
 
 
 class GetCurrentStats(_Form):
@@ -134,6 +141,8 @@ class Update(_Form):
 
     __slots__ = ()
 
+    _made_of: type[AutoscalerSettings] = AutoscalerSettings
+
     def __call__(self, **changes: Unpack[Changes]) -> AutoscalerSettings:
         """Change what is given, and return all settings.
 
@@ -149,7 +158,7 @@ class Update(_Form):
 
     def _kept(self, fields: dict[str, object], reply: dict[str, Any]) -> AutoscalerSettings:
         self._bound().scaling.update(fields)
-        return AutoscalerSettings(reply)
+        return self._made_of(reply)
 
 
 class UpdateAutoscaler(Update):

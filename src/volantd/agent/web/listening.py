@@ -14,8 +14,10 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from volantd.agent.ports.tunnels import SHARED_NOTICE
 from volantd.hub.web.checked import forms_of
 from volantd.runtime.client import RuntimeFailedError
+from volantd.runtime.containers.forked import SHARED_ADDRESS
 
 if TYPE_CHECKING:
     from volantd.agent.bare import Machine
@@ -62,8 +64,15 @@ class Listeners:
             raise KeyError(method)
         return os.path.join(self._directory, self._file(method))
 
-    def hand_over(self, link: ContainerLink) -> None:
-        """Give the container what it is to accept on; comes ahead of START."""
+    def hand_over(self, link: ContainerLink, address: str) -> None:
+        """Give the container what it is to accept on; comes ahead of START.
+
+        Args:
+            link: the container.
+            address: where its ports are bound.
+        """
+        if address == SHARED_ADDRESS:
+            _tell_of_sharing(link)
         while self._waiting:
             method, listener = self._waiting.popitem()
             link.hand_over(method, listener.detach())
@@ -93,3 +102,14 @@ class Listeners:
 
     def _file(self, method: int) -> str:
         return f"{self._name}.{method}.sock"
+
+
+def _tell_of_sharing(link: ContainerLink) -> None:
+    """Say that a second server of the same port will not work, if this container is to have one."""
+    function = link.function
+    session = function.app.session
+    has_port = any(form["port"] is not None for form in forms_of(function.spec).values())
+    functions = [one.function.function_id for one in link.hub.links.values()]
+    has_others = functions.count(function.function_id) > 1
+    if has_port and has_others and session is not None:
+        session.event("notice", text=SHARED_NOTICE)

@@ -17,6 +17,7 @@ from volantd.core.deadlines import look_at
 from volantd.core.dispatch import balance, reclaim
 from volantd.core.model import ContainerState
 from volantd.core.scaling.retiring import scale_down
+from volantd.core.sharing import sort_in
 
 if TYPE_CHECKING:
     from volantd.core.commands import Command
@@ -36,6 +37,8 @@ def reconfigure(
     assert config.max_inputs == pool.config.max_inputs, config
     pool.configure(config)
     for container in list(pool.containers.values()):
+        if container.outstanding and config.max_inputs > 1:
+            sort_in(state, container)  # there may be another target
         look_at(state, container, now, out)
     scale_down(state, pool, now, out)
     if pool.is_renewing and pool.live >= config.max_containers:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from volantd.hub.session import Session
 
 #: What can be changed of a pool that exists.
-SETTINGS = ("min_containers", "max_containers", "buffer_containers", "scaledown_window_s")
+SETTINGS = (
+    "min_containers", "max_containers", "buffer_containers", "scaledown_window_s", "target_inputs",
+)  # fmt: skip
 #: Seconds that an idle container may be kept.
 WINDOW_S_MAX = 7 * 86400.0
 #: Names with which one that was not found is compared.
@@ -71,6 +73,10 @@ def function_update(session: Session, message: dict[str, Any]) -> dict[str, Any]
     )
     if high is not None and low > high:
         raise InvalidError(f"min_containers ({low}) is above max_containers ({high})")
+    target = scaling.get("target_inputs")
+    most = 0 if function.options["batch_size"] else function.options["max_inputs"]
+    if target is not None and target > most:
+        raise InvalidError(f"the target ({target}) is above what a container takes ({most})")
     if session.container_function is not None:
         _confine(session, function, scaling)
     function.scaling = scaling
@@ -92,6 +98,8 @@ def _changes(message: dict[str, Any]) -> dict[str, Any]:
             checks.whole(changes, name, 0, checks.CONTAINERS_MAX)
     if "max_containers" in changes:
         checks.optional(checks.whole, changes, "max_containers", 1, checks.CONTAINERS_MAX)
+    if "target_inputs" in changes:
+        checks.optional(checks.whole, changes, "target_inputs", 1, checks.INPUTS_MAX)
     if "scaledown_window_s" in changes:
         checks.number(changes, "scaledown_window_s", 0, WINDOW_S_MAX)
     return changes

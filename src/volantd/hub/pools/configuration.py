@@ -52,9 +52,16 @@ def pool_config(function: Function) -> PoolConfig:
         interruptible=_is_async(function) and not options["batch_size"],
         batch_size=options["batch_size"],
         batch_wait_s=options["batch_wait_s"],
-        exit_grace_s=EXIT_GRACE_S if options["has_exit"] else None,
+        exit_grace_s=exit_grace_s(function),
         has_leases=bool(checked.forms_of(function.spec)),
     )
+
+
+def exit_grace_s(function: Function) -> float | None:
+    """How long its containers may take to end by themselves; None: nothing of the user's does."""
+    if not function.options["has_exit"]:
+        return None
+    return EXIT_GRACE_S + (checked.drain_s_of(function.spec) or 0.0)
 
 
 def gpu_wishes(wishes: list[list[Any]]) -> Iterator[GpuWish]:

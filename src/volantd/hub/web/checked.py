@@ -6,7 +6,9 @@ from typing import Any
 
 from volantd.fields import mapping, number, optional, sequence, switch, text, whole
 
-KINDS = frozenset({"asgi", "wsgi", "fastapi", "server"})
+KINDS = frozenset({"asgi", "wsgi", "fastapi", "server", "stateless"})
+#: Those that a server of the user's own answers, at a port.
+_AT_PORTS = frozenset({"server", "stateless"})
 METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
 #: Characters of a label, which is part of a host name, and of a whole host name.
 LABEL_CHARS_MAX = 63
@@ -14,6 +16,8 @@ DOMAIN_CHARS_MAX = 253
 #: Domains of one function.
 DOMAINS_MAX = 32
 PORT_MAX = 65535
+#: How long a server may let requests finish.
+DRAIN_S_MAX = 86400
 _LABEL_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
@@ -36,6 +40,10 @@ def check(function: dict[str, Any]) -> None:
             _check_form(method["web"])
     if forms_of(function) and function["options"]["batch_size"]:
         raise ValueError("requests cannot be taken together")
+    if len(methods) > 1 and drain_s_of(function) is not None:
+        raise ValueError("a server has one way to answer")
+    if function["web"] is not None and function["web"]["kind"] == "stateless":
+        raise ValueError("a server is a class")
 
 
 def forms_of(spec: dict[str, Any]) -> dict[int, dict[str, Any]]:
@@ -45,6 +53,14 @@ def forms_of(spec: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """
     described = spec["methods"] or [spec]
     return {index: one["web"] for index, one in enumerate(described) if one["web"] is not None}
+
+
+def drain_s_of(spec: dict[str, Any]) -> float | None:
+    """How long a server lets requests finish at its end; None for what is no server."""
+    for form in forms_of(spec).values():
+        if form["kind"] == "stateless":
+            return float(form["drain_s"])
+    return None
 
 
 def _check_form(web: dict[str, Any]) -> None:
@@ -60,10 +76,12 @@ def _check_form(web: dict[str, Any]) -> None:
     if web["method"] not in (METHODS if kind == "fastapi" else (None,)):
         raise ValueError("the method of a request is not what it has to be")
     for name in ("port", "startup_timeout_s"):
-        if (web[name] is not None) != (kind == "server"):
+        if (web[name] is not None) != (kind in _AT_PORTS):
             raise ValueError(f"`{name}` is of servers, and of all of them")
     optional(whole, web, "port", 1, PORT_MAX)
     optional(number, web, "startup_timeout_s", 0.001)
+    if kind == "stateless":
+        number(web, "drain_s", 0, DRAIN_S_MAX)
     domains = sequence(web, "custom_domains")
     if len(domains) > DOMAINS_MAX or not all(map(_is_domain, domains)):
         raise ValueError("the domains are too many, or one is none")

@@ -75,10 +75,11 @@ class Door:
         self.tell(
             "route", label=claim.label, name=claim.name, domains=list(claim.domains),
             timeout_s=pool_config(claim.function).timeout_s, single_use=options["single_use"],
-            requires_proxy_auth=claim.form["requires_proxy_auth"],
+            requires_proxy_auth=claim.form["requires_proxy_auth"], stateless=claim.is_stateless,
         )  # fmt: skip
 
     def _on_lost(self, claim: Claim) -> None:
+        self.leases.forget(claim)
         self.tell("unroute", label=claim.label)
 
     # -- the gateway
@@ -107,7 +108,8 @@ class Door:
             raise ValueError(f"the gateway sent a frame of type {kind}")
         event: dict[str, Any] = values.decode_map(body)
         if event["op"] == "lease":
-            self.leases.ask(fields.whole(event, "lease"), fields.text(event, "route"))
+            session = fields.raw(event, "session")
+            self.leases.ask(fields.whole(event, "lease"), fields.text(event, "route"), session)
         elif event["op"] == "release":
             self.leases.release(fields.whole(event, "lease"))
 

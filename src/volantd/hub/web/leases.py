@@ -5,13 +5,17 @@ It is never sent there; instead the gateway is told that the slot is free for on
 
     ask ─► waits ─► granted ─► released             container gone: revoked
               └─► refused, or moved when the label goes to another function
+
+Requests of a server do not wait: their lease is granted or refused at once. When no container takes
+requests, or all are full, the first that is refused leaves a stand-in, which waits in its place
+until there is room: all it is good for is that a container is started.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from itertools import count
+from itertools import chain, count
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +23,7 @@ from volant.wire import values
 from volantd.core import Fault
 from volantd.hub.deployed.replacing import close_faded, index_of
 from volantd.hub.web import checked
+from volantd.hub.web.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +38,12 @@ log = logging.getLogger(__name__)
 LEASES_MAX = 100_000
 #: How long requests under way may go on when their app is stopped.
 CUT_S = 1.0
+#: What is told of a server without a container, and of one whose containers have no room.
+ABSENT, FULL = 503, 429
+#: The number of a stand_in, which the gateway does not know of.
+_STAND_IN = 0
+#: Bytes of what the gateway tells sessions apart by.
+SESSION_BYTES_MAX = 64
 #: Characters of what went wrong with a start that clients are told.
 DETAIL_CHARS_MAX = 300
 
@@ -72,6 +83,11 @@ class Leases:
         self._leases: dict[int, Lease] = {}
         self._by_call: dict[str, Lease] = {}
         self._held: Counter[str] = Counter()
+        #: What waits where a request was refused, by function.
+        self._stand_ins: dict[str, Lease] = {}
+        #: Why no container of a server has started, by function.
+        self._failures: dict[str, str] = {}
+        self.sessions = Sessions()
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -82,29 +98,84 @@ class Leases:
 
     def pools(self) -> set[str]:
         """Pools whose slots are waited for, or lent."""
-        return {lease.claim.function.function_id for lease in self._leases.values()}
+        leases = chain(self._leases.values(), self._stand_ins.values())
+        return {lease.claim.function.function_id for lease in leases}
 
     # -- what the gateway asks
 
-    def ask(self, number: int, label: str) -> None:
+    def ask(self, number: int, label: str, session: bytes) -> None:
         """Have the gateway wait for a slot of whoever holds a label.
 
+        Args:
+            number: the gateway's name for the lease.
+            label: where the request goes.
+            session: what one container is wanted for, of a server; empty for any.
+
         Raises:
-            ValueError: for a number that is in use, or too many leases.
+            ValueError: for a number that is in use, too many leases, or a session too long.
         """
-        if number in self._leases or len(self._leases) >= LEASES_MAX:
+        if number in self._leases or number <= _STAND_IN or len(self._leases) >= LEASES_MAX:
             raise ValueError(f"the gateway cannot have lease {number}")
+        if len(session) > SESSION_BYTES_MAX:
+            raise ValueError("the gateway names a session too long")
         claim = self._find(label)
         if claim is None:
             self._tell("refused", lease=number, status=404, detail="this web function is gone")
             return
-        self._submit(number, claim)
+        if claim.is_stateless:
+            self._lend(number, claim, session)
+        else:
+            lease = self._leases[number] = self._open(number, claim)
+            self._submit(lease)
 
-    def _submit(self, number: int, claim: Claim) -> None:
-        scheduler, now = self._hub.scheduler, monotonic()
+    def _open(self, number: int, claim: Claim) -> Lease:
         lease = Lease(number, f"lease-{next(self._numbers)}", claim)
-        self._leases[number] = self._by_call[lease.call_id] = lease
-        scheduler.open_call(lease.call_id, claim.function.function_id, now, True)
+        self._by_call[lease.call_id] = lease
+        function_id = claim.function.function_id
+        self._hub.scheduler.open_call(lease.call_id, function_id, monotonic(), True)
+        return lease
+
+    def _lend(self, number: int, claim: Claim, session: bytes) -> None:
+        """Grant a lease of a server, or refuse it, at once."""
+        scheduler, now, function_id = self._hub.scheduler, monotonic(), claim.function.function_id
+        lease = self._open(number, claim)
+        wanted = self.sessions.find(function_id, session) if session else ""
+        lending, commands = scheduler.lend(lease.call_id, lease, wanted, now)
+        if lending == "lent":
+            self._leases[number] = lease
+            self._failures.pop(function_id, None)
+            self._hub.apply(commands, now)
+            if session:
+                self.sessions.note(function_id, session, lease.container_id, now)
+            return
+        del self._by_call[lease.call_id]
+        scheduler.forget_call(lease.call_id, now)
+        status, text = ABSENT, f"`{claim.name}` has no container yet, and starts one"
+        if lending == "full":
+            status, text = FULL, f"`{claim.name}` has as many requests as it takes"
+        text = self._failures.get(function_id, text)
+        self._tell("refused", lease=number, status=status, detail=text)
+        self._stand_in(claim)
+
+    def _stand_in(self, claim: Claim) -> None:
+        """Have a container of a server started, if there may be one more."""
+        function_id = claim.function.function_id
+        if function_id not in self._stand_ins:
+            stand_in = self._stand_ins[function_id] = self._open(_STAND_IN, claim)
+            self._submit(stand_in)
+
+    def _fulfil(self, stand_in: Lease) -> None:
+        """A stand-in is of no use any more."""
+        if self._stand_ins.get(stand_in.claim.function.function_id) is stand_in:
+            del self._stand_ins[stand_in.claim.function.function_id]
+            self._end(stand_in)
+
+    def _fulfilled(self, stand_in: Lease) -> None:
+        self._fulfil(stand_in)
+        self._hub.after_events()
+
+    def _submit(self, lease: Lease) -> None:
+        scheduler, now, claim = self._hub.scheduler, monotonic(), lease.claim
         self._hub.apply(scheduler.submit(lease.call_id, 0, 1, lease, now), now)
         self._hub.note_change(claim.function)
         if claim.function.options["gpu"]:
@@ -139,6 +210,8 @@ class Leases:
         leases, self._leases = list(self._leases.values()), {}
         for lease in leases:
             self._end(lease)
+        for stand_in in list(self._stand_ins.values()):
+            self._fulfil(stand_in)
 
     # -- what the core says
 
@@ -147,6 +220,9 @@ class Leases:
         lease = self._by_call[command.batch.call_id]
         lease.container_id, lease.batch_id = command.container_id, command.batch.batch_id
         self._held[lease.container_id] += 1
+        if lease.number == _STAND_IN:
+            self._hub.loop.call_soon(self._fulfilled, lease)
+            return
         claim, serving = lease.claim, self._hub.links[command.container_id].function
         method: int | None = claim.method
         if serving is not claim.function and serving.spec["methods"]:
@@ -166,18 +242,34 @@ class Leases:
     def failed(self, command: FailInput) -> None:
         """There is no slot for a lease, or no longer."""
         lease = self._by_call.pop(command.call_id)
+        if lease.number == _STAND_IN:
+            self._failed_stand_in(lease, command)
+            return
         del self._leases[lease.number]
         self._hub.scheduler.forget_call(lease.call_id, monotonic())
         if lease.container_id:
             self._gone(lease)
-            self._tell("revoked", lease=lease.number, cut_s=CUT_S)
+            drain_s = checked.drain_s_of(lease.claim.function.spec) or 0.0
+            self._tell("revoked", lease=lease.number, cut_s=max(CUT_S, drain_s))
             return
         claim = self._find(lease.claim.label)
         if claim is not None and claim.function is not lease.claim.function:
-            self._submit(lease.number, claim)
+            self.ask(lease.number, claim.label, b"")
             return
         status, detail = _in_words(lease.claim.name, command.fault, command.detail)
         self._tell("refused", lease=lease.number, status=status, detail=detail)
+
+    def _failed_stand_in(self, stand_in: Lease, command: FailInput) -> None:
+        """No container of a server starts, or it is stopped; the next that asks is told why."""
+        function_id = stand_in.claim.function.function_id
+        del self._stand_ins[function_id]
+        self._hub.scheduler.forget_call(stand_in.call_id, monotonic())
+        if stand_in.container_id:
+            self._gone(stand_in)
+        elif command.fault is not Fault.STOPPED:
+            _, self._failures[function_id] = _in_words(
+                stand_in.claim.name, command.fault, command.detail
+            )
 
     # -- what becomes of labels and containers
 
@@ -194,7 +286,17 @@ class Leases:
             else:
                 del self._leases[lease.number]
                 self._end(lease)
-                self._submit(lease.number, claim)
+                self.ask(lease.number, claim.label, b"")
+        stand_in = self._stand_ins.get(before.function.function_id)
+        if stand_in is not None and stand_in.claim is before:
+            self._fulfil(stand_in)
+
+    def forget(self, claim: Claim) -> None:
+        """A label leads nowhere: no container is wanted any more."""
+        function_id = claim.function.function_id
+        self._failures.pop(function_id, None)
+        if function_id in self._stand_ins:
+            self._fulfil(self._stand_ins[function_id])
 
     def revoke(self, container_id: str) -> None:
         """A container is about to end: no further request goes there."""

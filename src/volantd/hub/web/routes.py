@@ -34,6 +34,11 @@ class Claim:
     form: dict[str, Any]
     domains: tuple[str, ...]
 
+    @property
+    def is_stateless(self) -> bool:
+        """Whether its requests wait for no container."""
+        return bool(self.form["kind"] == "stateless")
+
 
 class Routes:
     """All labels that lead somewhere."""
@@ -61,9 +66,9 @@ class Routes:
         app.urls = []
         for function in app.functions.values():
             for method, form in checked.forms_of(function.spec).items():
-                part = (
-                    function.spec["methods"][method]["name"] if function.spec["methods"] else None
-                )
+                part = None  # of a server as well: its one method has no name to its users
+                if function.spec["methods"] and form["kind"] != "stateless":
+                    part = function.spec["methods"][method]["name"]
                 label = label_of(app, function.name, part, form)
                 held = self.claims.get(label)
                 if own and held is not None and held.function.app is not app:

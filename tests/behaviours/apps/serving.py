@@ -1,0 +1,109 @@
+"""Servers: programs that listen on a port, several of them side by side."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import volant
+
+app = volant.App("serving")
+
+#: Answers which container it is in, when it has all of a request.
+PROGRAM = """
+import http.server, os, signal, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = os.environ["VOLANT_CONTAINER_ID"].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+    def log_message(self, *_):
+        pass
+
+def end(*_):
+    print("asked to end", flush=True)
+    os._exit(7)
+
+signal.signal(signal.SIGTERM, end)
+server = http.server.ThreadingHTTPServer(("0.0.0.0", int(sys.argv[1])), Handler)
+server.serve_forever()
+"""
+
+
+def start(port: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(port)])
+
+
+@app.server(port=8301, unauthenticated=True)
+class Asleep:
+    @volant.enter()
+    def start(self) -> None:
+        start(8301)
+
+
+@app.server(port=8302, unauthenticated=True, min_containers=2, max_containers=2)
+class Pair:
+    @volant.enter()
+    def start(self) -> None:
+        start(8302)
+
+
+@app.server(port=8303, unauthenticated=True, max_concurrency=1, max_containers=1)
+class Narrow:
+    @volant.enter()
+    def start(self) -> None:
+        start(8303)
+
+
+@app.server(port=8304)
+class Closed:
+    @volant.enter()
+    def start(self) -> None:
+        start(8304)
+
+
+@app.server(port=8305, unauthenticated=True, startup_timeout=0.2)
+class Silent:
+    @volant.enter()
+    def start(self) -> None:
+        pass
+
+
+@app.function(max_containers=3)
+@volant.web_server(8306)
+def threefold() -> None:
+    start(8306)
+
+
+ending = volant.App("serving-ending")
+
+
+@ending.server(port=8307, unauthenticated=True, exit_grace_period=20)
+class Draining:
+    @volant.enter()
+    def start(self) -> None:
+        self.process = start(8307)
+
+    @volant.exit()
+    def stop(self) -> None:
+        print(f"it ended with {self.process.wait()}", flush=True)
+
+
+lasting = volant.App("serving-lasting")
+
+
+@lasting.server(port=8308, unauthenticated=True)
+class Lasting:
+    @volant.enter()
+    def start(self) -> None:
+        start(8308)

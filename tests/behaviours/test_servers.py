@@ -1,0 +1,173 @@
+"""Servers as their clients meet them: real programs on real ports, through the gateway."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import pickle
+import threading
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+import volant
+from tests.behaviours.apps import serving
+from tests.behaviours.programs import WITHIN_S, containers
+from tests.support import eventually, run_volant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _running() -> Iterator[None]:
+    with serving.app.run():
+        yield
+
+
+def get(url: str, **headers: str) -> httpx.Response:
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.get(url, timeout=WITHIN_S, headers=fields)
+
+
+def url_of(server: Any) -> str:
+    return str(server.get_url())
+
+
+def up(server: Any) -> str:
+    """The address of a server, once it answers."""
+    url = url_of(server)
+    eventually(lambda: get(url).status_code == 200, within_s=WITHIN_S)
+    return url
+
+
+class Slow(http.client.HTTPConnection):
+    """A request that lasts until its last byte is sent."""
+
+    def __init__(self, url: str) -> None:
+        parts = httpx.URL(url)
+        super().__init__(parts.host, parts.port, timeout=WITHIN_S)
+        self.putrequest("POST", parts.path)
+        self.putheader("Content-Length", "1")
+        self.endheaders()
+
+    def finish(self) -> bytes:
+        """What it is answered."""
+        self.send(b"x")
+        response = self.getresponse()
+        assert response.status == 200, response.read()
+        body = response.read()
+        self.close()
+        return body
+
+
+def test_147_a_server_at_zero_answers_503_and_starts(volant_home: Path) -> None:
+    assert containers(volant_home, function="Asleep") == []
+    response = get(url_of(serving.Asleep))
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "1"
+    up(serving.Asleep)
+    assert len(containers(volant_home, function="Asleep")) == 1
+
+
+def test_147_requests_of_a_session_go_to_one_container() -> None:
+    url = up(serving.Pair)
+    eventually(lambda: serving.Pair.get_current_stats().input_headroom > 1000, within_s=WITHIN_S)
+    names = [f"s{at}" for at in range(8)]
+    first = {name: get(url, Volant_Session_Id=name).text for name in names}
+    assert len(set(first.values())) == 2
+    for _ in range(3):
+        assert {name: get(url, mODAL_session_ID=name).text for name in names} == first
+
+
+def test_a_request_above_the_maximum_is_answered_429(volant_home: Path) -> None:
+    url = up(serving.Narrow)
+    slow = Slow(url)
+    eventually(lambda: get(url).status_code == 429, within_s=WITHIN_S)
+    serving.Narrow.update_autoscaler(max_containers=2)
+    eventually(lambda: get(url).status_code == 200, within_s=WITHIN_S)
+    assert len(containers(volant_home, function="Narrow")) == 2
+    assert slow.finish().startswith(b"ta-")
+
+
+def test_a_server_says_what_it_is() -> None:
+    info = serving.Pair.info()
+    assert (info.name, info.url) == ("Pair", url_of(serving.Pair))
+    assert info.object_id == serving.Pair.object_id
+    settings = serving.Pair.autoscaler.settings()
+    assert (settings.min_containers, settings.target_concurrency) == (2, None)
+    assert serving.Pair.update_autoscaler(target_concurrency=7.5).target_concurrency == 7
+
+
+def test_a_deployed_server_is_found_by_its_name() -> None:
+    serving.lasting.deploy()
+    try:
+        found = volant.Server.from_name("serving-lasting", "Lasting")
+        assert found.hydrate() is found
+        assert get(up(found)).text.startswith("ta-")
+        assert found.info().object_id == serving.Lasting.object_id
+        assert pickle.loads(pickle.dumps(found)).get_url() == found.get_url()
+        before = get(url_of(found), Volant_Session_Id="a").text
+        serving.lasting.deploy(tag="again", strategy="rolling")
+        assert get(url_of(found), Volant_Session_Id="a").text == before
+    finally:
+        serving.lasting.stop()
+
+
+def test_who_has_no_token_starts_no_server(volant_home: Path) -> None:
+    url = url_of(serving.Closed)
+    assert get(url).status_code == 401
+    assert containers(volant_home, function="Closed") == []
+    made = json.loads(run_volant("token", "create", "t", "--json", home=volant_home).stdout)
+    token = {"Modal_Key": made["key"], "Modal_Secret": made["secret"]}
+    eventually(lambda: get(url, **token).status_code == 200, within_s=WITHIN_S)
+    assert get(url).status_code == 401
+
+
+def test_113_a_server_that_does_not_listen_is_told_to_its_clients() -> None:
+    url = url_of(serving.Silent)
+    text = "nothing listens on port 8305 after 0.2 s"
+    eventually(lambda: text in get(url).text, within_s=WITHIN_S)
+    assert get(url).status_code == 503
+
+
+def test_113_containers_of_a_web_server_listen_at_one_port_side_by_side(volant_home: Path) -> None:
+    serving.threefold.update_autoscaler(min_containers=3)
+    url = str(serving.threefold.get_web_url())
+    slow = [Slow(url) for _ in range(3)]
+
+    def are_busy() -> bool:
+        states = [row["state"] for row in containers(volant_home, function="threefold")]
+        return states == ["busy"] * 3
+
+    eventually(are_busy, within_s=WITHIN_S)
+    ids = {request.finish().decode() for request in slow}
+    assert ids == {row["container_id"] for row in containers(volant_home, function="threefold")}
+    assert len(ids) == 3
+
+
+def test_requests_finish_then_the_program_is_asked_to_end_then_hooks_run(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    ended = threading.Event()
+
+    def close() -> None:
+        context.__exit__(None, None, None)
+        ended.set()
+
+    with volant.enable_output():
+        context = serving.ending.run()
+        context.__enter__()
+        url = up(serving.Draining)
+        stats = serving.Draining.get_current_stats
+        eventually(lambda: stats().num_running_inputs == 0)
+        slow = Slow(url)
+        eventually(lambda: stats().num_running_inputs > 0)
+        threading.Thread(target=close).start()
+        eventually(lambda: get(url).status_code == 404, within_s=WITHIN_S)
+        assert slow.finish().startswith(b"ta-")
+        assert ended.wait(WITHIN_S)
+    printed = capfd.readouterr().out
+    assert printed.index("asked to end") < printed.index("it ended with 7")
