@@ -6,11 +6,10 @@ from volant.errors import InvalidError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
     from typing import Any
 
-    from volant.runner.web.lifespan import App, Receive, Send
+    from volant.runner.web.lifespan import App
 
 #: Threads that frameworks on anyio, FastAPI among them, have for plain functions without our doing.
 ANYIO_THREADS = 40
@@ -63,37 +62,6 @@ def _route(raw: Callable[..., Any], web: dict[str, Any]) -> App:
     app.add_api_route("/", raw, methods=[web["method"]])
     made: Any = app
     return made  # type: ignore[no-any-return]  # an app by its form
-
-
-def in_turns(app: App, slots: asyncio.Semaphore) -> App:
-    """The same app, which begins a request when it has a slot, and has it until it has answered.
-
-    The gateway takes the slot of a client that is gone for free, and user code may go on for it.
-    What an app does after its answer is beside further requests.
-    """
-
-    async def serve(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await app(scope, receive, send)
-            return
-        await slots.acquire()
-        has_slot = True
-
-        async def pass_on(message: dict[str, Any]) -> None:
-            nonlocal has_slot
-            await send(message)
-            is_last = message["type"] == "http.response.body" and not message.get("more_body")
-            if is_last and has_slot:
-                has_slot = False
-                slots.release()
-
-        try:
-            await app(scope, receive, pass_on)
-        finally:
-            if has_slot:
-                slots.release()
-
-    return serve
 
 
 def allow_threads(count: int) -> None:

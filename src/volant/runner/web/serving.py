@@ -23,6 +23,7 @@ from volant.runner.inputs.several import AsTasks
 from volant.runner.web import ahead, apps, ending, forwarded
 from volant.runner.web.lifespan import Lifespan
 from volant.runner.web.relay import SEND_BYTES, Relay
+from volant.runner.web.turns import Turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 #: Requests may take so long after the end has begun; hooks have what is left of the hub's 30 s.
 REQUESTS_GRACE_S = 25.0
+#: Requests whose clients are gone, once the end has begun; and what is cancelled, to clean up.
+ABANDONED_S = 0.5
+CANCELLED_S = 1.0
 #: Connections that wait to be accepted.
 BACKLOG = 1024
 #: The head of a request; the gateway takes less.
@@ -53,7 +57,8 @@ class HttpServer:
     ) -> None:
         import uvicorn
 
-        served = forwarded.completed(apps.in_turns(app, slots))
+        self._turns = Turns(app, slots)
+        served = forwarded.completed(self._turns)
         config = uvicorn.Config(
             served, lifespan="off", interface="asgi3", loop="none", log_config=None,
             access_log=False, proxy_headers=False, server_header=False,
@@ -86,12 +91,29 @@ class HttpServer:
             server.close()
         for connection in list(state.connections):
             connection.shutdown()
-        # Until what is sent has left this process, and background tasks are done as well.
-        waiting = [asyncio.ensure_future(state.connections.wait_until_empty()), *state.tasks]
-        _, unfinished = await asyncio.wait(waiting, timeout=grace_s)
-        for task in unfinished:
-            task.cancel()
+        deadline = asyncio.get_running_loop().time() + grace_s
+        # Until what is sent has left this process.
+        waiting = asyncio.ensure_future(state.connections.wait_until_empty())
+        await asyncio.wait([waiting], timeout=grace_s)
+        waiting.cancel()
+        self._turns.is_ending = True
+        # Nobody waits for answers any more where all connections are gone.
+        abandoned = state.tasks & self._turns.unanswered
+        await _end(abandoned, 0.0 if state.connections else ABANDONED_S)
+        # Background tasks are done as well.
+        await _end(state.tasks - abandoned, deadline - asyncio.get_running_loop().time())
         await self._lifespan.shutdown()
+
+
+async def _end(tasks: set[asyncio.Task[None]], grace_s: float) -> None:
+    """Let tasks finish for so long, then have them clean up, for a moment."""
+    if not tasks:
+        return
+    _, unfinished = await asyncio.wait(tasks, timeout=max(grace_s, 0.0))
+    for task in unfinished:
+        task.cancel()
+    if unfinished:
+        await asyncio.wait(unfinished, timeout=CANCELLED_S)
 
 
 class Connections(set):  # type: ignore[type-arg]  # of whatever protocols that uvicorn has

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from volant.runner.web.apps import in_turns
+from volant.runner.web.turns import Turns
 
 HTTP = {"type": "http"}
 END = {"type": "http.response.body", "body": b""}
@@ -40,7 +40,7 @@ async def send(message: Any) -> None: ...
 
 async def two_at(app: App) -> list[asyncio.Task[None]]:
     """Two requests for an app that takes one at a time, as far as they get by themselves."""
-    served = in_turns(app, asyncio.Semaphore(1))
+    served = Turns(app, asyncio.Semaphore(1))
     scopes = [{**HTTP, "name": name} for name in app.events]
     tasks = [asyncio.create_task(served(scope, receive, send)) for scope in scopes]
     for _ in range(10):
@@ -83,7 +83,39 @@ def test_a_request_that_fails_gives_its_turn_away() -> None:
         slots = asyncio.Semaphore(1)
         for kind in ("http", "websocket", "http", "lifespan"):
             with pytest.raises(LookupError, match=kind):
-                await in_turns(fail, slots)({"type": kind}, receive, send)
+                await Turns(fail, slots)({"type": kind}, receive, send)
+        assert not slots.locked()
+
+    asyncio.run(use())
+
+
+def test_requests_that_have_not_answered_are_known() -> None:
+    async def use() -> None:
+        for app in (App(), App(answers_first=True)):
+            served = Turns(app, asyncio.Semaphore(1))
+            task = asyncio.create_task(served({**HTTP, "name": "first"}, receive, send))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert served.unanswered == (set() if app.answers_first else {task})
+            app.events["first"].set()
+            await task
+            assert served.unanswered == set()
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("is_ending", [True, False])
+def test_a_request_that_is_cancelled_at_the_end_is_no_failure_of_the_app(is_ending: bool) -> None:
+    async def use() -> None:
+        slots = asyncio.Semaphore(1)
+        served = Turns(App(), slots)
+        served.is_ending = is_ending
+        task = asyncio.create_task(served({**HTTP, "name": "first"}, receive, send))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() is not is_ending
         assert not slots.locked()
 
     asyncio.run(use())
