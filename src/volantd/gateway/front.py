@@ -340,7 +340,10 @@ class Front(asyncio.Protocol):
             self._keep = False
             if head.length == CHUNKED:
                 raw = heads.without_chunks(raw)
-        if head.length == heads.UNTIL_END or not self.has_sent_all:
+        # A length says that the answer is made, so nobody reads the rest of the request. One in
+        # chunks may be made of it, and some clients send no more when they read of a close.
+        is_early = not self.has_sent_all and head.length != CHUNKED
+        if head.length == heads.UNTIL_END or is_early:
             self._keep = False
         if self._keep or head.status == 101:
             self.relay(b"%b\r\n%b" % (raw, body))
@@ -350,7 +353,7 @@ class Front(asyncio.Protocol):
     def responded(self, *, ended: bool = False) -> None:
         """The response is over; `ended`: with its connection."""
         self.back = None
-        if ended:
+        if ended or not self.has_sent_all:
             self._keep = False
         self._log(self._status)
         self._finish()

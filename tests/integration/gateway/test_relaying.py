@@ -315,3 +315,19 @@ def test_the_gateway_ends_with_its_hub(stage):
     client = stage.client()
     stage.hub.shutdown(socket.SHUT_RDWR)
     assert client.rest() == b""
+
+
+@pytest.mark.parametrize(
+    ("fields", "says_close"), [(b"Transfer-Encoding: chunked", False), (b"Content-Length: 2", True)]
+)
+def test_an_answer_ahead_of_the_end_of_a_body(stage, fields, says_close):
+    """One in chunks may be made of the body: its client is not told to send no more."""
+    client = stage.client()
+    client.send(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\n\r\nab")
+    server = stage.server.accept()
+    server.head()
+    assert server.exactly(2) == b"ab"
+    server.send(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n\r\n")
+    assert (b"connection: close" in client.head().lower()) is says_close
+    client.send(b"cd")
+    assert server.exactly(2) == b"cd"
