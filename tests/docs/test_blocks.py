@@ -41,6 +41,7 @@ ONLY_SHOWN = {"sh", "text", "toml", "json", "mermaid"}
 _FENCE = re.compile(r"^```(\S*) ?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ALIKE = (
     (re.compile(r"\b(ap|fc|fu|im|in|ta|zy)-[0-9a-z]{20,}"), r"\1-ID"),
+    (re.compile(r"\b(\d+ (d|h|min) )+(?=\d+ (h|min|s)\b)"), ""),  # a daemon of many tests is old
     (re.compile(r"\b\d+(\.\d+)? (ms|s|min|h|MiB)\b"), r"N \2"),
     (re.compile(r"\bpid \d+"), "pid N"),
     (re.compile(r"[ \t]+"), " "),
