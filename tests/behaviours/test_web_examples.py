@@ -78,6 +78,15 @@ def test_a_websocket_echoes(volant_home: Path) -> None:
             assert connection.recv() == "hello"
 
 
+def test_files_are_uploaded_by_a_form_and_as_a_body(volant_home: Path) -> None:
+    with running("file_upload", "web"), client_of(socket_of(volant_home, "web")) as client:
+        assert 'type="file"' in client.get("/").text
+        answer = client.post("/files", files=[("files", ("a.txt", b"1\n2\n")), ("files", b"3")])
+        assert answer.json() == ["a.txt: 2 lines", "upload: 1 lines"]
+        answer = client.put("/files/b.bin", content=bytes(100))
+        assert answer.json() == {"name": "b.bin", "bytes": 100}
+
+
 def test_a_flask_site_uses_what_its_container_has_loaded(volant_home: Path) -> None:
     with (
         running("flask_site", "Site"),

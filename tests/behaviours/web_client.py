@@ -15,6 +15,7 @@ from tests.support import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
 
 def socket_of(home: Path, function: str, method: int = 0) -> str:
@@ -47,23 +48,14 @@ def client_of(path: str, **headers: str) -> httpx.Client:
     )  # fmt: skip
 
 
-class Raw(http.client.HTTPConnection):
+class Chunked(http.client.HTTPConnection):
     """A connection of which a test sees each chunk; closes with its `with` block."""
 
-    def __enter__(self) -> Raw:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __init__(self, path: str) -> None:
-        super().__init__("container", timeout=WITHIN_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock: Any = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(WITHIN_S)
-        self.sock.connect(self._path)
 
     def begin(self, path: str) -> None:
         """Send the head of a POST whose body comes in chunks."""
@@ -74,3 +66,16 @@ class Raw(http.client.HTTPConnection):
     def chunk(self, data: bytes) -> None:
         """Send a chunk; an empty one is the last."""
         self.send(b"%x\r\n%s\r\n" % (len(data), data))
+
+
+class Raw(Chunked):
+    """Such a connection to one socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("container", timeout=WITHIN_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock: Any = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(WITHIN_S)
+        self.sock.connect(self._path)
