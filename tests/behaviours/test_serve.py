@@ -208,3 +208,95 @@ def test_a_daemon_that_was_killed_is_started_anew_with_the_app(
     os.kill(pid, signal.SIGKILL)
     served.await_answer("first")
     assert served.end()[0] == 0
+
+
+#: Says whether a package was there before the program has imported it, and in which process.
+HEAVY = """
+import sys
+import volant
+{before}
+ahead = "sqlalchemy" in sys.modules
+import sqlalchemy
+{after}
+app = volant.App("served")
+loaded = {number}
+
+@app.function(schedule=volant.Cron("0 0 1 1 *"), env={env})
+def answer():
+    print(loaded, ahead, getattr(sqlalchemy, "WORD", "installed"))
+"""
+
+
+def _save(served: Served, number: int, answer: str, **parts: object) -> None:
+    """Save a version, and wait until it is what is served."""
+    told = {"before": "", "after": "", "env": {}, **parts}
+    served.path.write_text(HEAVY.format(number=number, **told))
+    eventually(lambda: (served.answer() + " ").startswith(f"{number} {answer} "))
+
+
+def _save_until_ahead(served: Served) -> None:
+    """Save versions until one finds the package imported."""
+    numbers = iter(range(1000))
+    eventually(lambda: _is_ahead(served, next(numbers)))
+
+
+def _is_ahead(served: Served, number: int) -> bool:
+    served.path.write_text(HEAVY.format(number=number, before="", after="", env={}))
+    eventually(lambda: (answer := served.answer()).startswith(f"{number} ") and answer)
+    return "True" in served.answer()
+
+
+def test_what_a_program_begins_with_is_imported_ahead_of_a_save(served: Served) -> None:
+    """Issue 5, bars: a save is served in 300 ms, whatever the program imports."""
+    _save_until_ahead(served)
+    assert served.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"before": "import os; os.environ['A'] = 'b'"}, {"before": "sys.path.append('/none')"},
+     {"env": {"A": "b"}}],
+    ids=["environment changed", "path changed", "another environment"],
+)  # fmt: skip
+def test_a_program_that_does_something_else_first_imports_for_itself(
+    served: Served, parts: dict[str, object]
+) -> None:
+    _save_until_ahead(served)
+    _save(served, 1000, "False installed", **parts)
+
+
+def test_a_source_that_is_called_like_an_installed_package_takes_its_place(served: Served) -> None:
+    _save_until_ahead(served)
+    served.path.with_name("sqlalchemy.py").write_text("WORD = 'own'")
+    _save(served, 1000, "False own")
+    served.path.with_name("sqlalchemy.py").write_text("WORD = 'changed'")
+    _save(served, 1001, "False changed")
+
+
+def test_a_package_of_the_program_is_never_stale(served: Served) -> None:
+    """One that is installed for editing lies beside the program and is a source as well."""
+    package = served.path.with_name("library")
+    package.mkdir()
+    (package / "__init__.py").write_text("import sqlalchemy\nWORD = 'before'")
+    (package.parent / "library.egg-info").mkdir()
+    after = "import library; sqlalchemy.WORD = library.WORD"
+    _save(served, 1000, "False before", after=after)
+    for number in range(3):
+        (package / "__init__.py").write_text(f"import sqlalchemy\nWORD = 'word{number}'")
+        eventually(lambda number=number: f" word{number}" in served.answer())
+
+
+def test_the_client_imports_ahead_as_well(served: Served, tmp_path: Path) -> None:
+    """Its own import of the program takes as long as that of the zygote."""
+    seen = tmp_path / "seen"
+    seen.write_text("")
+    after = f"if volant.is_local(): open({str(seen)!r}, 'a').write(f'{{ahead}} ')"
+    numbers = iter(range(1000))
+
+    def is_ahead() -> bool:
+        number = next(numbers)
+        served.path.write_text(HEAVY.format(number=number, before="", after=after, env={}))
+        eventually(lambda: served.answer().startswith(f"{number} "))
+        return "True" in seen.read_text()
+
+    eventually(is_ahead, within_s=20, every_s=0.5)  # a fork is made when it was quiet

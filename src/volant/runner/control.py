@@ -1,9 +1,12 @@
 """Messages between the agent and a zygote, over one unix stream socket.
 
-    agent  -> zygote   PREPARE {files, entry, env, snapshot}
+    agent  -> zygote   PRELOAD {modules, web, env}
+                       PREPARE {files, entry, env, snapshot}
                        FORK {id, hostname, limits, address, more} + 4 descriptors
                        COMMAND {id, container, argv, env, limits, terminal} + 1, 2 or 4 descriptors
-    zygote -> agent    READY {import_us, threads, culprits}  PREPARE_FAILED {fault}
+    zygote -> agent    PRELOADED {culprits}
+                       READY {import_us, threads, culprits, prelude, is_whole}
+                       PREPARE_FAILED {fault}  UNFIT {}
                        FORKED {id}  FORK_FAILED {id, reason}  EXITED {id, status}
                        COMMAND_FAILED {id, reason}
 
@@ -24,15 +27,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PREPARE, FORK, COMMAND = 1, 2, 3
+PREPARE, FORK, COMMAND, PRELOAD = 1, 2, 3, 4
 READY, PREPARE_FAILED, FORKED, FORK_FAILED, EXITED, COMMAND_FAILED = 16, 17, 18, 19, 20, 21
+PRELOADED, UNFIT = 22, 23
 
 _HEADER = Struct("<IBBxx")
 HEADER_BYTES = _HEADER.size
 #: Largest frame that the agent takes from a zygote, by kind; any other kind is refused.
 REPLY_BYTES_MAX = {
     READY: 1 << 20, PREPARE_FAILED: 4 << 20, FORKED: 4096, FORK_FAILED: 1 << 16, EXITED: 4096,
-    COMMAND_FAILED: 1 << 16,
+    COMMAND_FAILED: 1 << 16, PRELOADED: 1 << 16, UNFIT: 16,
 }  # fmt: skip
 #: Largest frame that the agent sends (sources of one app version).
 REQUEST_BYTES_MAX = 1 << 30

@@ -1,5 +1,6 @@
 """The zygote: one interpreter with an app version imported, forked to start containers.
 
+    agent --PRELOAD--> import what an earlier version of the program began with --PRELOADED-->
     agent --PREPARE--> write sources, import the user's module, freeze the heap --READY-->
     agent --FORK--> fork --child: enter a cell, say "H" on its channel--> runner.loop.serve
                       '--parent: FORKED, later EXITED
@@ -22,7 +23,7 @@ import sys
 from time import perf_counter_ns
 
 from volant.runner import control, isolate, linux, nursery
-from volant.runner.template import sources, unforkable
+from volant.runner.template import preloading, sources, unforkable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Zygote:
         self.ordered_count = 0
         self.cell_count = 0
         self.imported_pids: set[int] = set()
+        self.preloading = preloading.Preloading()
         self.single_thread_names: list[str] = []
         self.user_sigchld: Any = _signal.SIG_DFL
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -143,7 +145,9 @@ class Zygote:
         if received is None:
             return False
         kind, fields, fds = received
-        if kind == control.PREPARE:
+        if kind == control.PRELOAD:
+            self._preload(fields)
+        elif kind == control.PREPARE:
             self._prepare(fields)
         elif kind == control.FORK:
             self.waiting.append((fields, fds))
@@ -157,29 +161,46 @@ class Zygote:
 
     # -- prepare
 
+    def _preload(self, fields: dict[str, Any]) -> None:
+        self._set_environment(fields["env"])
+        culprits = self.preloading.load(fields["modules"], fields["web"])
+        self._settle_import()
+        self.connection.send(control.PRELOADED, {"culprits": culprits})
+
     def _prepare(self, fields: dict[str, Any]) -> None:
         begun = perf_counter_ns()
+        entry = fields["entry"]
         try:
             sources.write_files(self.plan.work_dir, fields["files"])
+            if entry is not None:
+                entry.update(root=self.plan.work_dir, cwd=self.plan.cwd)
+            program = preloading.program_of(entry)
+            if not self.preloading.fits(program):
+                self.connection.send(control.UNFIT, {})
+                return
             if not self.ready_cells and not self.ordered_count:
                 self._order_cell()  # made while we import
             self._set_environment(fields["env"])
-            if fields["entry"] is not None:
-                fields["entry"].update(root=self.plan.work_dir, cwd=self.plan.cwd)
-                self._import(fields["entry"])
+            self.preloading.begin()
+            if entry is not None:
+                self._import(entry)
             threads = unforkable.thread_names()
             culprits = [] if threads else self._take_snapshot(fields["snapshot"])
         except BaseException as exc:  # noqa: BLE001  # importing runs user code
             self._leave_if_forked()
             self.connection.send(control.PREPARE_FAILED, {"fault": _fault(exc)})
             return
-        self._leave_if_forked()
-        self._listen_for_children()
+        self._settle_import()
         gc.freeze()
-        self.imported_pids = set(linux.children())
         took_us = (perf_counter_ns() - begun) // 1000
         answer = {"import_us": took_us, "threads": threads, "culprits": culprits}
-        self.connection.send(control.READY, answer)
+        self.connection.send(control.READY, answer | self.preloading.learn(program, took_us))
+
+    def _settle_import(self) -> None:
+        """Go on after code of others: its children are not ours to reap."""
+        self._leave_if_forked()
+        self._listen_for_children()
+        self.imported_pids = set(linux.children())
 
     def _import(self, entry: dict[str, Any]) -> None:
         from volant.runner import loading
@@ -188,11 +209,9 @@ class Zygote:
 
     def _take_snapshot(self, wanted: dict[str, Any] | None) -> list[str]:
         """Run the hooks of a class that all containers share; what forbids forking then."""
-        if wanted is None:
-            return []
         from volant.runner.template import snapshot
 
-        return snapshot.take(wanted)
+        return [] if wanted is None else snapshot.take(wanted)
 
     def _set_environment(self, env: dict[str, str]) -> None:
         os.environ.update(env)

@@ -1,7 +1,13 @@
 """Bare zygotes: interpreters booted for an image that know no app yet.
 
 One is kept ahead for each image in use, so that the first call of a changed script does not
-wait for an interpreter to start. Each has a cgroup of its own: what a module does while it is
+wait for an interpreter to start. For programs that import much another one is kept ahead, which has
+imported already what the last version began with: the next version is likely to begin the same.
+
+    take(version) ─► preloaded for entry, environment, image? else: ahead for the image? else: boot
+    learn(version, ...) ─► quiet for a moment ─► boot, PRELOAD ─► kept for the next version
+
+Each has a cgroup of its own: what a module does while it is
 imported is limited like everything else.
 """
 
@@ -11,17 +17,20 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import hashlib
+import logging
 import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
 from volant.errors import InvalidError
+from volant.wire import values
 from volantd.agent.gpus import Installed
 from volantd.images.workbench import PATH as IMAGE_PATH
 from volantd.lent import package_dir
 from volantd.runtime import cgroup as cgroups_module
-from volantd.runtime.client import RuntimeFailedError, ZygoteSpec
+from volantd.runtime.client import Prelude, RuntimeFailedError, ZygoteSpec
 from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
@@ -34,14 +43,25 @@ if TYPE_CHECKING:
     from volantd.runtime.cgroup import Cgroup, Cgroups
     from volantd.runtime.client import Launcher, Zygote
 
+log = logging.getLogger(__name__)
+
 #: Quiet time after which one is booted ahead: not while somebody waits for a call.
 BOOT_DELAY_S = 0.3
 #: Images for which one is kept ahead.
 IMAGES_MAX = 2
+#: Programs for which a preloaded one is kept: each holds the memory of what it has imported, 30 to
+#: 60 MB for a web framework. Below the reserve of memory they are the first to go.
+PRELOADED_MAX = 2
+#: Programs of which it is known what they begin with.
+PRELUDES_MAX = 64
+#: Time that imports ahead may take; somebody may wait for them by then.
+PRELOAD_TIMEOUT_S = 20.0
 #: Processes and threads of one container or zygote.
 PROCESSES_MAX = 4096
 #: Cores that a function asks for when it does not say.
 CPU_DEFAULT = 0.125
+#: The prelude of a program that was not learnt yet.
+_UNKNOWN = Prelude(modules=(), web=(), env={})
 _SYSTEM_TREES = ("/usr",)
 _ENVIRONMENT = {"HOME": "/root", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 _MARKS = {"VOLANT_IS_REMOTE": "1"}
@@ -82,41 +102,49 @@ class Machine:
 
 
 class BareZygotes:
-    """Boots zygotes, and keeps one ahead for each image in use."""
+    """Boots zygotes, and keeps some ahead for images and for programs in use."""
 
     def __init__(self, machine: Machine, images: Images, tasks: Tasks) -> None:
         self._machine = machine
         self._images = images
         self._tasks = tasks
         self._ahead: OrderedDict[str, asyncio.Future[Zygote]] = OrderedDict()
+        self._preloaded: OrderedDict[str, asyncio.Future[Zygote]] = OrderedDict()
+        #: What programs begin with, by what they are besides their sources; None: not to be tried.
+        self._preludes: OrderedDict[str, Prelude | None] = OrderedDict()
 
-    async def take(self, version: Version, say: Callable[[bytes], None]) -> Zygote:
+    async def take(
+        self, version: Version, say: Callable[[bytes], None], *, plain: bool = False
+    ) -> Zygote:
         """A zygote for the image of a version.
 
         Args:
             version: what the zygote is for.
             say: hears what is printed while the image is built.
+            plain: it is to have imported nothing.
 
         Raises:
             ImageBuildError: when the image cannot be built, or has no Python.
             RuntimeFailedError: when none can be booted.
         """
         rung = await asyncio.shield(self._machine.rung)
+        wanted = None if plain or not version.imports else version
         if version.image["kind"] == "host":
-            return await self._take(zygote_spec(version, rung, self._machine.lent_dir))
+            return await self._take(zygote_spec(version, rung, self._machine.lent_dir), wanted)
         async with self._images.use(version, say) as built:
-            return await self._take(built_spec(
+            spec = built_spec(
                 built, rung, self._machine.lent_dir, block_network=version.block_network
-            ))  # fmt: skip
+            )
+            return await self._take(spec, wanted)
 
-    async def _take(self, spec: ZygoteSpec) -> Zygote:
+    async def _take(self, spec: ZygoteSpec, version: Version | None) -> Zygote:
+        if version is not None:
+            zygote = await _alive(self._preloaded.pop(_program_key(spec, version), None))
+            if zygote is not None:
+                return zygote
         key = repr(spec)
-        ahead = self._ahead.pop(key, None)
-        zygote = None
-        if ahead is not None:
-            with contextlib.suppress(RuntimeFailedError):  # what failed ahead is tried once more
-                zygote = await ahead
-        if zygote is None or zygote.exited.done():
+        zygote = await _alive(self._ahead.pop(key, None))
+        if zygote is None:
             zygote = await self._boot(spec)
         asyncio.get_running_loop().call_later(BOOT_DELAY_S, self._boot_ahead, key, spec)
         return zygote
@@ -130,6 +158,86 @@ class BareZygotes:
         while len(self._ahead) > IMAGES_MAX:
             _, oldest = self._ahead.popitem(last=False)
             oldest.add_done_callback(_kill_booted)
+
+    # -- programs
+
+    def learn(self, version: Version, zygote: Zygote, answer: dict[str, Any]) -> None:
+        """Have the prelude of a program imported ahead of its next version, if it is worth it.
+
+        Args:
+            version: what was imported.
+            zygote: where it was imported.
+            answer: of `Zygote.prepare`.
+        """
+        key = _program_key(_spec_of(zygote), version)
+        known = self._preludes.pop(key, _UNKNOWN)
+        web = tuple(version.entry.get("web", ())) if answer["is_whole"] else ()
+        if answer["prelude"] is None or not (answer["prelude"] or web):
+            return
+        prelude = Prelude(modules=answer["prelude"], web=web, env=version.env)
+        self._preludes[key] = prelude if known is not None else None
+        while len(self._preludes) > PRELUDES_MAX:
+            self._preludes.popitem(last=False)
+        self.expect(version, zygote)
+
+    def expect(self, version: Version, zygote: Zygote) -> None:
+        """Be ready for the next version of a program, if it is known what that begins with.
+
+        Args:
+            version: the last one.
+            zygote: where it was imported, or failed to be.
+        """
+        spec = _spec_of(zygote)
+        key = _program_key(spec, version)
+        asyncio.get_running_loop().call_later(BOOT_DELAY_S, self._preload_ahead, key, spec)
+
+    def _preload_ahead(self, key: str, spec: ZygoteSpec) -> None:
+        prelude = self._preludes.get(key)
+        if prelude is None or key in self._preloaded:
+            return
+        future: asyncio.Future[Zygote] = asyncio.get_running_loop().create_future()
+        self._preloaded[key] = future
+        self._tasks.start(self._fill_preloaded(key, spec, prelude, future), "preload-zygote")
+        while len(self._preloaded) > PRELOADED_MAX:
+            self._end_oldest()
+
+    async def _fill_preloaded(
+        self, key: str, spec: ZygoteSpec, prelude: Prelude, future: asyncio.Future[Zygote]
+    ) -> None:
+        try:
+            zygote = await self._boot(spec)
+            culprits = await zygote.preload(prelude, timeout_s=PRELOAD_TIMEOUT_S)
+            if culprits:
+                zygote.kill()
+                os.close(zygote.log_fd)
+                raise RuntimeFailedError(", ".join(culprits))
+            future.set_result(zygote)
+        except RuntimeFailedError as error:
+            log.warning("preload_given_up", extra={"fields": {"reason": str(error)}})
+            self._preludes[key] = None
+            if self._preloaded.get(key) is future:
+                del self._preloaded[key]
+            future.set_exception(error)
+            future.exception()  # whoever waits gets it; if nobody does, it is no news
+
+    def preloaded(self) -> list[Zygote]:
+        """Zygotes that wait for the next version of a program."""
+        done = [one for one in self._preloaded.values() if one.done()]
+        zygotes = [one.result() for one in done if one.exception() is None]
+        return [zygote for zygote in zygotes if not zygote.exited.done()]
+
+    def end_preloaded(self) -> bool:
+        """End the one that has waited longest; True if there was one."""
+        if self._preloaded:
+            self._end_oldest()
+            return True
+        return False
+
+    def _end_oldest(self) -> None:
+        _, oldest = self._preloaded.popitem(last=False)
+        oldest.add_done_callback(_kill_booted)
+
+    # -- booting
 
     async def _fill(self, key: str, spec: ZygoteSpec, future: asyncio.Future[Zygote]) -> None:
         try:
@@ -172,9 +280,31 @@ def _remove_cgroup(cgroup: Cgroup, _: asyncio.Future[int]) -> None:
     Leaves.remove(cgroup)
 
 
+def _spec_of(zygote: Zygote) -> ZygoteSpec:
+    """What a zygote was booted as."""
+    return dataclasses.replace(zygote.spec, cgroup=None, leaves=None)
+
+
+async def _alive(ahead: asyncio.Future[Zygote] | None) -> Zygote | None:
+    """What was made ahead, if it was and lives; what failed ahead is tried once more."""
+    zygote = None
+    if ahead is not None:
+        with contextlib.suppress(RuntimeFailedError):
+            zygote = await ahead
+    return None if zygote is None or zygote.exited.done() else zygote
+
+
+def _program_key(spec: ZygoteSpec, version: Version) -> str:
+    """What is equal for versions of a program that differ in nothing but sources."""
+    parts = values.encode({"spec": repr(spec), "entry": version.entry, "env": version.env})
+    return hashlib.sha256(parts).hexdigest()
+
+
 def _kill_booted(future: asyncio.Future[Zygote]) -> None:
     if future.exception() is None:
-        future.result().kill()
+        zygote = future.result()
+        zygote.kill()
+        os.close(zygote.log_fd)
 
 
 def zygote_spec(version: Version, rung: str, lent_dir: str) -> ZygoteSpec:

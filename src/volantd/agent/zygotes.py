@@ -1,6 +1,6 @@
 """Zygotes: one for each version of an app in use, kept for later runs, with spare children.
 
-version known ──► bare zygote (booted ahead) ──PREPARE──► ready ──FORK──► container
+version known ──► bare zygote (made ahead) ──PREPARE──► ready ──FORK──► container
                                                             └─ forked ahead: spare children
 """
 
@@ -18,7 +18,7 @@ from volant import ids
 from volant.errors import ExecutionError, ImageBuildError
 from volant.wire.faults import error_fault
 from volantd.agent.bare import PROCESSES_MAX, BareZygotes, Machine, check_trees
-from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
+from volantd.runtime.client import PrepareFailedError, RuntimeFailedError, UnfitError, Zygote
 from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from volantd.hub.blobs import BlobCache
     from volantd.hub.records import App, Version
     from volantd.runtime.cgroup import Cgroup
-    from volantd.runtime.client import ForkedContainer, Zygote
+    from volantd.runtime.client import ForkedContainer
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +153,10 @@ class ZygoteStore:
         return len(self._prepared)
 
     def alive(self) -> list[tuple[str, Zygote]]:
-        """Zygotes that run or have run a user's import, and the keys of their versions."""
+        """Zygotes that run or have run imports, and the keys of their versions, or none."""
         taken = [(key, getattr(one, "zygote", None)) for key, one in self._prepared.items()]
-        return [(key, one) for key, one in taken if one is not None and not one.exited.done()]
+        alive = [(key, one) for key, one in taken if one is not None and not one.exited.done()]
+        return alive + [("", one) for one in self._bare.preloaded()]
 
     def check(self, app: App) -> None:
         """Refuse an app whose image would show too much.
@@ -239,9 +240,21 @@ class ZygoteStore:
             entry["module"] = None
         snapshot = version.snapshot
         timeout_s = IMPORT_TIMEOUT_S if snapshot is None else snapshot["timeout_s"]
-        answer = await prepared.zygote.prepare(
-            files, entry, version.env, timeout_s=timeout_s, snapshot=snapshot
-        )
+        prepare = partial(
+            Zygote.prepare, files=files, entry=entry, env=version.env, timeout_s=timeout_s,
+            snapshot=snapshot,
+        )  # fmt: skip
+        try:
+            answer = await prepare(prepared.zygote)
+        except UnfitError:
+            prepared.zygote.kill()
+            prepared.zygote = await self._take_bare(version, plain=True)
+            answer = await prepare(prepared.zygote)
+        except PrepareFailedError:
+            self._bare.expect(version, prepared.zygote)  # the next save may mend it
+            raise
+        if not answer["threads"]:
+            self._bare.learn(version, prepared.zygote, answer)
         if answer["threads"]:
             # A process with threads cannot be forked safely: its children import for themselves.
             prepared.threads = answer["threads"]
@@ -266,12 +279,13 @@ class ZygoteStore:
         """Begin again without what cannot be forked."""
         prepared.zygote.kill()
         version = prepared.version
-        prepared.zygote = await self._take_bare(version)
+        prepared.zygote = await self._take_bare(version, plain=True)
         await prepared.zygote.prepare(files, entry, version.env, timeout_s=IMPORT_TIMEOUT_S)
 
-    async def _take_bare(self, version: Version) -> Zygote:
+    async def _take_bare(self, version: Version, *, plain: bool = False) -> Zygote:
+        say = partial(self.on_output, version.key)
         try:
-            zygote = await self._bare.take(version, partial(self.on_output, version.key))
+            zygote = await self._bare.take(version, say, plain=plain)
         except ImageBuildError as error:
             fault = error_fault(error)
             raise PrepareFailedError(fault) from error
@@ -296,10 +310,14 @@ class ZygoteStore:
         loop.add_reader(zygote.log_fd, on_readable)
 
     def _evict(self) -> None:
-        while len(self._prepared) > self._count_max and self.evict_oldest():
+        while len(self._prepared) > self._count_max and self._end_oldest():
             pass
 
     def evict_oldest(self) -> bool:
+        """End a zygote that only waits, first of those that no version has yet; True if so."""
+        return self._bare.end_preloaded() or self._end_oldest()
+
+    def _end_oldest(self) -> bool:
         """End the zygote that was used longest ago, of those that no container uses; True if so."""
         for key, prepared in self._prepared.items():
             if not prepared.in_use and prepared.ready.done():

@@ -26,15 +26,11 @@ from volantd.runtime import launcher as launcher_module, leftovers
 from volantd.runtime.building.step import Step, StepSpec
 from volantd.runtime.command import Command, CommandFailedError, CommandSpec
 from volantd.runtime.containers.forked import ForkedContainer
+from volantd.runtime.imports import Prelude, PrepareFailedError, UnfitError
 from volantd.runtime.ports.addresses import Addresses
 from volantd.runtime.ports.relays import Relays
 from volantd.runtime.probe import Probe
-from volantd.runtime.zygotes import (
-    PrepareFailedError,
-    RuntimeFailedError,
-    Zygote,
-    ZygoteSpec,
-)
+from volantd.runtime.zygotes import RuntimeFailedError, Zygote, ZygoteSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +43,13 @@ __all__ = [
     "CommandSpec",
     "ForkedContainer",
     "Launcher",
+    "Prelude",
     "PrepareFailedError",
     "Probe",
     "RuntimeFailedError",
     "Step",
     "StepSpec",
+    "UnfitError",
     "Zygote",
     "ZygoteSpec",
 ]

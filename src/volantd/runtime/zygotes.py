@@ -1,6 +1,7 @@
 """Zygotes and containers as the agent sees them: asyncio objects over raw sockets.
 
-    Zygote.prepare(...) -> imports done   Zygote.fork(...) -> ForkedContainer   Zygote.run(...)
+    [Zygote.preload(...) ->] Zygote.prepare(...) -> imports done
+    Zygote.fork(...) -> ForkedContainer   Zygote.run(...)
 
 Owns the agent's ends of a zygote's control connection, and of a container's sockets and pipes
 until `fork` hands them over. It uses `add_reader` and `add_writer` only, so any event loop will
@@ -19,11 +20,18 @@ import socket
 import sys
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from volant.runner import control
 from volantd.runtime.command import Command
 from volantd.runtime.containers.forked import SHARED_ADDRESS, Ends, ForkedContainer
+from volantd.runtime.imports import (
+    ANSWERS,
+    PrepareFailedError,
+    UnfitError,
+    answer_of,
+    checked,
+)
 from volantd.runtime.seat import Seat
 from volantd.runtime.wait_status import in_words
 
@@ -33,30 +41,19 @@ if TYPE_CHECKING:
     from volantd.runtime.cgroup import Cgroup
     from volantd.runtime.client import Launcher
     from volantd.runtime.command import Admit, CommandSpec
+    from volantd.runtime.imports import Prelude
     from volantd.runtime.seat import Leaves, Place
 
 #: Largest read from a zygote at once.
 READ_BYTES = 1 << 16
 #: Bytes of a child's complaint that are kept.
 COMPLAINT_BYTES_MAX = 4096
-#: Names of threads that are kept of an import that left some.
-THREAD_NAMES_MAX = 100
 #: Fork to "isolated"; a machine that is far too busy is given this long.
 FORK_TIMEOUT_S = 30.0
-
-Value = TypeVar("Value")
 
 
 class RuntimeFailedError(Exception):
     """The launcher, a zygote or a container could not be started, or died on the way."""
-
-
-class PrepareFailedError(Exception):
-    """The user's import raised; `fault` is the encoded exception (see `volant.wire.faults`)."""
-
-    def __init__(self, fault: bytes) -> None:
-        super().__init__("importing the user's module failed")
-        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +87,6 @@ class ZygoteSpec:
     block_network: bool = False
     cgroup: Cgroup | None = None
     leaves: Leaves | None = None
-
-
-def _checked(value: Any, kind: type[Value]) -> Value:
-    """What a zygote sent, if it is of the type that the protocol says."""
-    if not isinstance(value, kind):
-        raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
-    return value
 
 
 def _explained(container_id: str, error: OSError) -> RuntimeFailedError:
@@ -150,6 +140,20 @@ class Zygote:
 
     # -- verbs
 
+    async def preload(self, prelude: Prelude, *, timeout_s: float) -> list[str]:
+        """Import what a program is expected to begin with; what that prints is held back.
+
+        Returns:
+            what makes the zygote useless now, in words; empty is good.
+
+        Raises:
+            RuntimeFailedError: the zygote died or `timeout_s` passed (it is killed then).
+        """
+        fields = {"modules": list(prelude.modules), "web": list(prelude.web), "env": prelude.env}
+        answer = await self._import(control.pack(control.PRELOAD, fields), timeout_s)
+        culprits: list[str] = answer["culprits"]
+        return culprits
+
     async def prepare(
         self,
         files: Sequence[tuple[str, int, bytes]],
@@ -162,18 +166,25 @@ class Zygote:
         """Write sources, set the environment, import the user's module.
 
         Returns:
-            `import_us`, `threads` (that the import left; none is good), and `culprits` (what the
-            hooks of `snapshot`, a class and its parameters, left that forbids forking, in words).
+            `import_us`, `threads` (that the import left; none is good), `culprits` (what the
+            hooks of `snapshot`, a class and its parameters, left that forbids forking, in words),
+            `prelude` (names of modules that are worth to be imported ahead of the next version,
+            or None) and `is_whole` (the program does nothing that would have ended it).
 
         Raises:
             PrepareFailedError: the import raised.
             RuntimeFailedError: the zygote died or `timeout_s` passed (it is killed then).
+            UnfitError: it was preloaded with what does not fit; the program was not imported.
         """
+        fields = {"files": [list(file) for file in files], "entry": entry, "env": env}
+        data = control.pack(control.PREPARE, {**fields, "snapshot": snapshot})
+        return await self._import(data, timeout_s)
+
+    async def _import(self, request: bytes, timeout_s: float) -> dict[str, Any]:
         assert self._prepared is None, "one prepare at a time"
         self._check_alive()
         self._prepared = self._loop.create_future()
-        fields = {"files": [list(file) for file in files], "entry": entry, "env": env}
-        self._send(control.pack(control.PREPARE, {**fields, "snapshot": snapshot}), [])
+        self._send(request, [])
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._prepared
@@ -311,7 +322,7 @@ class Zygote:
                 return
 
     def _on_message(self, kind: int, fields: dict[str, Any]) -> None:
-        if kind in {control.READY, control.PREPARE_FAILED}:
+        if kind in ANSWERS:
             if self._prepared is not None and not self._prepared.done():
                 self._on_prepared(self._prepared, kind, fields)
         elif kind == control.FORKED:
@@ -324,20 +335,18 @@ class Zygote:
         elif kind == control.COMMAND_FAILED:
             self._commands.pop(fields["id"]).fail(str(fields["reason"])[:COMPLAINT_BYTES_MAX])
         elif kind == control.EXITED:
-            self._on_exited(fields["id"], _checked(fields["status"], int) & 0xFFFF)
+            self._on_exited(fields["id"], checked(fields["status"], int) & 0xFFFF)
 
     def _on_prepared(
         self, prepared: asyncio.Future[dict[str, Any]], kind: int, fields: dict[str, Any]
     ) -> None:
-        if kind == control.PREPARE_FAILED:
-            prepared.set_exception(PrepareFailedError(_checked(fields["fault"], bytes)))
+        try:
+            answer = answer_of(kind, fields)
+        except (PrepareFailedError, UnfitError) as error:
+            prepared.set_exception(error)
             return
-        answer: dict[str, Any] = {"import_us": _checked(fields["import_us"], int)}
-        for name in ("threads", "culprits"):
-            words = _checked(fields[name], list)[:THREAD_NAMES_MAX]
-            answer[name] = [str(word)[:100] for word in words]
         prepared.set_result(answer)
-        if self._seat is not None:
+        if self._seat is not None and kind == control.READY:
             self._seat.go_ahead()  # not before: what the import takes is no container's
 
     def _on_hello(self, container: ForkedContainer, started: asyncio.Future[int]) -> None:
@@ -368,7 +377,7 @@ class Zygote:
 
     def _on_forked(self, container_id: str, scratch: str) -> None:
         """It is born, in the leaf where the zygote sits: that can go on to the next."""
-        if "/" in _checked(scratch, str) or scratch in {"", ".", ".."}:
+        if "/" in checked(scratch, str) or scratch in {"", ".", ".."}:
             raise ValueError(scratch)
         container = self._containers.get(container_id)
         if container is not None:

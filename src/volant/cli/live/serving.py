@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from volant.channel.channel import Channel
     from volant.cli.live.reloading import Plan
 
+#: Quiet time after a load until the next is prepared: the first call comes before it.
+PREPARE_DELAY_S = 0.3
 #: How long files have to be left alone before they are loaded: an editor saves several at once.
 QUIET_S = 0.015
 #: The mark of what is served when it is not known whether a reload that was ended had its way.
@@ -61,6 +63,9 @@ class Serving:
         self._watch_files([plan.entry_path()])
         self._app_id = str(self._channel.request("app_open", app=self._empty())["app_id"])
         self._reload: Reload | None = None
+        #: The next one, which waits for a save; and when it is made.
+        self._spare: Reload | None = None
+        self._spare_due = float("inf")
         self._served = Served()
         #: When what has changed is loaded; and at the latest.
         self._due = self._due_max = self._began = monotonic()
@@ -113,6 +118,8 @@ class Serving:
                     self._take(report)
             if min(self._due, self._due_max) <= monotonic():
                 self._begin()
+            elif self._spare_due <= monotonic():
+                self._prepare()
 
     def _wait(self) -> None:
         """Wait until something happens, or is due; events of the hub are shown meanwhile."""
@@ -122,7 +129,7 @@ class Serving:
             poll.register(fd, select.POLLIN)
         if self._reload is not None:
             poll.register(self._reload.fd, select.POLLIN)
-        due = min(self._due, self._due_max, self._end_due)
+        due = min(self._due, self._due_max, self._end_due, self._spare_due)
         timeout = None if due == float("inf") else max(0.0, due - monotonic()) * 1000
         if channel in dict(poll.poll(timeout)):
             self._channel.pump()
@@ -139,10 +146,32 @@ class Serving:
         if self._reload is not None:
             self._reload.end()
             self._served.mark = UNKNOWN
-        self._reload = Reload(self._plan, self._app_id, self._served)
+        spare, self._spare, self._spare_due = self._spare, None, float("inf")
+        if spare is not None and spare.go(self._app_id, self._served):
+            self._reload = spare
+            return
+        if spare is not None:
+            spare.end()
+        self._load_plainly()
+
+    def _load_plainly(self) -> None:
+        self._reload = Reload(self._plan, self._app_id, self._served, [])
+        self._reload.go(self._app_id, self._served)
+
+    def _prepare(self) -> None:
+        """Have the next load import ahead what the program began with this time."""
+        self._spare_due = float("inf")
+        if self._spare is None and self._reload is None and self._served.prelude:
+            self._spare = Reload(self._plan, self._app_id, self._served, self._served.prelude)
 
     def _take(self, report: dict[str, Any]) -> None:
         """Hear how a reload has ended."""
+        if "unfit" in report:
+            self._load_plainly()
+            return
+        self._spare_due = monotonic() + PREPARE_DELAY_S
+        if "mark" in report:
+            self._served.prelude = report["prelude"] or []
         local_paths: dict[str, str] = report.get("local_paths", {})
         sources = report.get("sources", local_paths.values())
         is_new = self._watch_files(sources, report.get("attached", ()))
@@ -194,8 +223,9 @@ class Serving:
 
     def close(self) -> None:
         """End the app."""
-        if self._reload is not None:
-            self._reload.end()
+        for one in (self._reload, self._spare):
+            if one is not None:
+                one.end()
         self._watch.close()
         if not self._channel.closed:
             try:
