@@ -178,7 +178,7 @@ def test_what_serves_the_web_fits_only_where_nothing_is_done_before_it(run) -> N
 
 
 def test_what_is_printed_comes_once_and_only_when_it_fits(run) -> None:
-    code = "one.load(['loud']); print('first'); one.fits(program); import loud"
+    code = "one.load(['loud']); print('first', flush=True); one.fits(program); import loud"
     assert sorted(run("import loud", code).split()) == ["first", "loud", "louder"]
     assert run("import loud", code).startswith("first")
     assert run("import other", code).split() == ["first"]
