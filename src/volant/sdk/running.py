@@ -131,14 +131,7 @@ def _hide_our_frames(error: Exception) -> None:
             return
     except Error:
         pass  # settings that cannot be read are told of elsewhere
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        waiting += [one.__cause__, one.__context__]
+    for one in chain_of(error):
         entries = []
         entry = one.__traceback__
         while entry is not None:
@@ -147,6 +140,18 @@ def _hide_our_frames(error: Exception) -> None:
         users = [entry for entry, is_ours in entries if not is_ours]
         if users and (isinstance(one, Error) or users[-1] is entries[-1][0]):
             one.__traceback__ = _chained(users)
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """An exception with all that led to it, each once."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            waiting += [one.__cause__, one.__context__]
+            yield one
 
 
 def _chained(entries: list[TracebackType]) -> TracebackType | None:

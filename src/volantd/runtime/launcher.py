@@ -35,7 +35,8 @@ from volantd.runtime.ports import relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 MESSAGE_BYTES_MAX = 1 << 20
 #: A request carries at most this many descriptors (control socket and log; listener and pidfd).
@@ -207,38 +208,40 @@ class Launcher:
     # -- devices
 
     def _grant(self, request: dict[str, Any], container_fd: int) -> None:
-        report_read, report_write = os.pipe2(os.O_CLOEXEC)
-        try:
-            pid = os.fork()
-        except OSError as error:
-            os.close(report_read)
-            os.close(report_write)
-            self._send({"event": "granted", "id": request["id"], "reason": str(error)})
-            return
-        if pid == 0:
-            _become_ordinary()
-            granting.start(request, self.trash_dir, report_write, container_fd)
-        os.close(report_write)
-        self.helpers.add(pid)
-        self.granting[report_read] = request["id"]
-        self.poll.register(report_read, select.POLLIN)
+        def grant(report_fd: int) -> NoReturn:
+            granting.start(request, self.trash_dir, report_fd, container_fd)
+
+        pid = self._fork_reporting(request["id"], "granted", self.granting, grant)
+        if pid is not None:
+            self.helpers.add(pid)
 
     def _relay(self, request: dict[str, Any], fds: list[int]) -> None:
+        def lead(report_fd: int) -> NoReturn:
+            relay.start(request, report_fd, fds)
+
+        pid = self._fork_reporting(request["id"], "relayed", self.relaying, lead)
+        if pid is not None:
+            self.relays[pid] = request["id"]
+
+    def _fork_reporting(
+        self, of: str, event: str, waiting: dict[int, str], work: Callable[[int], NoReturn]
+    ) -> int | None:
+        """Fork a helper that says in one line how it went; its pid, None if there can be none."""
         report_read, report_write = os.pipe2(os.O_CLOEXEC)
         try:
             pid = os.fork()
         except OSError as error:
             os.close(report_read)
             os.close(report_write)
-            self._send({"event": "relayed", "id": request["id"], "reason": str(error)})
-            return
+            self._send({"event": event, "id": of, "reason": str(error)})
+            return None
         if pid == 0:
             _become_ordinary()
-            relay.start(request, report_write, fds)
+            work(report_write)
         os.close(report_write)
-        self.relays[pid] = request["id"]
-        self.relaying[report_read] = request["id"]
+        waiting[report_read] = of
         self.poll.register(report_read, select.POLLIN)
+        return pid
 
     def _read_grant(self, fd: int, event: str, waiting: dict[int, str]) -> None:
         """A helper is done, or says why it cannot: that is one line, written at once."""

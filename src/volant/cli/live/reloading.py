@@ -25,6 +25,7 @@ from volant.runner.loading import SDK_DIR
 from volant.runner.template.preloading import Preloading, Program
 from volant.sdk import output
 from volant.sdk.deploying.staging import Ahead, StagedApp, is_current
+from volant.sdk.running import chain_of
 from volant.sdk.sources import is_local
 from volant.wire import values
 
@@ -249,14 +250,7 @@ def _loaded() -> list[str]:
 def _files_of(error: BaseException) -> list[str]:
     """Local files that an exception and its chain speak of."""
     found: list[str] = []
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        waiting += [one.__cause__, one.__context__]
+    for one in chain_of(error):
         if isinstance(one, SyntaxError) and one.filename:
             found.append(one.filename)
         traceback: TracebackType | None = one.__traceback__

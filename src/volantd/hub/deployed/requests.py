@@ -10,6 +10,7 @@ from volant.errors import InvalidError, NotFoundError
 from volant.wire.frames import FUNCTION_MASK
 from volantd.fields import optional, switch, text, whole
 from volantd.hub.deployed.registry import Wish
+from volantd.hub.deployed.trying import staged_app
 from volantd.images.requests import later
 
 if TYPE_CHECKING:
@@ -39,9 +40,8 @@ async def _opened(session: Session) -> Deployments:
 async def app_deploy(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Serve a staged app of this client; answers when the new version takes calls."""
     deployments = await _opened(session)
-    staged = session.apps.get(message["app_id"])
-    if staged is None or staged.state != "staged" or staged.description is None:
-        raise NotFoundError(f"this client has staged no app {message['app_id'][:NAME_CHARS_MAX]!r}")
+    staged = staged_app(session, message["app_id"])
+    assert staged.description is not None, staged.app_id
     try:
         reply = await deployments.deploy(staged, staged.description, _wish(message))
     finally:

@@ -13,22 +13,17 @@ from typing import TYPE_CHECKING, Any
 from volant.errors import NotFoundError
 from volantd.fields import text
 from volantd.hub.deployed.replacing import replace
-from volantd.hub.deployed.trying import try_out
+from volantd.hub.deployed.trying import ID_CHARS_MAX, staged_app, try_out
 from volantd.images.requests import later
 
 if TYPE_CHECKING:
     from volantd.hub.records import App
     from volantd.hub.session import Session
 
-#: Of an id that was not found, what is said.
-_ID_CHARS_MAX = 64
-
 
 async def app_update(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Give an app that somebody runs what a staged app of this client is."""
-    staged = session.apps.get(message["staged"])
-    if staged is None or staged.state != "staged":
-        raise NotFoundError(f"this client has staged no app {message['staged'][:_ID_CHARS_MAX]!r}")
+    staged = staged_app(session, message["staged"])
     hub = session.hub
     try:
         _running(session, message["app_id"])
@@ -48,7 +43,7 @@ async def app_update(session: Session, message: dict[str, Any]) -> dict[str, Any
 def _running(session: Session, app_id: str) -> App:
     app: App | None = session.hub.apps.get(app_id)
     if app is None or app.state != "ephemeral":
-        raise NotFoundError(f"no app {app_id[:_ID_CHARS_MAX]!r} runs that could be updated")
+        raise NotFoundError(f"no app {app_id[:ID_CHARS_MAX]!r} runs that could be updated")
     return app
 
 
