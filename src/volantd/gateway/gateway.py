@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from volant.wire import frames, values
 from volantd import fields
-from volantd.gateway import answers, heads, limits
+from volantd.gateway import answers, heads, limits, queries
 from volantd.gateway.access import AccessLog
 from volantd.gateway.answers import Answer
 from volantd.gateway.back import Backs
 from volantd.gateway.front import Front
+from volantd.gateway.heads import RefusedError
 from volantd.gateway.slots import Route, Slots
 from volantd.gateway.tokens import Tokens
 
@@ -86,10 +87,7 @@ class Gateway:
     def _add(self, event: dict[str, Any]) -> None:
         label = event["label"]
         route = self.slots.routes.setdefault(label, Route(label))
-        route.name, route.timeout_s = event["name"], event["timeout_s"]
-        route.auth, route.once = event["requires_proxy_auth"], event["single_use"]
-        route.stateless = event["stateless"]
-        route.domains = [domain.encode() for domain in event["domains"]]
+        route.describe(event)
         self._know_hosts()
 
     def _know_hosts(self) -> None:
@@ -127,6 +125,11 @@ class Gateway:
             if admitted is None:
                 return answers.make(401, f"`{route.name}` requires a token")
             secret = admitted
+        if route.parameters:
+            try:
+                route = route.part(queries.parameters_in(target, route.parameters))
+            except RefusedError as error:
+                return answers.make(error.status, error.text)
         return route, target, secret
 
     def _unknown(self, front: Front, label: bytes, what: str) -> Answer:

@@ -6,6 +6,9 @@ without asking the hub. What decides who gets a container is not here: the hub's
     request ─► idle lease ─► served              granted ─► oldest request that waits
            └─► waits, and a lease is asked for   free ─► next request, or kept for a moment
 
+Requests that name parameters of a class are kept apart, as parts of the route that live as long as
+they have requests or leases. What their values mean, and which pool that is, the hub knows.
+
 A server has no queue: each of its requests asks for a lease of its own, which the hub grants or
 refuses at once, and requests of one session only use leases of that session.
 """
@@ -16,6 +19,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from volant.wire import values
 from volantd.gateway import limits
 
 if TYPE_CHECKING:
@@ -55,12 +59,26 @@ class Route:
     """One web function: where its requests go, and those that wait or run."""
 
     __slots__ = (
-        "auth", "domains", "idle", "label", "name", "once", "pending", "running", "stateless",
-        "timeout_s", "timer", "waiting",
+        "auth", "domains", "given", "idle", "label", "name", "once", "parameters", "parts",
+        "pending", "running", "stateless", "timeout_s", "timer", "waiting", "whole",
     )  # fmt: skip
 
-    def __init__(self, label: str) -> None:
+    def __init__(
+        self, label: str, whole: Route | None = None, given: dict[str, bytes] | None = None
+    ) -> None:
+        """A route, or the part of one whose requests name the same parameters.
+
+        Args:
+            label: what hosts of it begin with.
+            whole: the route that this is a part of.
+            given: the values of the parameters.
+        """
         self.label = label
+        self.whole, self.given = whole, given or {}
+        #: Names of the parameters of its class.
+        self.parameters: frozenset[bytes] = frozenset()
+        #: Its parts, while they have requests or leases.
+        self.parts: dict[bytes, Route] = {}
         self.name = ""
         #: Hosts that are its own beside `<label>.localhost`.
         self.domains: list[bytes] = []
@@ -80,6 +98,37 @@ class Route:
         #: Requests with a lease, and when they got it; the oldest first.
         self.running: dict[Front, float] = {}
         self.timer: asyncio.TimerHandle | None = None
+
+    def describe(self, event: dict[str, Any]) -> None:
+        """Take what the hub says of it."""
+        self.name, self.timeout_s = event["name"], event["timeout_s"]
+        self.auth, self.once = event["requires_proxy_auth"], event["single_use"]
+        self.stateless = event["stateless"]
+        self.domains = [domain.encode() for domain in event["domains"]]
+        self.parameters = frozenset(name.encode() for name in event["parameters"])
+        for part in self.parts.values():
+            part.describe(event)
+
+    def part(self, given: dict[str, bytes]) -> Route:
+        """The part of a route for values of its parameters: itself, when none are given."""
+        if not given:
+            return self
+        key = values.encode(given)
+        found = self.parts.get(key)
+        if found is None:
+            found = self.parts[key] = Route(self.label, self, given)
+            found.name, found.timeout_s, found.once = self.name, self.timeout_s, self.once
+        return found
+
+    def forget_unused(self) -> None:
+        """Let go of a part that has neither requests nor leases."""
+        if self.whole is None or self.waiting or self.pending or self.idle or self.running:
+            return
+        if self.timer is not None:
+            self.timer.cancel()
+        key = values.encode(self.given)
+        if self.whole.parts.get(key) is self:
+            del self.whole.parts[key]
 
 
 class Slots:
@@ -159,7 +208,10 @@ class Slots:
         route.pending[number] = front
         self._asked[number] = route
         session = b"" if front is None else front.session
-        self._tell({"op": "lease", "lease": number, "route": route.label, "session": session})
+        self._tell({
+            "op": "lease", "lease": number, "route": route.label, "session": session,
+            "parameters": route.given,
+        })  # fmt: skip
 
     def granted(self, number: int, container: str, address: str) -> None:
         """A slot is ours."""
@@ -191,6 +243,7 @@ class Slots:
             front = next(iter(route.waiting))
             del route.waiting[front]
             front.refuse(status, text)
+        route.forget_unused()
 
     def revoked(self, number: int, cut_s: float | None) -> None:
         """A lease takes no further request.
@@ -244,6 +297,7 @@ class Slots:
     def _release(self, lease: Lease) -> None:
         if self._leases.pop(lease.number, None) is not None:
             self._tell({"op": "release", "lease": lease.number})
+            lease.route.forget_unused()
 
     def _look_soon(self) -> None:
         if self._timer is None:
@@ -253,7 +307,8 @@ class Slots:
         """Give back what nobody needed for a moment."""
         self._timer = None
         now, left = self._loop.time(), False
-        for route in self.routes.values():
+        parts = (part for route in self.routes.values() for part in list(route.parts.values()))
+        for route in [*self.routes.values(), *parts]:
             while len(route.pending) > len(route.waiting) and not route.stateless:
                 number, _ = route.pending.popitem()
                 del self._asked[number]
@@ -261,5 +316,6 @@ class Slots:
             while route.idle and now - route.idle[0].idle_since >= limits.LINGER_S:
                 self._release(route.idle.pop(0))
             left = left or bool(route.idle)
+            route.forget_unused()
         if left:
             self._look_soon()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from struct import unpack_from
 from time import monotonic_ns, time
@@ -252,6 +253,8 @@ class App:
     #: pools beside those of functions: with other options, or of classes with parameters
     variants: dict[bytes, Function] = field(default_factory=dict)
     variants_bytes: int = 0
+    #: keys of those of them that only requests have asked for, the one asked for last at the end
+    requested: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
     #: pools of functions of earlier versions, until their last calls are finished
     fading: list[Function] = field(default_factory=list)
     #: where its functions answer to the web: name, method of a class or None, address

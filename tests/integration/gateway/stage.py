@@ -185,7 +185,7 @@ class Stage:
     def route(self, label: str = "app-f", **fields: Any) -> None:
         self.tell("route", **{
             "label": label, "name": "f", "timeout_s": 100.0, "requires_proxy_auth": False,
-            "stateless": False, "single_use": False, "domains": [], **fields,
+            "stateless": False, "single_use": False, "domains": [], "parameters": [], **fields,
         })  # fmt: skip
 
         if label != "barrier":

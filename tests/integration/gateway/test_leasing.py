@@ -169,3 +169,28 @@ def test_a_body_that_comes_while_its_request_waits_is_not_lost(stage):
     assert server.exactly(len(body)) == body
     server.send(OK)
     assert client.answer()[0] == 200
+
+
+def test_requests_with_the_same_parameters_share_a_lease_and_others_do_not(make_stage):
+    stage = make_stage(limits={"LINGER_S": LONG, "LEASE_AGE_S": LONG})
+    stage.route(parameters=["size", "word"])
+    client, server = stage.client(), None
+    for query in (b"?size=1&x=1", b"?x=2&s%69ze=1&", b"?word=a+b%26&size=1", b"?size=1", b""):
+        client.get(b"/" + query)
+        server = server or stage.server.accept()
+        assert server.head().startswith(b"GET /%b " % query)
+        server.send(OK)
+        assert client.answer()[0] == 200
+    leases = [stage.event("lease")["parameters"] for _ in range(3)]
+    assert leases == [{"size": b"1"}, {"size": b"1", "word": b"a b&"}, {}]
+    assert stage.events.empty()
+
+
+def test_a_parameter_that_is_given_twice_is_refused_and_asks_nobody(make_stage):
+    stage = make_stage()
+    stage.route(parameters=["size"])
+    client = stage.client()
+    for _ in range(2):  # the connection goes on
+        client.get(b"/?size=1&%73ize=2")
+        assert client.answer()[::2] == (400, b"the parameter `size` is given twice\n")
+    assert stage.events.empty()

@@ -54,8 +54,10 @@ class Gateway(Player):
         told, self.told = self.told, []
         return [event for event in told if event["op"] in ops]
 
-    def ask(self, lease: int, label: str = "app-f-dev", session: bytes = b"") -> None:
-        self.event("lease", lease=lease, route=label, session=session)
+    def ask(
+        self, lease: int, label: str = "app-f-dev", session: bytes = b"", **parameters: bytes
+    ) -> None:
+        self.event("lease", lease=lease, route=label, session=session, parameters=parameters)
 
     def release(self, lease: int) -> None:
         self.event("release", lease=lease)
@@ -180,12 +182,14 @@ def test_what_a_gateway_had_is_free_when_it_is_gone(world, client, gateway):
 @pytest.mark.parametrize(
     ("op", "fields"),
     [
-        ("lease", {"lease": "x", "route": "app-f-dev", "session": b""}),
-        ("lease", {"route": "app-f-dev", "session": b""}),
-        ("lease", {"lease": 0, "route": "app-f-dev", "session": b""}),
-        ("lease", {"lease": 1, "route": 2, "session": b""}),
-        ("lease", {"lease": 1, "route": "app-f-dev", "session": bytes(65)}),
-        ("lease", {"lease": 1, "route": "app-f-dev", "session": "a"}),
+        ("lease", {"lease": "x", "route": "app-f-dev", "session": b"", "parameters": {}}),
+        ("lease", {"route": "app-f-dev", "session": b"", "parameters": {}}),
+        ("lease", {"lease": 0, "route": "app-f-dev", "session": b"", "parameters": {}}),
+        ("lease", {"lease": 1, "route": 2, "session": b"", "parameters": {}}),
+        ("lease", {"lease": 1, "route": "app-f-dev", "session": bytes(65), "parameters": {}}),
+        ("lease", {"lease": 1, "route": "app-f-dev", "session": "a", "parameters": {}}),
+        ("lease", {"lease": 1, "route": "app-f-dev", "session": b"", "parameters": {"a": 1}}),
+        ("lease", {"lease": 1, "route": "app-f-dev", "session": b""}),
         ("release", {}),
     ],
 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volantd.gateway.front import Front
+    from volantd.gateway.slots import Lease
 
 
 class Clock:
@@ -46,8 +47,12 @@ class Request:
     def __init__(self) -> None:
         self.happened: list[str] = []
 
-    def serve(self, lease: object) -> None:
+    def serve(self, lease: Lease) -> None:
+        self.lease = lease
         self.happened.append("served")
+
+    def refuse(self, status: int, text: str) -> None:
+        self.happened.append(f"refused with {status}")
 
     def time_out(self) -> None:
         self.happened.append("timed out")
@@ -73,3 +78,24 @@ def test_a_request_may_run_as_long_as_its_function(timeout_s: float) -> None:
     assert [request.happened[1:] for request in requests] == [["timed out"], []]
     clock.go_to(1100.0 + timeout_s + 0.001)
     assert requests[1].happened[1:] == ["timed out"]
+
+
+def test_a_part_of_a_route_lives_as_long_as_it_has_requests_or_leases() -> None:
+    clock, told = Clock(), []
+    slots = Slots(cast("asyncio.AbstractEventLoop", clock), told.append)
+    route = slots.routes["f"] = Route("f")
+    route.timeout_s = 100.0
+    request = Request()
+    slots.enter(cast("Front", request), route.part({"size": b"1"}))
+    assert route.part({"size": b"1"}) is route.part({"size": b"1"})
+    assert route.part({}) is route
+    slots.granted(1, "ta-1", "a")
+    slots.free(cast("Front", request), request.lease)
+    assert list(route.parts.values()) == [request.lease.route]
+    clock.go_to(1.0)
+    assert told[-1] == {"op": "release", "lease": 1}
+    assert route.parts == {}
+    slots.enter(cast("Front", request), route.part({"size": b"x"}))
+    slots.refused(2, 400, "no")
+    assert request.happened[-1] == "refused with 400"
+    assert route.parts == {}

@@ -16,7 +16,7 @@ from volant.sdk.classes import marks
 from volant.sdk.classes.instance import Instance, complete_here
 from volant.sdk.classes.parameters import Parameters
 from volant.sdk.function import Function
-from volant.sdk.planned import refuse_environment, unimplemented
+from volant.sdk.planned import refuse_environment
 from volant.wire.frames import METHODS_MAX
 
 TYPE_CHECKING = False
@@ -350,9 +350,8 @@ class BoundMethod(Function[..., "Any", "Any"]):
         """Where the method answers to the web: `obj.method.get_web_url()`."""
         from volant.sdk.web.urls import GetWebUrl
 
-        if self._handle._data:
-            raise unimplemented("the address of a method of an object with parameters")
-        return GetWebUrl(self._handle._cls._function._bound, self._method_name)
+        bound = self._handle._cls._function._bound
+        return GetWebUrl(bound, self._method_name, self._handle._data)
 
     def with_options(self, **options: Unpack[VariantOptions]) -> BoundMethod:
         """The method of an equal object of the class with other options."""

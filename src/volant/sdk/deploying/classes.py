@@ -158,7 +158,8 @@ class LookedUpMethod(Function[..., "Any", "Any"]):
         """Where the method answers to the web: `obj.method.get_web_url()`."""
         from volant.sdk.web.urls import GetWebUrl
 
-        return GetWebUrl(_named(self._handle._cls).binding, self._method_name)
+        bound = _named(self._handle._cls).binding
+        return GetWebUrl(bound, self._method_name, self._handle._data)
 
 
 def from_name(app_name: str, name: str, version: int | None) -> LookedUpCls:

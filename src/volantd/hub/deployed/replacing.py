@@ -8,6 +8,7 @@ holds an earlier version of a `Function` finds the present one by its `latest()`
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,8 @@ def _is_same(old: Function, new: Function) -> bool:
 
 def _replace_variants(hub: Hub, app: App, *, at_once: bool, anew: bool) -> None:
     before, app.variants = app.variants, {}
-    for old in before.values():
+    requested, app.requested = app.requested, OrderedDict()
+    for old_key, old in before.items():
         base = app.functions.get(old.name)
         try:
             if base is None:
@@ -91,6 +93,8 @@ def _replace_variants(hub: Hub, app: App, *, at_once: bool, anew: bool) -> None:
             hub.remove_pool(old, monotonic())
             continue
         app.variants[key] = new
+        if old_key in requested:
+            app.requested[key] = None
         _succeed(hub, old, new, at_once=at_once, anew=anew)
 
 

@@ -11,13 +11,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import Error, ExecutionError, ResourceExhaustedError
+from volant.errors import Error, ExecutionError, InvalidError, ResourceExhaustedError
 from volant.wire import values
 from volant.wire.frames import EXPRESS_TOKEN_BYTES, FUNCTION_MASK
 from volantd.hub import checks
 from volantd.hub.records import App, Function
 
 if TYPE_CHECKING:
+    from volantd.hub.hub import Hub
     from volantd.hub.session import Session
 
 #: Pools of one app beside those of its functions, and bytes of what they differ in: containers
@@ -26,6 +27,8 @@ VARIANTS_MAX = 10_000
 VARIANTS_BYTES_MAX = 64 << 20
 #: Bytes of the parameters of one.
 PARAMETERS_BYTES_MAX = 16 << 10
+#: Pools of one app that only requests have asked for, by their query: strangers send those.
+REQUESTED_MAX = 1000
 #: Options that a variant may change.
 _CHANGEABLE = frozenset({
     "env", "secrets", "gpu", "cpu", "cpu_limit", "memory_mib", "memory_limit_mib", "timeout_s",
@@ -76,12 +79,64 @@ def _found_or_made(
         checks.confine_options(options, session.container_function.options, base.options["gpu"])
     meaning = _meaning(base, options, parameters)
     key = hashlib.sha256(meaning).digest()
+    app.requested.pop(key, None)
+    if key not in app.variants:
+        _add(session.hub, key, _made(app, base, changes, options, parameters))
+    return app.variants[key]
+
+
+def of_query(hub: Hub, base: Function, parameters: bytes) -> Function:
+    """The pool of a class with parameters that a request names.
+
+    One that was made for requests alone goes when it has no container and there are too many.
+
+    Args:
+        hub: the hub.
+        base: the class, as it is served.
+        parameters: as the SDK encodes them; b"" for the class's own pool.
+
+    Raises:
+        InvalidError: when they are too large.
+        ResourceExhaustedError: when there are too many pools, and all have containers.
+    """
+    if not parameters:
+        return base
+    if len(parameters) > PARAMETERS_BYTES_MAX:
+        raise InvalidError(f"the parameters take more than {PARAMETERS_BYTES_MAX} bytes")
+    app = base.app
+    options = _options(base, {})
+    key = hashlib.sha256(_meaning(base, options, parameters)).digest()
     found = app.variants.get(key)
     if found is None:
-        _check_room(app, len(meaning))
-        found = app.variants[key] = _made(app, base, changes, options, parameters)
-        session.hub.add_pool(found, monotonic())
+        if len(app.requested) >= REQUESTED_MAX:
+            _make_room(hub, app)
+        found = _made(app, base, {}, options, parameters)
+        _add(hub, key, found)
+        app.requested[key] = None
+    elif key in app.requested:
+        app.requested.move_to_end(key)
     return found
+
+
+def _add(hub: Hub, key: bytes, made: Function) -> None:
+    _check_room(made.app, len(_meaning(made, made.options, made.parameters)))
+    made.app.variants[key] = made
+    hub.add_pool(made, monotonic())
+
+
+def _make_room(hub: Hub, app: App) -> None:
+    """Forget the pool of requests that was asked for longest ago, of those without a container."""
+    for key in app.requested:
+        found = app.variants[key]
+        pool = hub.scheduler.state.pools[found.function_id]
+        if not pool.containers and not pool.queued_inputs:
+            del app.requested[key], app.variants[key]
+            app.variants_bytes -= len(_meaning(found, found.options, found.parameters))
+            hub.remove_pool(found, monotonic())
+            return
+    raise ResourceExhaustedError(
+        f"{REQUESTED_MAX} distinct sets of parameters that requests have named are in use"
+    )
 
 
 def _options(base: Function, changes: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from volantd.fields import mapping, number, optional, sequence, switch, text, whole
+from volantd.hub.web.queries import Parameters
 
 KINDS = frozenset({"asgi", "wsgi", "fastapi", "server", "stateless"})
 #: Those that a server of the user's own answers, at a port.
@@ -38,6 +39,8 @@ def check(function: dict[str, Any]) -> None:
         optional(mapping, method, "web")
         if method["web"] is not None:
             _check_form(method["web"])
+    if methods and forms_of(function):
+        Parameters(function["schema"] or b"")
     if forms_of(function) and function["options"]["batch_size"]:
         raise ValueError("requests cannot be taken together")
     if len(methods) > 1 and drain_s_of(function) is not None:

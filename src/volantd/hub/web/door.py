@@ -76,6 +76,7 @@ class Door:
             "route", label=claim.label, name=claim.name, domains=list(claim.domains),
             timeout_s=pool_config(claim.function).timeout_s, single_use=options["single_use"],
             requires_proxy_auth=claim.form["requires_proxy_auth"], stateless=claim.is_stateless,
+            parameters=claim.parameters.names(),
         )  # fmt: skip
 
     def _on_lost(self, claim: Claim) -> None:
@@ -108,8 +109,13 @@ class Door:
             raise ValueError(f"the gateway sent a frame of type {kind}")
         event: dict[str, Any] = values.decode_map(body)
         if event["op"] == "lease":
-            session = fields.raw(event, "session")
-            self.leases.ask(fields.whole(event, "lease"), fields.text(event, "route"), session)
+            parameters = fields.mapping(event, "parameters")
+            for name in parameters:
+                fields.raw(parameters, name)
+            self.leases.ask(
+                fields.whole(event, "lease"), fields.text(event, "route"),
+                fields.raw(event, "session"), parameters,
+            )  # fmt: skip
         elif event["op"] == "release":
             self.leases.release(fields.whole(event, "lease"))
 

@@ -19,9 +19,11 @@ from itertools import chain, count
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from volant.errors import Error, ResourceExhaustedError
 from volant.wire import values
 from volantd.core import Fault
 from volantd.hub.deployed.replacing import close_faded, index_of
+from volantd.hub.pools import variants
 from volantd.hub.web import checked
 from volantd.hub.web.sessions import Sessions
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from volantd.core import Dispatch, FailInput
     from volantd.hub.hub import Hub
+    from volantd.hub.records import Function
     from volantd.hub.web.routes import Claim
 
 log = logging.getLogger(__name__)
@@ -38,7 +41,7 @@ log = logging.getLogger(__name__)
 LEASES_MAX = 100_000
 #: How long requests under way may go on when their app is stopped.
 CUT_S = 1.0
-#: What is told of a server without a container, and of one whose containers have no room.
+#: What is told of a server without a container, and of what has as much as it may.
 ABSENT, FULL = 503, 429
 #: The number of a stand_in, which the gateway does not know of.
 _STAND_IN = 0
@@ -51,14 +54,23 @@ DETAIL_CHARS_MAX = 300
 class Lease:
     """One slot, waited for or lent."""
 
-    __slots__ = ("batch_id", "call_id", "claim", "container_id", "number")
+    __slots__ = (
+        "batch_id", "call_id", "claim", "container_id", "function", "number", "parameters",
+    )  # fmt: skip
 
-    def __init__(self, number: int, call_id: str, claim: Claim) -> None:
+    def __init__(
+        self, number: int, call_id: str, claim: Claim, function: Function,
+        parameters: dict[str, bytes],
+    ) -> None:  # fmt: skip
         #: The gateway's name for it.
         self.number = number
         #: The core's.
         self.call_id = call_id
         self.claim = claim
+        #: The one of the claim, or a class with parameters: whose pool it is of.
+        self.function = function
+        #: As the query of the request has them.
+        self.parameters = parameters
         #: Where the slot is; empty while it is waited for.
         self.container_id = ""
         self.batch_id = 0
@@ -99,17 +111,18 @@ class Leases:
     def pools(self) -> set[str]:
         """Pools whose slots are waited for, or lent."""
         leases = chain(self._leases.values(), self._stand_ins.values())
-        return {lease.claim.function.function_id for lease in leases}
+        return {lease.function.function_id for lease in leases}
 
     # -- what the gateway asks
 
-    def ask(self, number: int, label: str, session: bytes) -> None:
+    def ask(self, number: int, label: str, session: bytes, parameters: dict[str, bytes]) -> None:
         """Have the gateway wait for a slot of whoever holds a label.
 
         Args:
             number: the gateway's name for the lease.
             label: where the request goes.
             session: what one container is wanted for, of a server; empty for any.
+            parameters: of a class, as the query of the request has them.
 
         Raises:
             ValueError: for a number that is in use, too many leases, or a session too long.
@@ -124,21 +137,40 @@ class Leases:
             return
         if claim.is_stateless:
             self._lend(number, claim, session)
-        else:
-            lease = self._leases[number] = self._open(number, claim)
-            self._submit(lease)
+            return
+        try:
+            function = self._pool_of(claim, parameters)
+        except Error as error:
+            status = FULL if isinstance(error, ResourceExhaustedError) else 400
+            self._tell("refused", lease=number, status=status, detail=str(error))
+            return
+        lease = self._leases[number] = self._open(number, claim, function, parameters)
+        self._submit(lease)
 
-    def _open(self, number: int, claim: Claim) -> Lease:
-        lease = Lease(number, f"lease-{next(self._numbers)}", claim)
+    def _pool_of(self, claim: Claim, parameters: dict[str, bytes]) -> Function:
+        """Whose containers answer a request.
+
+        Raises:
+            InvalidError: naming a parameter that it lacks, or whose value makes no sense.
+            ResourceExhaustedError: when there are too many pools.
+        """
+        if not claim.parameters.names():
+            return claim.function
+        encoded = claim.parameters.encode(claim.function.name, parameters)
+        return variants.of_query(self._hub, claim.function, encoded)
+
+    def _open(
+        self, number: int, claim: Claim, function: Function, parameters: dict[str, bytes]
+    ) -> Lease:
+        lease = Lease(number, f"lease-{next(self._numbers)}", claim, function, parameters)
         self._by_call[lease.call_id] = lease
-        function_id = claim.function.function_id
-        self._hub.scheduler.open_call(lease.call_id, function_id, monotonic(), True)
+        self._hub.scheduler.open_call(lease.call_id, function.function_id, monotonic(), True)
         return lease
 
     def _lend(self, number: int, claim: Claim, session: bytes) -> None:
         """Grant a lease of a server, or refuse it, at once."""
         scheduler, now, function_id = self._hub.scheduler, monotonic(), claim.function.function_id
-        lease = self._open(number, claim)
+        lease = self._open(number, claim, claim.function, {})
         wanted = self.sessions.find(function_id, session) if session else ""
         lending, commands = scheduler.lend(lease.call_id, lease, wanted, now)
         if lending == "lent":
@@ -161,7 +193,8 @@ class Leases:
         """Have a container of a server started, if there may be one more."""
         function_id = claim.function.function_id
         if function_id not in self._stand_ins:
-            stand_in = self._stand_ins[function_id] = self._open(_STAND_IN, claim)
+            stand_in = self._open(_STAND_IN, claim, claim.function, {})
+            self._stand_ins[function_id] = stand_in
             self._submit(stand_in)
 
     def _fulfil(self, stand_in: Lease) -> None:
@@ -175,11 +208,11 @@ class Leases:
         self._hub.after_events()
 
     def _submit(self, lease: Lease) -> None:
-        scheduler, now, claim = self._hub.scheduler, monotonic(), lease.claim
+        scheduler, now, function = self._hub.scheduler, monotonic(), lease.function
         self._hub.apply(scheduler.submit(lease.call_id, 0, 1, lease, now), now)
-        self._hub.note_change(claim.function)
-        if claim.function.options["gpu"]:
-            self._hub.note_lack(claim.function)
+        self._hub.note_change(function)
+        if function.options["gpu"]:
+            self._hub.note_lack(function)
 
     def release(self, number: int) -> None:
         """Take back a lease, granted or not; one that is unknown was taken back before."""
@@ -195,7 +228,7 @@ class Leases:
             _, commands = scheduler.succeeded(lease.container_id, lease.batch_id, 1, 0, now)
             self._hub.apply(commands, now)
         self._hub.apply(scheduler.forget_call(lease.call_id, now), now)
-        function = lease.claim.function
+        function = lease.function
         self._hub.note_change(function)
         if function in function.app.fading:
             close_faded(self._hub, function.app)
@@ -225,7 +258,7 @@ class Leases:
             return
         claim, serving = lease.claim, self._hub.links[command.container_id].function
         method: int | None = claim.method
-        if serving is not claim.function and serving.spec["methods"]:
+        if serving is not lease.function and serving.spec["methods"]:
             # It is of an earlier version, which has not given way yet.
             method = index_of(claim.function, claim.method, serving)
         if method is None or method not in checked.forms_of(serving.spec):
@@ -237,7 +270,7 @@ class Leases:
             return
         address = self._hub.containers.web_address(command.container_id, method)
         self._tell("granted", lease=lease.number, container=command.container_id, address=address)
-        self._hub.note_change(lease.claim.function)
+        self._hub.note_change(lease.function)
 
     def failed(self, command: FailInput) -> None:
         """There is no slot for a lease, or no longer."""
@@ -254,7 +287,7 @@ class Leases:
             return
         claim = self._find(lease.claim.label)
         if claim is not None and claim.function is not lease.claim.function:
-            self.ask(lease.number, claim.label, b"")
+            self.ask(lease.number, claim.label, b"", lease.parameters)
             return
         status, detail = _in_words(lease.claim.name, command.fault, command.detail)
         self._tell("refused", lease=lease.number, status=status, detail=detail)
@@ -286,7 +319,7 @@ class Leases:
             else:
                 del self._leases[lease.number]
                 self._end(lease)
-                self.ask(lease.number, claim.label, b"")
+                self.ask(lease.number, claim.label, b"", lease.parameters)
         stand_in = self._stand_ins.get(before.function.function_id)
         if stand_in is not None and stand_in.claim is before:
             self._fulfil(stand_in)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from volantd.hub.web import checked
+from volantd.hub.web.queries import Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ class Claim:
     name: str
     form: dict[str, Any]
     domains: tuple[str, ...]
+    #: those of a class, which the query of a request gives
+    parameters: Parameters
 
     @property
     def is_stateless(self) -> bool:
@@ -77,6 +80,7 @@ class Routes:
                     label=label, function=function, method=method, form=form,
                     name=function.name if part is None else f"{function.name}.{part}",
                     domains=() if own else tuple(form["custom_domains"]),
+                    parameters=Parameters(function.spec["schema"] or b""),
                 )  # fmt: skip
                 self.claims[label] = claim
                 before.discard(label)
