@@ -46,7 +46,7 @@ async def get(path):
 async def main(place):
     http = HttpServer(app, listener(place + "/http"), 1, asyncio.Semaphore(1))
     own = await asyncio.start_server(answer, "127.0.0.1", 0)
-    relay = Relay(own.sockets[0].getsockname()[1], listener(place + "/relay"), 20.0)
+    relay = Relay(own.sockets[0].getsockname()[1], listener(place + "/relay"), 20.0, print)
     for server, name in ((http, "/http"), (relay, "/relay")):
         await server.start()
         await get(place + name)

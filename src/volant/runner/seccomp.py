@@ -24,6 +24,8 @@ from __future__ import annotations
 import os
 from _struct import pack
 
+from volant.runner.ports.rules import AWAITED_BYTES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,9 +130,10 @@ _MAKES_FILE = 0o100 | 0o20000000
 _SOL_SOCKET, _SO_LINGER = 1, 13
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 #: Sizes of addresses, which alone a filter can tell apart: what is shorter than IPv4's is none of
-#: IP; and as programs hand over one of a unix socket, of IPv4, of IPv6, and of any kind.
+#: IP; and as programs hand over one of a unix socket, of IPv4, of IPv6, of any kind, and one that
+#: is connected once somebody listens there.
 _SHORT_OF_IP = 15
-_UNIX_ADDRESS, _IP_ADDRESSES = 110, (16, 28, 128)
+_UNIX_ADDRESS, _IP_ADDRESSES = 110, (16, 28, 128, AWAITED_BYTES)
 _AUDIT_ARCH = (0xC000003E, 0xC00000B7)
 
 _LOAD, _JUMP_EQUAL, _JUMP_ABOVE, _JUMP_ANY_BIT = 0x20, 0x15, 0x25, 0x45

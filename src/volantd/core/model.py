@@ -235,6 +235,7 @@ class Container:
         "started_at",
         "state",
         "timer_due",
+        "unanswered",
     )
 
     def __init__(
@@ -257,6 +258,8 @@ class Container:
         self.outstanding: dict[int, Batch] = {}
         #: Inputs in ``outstanding`` without an outcome.
         self.inputs = 0
+        #: Looks at its server in a row that got no answer.
+        self.unanswered = 0
         #: Inputs that it finished in its life.
         self.completed = 0
         #: When the input that it runs began, as far as we know.
@@ -310,6 +313,7 @@ class Pool:
         "ring",
         "roomy",
         "running_inputs",
+        "short_since",
         "stalled",
         "start_failures",
         "start_not_before",
@@ -327,8 +331,7 @@ class Pool:
         self.generation = self.coming = 0
         self.removed = False
         self.containers: dict[ContainerId, Container] = {}
-        self.starting = 0
-        self.ready = 0
+        self.starting = self.ready = 0
         #: Idle containers, the most recently used one last.
         self.idle: list[Container] = []
         #: Busy containers that may have room for prefetching: a hint, checked on use.
@@ -342,14 +345,14 @@ class Pool:
         self.stalled = 0
         #: Calls with queued inputs, the next one first.
         self.ring: deque[Call] = deque()
-        self.queued_inputs = 0
-        self.running_inputs = 0
-        self.delayed_inputs = 0
+        self.queued_inputs = self.running_inputs = self.delayed_inputs = 0
         #: Moving average of the run time of one input; None until the first one finished.
         self.estimate_s: float | None = None
         self.start_failures = 0
         self.failed_at = -INFINITY
         self.start_not_before = -INFINITY
+        #: Since when it has had fewer containers than it needs; INFINITY: it has enough.
+        self.short_since = INFINITY
         #: How many containers it has on which machine, those used last at the end.
         self.nodes: dict[Node, int] = {}
         #: While it waits: where room is kept or made for its next container.

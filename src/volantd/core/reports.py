@@ -67,7 +67,9 @@ class Reports:
         if state.events is not None:
             state.events.append((now, "succeeded", container_id, batch_id))
         refill(state, container, now, out)
-        if pool.ring or pool.config.min_containers or pool.config.buffer_containers:
+        config = pool.config
+        has_to_look = config.min_containers or config.buffer_containers or config.scaleup_window_s
+        if pool.ring or has_to_look:
             balance(state, pool, now, out)
         return deliver, out
 

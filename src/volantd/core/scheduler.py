@@ -29,7 +29,7 @@ from volantd.core.model import (
 )
 from volantd.core.nodes import changes
 from volantd.core.nodes.node import LOCAL
-from volantd.core.pools import lending, renewal
+from volantd.core.pools import health, lending, renewal
 from volantd.core.queueing import (
     enqueue,
     fail_waiting,
@@ -331,6 +331,14 @@ class Scheduler(Reports):
         container = self.state.containers.get(container_id)
         if container is not None and container.state is not ContainerState.STOPPING:
             renewal.retire(self.state, container, now, out)
+        return out
+
+    def checked(self, container_id: ContainerId, answers: bool, now: float) -> list[Command]:
+        """Somebody has looked whether the server in a container answers."""
+        out: list[Command] = []
+        container = self.state.containers.get(container_id)
+        if container is not None:
+            health.note(self.state, container, answers, now, out)
         return out
 
     def _after_removal(self, pool: Pool, now: float, out: list[Command]) -> None:

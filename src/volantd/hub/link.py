@@ -149,6 +149,9 @@ class ContainerLink:
                 key, count = checks.whole(event, "batch"), checks.whole(event, "count")
                 now = monotonic()
                 self.hub.apply(self.hub.scheduler.returned(self.container_id, key, count, now), now)
+            elif event["op"] == "health":
+                answers, now = checks.switch(event, "answers"), monotonic()
+                self.hub.apply(self.hub.scheduler.checked(self.container_id, answers, now), now)
             elif event["op"] == "released":
                 # Who runs what it does not trust, one input a container, shares no file either.
                 reusable = not self.function.options["single_use"]

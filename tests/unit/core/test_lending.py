@@ -99,3 +99,35 @@ def test_containers_that_are_needed_get_as_much_and_others_nothing():
     assert [_lend(bench, name) for name in "abcd"] == [_lend(bench, "e")] * 4
     bench = Bench(containers=3, config=replace(SERVER, max_inputs=10, min_containers=3))
     assert sorted(_lend(bench, name) for name in "abcdef") == ["c1", "c1", "c2", "c2", "c3", "c3"]
+
+
+def test_another_is_started_once_more_has_been_needed_for_the_window():
+    bench = Bench(containers=1, config=replace(SERVER, target_inputs=1, scaleup_window_s=5.0))
+    assert [_lend(bench, name) for name in "ab"] == ["c1", "c1"]
+    assert bench.ids_started() == []
+    bench.tick(104.9)
+    assert bench.ids_started() == []
+    bench.tick(105.0)
+    assert bench.ids_started() == ["c2"]
+
+
+def test_the_window_begins_anew_when_there_was_enough_in_between():
+    bench = Bench(containers=1, config=replace(SERVER, target_inputs=1, scaleup_window_s=5.0))
+    assert [_lend(bench, name) for name in "ab"] == ["c1", "c1"]
+    bench.now = 104.0
+    bench.succeed("c1")
+    assert _lend(bench, "c") == "c1"
+    bench.tick(108.9)
+    assert bench.ids_started() == []
+    bench.tick(109.0)
+    assert bench.ids_started() == ["c2"]
+
+
+def test_no_window_delays_the_first_container_or_the_minimum():
+    config = replace(SERVER, scaleup_window_s=5.0)
+    bench = Bench(config=config)
+    bench.scheduler.open_call("waits", "p", bench.now, True)
+    bench.submit("waits", 0, 1)
+    assert bench.ids_started() == ["c1"]
+    bench.do(bench.scheduler.update_pool_config("p", replace(config, min_containers=3), bench.now))
+    assert bench.ids_started() == ["c1", "c2", "c3"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import select
 import socket
 import struct
+import threading
 
 import pytest
 from hypothesis import given, strategies as st
@@ -244,3 +246,70 @@ def test_a_fork_leaves_the_listeners_to_its_parent() -> None:
     supervisor.close()
     assert listener not in supervisor
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == errno.ENOSYS
+
+
+def awaiting(host: str, port: int) -> int:
+    address = padded(host, port) + rules.AWAITED
+    sock = socket.socket()
+    return 0 if ctypes.CDLL(None).connect(sock.fileno(), address, len(address)) == 0 else 1
+
+
+def connect_then_listen() -> int:
+    """Two threads: one waits for a port, the other begins to listen there once that waits."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    found: list[int] = []
+    port = listener.getsockname()[1]
+    waiting = threading.Thread(target=lambda: found.append(awaiting("127.0.0.1", port)))
+    waiting.start()
+    os.read(0, 1)
+    listener.listen()
+    waiting.join()
+    listener.accept()[0].close()
+    return found[0] or awaiting("127.0.0.1", port)
+
+
+def test_a_connection_that_waits_for_a_port_goes_on_when_somebody_listens() -> None:
+    """And one to a port at which somebody listens already does not wait."""
+    poll = select.poll()
+    supervisor = Supervisor(poll)
+    reads, writes = os.pipe()
+
+    def work() -> int:
+        os.dup2(reads, 0)
+        return connect_then_listen()
+
+    pid, listener = under_supervision(work)
+    supervisor.watch(listener, "s1", OWN)
+    events = 0
+    while listener in supervisor:
+        for fd, event in poll.poll():
+            supervisor.on_event(fd, event)
+            events += 1
+        if events == 2:  # the port is bound, and somebody waits for it
+            os.write(writes, b"x")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(reads)
+    os.close(writes)
+
+
+@pytest.mark.parametrize(
+    ("raw", "port"),
+    [
+        (padded("127.0.0.1", 8000) + rules.AWAITED, 8000),
+        (padded("127.0.0.1", 8001) + rules.AWAITED, 0),
+        (padded("127.0.0.1", 8000) + bytes(8), 0),
+        (padded("127.0.0.1", 8000), 0),
+        (bytes(16) + rules.AWAITED, 0),
+    ],
+)
+def test_which_connections_wait(raw: bytes, port: int) -> None:
+    own = rules.OwnPorts(OWN)
+    own.listening.add(8001)
+    assert own.awaited_port(raw) == port
+
+
+def test_nothing_waits_in_a_container_that_listens_at_too_much_to_know() -> None:
+    own = rules.OwnPorts(OWN)
+    own.listening.update(range(1, rules.LISTENING_MAX + 1))
+    assert own.awaited_port(padded("127.0.0.1", 60000) + rules.AWAITED) == 0

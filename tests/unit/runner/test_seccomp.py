@@ -306,6 +306,7 @@ def test_the_program_is_short_enough_for_every_kernel(machine: str) -> None:
     [
         ("bind", 16, TOLD), ("bind", 28, TOLD), ("bind", 128, TOLD), ("bind", 12, ALLOW),
         ("bind", 110, ALLOW), ("connect", 16, TOLD), ("connect", 28, TOLD), ("connect", 128, TOLD),
+        ("connect", 24, TOLD),
         ("connect", 12, ALLOW), ("connect", 110, ALLOW), ("connect", 29, ALLOW),
         ("listen", 0, TOLD),
     ],

@@ -5,6 +5,7 @@
              0.0.0.0:0                                ->  as it is: perhaps it wants to go out
     connect  to one of this machine, at a port that the container has bound  ->  the same
              anything else                                                   ->  as it is
+             with `AWAITED` behind the address, where nobody listens         ->  once somebody does
 
 All of 127.0.0.0/8 is this machine's loopback, so an address for each container costs nothing. IPv6
 has one such address only; its sockets therefore get IPv4 addresses in their IPv6 form. Pure:
@@ -27,6 +28,14 @@ IPV4_AT, IPV6_AT = 4, 8
 #: The second byte of addresses that are given to containers: the first of each pair, and what the
 #: other one has more. 127.0.x.x and 127.255.x.x are left to others.
 FIRST_MIN, FIRST_MAX, SECOND = 1, 126, 128
+
+#: What stands behind an address of IPv4 that is to be connected once somebody listens there; the
+#: kernel ignores it, so nothing waits where nobody decides.
+AWAITED = b"awaited\0"
+#: Bytes of such an address: no other has so many.
+AWAITED_BYTES = 16 + len(AWAITED)
+#: Calls of one container that may wait so, and ports at which it is known to listen.
+WAITING_MAX, LISTENING_MAX = 16, 1000
 
 _ANY4, _ANY6 = bytes(4), bytes(16)
 _LOOPBACK6 = bytes(15) + b"\1"
@@ -88,7 +97,7 @@ def is_loopback(host: bytes) -> bool:
 class OwnPorts:
     """The addresses of a container, and the ports that it has bound there."""
 
-    __slots__ = ("dual", "first", "first_ports", "second", "second_ports")
+    __slots__ = ("dual", "first", "first_ports", "listening", "second", "second_ports")
 
     def __init__(self, address: str) -> None:
         """Take its first address.
@@ -107,6 +116,19 @@ class OwnPorts:
         self.second_ports: set[int] = set()
         #: Those of the first that IPv6 reaches as well.
         self.dual: set[int] = set()
+        #: Those at which somebody has listened.
+        self.listening: set[int] = set()
+
+    def awaited_port(self, raw: bytes) -> int:
+        """The port that a connection waits for; 0 for one that does not wait.
+
+        Args:
+            raw: the address as the program says it, and what stands behind.
+        """
+        wanted = parse(raw)
+        if raw[16:] != AWAITED or wanted is None or len(self.listening) >= LISTENING_MAX:
+            return 0
+        return 0 if wanted.port in self.listening else wanted.port
 
     def place(
         self, wanted: Address, *, only_ipv6: bool, is_local: Callable[[bytes], bool]

@@ -5,6 +5,9 @@
     container: connect(127.0.0.1:8000) -----> [listener] -> writes 127.a.b.c into its memory
                --let--> the kernel connects it, as long as that takes
 
+    container: connect(127.0.0.1:8000, "awaited") -> waits for a listen(8000), which is made here,
+               so that the port accepts when the connect goes on
+
 It acts with rights that reach no farther than the containers': a port that they may not bind, it
 cannot either. What it does never waits for a container. A connect is changed in the memory of
 whoever asks, and made by the kernel, because only there it may block or be interrupted; so
@@ -35,6 +38,7 @@ _ADDRESS_SPACE = 128
 _TCP, _MPTCP = 6, 262
 _DOMAIN, _PROTOCOL = 39, 38  # SO_DOMAIN, SO_PROTOCOL
 _IPV6_ONLY = 26
+_BACKLOG_MAX = (1 << 31) - 1
 _BIND_TO_DEVICE = 25
 _LOOPBACK_DEVICE = b"lo\0"
 #: No memory there, or no socket: the kernel will say the same.
@@ -49,6 +53,8 @@ class Supervisor:
         self._poll = poll
         self._listeners: dict[int, rules.OwnPorts] = {}
         self._owned: dict[str, rules.OwnPorts] = {}
+        #: Connections that wait for somebody to listen: who told of each, and the port.
+        self._waiting: dict[rules.OwnPorts, list[tuple[int, HeldCall, int]]] = {}
         _signal.signal(_signal.SIGALRM, _on_alarm)  # see `held.receive`
 
     def watch(self, listener: int, name: str, address: str) -> None:
@@ -71,7 +77,9 @@ class Supervisor:
 
     def forget(self, name: str) -> None:
         """Note that a cell is gone."""
-        self._owned.pop(name, None)
+        own = self._owned.pop(name, None)
+        if own is not None:
+            self._waiting.pop(own, None)
 
     def close(self) -> None:
         """In a fork: leave it all to the one that this was forked from."""
@@ -86,14 +94,24 @@ class Supervisor:
         """Decide on a call that is held, or let go of processes that are all dead."""
         if not event & select.POLLIN:
             self._poll.unregister(listener)
-            del self._listeners[listener]
+            own = self._listeners.pop(listener)
+            if own in self._waiting:
+                self._waiting[own] = [one for one in self._waiting[own] if one[0] != listener]
             os.close(listener)
             return
         call = held.receive(listener)
         if call is None:
             return
+        own = self._listeners[listener]
         try:
-            error = _decide(listener, call, self._listeners[listener])
+            if call.number == _BIND:
+                error = _bind(listener, call, own)
+            elif call.number != _CONNECT:
+                error = self._listen(listener, call, own)
+            elif self._keep_waiting(listener, call, own):
+                return
+            else:
+                error = _connect(listener, call, own)
         except OSError as failure:
             # Never let go on what could not be looked at: it would bind where it must not.
             error = None if failure.errno in _ERRORS_OF_CALLER else failure.errno or EIO
@@ -102,16 +120,60 @@ class Supervisor:
         else:
             held.answer(listener, call, error)
 
+    def _keep_waiting(self, listener: int, call: HeldCall, own: rules.OwnPorts) -> bool:
+        """Whether a connection stays held until somebody listens."""
+        _, at, size = call.arguments[:3]
+        if size & 0xFFFFFFFF != rules.AWAITED_BYTES:
+            return False
+        port = own.awaited_port(held.read(call.pid, at, rules.AWAITED_BYTES))
+        waiting = self._waiting.setdefault(own, [])
+        if not port or len(waiting) >= rules.WAITING_MAX:
+            return False
+        waiting.append((listener, call, port))
+        return True
 
-def _decide(listener: int, call: HeldCall, own: rules.OwnPorts) -> int | None:
-    """The errno or 0 that a call returns with; None lets the kernel make it."""
-    if call.number == _BIND:
-        return _bind(listener, call, own)
-    if call.number == _CONNECT:
-        if own.first_ports or own.second_ports:
-            _redirect(listener, call, own)
-        return None
-    return _listen(listener, call)
+    def _listen(self, listener: int, call: HeldCall, own: rules.OwnPorts) -> int | None:
+        """Have a program listen, where only this machine reaches it; what waits for it goes on."""
+        taken = held.take_socket(call.pid, call.arguments[0] & 0xFFFFFFFF)
+        try:
+            port = _prepared(taken) if held.is_there(listener, call) else 0
+            if not port:
+                return None
+            if len(own.listening) < rules.LISTENING_MAX:
+                own.listening.add(port)
+            waiting = self._waiting.get(own, [])
+            if all(wanted != port for _, _, wanted in waiting):
+                return None
+            try:
+                # A negative one means as many as there may be, which Python does not know.
+                taken.listen(min(call.arguments[1] & 0xFFFFFFFF, _BACKLOG_MAX))
+            except OSError as error:
+                return error.errno
+        finally:
+            taken.close()
+        self._waiting[own] = [one for one in waiting if one[2] != port]
+        for its_listener, waiter, wanted in waiting:
+            if wanted == port:
+                _go_on(its_listener, waiter, own)
+        return 0
+
+
+# What decides gives the errno or 0 that a call returns with; None lets the kernel make it.
+
+
+def _connect(listener: int, call: HeldCall, own: rules.OwnPorts) -> int | None:
+    if own.first_ports or own.second_ports:
+        _redirect(listener, call, own)
+    return None
+
+
+def _go_on(listener: int, call: HeldCall, own: rules.OwnPorts) -> None:
+    """Have the kernel make a connection that has waited."""
+    try:
+        _redirect(listener, call, own)
+    except OSError:
+        pass  # its process has died, or has taken memory or socket away
+    held.let(listener, call)
 
 
 def _bind(listener: int, call: HeldCall, own: rules.OwnPorts) -> int | None:
@@ -149,22 +211,18 @@ def _bind(listener: int, call: HeldCall, own: rules.OwnPorts) -> int | None:
         taken.close()
 
 
-def _listen(listener: int, call: HeldCall) -> int | None:
-    """Keep who listens at all addresses of this machine from being reached from elsewhere."""
-    taken = held.take_socket(call.pid, call.arguments[0] & 0xFFFFFFFF)
-    try:
-        if not held.is_there(listener, call) or not _is_tcp(taken):
-            return None
-        domain = taken.getsockopt(_socket.SOL_SOCKET, _DOMAIN)
-        if domain not in (rules.AF_INET, rules.AF_INET6):
-            return None
-        family = _socket.AF_INET6 if domain == rules.AF_INET6 else _socket.AF_INET
-        name = taken.getsockname()[0].partition("%")[0]
-        if not rules.is_loopback(_socket.inet_pton(family, name)):
-            taken.setsockopt(_socket.SOL_SOCKET, _BIND_TO_DEVICE, _LOOPBACK_DEVICE)
-        return None
-    finally:
-        taken.close()
+def _prepared(taken: _socket.socket) -> int:
+    """The port of a socket that is about to listen, and is not reached from elsewhere; 0: none."""
+    if not _is_tcp(taken):
+        return 0
+    domain = taken.getsockopt(_socket.SOL_SOCKET, _DOMAIN)
+    if domain not in (rules.AF_INET, rules.AF_INET6):
+        return 0
+    family = _socket.AF_INET6 if domain == rules.AF_INET6 else _socket.AF_INET
+    host, port = taken.getsockname()[:2]
+    if not rules.is_loopback(_socket.inet_pton(family, host.partition("%")[0])):
+        taken.setsockopt(_socket.SOL_SOCKET, _BIND_TO_DEVICE, _LOOPBACK_DEVICE)
+    return int(port)
 
 
 def _redirect(listener: int, call: HeldCall, own: rules.OwnPorts) -> None:

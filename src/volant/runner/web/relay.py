@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 
 from volant.errors import TimeoutError
+from volant.runner.web import opening
+from volant.runner.web.opening import HOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-HOST = "127.0.0.1"
 #: What may be on its way to the gateway; what the kernel gives by default slows large answers down.
 SEND_BYTES = 1 << 20
-#: Between two looks whether a port accepts: nothing tells of it.
-LOOK_S = (0.002, 0.05)
+#: Between two looks whether the port still accepts; and where the last one says that it does not.
+CHECK_S, CHECK_AGAIN_S = 10.0, 1.0
+#: What accepts no connection for so long, and sends nothing on others either, does not answer.
+CHECK_WITHIN_S = 5.0
 #: A connection on which the server has sent the last bytes so long ago is between two requests.
 QUIET_S = 1.0
 #: Connections that wait to be accepted.
@@ -104,6 +109,7 @@ class _Back(_Side):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        self._relay.heard_at = self.sent_at
         # A server that writes head and body one after the other, as many do, would wait for the
         # kernel's word on the first for 40 ms before it sends the second.
         if self.transport is not None:
@@ -114,13 +120,30 @@ class _Back(_Side):
 class Relay:
     """Serves one listening socket by connections to a port of this container."""
 
-    def __init__(self, port: int, listener: socket.socket, startup_timeout_s: float) -> None:
+    def __init__(
+        self, port: int, listener: socket.socket, startup_timeout_s: float,
+        report: Callable[[bool], None],
+    ) -> None:  # fmt: skip
+        """Lead to a port.
+
+        Args:
+            port: where the server listens.
+            listener: where the gateway connects.
+            startup_timeout_s: how long it may take until the port accepts.
+            report: told whether it still does, from time to time, until somebody acts on it.
+        """
         self.loop = asyncio.get_running_loop()
         self._port = port
         self._listener = listener
         self._startup_timeout_s = startup_timeout_s
         self._server: asyncio.Server | None = None
         self._connecting: set[asyncio.Task[None]] = set()
+        self._report = report
+        #: When the server has sent something last, by the clock of the loop.
+        self.heard_at = 0.0
+        self._checking: asyncio.Task[None] | None = None
+        #: Set when a look is due at once.
+        self._is_doubtful = asyncio.Event()
         self.sides: set[_Side] = set()
         #: There is no connection any more.
         self.ended = asyncio.Event()
@@ -131,22 +154,20 @@ class Relay:
         Raises:
             TimeoutError: when it does not in time.
         """
-        deadline, pause_s = self.loop.time() + self._startup_timeout_s, LOOK_S[0]
-        while not await self._accepts():
-            if self.loop.time() >= deadline:
-                raise TimeoutError(
-                    f"nothing listens on port {self._port} after {self._startup_timeout_s:g} s",
-                    hint="start a server on it, and return; a slow one needs a longer "
-                    "startup_timeout=",
-                )
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LOOK_S[1])
+        if not await opening.is_open(self._port, self._startup_timeout_s):
+            raise TimeoutError(
+                f"nothing listens on port {self._port} after {self._startup_timeout_s:g} s",
+                hint="start a server on it, and return; a slow one needs a longer startup_timeout=",
+            )
         self._server = await self.loop.create_server(
             lambda: _Front(self), sock=self._listener, backlog=BACKLOG
         )
+        self._checking = self.loop.create_task(self._check())
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more, and let what is under way come to its end for so long."""
+        if self._checking is not None:
+            self._checking.cancel()
         if self._server is not None:
             self._server.close()
         deadline = self.loop.time() + grace_s
@@ -170,6 +191,7 @@ class Relay:
             _, back = await self.loop.create_connection(lambda: _Back(self), HOST, self._port)
         except OSError:
             front.close()  # the server has ended: the gateway answers for it
+            self._is_doubtful.set()
             return
         front.other, back.other = back, front
         assert front.transport is not None
@@ -182,9 +204,28 @@ class Relay:
         else:
             front.transport.resume_reading()
 
-    async def _accepts(self) -> bool:
+    async def _check(self) -> None:
+        """Report from time to time whether the server answers."""
+        answers = True
+        while True:
+            if not answers:
+                await asyncio.sleep(CHECK_AGAIN_S)
+            else:
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._is_doubtful.wait(), CHECK_S)
+            self._is_doubtful.clear()
+            answers = await self._answers()
+            self._report(answers)
+
+    async def _answers(self) -> bool:
+        """Whether the server accepts a connection, or is only too busy with others for that."""
+        begun = self.loop.time()
         try:
-            _, writer = await asyncio.open_connection(HOST, self._port)
+            _, writer = await asyncio.wait_for(
+                asyncio.open_connection(HOST, self._port), CHECK_WITHIN_S
+            )
+        except asyncio.TimeoutError:
+            return self.heard_at >= begun
         except OSError:
             return False
         writer.close()

@@ -24,6 +24,7 @@ from volant.runner.web import ahead, apps, ending, forwarded
 from volant.runner.web.lifespan import Lifespan
 from volant.runner.web.relay import SEND_BYTES, Relay
 from volant.runner.web.turns import Turns
+from volant.wire import frames, values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -223,11 +224,18 @@ class Serving(AsTasks):
             listener.setblocking(False)
             server: HttpServer | Relay
             if app is None:
-                server = Relay(web["port"], listener, web["startup_timeout_s"])
+                server = Relay(web["port"], listener, web["startup_timeout_s"], self._report_health)
             else:
                 server = HttpServer(app, listener, self._max_inputs, slots)
             await server.start()
             self._servers.append(server)
+
+    def _report_health(self, answers: bool) -> None:
+        """Tell the hub whether the user's own server answers; it decides what that means."""
+        event = values.encode({"op": "health", "answers": answers})
+        with self.lock:
+            if not self.is_over:
+                self.runner.send(frames.control(frames.EVENT, event))
 
     def end(self) -> None:
         """End the process after what is under way; from any thread."""

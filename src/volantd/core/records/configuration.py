@@ -96,6 +96,8 @@ class PoolConfig:
     batch_wait_s: float = 0.0
     #: An input that runs beside others can be stopped without its container.
     interruptible: bool = False
+    #: How long more has to be needed, beside the first and the minimum, until another is started.
+    scaleup_window_s: float = 0.0
     #: Slots of its containers are lent, by inputs that last: no container gets more than it runs.
     has_leases: bool = False
 
@@ -114,6 +116,7 @@ class PoolConfig:
         assert self.batch_size in (0, self.max_inputs), self
         assert not (self.batch_size and self.has_leases), self
         assert self.batch_wait_s >= 0, self
+        assert self.scaleup_window_s >= 0, self
         assert self.target_inputs is None or 1 <= self.target_inputs <= self.max_inputs, self
 
     @property
@@ -169,5 +172,7 @@ class Limits:
     stop_grace_s: float = 30.0
     #: An input that ran in so many containers that died runs without neighbours from then on.
     deaths_until_alone: int = 2
+    #: Looks in a row at a container's server, without an answer, until it is given up.
+    unanswered_max: int = 3
     #: Transition events kept between two drains; 0 switches them off.
     events_max: int = 4096

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from volantd.core.autoscale import desired_containers
 from volantd.core.commands import StartContainer
 from volantd.core.containers import arm_idle
-from volantd.core.model import Container, Fault
+from volantd.core.model import INFINITY, Container, Fault
 from volantd.core.queueing import fail_waiting
 from volantd.core.sharing import needs_another
 
@@ -49,6 +49,9 @@ def starts_wanted(state: State, pool: Pool, now: float) -> int:
     if pool.is_renewing and not pool.starting and pool.ready < config.max_containers:
         missing = max(missing, 1)
     if missing <= 0:
+        pool.short_since = INFINITY
+        return 0
+    if not _has_lasted(state, pool, now):
         return 0
     if now < pool.start_not_before:
         state.arm(pool, pool.start_not_before)
@@ -56,6 +59,18 @@ def starts_wanted(state: State, pool: Pool, now: float) -> int:
     # As many again as work already, so that what starts slowly does not grow by a few at a time.
     at_once = max(state.limits.starts_in_flight_max, pool.ready)
     return min(missing, at_once - pool.starting)
+
+
+def _has_lasted(state: State, pool: Pool, now: float) -> bool:
+    """Whether a pool has needed more for so long that it shall get it."""
+    window_s = pool.config.scaleup_window_s
+    if not window_s or pool.live < max(1, pool.config.min_containers) or pool.is_renewing:
+        return True
+    pool.short_since = min(pool.short_since, now)
+    due = pool.short_since + window_s
+    if now < due:
+        state.arm(pool, due)
+    return now >= due
 
 
 def start(

@@ -28,13 +28,17 @@ def listener_at(path: Path) -> socket.socket:
     return listener
 
 
+def ignore(answers: bool) -> None:
+    pass
+
+
 async def with_server(
     path: Path, serve: Serve, use: Callable[[Relay], Awaitable[Any]], startup_timeout_s: float = 20
 ) -> Any:
     """What a client does while a relay leads to a server."""
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    relay = Relay(port, listener_at(path), startup_timeout_s)
+    relay = Relay(port, listener_at(path), startup_timeout_s, ignore)
     await relay.start()
     try:
         return await use(relay)
@@ -123,8 +127,27 @@ def test_a_port_that_nobody_listens_on_is_told_of(tmp_path: Path) -> None:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
             with listener_at(tmp_path / "web.sock") as listener:
-                await Relay(port, listener, 0.02).start()
+                await Relay(port, listener, 0.02, ignore).start()
 
     with pytest.raises(errors.TimeoutError, match=r"after 0\.02 s") as failed:
         asyncio.run(start())
     assert "startup_timeout" in (failed.value.hint or "")
+
+
+def test_a_server_that_is_gone_is_told_of_when_somebody_asks_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        path, loop = tmp_path / "web.sock", asyncio.get_running_loop()
+        told: asyncio.Future[bool] = loop.create_future()
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        relay = Relay(port, listener_at(path), 20, told.set_result)
+        await relay.start()
+        server.close()
+        await server.wait_closed()
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        assert await reader.read() == b""
+        writer.close()
+        assert await told is False
+        await relay.stop(0)
+
+    asyncio.run(main())
