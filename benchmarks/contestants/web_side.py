@@ -114,7 +114,8 @@ class Web:
         listener.close()
         its.close()
         self._tell("route", label="app-f", name="f", timeout_s=3600.0, requires_proxy_auth=False,
-                   single_use=False, domains=[], stateless=False)  # fmt: skip
+                   single_use=False, domains=[], stateless=False,
+                   parameters=[])  # fmt: skip
         threading.Thread(target=self._grant, daemon=True).start()
 
     def _tell(self, op: str, **fields: object) -> None:

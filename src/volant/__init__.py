@@ -80,6 +80,7 @@ _HOME = {
     "is_local": "volant.sdk.ambient",
     "method": "volant.sdk.classes.marks",
     "parameter": "volant.sdk.classes.parameters",
+    "sessioned": "volant.sdk.web.sessions",
     "web_endpoint": "volant.sdk.web.forms",
     "web_server": "volant.sdk.web.forms",
     "wsgi_app": "volant.sdk.web.forms",
@@ -93,7 +94,7 @@ _PLANNED = frozenset({
     "Client", "CloudBucketMount", "Cluster", "Dict", "Environment",
     "NetworkFileSystem", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Volume", "Workspace",
-    "clustered", "sessioned",
+    "clustered",
 })  # fmt: skip
 
 __all__ = [
@@ -125,6 +126,7 @@ __all__ = [
     "is_local",
     "method",
     "parameter",
+    "sessioned",
     "web_server",
     "wsgi_app",
 ]

@@ -6,6 +6,7 @@ import http.client
 import json
 import pickle
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,6 +16,7 @@ import volant
 from tests.behaviours.apps import serving
 from tests.behaviours.programs import WITHIN_S, containers
 from tests.support import eventually, run_volant
+from volant.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +72,18 @@ def test_147_a_server_at_zero_answers_503_and_starts(volant_home: Path) -> None:
     assert response.headers["Retry-After"] == "1"
     up(serving.Asleep)
     assert len(containers(volant_home, function="Asleep")) == 1
+    began = time.time() - WITHIN_S
+    [starts, listens] = serving.Asleep.logs.tail(2, source="stdout")
+    assert (starts.message, listens.message) == ("it starts", "and listens")
+    assert listens.object_id == serving.Asleep.object_id
+    assert listens.context_ids[1].startswith("ta-")
+    found = serving.Asleep.logs.fetch(since=began, search_text="listens")
+    assert [entry.timestamp for entry in found] == [listens.timestamp]
+    assert serving.Asleep.logs.fetch(since=0, until=starts.timestamp.timestamp() - 60) == []
+    stats = serving.Asleep.stats()
+    assert stats.requests[503] >= 1
+    assert stats.requests[200] == 1
+    assert 0 < stats.latency_p50_s <= stats.latency_p99_s < WITHIN_S
 
 
 def test_147_requests_of_a_session_go_to_one_container() -> None:
@@ -98,7 +112,9 @@ def test_a_server_says_what_it_is() -> None:
     assert info.object_id == serving.Pair.object_id
     settings = serving.Pair.autoscaler.settings()
     assert (settings.min_containers, settings.target_concurrency) == (2, None)
-    assert serving.Pair.update_autoscaler(target_concurrency=7.5).target_concurrency == 7
+    assert settings.scaleup_window == 0.0
+    changed = serving.Pair.update_autoscaler(target_concurrency=7.5, scaleup_window=3)
+    assert (changed.target_concurrency, changed.scaleup_window) == (7, 3.0)
 
 
 def test_a_deployed_server_is_found_by_its_name() -> None:
@@ -109,6 +125,9 @@ def test_a_deployed_server_is_found_by_its_name() -> None:
         assert get(up(found)).text.startswith("ta-")
         assert found.info().object_id == serving.Lasting.object_id
         assert pickle.loads(pickle.dumps(found)).get_url() == found.get_url()
+        by_id = volant.Server.from_id(str(found.object_id))
+        assert by_id.info() == found.info()
+        assert pickle.loads(pickle.dumps(by_id)).get_url() == found.get_url()
         before = get(url_of(found), Volant_Session_Id="a").text
         serving.lasting.deploy(tag="again", strategy="rolling")
         assert get(url_of(found), Volant_Session_Id="a").text == before
@@ -171,3 +190,42 @@ def test_requests_finish_then_the_program_is_asked_to_end_then_hooks_run(
         assert ended.wait(WITHIN_S)
     printed = capfd.readouterr().out
     assert printed.index("asked to end") < printed.index("it ended with 7")
+
+
+def test_a_server_whose_program_has_died_is_replaced(volant_home: Path) -> None:
+    url = up(serving.Mortal)
+    before = get(url).text
+    httpx.post(url, content=b"end", timeout=WITHIN_S)
+    eventually(lambda: get(url).status_code != 200, within_s=WITHIN_S)
+    eventually(lambda: get(url).text.startswith("ta-"), within_s=WITHIN_S)
+    assert get(url).text != before
+    assert containers(volant_home, function="Mortal") != []
+
+
+def test_147_each_session_that_was_started_has_a_container_to_itself(volant_home: Path) -> None:
+    url = url_of(serving.Owned)
+    assert get(url, Volant_Session_Id="nobody").status_code == 404
+    assert containers(volant_home, function="Owned") == []
+    sessions = [serving.Owned.sessions.start() for _ in range(2)]
+    answers = [get(url, Volant_Session_Id=session.session_id) for session in sessions]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    ids = [answer.text for answer in answers]
+    assert sorted(ids) == sorted(
+        row["container_id"] for row in containers(volant_home, function="Owned")
+    )
+    assert get(url, Modal_Session_ID=sessions[0].session_id).text == ids[0]
+    assert repr(sessions[0]).endswith("token=...)")
+    for session in sessions:
+        serving.Owned.sessions.terminate(session.token)
+        assert get(url, Volant_Session_Id=session.session_id).status_code == 404
+    with pytest.raises(NotFoundError, match="no session of `Owned`"):
+        serving.Owned.sessions.terminate(sessions[0].token)
+    eventually(lambda: containers(volant_home, function="Owned") == [], within_s=WITHIN_S)
+    another = serving.Owned.sessions.start(idle_timeout=1)
+    assert get(url, Volant_Session_Id=another.session_id).text not in ids
+    eventually(lambda: containers(volant_home, function="Owned") == [], within_s=WITHIN_S)
+
+
+def test_a_server_without_sessions_says_so() -> None:
+    with pytest.raises(InvalidError, match="`Pair` has no sessions"):
+        serving.Pair.sessions.start()

@@ -99,3 +99,11 @@ def test_a_server_keeps_each_client_with_one_container(capsys: pytest.CaptureFix
     with running("sticky_server") as module:
         module.main()
         assert module.__doc__.endswith(capsys.readouterr().out)
+
+
+def test_a_session_that_was_started_has_a_container_to_itself(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with running("private_sessions") as module:
+        module.main()
+        assert module.__doc__.endswith(capsys.readouterr().out)

@@ -42,14 +42,14 @@ PUBLIC = [
     "App", "Cls", "Cron", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image",
     "Period", "Retries", "Secret", "Server", "Tunnel", "__version__", "asgi_app", "batched",
     "concurrent", "current_function_call_id", "current_input_id", "enable_output", "enter", "exit",
-    "fastapi_endpoint", "forward", "interact", "is_local", "method", "parameter", "web_server",
-    "wsgi_app",
+    "fastapi_endpoint", "forward", "interact", "is_local", "method", "parameter", "sessioned",
+    "web_server", "wsgi_app",
 ]  # fmt: skip
 PLANNED_NAMES = [
     "Client", "CloudBucketMount", "Cluster", "Dict", "Environment",
     "NetworkFileSystem", "Probe", "Proxy", "Queue", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Volume", "Workspace",
-    "clustered", "sessioned",
+    "clustered",
 ]  # fmt: skip
 #: Public modules -> a name that each has in the model.
 MODULES = {"billing": "report", "experimental": "get_cluster_info", "types": "FileEntry"}

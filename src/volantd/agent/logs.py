@@ -18,6 +18,8 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from volantd.hub.records import App, Function
     from volantd.hub.session import Session
 
@@ -137,12 +139,20 @@ class LogStore:
     # -- reading
 
     def read(
-        self, app_id: str, *, tail: int | None, container_id: str | None = None
-    ) -> list[dict[str, Any]]:
-        """The entries that hold the last `tail` lines of an app, or of one of its containers."""
+        self, app_id: str, *, tail: int | None, container_id: str | None = None,
+        wanted: Callable[[dict[str, Any]], bool] = lambda row: True,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """The entries that hold the last `tail` lines of an app, or of one of its containers.
+
+        Args:
+            app_id: the app.
+            tail: None for all.
+            container_id: None for all.
+            wanted: which of their entries, all by default.
+        """
         entries = []
         for row in self._rows(app_id):
-            if "text" in row and container_id in (None, row["container_id"]):
+            if "text" in row and container_id in (None, row["container_id"]) and wanted(row):
                 row["data"] = row.pop("text").encode("utf-8", "surrogateescape")
                 entries.append(row)
         entries = entries[-ENTRIES_MAX:]

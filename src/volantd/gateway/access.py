@@ -1,6 +1,7 @@
-"""The access log: one line of JSON for each request, written a few times a second.
+"""What became of requests: the access log, a line of JSON for each, and counts for each route.
 
-The file is bounded: beyond its limit it becomes `….1`, in place of the one before.
+The file is bounded: beyond its limit it becomes `….1`, in place of the one before. It is written a
+few times a second.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from json.encoder import encode_basestring_ascii
+from math import ceil, log
 from time import time
 
 #: Between two writes, and entries that wait for one at most: beyond, they are counted and lost.
@@ -21,6 +23,37 @@ TEXT_CHARS_MAX = 500
 Entry = tuple[str, bytes, str, bytes, bytes, int, int, int, float, float, str]
 
 
+#: The first step of durations, and by how much each is longer than the one before; 120 reach days.
+STEP_S, STEP_RATIO, STEPS = 1e-4, 1.2, 120
+
+
+class Tally:
+    """How requests of one route ended, and how long they took."""
+
+    __slots__ = ("since", "statuses", "steps")
+
+    def __init__(self) -> None:
+        self.since = time()
+        self.statuses: dict[int, int] = {}
+        #: Requests by how long they took: those of each step are not longer than it.
+        self.steps = [0] * STEPS
+
+    def note(self, status: int, took_s: float) -> None:
+        """Count one."""
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        step = ceil(log(took_s / STEP_S, STEP_RATIO)) if took_s > STEP_S else 0
+        self.steps[min(step, STEPS - 1)] += 1
+
+    def quantile_s(self, part: float) -> float:
+        """What so large a part of all took at most, up to one step; 0 where there are none."""
+        left = part * sum(self.steps)
+        for step, number in enumerate(self.steps):
+            left -= number
+            if number and left <= 0:
+                return float(STEP_S * STEP_RATIO**step)
+        return 0.0
+
+
 class AccessLog:
     """The file, and what is about to be written to it."""
 
@@ -31,9 +64,14 @@ class AccessLog:
         self._entries: list[tuple[float, Entry | str]] = []
         self._lost = 0
         self._is_due = False
+        #: How requests of each route went.
+        self.tallies: dict[str, Tally] = {}
 
     def note(self, entry: Entry) -> None:
         """Take one request down."""
+        tally = self.tallies.get(entry[2])
+        if tally is not None:
+            tally.note(entry[5], entry[9])
         if len(self._entries) >= ENTRIES_MAX:
             self._lost += 1
             return

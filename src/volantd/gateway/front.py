@@ -32,8 +32,8 @@ class Front(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_attempts", "_began", "_chunks", "_forwarded", "_gateway", "_is_paused",
-        "_is_stuck", "_keep", "_lease", "_left", "_loop", "_outgoing", "_received", "_route",
-        "_sent", "_started", "_state", "_status", "_target", "_wait_s", "back", "due",
+        "_is_stuck", "_keep", "_label", "_lease", "_left", "_loop", "_outgoing", "_received",
+        "_route", "_sent", "_started", "_state", "_status", "_target", "_wait_s", "back", "due",
         "has_sent_all", "host", "is_trusted", "method", "peer", "session", "transport", "upgrade",
         "without_chunks",
     )  # fmt: skip
@@ -71,6 +71,8 @@ class Front(asyncio.Protocol):
         self.back: Back | None = None
         self._target = b""
         self._route: Route | None = None
+        #: Of the route, also when that has no place for the request.
+        self._label = ""
         self._lease: Lease | None = None
         #: Head and beginning of the body, until it is known that they need not be sent again.
         self._outgoing = b""
@@ -192,7 +194,7 @@ class Front(asyncio.Protocol):
         elif head.host:
             added += b"X-Forwarded-Host: " + head.host + b"\r\n"
         self._outgoing = head.onward(target, added, secret=secret) + body
-        self._route = route
+        self._route, self._label = route, route.label
         if route.stateless:
             self.session = heads.session_of(head)
         if not gateway.slots.enter(self, route):
@@ -478,9 +480,9 @@ class Front(asyncio.Protocol):
 
     def _log(self, status: int) -> None:
         now = monotonic()
-        lease, route = self._lease, self._route
+        lease = self._lease
         self._gateway.access.note((
-            self.peer, self.host, "" if route is None else route.label, self.method, self._target,
+            self.peer, self.host, self._label, self.method, self._target,
             status, self._received, self._sent, self._wait_s, now - self._started,
             "" if lease is None else lease.container,
         ))  # fmt: skip

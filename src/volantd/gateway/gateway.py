@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from volant.wire import frames, values
 from volantd import fields
 from volantd.gateway import answers, heads, limits, queries
-from volantd.gateway.access import AccessLog
+from volantd.gateway.access import AccessLog, Tally
 from volantd.gateway.answers import Answer
 from volantd.gateway.back import Backs
 from volantd.gateway.front import Front
@@ -81,6 +81,9 @@ class Gateway:
         elif op == "unroute":
             self.slots.routes.pop(event["label"], None)
             self._know_hosts()
+            self.access.tallies.pop(event["label"], None)
+        elif op == "count":
+            self._tell_counts(event)
         elif op == "tokens":
             self.tokens.replace(event["hashes"])
 
@@ -88,7 +91,17 @@ class Gateway:
         label = event["label"]
         route = self.slots.routes.setdefault(label, Route(label))
         route.describe(event)
+        self.access.tallies.setdefault(label, Tally())
         self._know_hosts()
+
+    def _tell_counts(self, event: dict[str, Any]) -> None:
+        """Say how requests of a route went."""
+        tally = self.access.tallies.get(event["label"], Tally())
+        self.tell({
+            "op": "counted", "question": event["question"], "since": tally.since,
+            "statuses": {str(status): number for status, number in tally.statuses.items()},
+            "quantiles_s": [tally.quantile_s(part) for part in event["parts"]],
+        })  # fmt: skip
 
     def _know_hosts(self) -> None:
         self._hosts = {f"{label}.localhost".encode(): r for label, r in self.slots.routes.items()}

@@ -264,7 +264,7 @@ class Slots:
 
     def _cut(self, lease: Lease) -> None:
         if lease.front is not None:
-            lease.front.fail(503, f"the app of `{lease.route.name}` was stopped")
+            lease.front.fail(503, f"the container of `{lease.route.name}` was stopped")
 
     def free(self, front: Front, lease: Lease) -> None:
         """The request of a lease has ended."""

@@ -21,11 +21,11 @@ from volant.version import VERSION
 from volantd.hub import checks, terminals
 from volantd.hub.deployed import requests as deployed_requests, updating
 from volantd.hub.deployed.described import add_functions, sizes_of
-from volantd.hub.pools import autoscaler
+from volantd.hub.pools import autoscaler, printed
 from volantd.hub.ports import tunnels
 from volantd.hub.records import App, Call, Function
 from volantd.hub.schedules import requests as schedule_requests
-from volantd.hub.web import tokens
+from volantd.hub.web import counting, dedicated, tokens
 from volantd.images import described, requests as image_requests
 
 if TYPE_CHECKING:
@@ -386,9 +386,10 @@ HANDLERS: dict[str, Handler] = {
         container_list, container_stop, container_logs, terminals.container_exec,
         terminals.function_shell, terminals.terminal_offer, call_get, call_inputs, call_cancel,
         autoscaler.function_list, autoscaler.function_stats, autoscaler.function_settings,
-        autoscaler.function_update, server_status, server_stop, *image_requests.HANDLERS,
+        autoscaler.function_update, printed.function_logs, server_status, server_stop,
+        *image_requests.HANDLERS,
         *deployed_requests.HANDLERS, *updating.HANDLERS, *schedule_requests.HANDLERS,
-        *tokens.HANDLERS,
+        *tokens.HANDLERS, *dedicated.HANDLERS, *counting.HANDLERS,
     )
 }  # fmt: skip
 
@@ -411,5 +412,7 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
         tunnels.tunnel_open,
         tunnels.tunnel_close,
         *deployed_requests.SHARED_HANDLERS,
+        *dedicated.HANDLERS,
+        *counting.HANDLERS,
     )
 }

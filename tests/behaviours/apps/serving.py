@@ -24,7 +24,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.rfile.read(int(self.headers["Content-Length"])) == b"end":
+            os._exit(8)
         self.do_GET()
 
     def log_message(self, *_):
@@ -48,6 +49,7 @@ def start(port: int) -> subprocess.Popen[bytes]:
 class Asleep:
     @volant.enter()
     def start(self) -> None:
+        print("it starts\nand listens", flush=True)
         start(8301)
 
 
@@ -77,6 +79,21 @@ class Silent:
     @volant.enter()
     def start(self) -> None:
         pass
+
+
+@app.server(port=8309, unauthenticated=True)
+class Mortal:
+    @volant.enter()
+    def start(self) -> None:
+        start(8309)
+
+
+@app.server(port=8310, unauthenticated=True, max_concurrency=1, max_containers=2)
+@volant.sessioned()
+class Owned:
+    @volant.enter()
+    def start(self) -> None:
+        start(8310)
 
 
 @app.function(max_containers=3)

@@ -87,3 +87,30 @@ def test_a_client_that_has_left_leaves_its_lease_to_its_session(stage):
     assert b"Session" not in server.head()
     server.send(OK)
     assert second.answer()[0] == 200
+
+
+def test_requests_are_counted_by_status_and_by_how_long_they_took(make_stage):
+    stage = make_stage()
+    stage.route(stateless=True)
+    client, server = stage.pair()
+    server.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    client.answer()
+    client.get()
+    server.head()
+    server.send(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+    client.answer()
+    stage.lead = None
+    another = stage.client()
+    another.get(fields=b"Volant-Session-Id: a\r\n")
+    stage.event("lease")
+    stage.tell("refused", lease=stage.event("lease")["lease"], status=503, detail="no")
+    another.answer()
+    stage.tell("count", label="app-f", question=7, parts=[0.5, 1.0])
+    counted = stage.event("counted")
+    assert counted["question"] == 7
+    assert counted["statuses"] == {"200": 1, "404": 1, "503": 1}
+    half, all_of_them = counted["quantiles_s"]
+    assert 0 < half <= all_of_them
+    stage.tell("count", label="app-none", question=8, parts=[0.5])
+    counted = stage.event("counted")
+    assert (counted["statuses"], counted["quantiles_s"]) == ({}, [0.0])

@@ -19,7 +19,8 @@ MIB = 1 << 20
 
 
 def settings(reply: dict[str, Any]) -> tuple[Any, ...]:
-    names = (name for name in autoscaler.SETTINGS if name != "target_inputs")
+    own = ("target_inputs", "scaleup_window_s")
+    names = (name for name in autoscaler.SETTINGS if name not in own)
     return tuple(reply[name] for name in names)
 
 

@@ -32,7 +32,7 @@ def test_a_server_is_a_class_with_one_way_to_answer() -> None:
     assert method["web"] == {
         "kind": "stateless", "label": None, "method": None, "docs": False, "port": 9000,
         "startup_timeout_s": 7.0, "requires_proxy_auth": False, "custom_domains": [],
-        "drain_s": 3.0,
+        "drain_s": 3.0, "scaleup_window_s": 0.0,
     }  # fmt: skip
     assert spec["options"]["has_exit"] is True
     assert described()["methods"][0]["web"]["requires_proxy_auth"] is True
@@ -64,6 +64,10 @@ def test_requests_share_a_container(settings: Any, most: int, target: int | None
         ({"target_concurrency": 0}, "target_concurrency must be a number above 0"),
         ({"target_concurrency": 3, "max_concurrency": 2}, "above max_concurrency"),
         ({"min_containers": 2, "max_containers": 1}, "is above max_containers"),
+        ({"scaleup_window": -1}, "scaleup_window must be from 0"),
+        ({"scaleup_window": 4000}, "scaleup_window must be from 0"),
+        ({"routing_region": 5}, "routing_region must be the name of a region"),
+        ({"compute_region": ["eu", ""]}, "compute_region must be the name of a region"),
         ({"timeout": 5}, "a server cannot have timeout="),
         ({"retries": 5}, "a server cannot have retries="),
         ({"schedule": volant.Period(hours=1)}, "a server cannot have schedule="),
@@ -74,10 +78,44 @@ def test_113_settings_that_make_no_sense_are_refused(settings: Any, text: str) -
         server(**settings)
 
 
-@pytest.mark.parametrize("name", ["h2_enabled", "routing_region", "compute_region"])
-def test_settings_that_are_planned_say_so(name: str) -> None:
-    with pytest.raises(UnimplementedError, match=name):
-        server(**{name: "us-east"})
+def test_settings_that_are_planned_say_so() -> None:
+    with pytest.raises(UnimplementedError, match="h2_enabled"):
+        server(h2_enabled=True)
+
+
+def test_regions_are_taken_and_change_nothing() -> None:
+    given = described(routing_region="us-east", compute_region=["eu", "us"])
+    assert given["methods"] == described()["methods"]
+    assert given["options"] == described()["options"]
+
+
+def test_each_session_of_a_sessioned_server_has_a_container_for_itself() -> None:
+    app: Any = volant.App()
+    made = app.server(serialized=True, max_concurrency=5)(
+        volant.sessioned()(type("S", (Plain,), {}))
+    )
+    spec = made._cls._function.to_wire("m", 0)
+    assert spec["methods"][0]["web"]["session_requests_max"] == 5
+    assert (spec["options"]["max_inputs"], spec["options"]["single_use"]) == (1, True)
+
+
+def test_sessioned_goes_below_and_takes_no_target() -> None:
+    app: Any = volant.App()
+    sessioned: Any = volant.sessioned
+    with pytest.raises(InvalidError, match="needs parentheses"):
+        sessioned(Plain)
+    with pytest.raises(InvalidError, match="needs a class"):
+        volant.sessioned()(server())
+    with pytest.raises(InvalidError, match="target_concurrency"):
+        app.server(target_concurrency=2)(volant.sessioned()(type("S", (Plain,), {})))
+
+
+@pytest.mark.parametrize("value", [0, -1, "1", True, 8 * 86400, None])
+def test_a_session_is_not_idle_for_ever(value: Any) -> None:
+    with pytest.raises(InvalidError, match="idle_timeout must be"):
+        server().sessions.start(idle_timeout=value)
+    with pytest.raises(InvalidError, match="by its token"):
+        server().sessions.terminate(value)
 
 
 class WithMethod(Plain):
@@ -183,6 +221,22 @@ def test_an_app_lists_its_servers() -> None:
 
 
 def test_what_is_planned_of_servers_says_so() -> None:
-    for name in ("stats", "logs", "sessions", "from_id", "metrics"):
-        with pytest.raises(UnimplementedError, match=f"Server.{name}"):
-            getattr(volant.Server, name)()
+    with pytest.raises(UnimplementedError, match=r"Server.metrics"):
+        volant.Server.metrics()
+    with pytest.raises(UnimplementedError, match=r"logs.stream"):
+        server().logs.stream()
+
+
+@pytest.mark.parametrize(
+    ("ask", "text"),
+    [
+        (lambda logs: logs.tail(0), "entries must be from 1"),
+        (lambda logs: logs.tail("5"), "entries must be from 1"),
+        (lambda logs: logs.tail(source="file"), "source must be one of"),
+        (lambda logs: logs.fetch(since="today"), "since must be a datetime"),
+        (lambda logs: logs.fetch(since=0, until=-1), "until must be a datetime"),
+    ],
+)
+def test_logs_are_asked_for_with_what_makes_sense(ask: Any, text: str) -> None:
+    with pytest.raises(InvalidError, match=text):
+        ask(server().logs)

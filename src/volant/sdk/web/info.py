@@ -16,9 +16,9 @@ class ServerInfo(Record):
 
     __slots__ = ("name", "object_id", "url")
 
-    def __init__(self, name: str, binding: Binding) -> None:
+    def __init__(self, binding: Binding) -> None:
         #: As it is called in its app.
-        self.name = name
+        self.name = binding.name
         #: Its id, the same in all versions of a deployed app.
         self.object_id = binding.function_id
         #: Where it answers.
@@ -28,14 +28,13 @@ class ServerInfo(Record):
 class GetInfo:
     """`server.info()` and its `.aio`; they ask at most what a look-up asks once."""
 
-    __slots__ = ("_bound", "_name")
+    __slots__ = ("_bound",)
 
-    def __init__(self, name: str, bound: Callable[[], Binding]) -> None:
-        self._name = name
+    def __init__(self, bound: Callable[[], Binding]) -> None:
         self._bound = bound
 
     def __call__(self) -> ServerInfo:
-        return ServerInfo(self._name, self._bound())
+        return ServerInfo(self._bound())
 
     async def aio(self) -> ServerInfo:
         return self()

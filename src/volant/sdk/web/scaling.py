@@ -8,7 +8,6 @@ from volant.sdk.calls.autoscaler import (
     GetSettings,
     Update,
 )
-from volant.sdk.planned import unimplemented
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,12 +23,14 @@ if TYPE_CHECKING:
 class ServerAutoscalerSettings(AutoscalerSettings):
     """What the autoscaler of a server is told."""
 
-    __slots__ = ("target_concurrency",)
+    __slots__ = ("scaleup_window", "target_concurrency")
 
     def __init__(self, reply: dict[str, Any]) -> None:
         super().__init__(reply)
         #: Requests of a container that it aims at; None for as many as one takes.
         self.target_concurrency: int | None = reply["target_inputs"]
+        #: Seconds that more containers have to be needed until one is started.
+        self.scaleup_window = float(reply["scaleup_window_s"])
 
 
 class GetServerSettings(GetSettings):
@@ -71,13 +72,13 @@ def _given(
     target_concurrency: float | None, scaleup_window: float | None, changes: Changes
 ) -> dict[str, object]:
     from volant.sdk.options import checked_autoscaler
-    from volant.sdk.web.servers import checked_target
+    from volant.sdk.web.servers import checked_scaleup_s, checked_target
 
-    if scaleup_window is not None:
-        raise unimplemented("`Server.update_autoscaler(scaleup_window=...)`")
     target = checked_target(target_concurrency)
     given = {name: value for name, value in changes.items() if value is not None}
     fields = checked_autoscaler(given)
+    if scaleup_window is not None:
+        fields["scaleup_window_s"] = checked_scaleup_s(scaleup_window)
     return fields if target is None else {**fields, "target_inputs": target}
 
 

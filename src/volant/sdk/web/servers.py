@@ -19,8 +19,9 @@ from volant.sdk.classes.marks import Method
 from volant.sdk.classes.parameters import Parameter
 from volant.sdk.decorating import lives_in_interactive_session
 from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, WEB_MARK, Function
-from volant.sdk.naming import check_name
+from volant.sdk.naming import check_id, check_name
 from volant.sdk.planned import Planned, refuse_environment, unimplemented
+from volant.sdk.web.sessions import MARK as SESSIONED_MARK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,16 +31,21 @@ if TYPE_CHECKING:
     from volant.sdk.calls.autoscaler import GetCurrentStats
     from volant.sdk.calls.calling import Binding
     from volant.sdk.calls.forms import Hydrate
+    from volant.sdk.calls.logs import Logs
     from volant.sdk.classes.instance import Instance
     from volant.sdk.deploying.hydrating import Named
+    from volant.sdk.web.counted import GetServerStats
     from volant.sdk.web.info import GetInfo
     from volant.sdk.web.scaling import ServerAutoscaler, UpdateServer
+    from volant.sdk.web.sessions import ServerSessions
     from volant.sdk.web.urls import GetWebUrl
 
 PORT_DEFAULT, PORT_MAX = 8000, 65535
 STARTUP_TIMEOUT_DEFAULT_S = 30
 #: The longest for a start, and for requests to finish.
 SECONDS_MAX = 86400
+#: The longest that more containers have to be needed until one is started.
+SCALEUP_WINDOW_S_MAX = 3600
 #: Requests of one container at once, where nothing is said.
 CONCURRENCY_MAX = 1000
 #: How long one request may run.
@@ -84,7 +90,10 @@ class ServerDecorator:
         settings, app = self._settings, self._app
         _check_class(user_cls, settings["serialized"])
         serialized = settings["serialized"] or lives_in_interactive_session(user_cls)
-        setattr(user_cls, _METHOD, Method(_port_of(self._form)))
+        form = {**self._form}
+        if hasattr(user_cls, SESSIONED_MARK):
+            form["session_requests_max"] = self._shared["max_inputs"]
+        setattr(user_cls, _METHOD, Method(_port_of(form)))
         cls = Cls(user_cls)
         has_snapshot = bool(marks.hooks_of(user_cls, marks.ENTER_SNAP))
         if has_snapshot and not settings["options"]["snapshot"]:
@@ -94,6 +103,8 @@ class ServerDecorator:
                 hint="write @app.server(enable_memory_snapshot=True)",
             )
         options = {**settings["options"], **self._shared, "has_exit": True}
+        if hasattr(user_cls, SESSIONED_MARK):
+            options |= self._owned()
         options["snapshot"] = has_snapshot
         include_source = settings["include_source"]
         cls._function = ServerFunction(
@@ -103,6 +114,19 @@ class ServerDecorator:
         )  # fmt: skip
         app._register(cls._function)
         return Server(cls)
+
+    def _owned(self) -> dict[str, object]:
+        """How sessions share containers that they own: not at all.
+
+        Raises:
+            InvalidError: when there is a target all the same.
+        """
+        if self._shared["target_inputs"] is not None:
+            raise InvalidError(
+                "a server with @volant.sessioned cannot have target_concurrency=",
+                hint="each session has a container; max_concurrency= is what one of them takes",
+            )
+        return {"max_inputs": 1, "single_use": True}
 
 
 class ServerFunction(ClassFunction):
@@ -168,6 +192,17 @@ class Server:
         check_name("a server", name)
         return _named(app_name, name, None, None)
 
+    @staticmethod
+    def from_id(server_id: str, *, client: object = None) -> Server:
+        """A handle on a server of a deployed app by its id; asks nobody until something is asked.
+
+        Raises:
+            InvalidError: for what is no id of one.
+        """
+        refuse_environment("Server.from_id", None, client)
+        check_id("a server", server_id, "fu-")
+        return _named("", server_id, None, server_id)
+
     def _bound(self) -> Binding:
         """What the hub knows it by.
 
@@ -231,6 +266,32 @@ class Server:
         return self.autoscaler.stats
 
     @property
+    def stats(self) -> GetServerStats:
+        """How its requests went: `server.stats()`.
+
+        Raises (when called):
+            ExecutionError: when its app does not run.
+            NotFoundError: when it is not deployed.
+        """
+        from volant.sdk.web.counted import GetServerStats
+
+        return GetServerStats(self._name, self._bound)
+
+    @property
+    def logs(self) -> Logs:
+        """What its containers printed: `server.logs.tail()`, `.fetch(since=...)`."""
+        from volant.sdk.calls.logs import Logs
+
+        return Logs(self._name, self._bound)
+
+    @property
+    def sessions(self) -> ServerSessions:
+        """Sessions that own a container: `server.sessions.start()`, `.terminate(token)`."""
+        from volant.sdk.web.sessions import ServerSessions
+
+        return ServerSessions(self._name, self._bound)
+
+    @property
     def info(self) -> GetInfo:
         """Its name, id and address: `server.info()`.
 
@@ -240,13 +301,9 @@ class Server:
         """
         from volant.sdk.web.info import GetInfo
 
-        return GetInfo(self._name, self._bound)
+        return GetInfo(self._bound)
 
-    from_id = Planned("Server.from_id")
-    logs = Planned("Server.logs")
     metrics = Planned("Server.metrics")
-    sessions = Planned("Server.sessions")
-    stats = Planned("Server.stats")
 
 
 def _named(app_name: str, name: str, version: int | None, function_id: str | None) -> Server:
@@ -262,11 +319,10 @@ def _named(app_name: str, name: str, version: int | None, function_id: str | Non
 _DEFAULTS: dict[str, Any] = {
     "port": PORT_DEFAULT, "startup_timeout": STARTUP_TIMEOUT_DEFAULT_S, "unauthenticated": False,
     "exit_grace_period": 0, "target_concurrency": None, "max_concurrency": None,
+    "scaleup_window": None, "routing_region": None, "compute_region": None,
 }  # fmt: skip
 #: What is planned, with what means that it is not asked for.
-_PLANNED: dict[str, object] = {
-    "h2_enabled": False, "routing_region": None, "compute_region": None, "scaleup_window": None,
-}  # fmt: skip
+_PLANNED: dict[str, object] = {"h2_enabled": False}
 
 
 def _refuse_planned(settings: dict[str, Any]) -> None:
@@ -280,6 +336,7 @@ def _form(own: dict[str, Any]) -> dict[str, object]:
     port = own["port"]
     if type(port) is not int or not 1 <= port <= PORT_MAX:
         raise InvalidError(f"port must be from 1 to {PORT_MAX}, got {port!r}")
+    _check_regions(own["routing_region"], own["compute_region"])
     start_s = _seconds("startup_timeout", own["startup_timeout"])
     if not start_s:
         raise InvalidError("startup_timeout must be above 0 seconds")
@@ -287,13 +344,33 @@ def _form(own: dict[str, Any]) -> dict[str, object]:
         "kind": "stateless", "label": None, "method": None, "docs": False, "port": port,
         "startup_timeout_s": start_s, "requires_proxy_auth": not own["unauthenticated"],
         "custom_domains": [], "drain_s": _seconds("exit_grace_period", own["exit_grace_period"]),
+        "scaleup_window_s": checked_scaleup_s(own["scaleup_window"] or 0),
     }  # fmt: skip
 
 
-def _seconds(name: str, value: object) -> float:
+def checked_scaleup_s(value: object) -> float:
+    """How long more containers have to be needed until one is started.
+
+    Raises:
+        InvalidError: for what is no number of seconds, or too many.
+    """
+    return _seconds("scaleup_window", value, SCALEUP_WINDOW_S_MAX)
+
+
+def _check_regions(routing: object, compute: object) -> None:
+    """There is one machine, in no region: names of regions are taken, and mean nothing."""
+    one_or_several = compute if isinstance(compute, (list, tuple)) else [compute]
+    for name, value in [("routing_region", routing)] + [
+        ("compute_region", one) for one in one_or_several
+    ]:
+        if value is not None and (not isinstance(value, str) or not value):
+            raise InvalidError(f"{name} must be the name of a region, got {value!r}")
+
+
+def _seconds(name: str, value: object, most: float = SECONDS_MAX) -> float:
     good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not 0 <= value <= SECONDS_MAX:  # type: ignore[operator]  # it is a number
-        raise InvalidError(f"{name} must be from 0 to {SECONDS_MAX} seconds, got {value!r}")
+    if not good or not 0 <= value <= most:  # type: ignore[operator]  # it is a number
+        raise InvalidError(f"{name} must be from 0 to {most} seconds, got {value!r}")
     return float(value)  # type: ignore[arg-type]  # as above
 
 

@@ -21,6 +21,7 @@ from volantd.core import pool_statistics
 from volantd.hub import checks
 from volantd.hub.pools.configuration import pool_config
 from volantd.hub.pools.waiting import text_of
+from volantd.hub.web.checked import SCALEUP_WINDOW_S_MAX, scaleup_window_s_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 #: What can be changed of a pool that exists.
 SETTINGS = (
     "min_containers", "max_containers", "buffer_containers", "scaledown_window_s", "target_inputs",
+    "scaleup_window_s",
 )  # fmt: skip
 #: Seconds that an idle container may be kept.
 WINDOW_S_MAX = 7 * 86400.0
@@ -48,7 +50,7 @@ def function_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 
 def function_stats(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """How a pool stands."""
-    function = _find(session, message)
+    function = find(session, message)
     state = session.hub.scheduler.state
     pool = state.pools[function.function_id]
     standing = _standing(pool_statistics(state, pool))
@@ -60,13 +62,13 @@ def function_stats(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 
 def function_settings(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """What the autoscaler of a pool is told."""
-    return _settings(_find(session, message))
+    return _settings(find(session, message))
 
 
 def function_update(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Tell the autoscaler of a pool something else; what is not named stays as it is."""
     changes = _changes(message)
-    function = _find(session, message)
+    function = find(session, message)
     scaling = {**function.scaling, **changes}
     low, high = (
         scaling.get(name, function.options[name]) for name in ("min_containers", "max_containers")
@@ -102,6 +104,8 @@ def _changes(message: dict[str, Any]) -> dict[str, Any]:
         checks.optional(checks.whole, changes, "target_inputs", 1, checks.INPUTS_MAX)
     if "scaledown_window_s" in changes:
         checks.number(changes, "scaledown_window_s", 0, WINDOW_S_MAX)
+    if "scaleup_window_s" in changes:
+        checks.number(changes, "scaleup_window_s", 0, SCALEUP_WINDOW_S_MAX)
     return changes
 
 
@@ -126,10 +130,9 @@ def _kept(options: dict[str, Any]) -> int:
 
 
 def _settings(function: Function) -> dict[str, Any]:
-    return {
-        "function_id": function.function_id,
-        **{name: function.scaling.get(name, function.options[name]) for name in SETTINGS},
-    }
+    described = {**function.options, "scaleup_window_s": scaleup_window_s_of(function.spec)}
+    settings = {**described, **function.scaling}
+    return {"function_id": function.function_id, **{name: settings[name] for name in SETTINGS}}
 
 
 def _standing(pool: PoolStatistics) -> dict[str, Any]:
@@ -153,7 +156,7 @@ def _row(session: Session, function: Function) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _find(session: Session, message: dict[str, Any]) -> Function:
+def find(session: Session, message: dict[str, Any]) -> Function:
     """The pool that a message is about.
 
     Raises:

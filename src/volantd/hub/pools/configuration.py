@@ -53,6 +53,9 @@ def pool_config(function: Function) -> PoolConfig:
         batch_size=options["batch_size"],
         batch_wait_s=options["batch_wait_s"],
         exit_grace_s=exit_grace_s(function),
+        scaleup_window_s=function.scaling.get(
+            "scaleup_window_s", checked.scaleup_window_s_of(function.spec)
+        ),
         has_leases=bool(checked.forms_of(function.spec)),
     )
 

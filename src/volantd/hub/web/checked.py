@@ -19,6 +19,10 @@ DOMAINS_MAX = 32
 PORT_MAX = 65535
 #: How long a server may let requests finish.
 DRAIN_S_MAX = 86400
+#: Requests of one session that owns a container, at once.
+SESSION_REQUESTS_MAX = 1000
+#: How long one may have to need another container.
+SCALEUP_WINDOW_S_MAX = 3600
 _LABEL_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
@@ -45,6 +49,10 @@ def check(function: dict[str, Any]) -> None:
         raise ValueError("requests cannot be taken together")
     if len(methods) > 1 and drain_s_of(function) is not None:
         raise ValueError("a server has one way to answer")
+    for form in forms_of(function).values():
+        has_sessions = form.get("session_requests_max") is not None
+        if has_sessions and not (form["kind"] == "stateless" and function["options"]["single_use"]):
+            raise ValueError("a session owns a container of a server")
     if function["web"] is not None and function["web"]["kind"] == "stateless":
         raise ValueError("a server is a class")
 
@@ -66,6 +74,13 @@ def drain_s_of(spec: dict[str, Any]) -> float | None:
     return None
 
 
+def scaleup_window_s_of(spec: dict[str, Any]) -> float:
+    """How long a server has to need another container until it gets one; 0 for what is none."""
+    return max(
+        (float(form.get("scaleup_window_s", 0)) for form in forms_of(spec).values()), default=0
+    )
+
+
 def _check_form(web: dict[str, Any]) -> None:
     kind = text(web, "kind")
     if kind not in KINDS:
@@ -85,6 +100,11 @@ def _check_form(web: dict[str, Any]) -> None:
     optional(number, web, "startup_timeout_s", 0.001)
     if kind == "stateless":
         number(web, "drain_s", 0, DRAIN_S_MAX)
+        optional(
+            whole, {"session_requests_max": None, **web}, "session_requests_max",
+            1, SESSION_REQUESTS_MAX,
+        )  # fmt: skip
+        number({"scaleup_window_s": 0, **web}, "scaleup_window_s", 0, SCALEUP_WINDOW_S_MAX)
     domains = sequence(web, "custom_domains")
     if len(domains) > DOMAINS_MAX or not all(map(_is_domain, domains)):
         raise ValueError("the domains are too many, or one is none")

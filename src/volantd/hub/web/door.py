@@ -7,6 +7,7 @@ Whoever comes is told all that there is.
 from __future__ import annotations
 
 import logging
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -18,7 +19,8 @@ from volantd.hub.web.routes import Claim, Routes
 from volantd.hub.web.tokens import TokenBook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
+    from collections.abc import Callable, Sequence
 
     from volantd.hub.hub import Hub
     from volantd.hub.peer import Peer
@@ -42,6 +44,8 @@ class Door:
         #: What users should know of how it listens.
         self.notice = ""
         self._told: WeakSet[Session] = WeakSet()
+        self._questions = count(1)
+        self._counting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         #: Gives the address of a label.
         self.url_of: Callable[[str], str] = "/{}/".format
 
@@ -74,7 +78,8 @@ class Door:
         options = claim.function.options
         self.tell(
             "route", label=claim.label, name=claim.name, domains=list(claim.domains),
-            timeout_s=pool_config(claim.function).timeout_s, single_use=options["single_use"],
+            timeout_s=pool_config(claim.function).timeout_s,
+            single_use=options["single_use"] and not claim.has_sessions,
             requires_proxy_auth=claim.form["requires_proxy_auth"], stateless=claim.is_stateless,
             parameters=claim.parameters.names(),
         )  # fmt: skip
@@ -90,6 +95,20 @@ class Door:
         if self._peer is not None:
             event = values.encode({"op": op, **more})
             self._peer.write(frames.control(frames.EVENT, event))
+
+    def count(self, label: str, parts: Sequence[float]) -> asyncio.Future[dict[str, Any]]:
+        """How requests of a label went: done with `since`, `statuses` and `quantiles_s`.
+
+        Without a gateway, and when it goes meanwhile, nothing is known: an empty one.
+        """
+        counted: asyncio.Future[dict[str, Any]] = self._hub.loop.create_future()
+        if self._peer is None:
+            counted.set_result({})
+        else:
+            question = next(self._questions)
+            self._counting[question] = counted
+            self.tell("count", label=label, question=question, parts=list(parts))
+        return counted
 
     def tell_tokens(self) -> None:
         """Say which tokens are good."""
@@ -118,6 +137,10 @@ class Door:
             )  # fmt: skip
         elif event["op"] == "release":
             self.leases.release(fields.whole(event, "lease"))
+        elif event["op"] == "counted":
+            counted = self._counting.pop(fields.whole(event, "question"))
+            if not counted.done():
+                counted.set_result(event)
 
     def on_drained(self) -> None:
         """Nothing waits for that here: events are few."""
@@ -126,3 +149,7 @@ class Door:
         """The gateway is gone; who keeps it starts another."""
         self._peer = None
         self.leases.drop_all()
+        while self._counting:
+            _, counted = self._counting.popitem()
+            if not counted.done():
+                counted.set_result({})

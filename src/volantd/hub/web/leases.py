@@ -25,6 +25,7 @@ from volantd.core import Fault
 from volantd.hub.deployed.replacing import close_faded, index_of
 from volantd.hub.pools import variants
 from volantd.hub.web import checked
+from volantd.hub.web.dedicated import Dedicated
 from volantd.hub.web.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -100,18 +101,19 @@ class Leases:
         #: Why no container of a server has started, by function.
         self._failures: dict[str, str] = {}
         self.sessions = Sessions()
+        self.dedicated = Dedicated(hub, tell)
 
     def __len__(self) -> int:
         return len(self._leases)
 
     def held_by(self, container_id: str) -> int:
         """How many slots of a container are lent."""
-        return self._held[container_id]
+        return self._held[container_id] + self.dedicated.held_by(container_id)
 
     def pools(self) -> set[str]:
         """Pools whose slots are waited for, or lent."""
         leases = chain(self._leases.values(), self._stand_ins.values())
-        return {lease.function.function_id for lease in leases}
+        return {lease.function.function_id for lease in leases} | self.dedicated.pools()
 
     # -- what the gateway asks
 
@@ -134,6 +136,11 @@ class Leases:
         claim = self._find(label)
         if claim is None:
             self._tell("refused", lease=number, status=404, detail="this web function is gone")
+            return
+        if claim.has_sessions:
+            refusal = self.dedicated.ask(number, claim, session)
+            if refusal is not None:
+                self._tell("refused", lease=number, status=refusal[0], detail=refusal[1])
             return
         if claim.is_stateless:
             self._lend(number, claim, session)
@@ -219,6 +226,8 @@ class Leases:
         lease = self._leases.pop(number, None)
         if lease is not None:
             self._end(lease)
+        else:
+            self.dedicated.release(number)
 
     def _end(self, lease: Lease) -> None:
         scheduler, now = self._hub.scheduler, monotonic()
@@ -245,11 +254,15 @@ class Leases:
             self._end(lease)
         for stand_in in list(self._stand_ins.values()):
             self._fulfil(stand_in)
+        self.dedicated.drop_requests()
 
     # -- what the core says
 
     def dispatched(self, command: Dispatch) -> None:
         """A slot is free for a lease."""
+        if command.batch.call_id in self.dedicated:
+            self.dedicated.dispatched(command)
+            return
         lease = self._by_call[command.batch.call_id]
         lease.container_id, lease.batch_id = command.container_id, command.batch.batch_id
         self._held[lease.container_id] += 1
@@ -274,6 +287,9 @@ class Leases:
 
     def failed(self, command: FailInput) -> None:
         """There is no slot for a lease, or no longer."""
+        if command.call_id in self.dedicated:
+            self.dedicated.failed(command, _in_words("a session", command.fault, command.detail)[1])
+            return
         lease = self._by_call.pop(command.call_id)
         if lease.number == _STAND_IN:
             self._failed_stand_in(lease, command)

@@ -42,6 +42,11 @@ class Claim:
         """Whether its requests wait for no container."""
         return bool(self.form["kind"] == "stateless")
 
+    @property
+    def has_sessions(self) -> bool:
+        """Whether its requests are those of sessions that own a container."""
+        return self.form.get("session_requests_max") is not None
+
 
 class Routes:
     """All labels that lead somewhere."""
