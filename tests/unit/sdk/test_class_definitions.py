@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import volant
 from volant.errors import InvalidError
+from volant.sdk.classes.parameters import REQUIRED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,3 +192,7 @@ def test_what_is_used_in_the_wrong_way_says_the_right_one(
         use()
     text = f"{refused.value} {getattr(refused.value, 'hint', '')}"
     assert complaint in text
+
+
+def test_a_parameter_without_a_default_has_none_where_its_class_travels_by_value() -> None:
+    assert pickle.loads(pickle.dumps(volant.parameter())).default is REQUIRED

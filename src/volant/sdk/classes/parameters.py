@@ -32,8 +32,15 @@ class Parameter:
         self.init = init
 
 
+class _Required:
+    """The one value that stands for no default; in a class that travels by value it stays that."""
+
+    def __reduce__(self) -> str:
+        return "REQUIRED"
+
+
 #: No default: the parameter has to be given.
-REQUIRED: object = object()
+REQUIRED: object = _Required()
 
 
 def parameter(_positional: None = None, *, default: Any = REQUIRED, init: bool = True) -> Any:
