@@ -16,7 +16,7 @@ from typing import Any
 
 from volantd.gateway import limits
 from volantd.gateway.front import Front
-from volantd.gateway.gateway import Gateway, HubEnd
+from volantd.gateway.gateway import Gateway, HubEnd, prepare
 
 #: Connections that wait to be accepted.
 BACKLOG = 1024
@@ -48,6 +48,7 @@ async def serve(settings: dict[str, Any], listener: socket.socket, hub: socket.s
     gateway = Gateway(loop, settings)
     await loop.create_unix_connection(lambda: HubEnd(gateway, ended), sock=hub)
     tls = tls_of(settings)
+    prepare(listener)
     server = await loop.create_server(
         lambda: Front(gateway), sock=listener, backlog=BACKLOG, ssl=tls
     )

@@ -246,6 +246,8 @@ class Back(asyncio.Protocol):
 
     def _end(self, front: Front) -> None:
         """The response is over."""
+        if front.is_stuck:  # by its end, which is nothing that the next request has to wait for
+            self.transport.resume_reading()
         self.front = None
         self._state, self._chunks = IDLE, None
         self.reused = True

@@ -32,10 +32,10 @@ class Front(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_attempts", "_began", "_chunks", "_forwarded", "_gateway", "_is_paused",
-        "_is_stuck", "_keep", "_label", "_lease", "_left", "_loop", "_outgoing", "_received",
-        "_route", "_sent", "_started", "_state", "_status", "_target", "_wait_s", "back", "due",
-        "has_sent_all", "host", "is_trusted", "method", "peer", "session", "transport", "upgrade",
-        "without_chunks",
+        "_keep", "_label", "_lease", "_left", "_loop", "_outgoing", "_received", "_route",
+        "_sent", "_started", "_state", "_status", "_target", "_wait_s", "back", "due",
+        "has_sent_all", "host", "is_stuck", "is_trusted", "method", "peer", "session",
+        "transport", "upgrade", "without_chunks",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway) -> None:
@@ -52,7 +52,7 @@ class Front(asyncio.Protocol):
         self._ahead = b""
         self._is_paused = False
         #: Whether it takes nothing of what it is sent.
-        self._is_stuck = False
+        self.is_stuck = False
         self._state = HEAD
         self._clear()
 
@@ -113,13 +113,13 @@ class Front(asyncio.Protocol):
             self._give_back()
 
     def pause_writing(self) -> None:
-        self._is_stuck = True
+        self.is_stuck = True
         self.due = self._loop.time() + limits.BODY_IDLE_S
         if self.back is not None:
             self.back.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self._is_stuck = False
+        self.is_stuck = False
         self.due = NEVER
         if self.back is not None:
             self.back.transport.resume_reading()
@@ -237,14 +237,14 @@ class Front(asyncio.Protocol):
             self.due = NEVER
             if size < len(data):
                 self._keep_ahead(data[size:])
-        elif not self._is_stuck:
+        elif not self.is_stuck:
             self.due = self._loop.time() + limits.BODY_IDLE_S
 
     def hold_reading(self) -> None:
         """Read no more from the client."""
         if not self._is_paused and self._state < DRAIN:
             self._is_paused = True
-            if not self._is_stuck:
+            if not self.is_stuck:
                 self.due = NEVER
             self.transport.pause_reading()
 
@@ -252,7 +252,7 @@ class Front(asyncio.Protocol):
         """Read from the client again."""
         if self._is_paused and self._state != GONE:
             self._is_paused = False
-            if not self.has_sent_all and not self._is_stuck:
+            if not self.has_sent_all and not self.is_stuck:
                 self.due = self._loop.time() + limits.BODY_IDLE_S
             self.transport.resume_reading()
 
@@ -283,7 +283,7 @@ class Front(asyncio.Protocol):
 
     def _send(self, back: Back) -> None:
         self.back = back
-        if self._is_stuck:
+        if self.is_stuck:
             back.transport.pause_reading()
         back.send(self, self._outgoing)
         if not self.has_sent_all:
@@ -412,7 +412,7 @@ class Front(asyncio.Protocol):
         self.due = NEVER
         if self._state == HEAD and self._ahead:
             self._refuse_connection(408, "the head did not come in time")
-        elif self._state == REQUEST and not self._is_stuck and not self._began:
+        elif self._state == REQUEST and not self.is_stuck and not self._began:
             self.fail(408, "the body did not come in time", hang_up=True)
         else:
             self.transport.abort()
@@ -449,7 +449,7 @@ class Front(asyncio.Protocol):
         if self._state == GONE:
             return
         keep, route, lease = self._keep, self._route, self._lease
-        was_stuck = self._is_stuck
+        was_stuck = self.is_stuck
         self._clear()
         if keep:
             self._state = HEAD

@@ -7,8 +7,10 @@ clients ═══► Front ═══► Back ═══► servers in containers
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import ipaddress
+import socket
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,6 +33,8 @@ HOSTS_KNOWN_MAX = 10_000
 #: Labels that one which is not found is compared with.
 COMPARED_MAX = 200
 LABEL_CHARS_MAX = 63
+#: The control of congestion that every Linux has, lets everybody use, and that never waits.
+LOCAL_CONGESTION = b"reno"
 _HERE = frozenset((b"localhost", b""))
 
 
@@ -49,6 +53,7 @@ class Gateway:
         self.backs = Backs(loop)
         self.slots = Slots(loop, self.tell)
         self.fronts: set[Front] = set()
+        self._congestion = _usual_congestion()
         self._tasks: set[asyncio.Task[None]] = set()
         #: Routes by the hosts that are theirs alone, and by each spelling that was seen.
         self._hosts: dict[bytes, Route] = {}
@@ -190,6 +195,9 @@ class Gateway:
         self.fronts.add(front)
         address = front.transport.get_extra_info("peername")
         peer = address[0] if address else ""
+        if not _is_local(peer):
+            with contextlib.suppress(OSError):
+                _set_congestion(front.transport.get_extra_info("socket"), self._congestion)
         forwarded = f"X-Forwarded-For: {peer}\r\nX-Forwarded-Proto: {self._scheme}\r\n"
         front.welcome(peer, forwarded.encode(), is_trusted=peer in self._trusted)
         if len(self.fronts) > limits.CONNECTIONS_MAX:
@@ -221,6 +229,28 @@ def _is_local(peer: str) -> bool:
         return ipaddress.ip_address(peer).is_loopback
     except ValueError:
         return False
+
+
+def prepare(listener: socket.socket) -> None:
+    """Have clients of this machine sent to as fast as they take the bytes.
+
+    Some controls of congestion, such as BBR, spread what is sent over time. Here is no network that
+    this could spare, and its timers cost as much as all the rest of a large response. A connection
+    that has begun so cannot be rid of them, so all begin otherwise; those from elsewhere then get
+    what is usual.
+    """
+    with contextlib.suppress(OSError):
+        _set_congestion(listener, LOCAL_CONGESTION)
+
+
+def _usual_congestion() -> bytes:
+    """The control of congestion that this machine gives its connections."""
+    with socket.socket() as sock:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
+
+
+def _set_congestion(sock: socket.socket, name: bytes) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name)
 
 
 class HubEnd(asyncio.Protocol):
