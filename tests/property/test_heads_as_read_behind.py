@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import h11
 from hypothesis import event, given, settings, strategies as st
 
-from volantd.gateway.bodies import Chunks
+from volantd.gateway.bodies.chunks import Chunks
 from volantd.gateway.heads import CHUNKED, RefusedError, read_request
 
 if TYPE_CHECKING:

@@ -12,7 +12,9 @@ import socket
 from typing import TYPE_CHECKING, cast
 
 from volantd.gateway import heads, limits
-from volantd.gateway.bodies import Chunks
+from volantd.gateway.bodies import bulk
+from volantd.gateway.bodies.bulk import Bulk, Pipe
+from volantd.gateway.bodies.chunks import Chunks
 from volantd.gateway.heads import CHUNKED, UNTIL_END, RefusedError
 
 if TYPE_CHECKING:
@@ -28,6 +30,37 @@ class Backs:
         self.loop = loop
         #: The ones used last at the end.
         self._idle: dict[str, list[Back]] = {}
+        self._pipe: Pipe | None = None
+        #: Clients that hold pages of a container, by its address, until their connection ends.
+        self._holders: dict[str, set[Front]] = {}
+
+    @property
+    def pipe(self) -> Pipe:
+        """The one of this process, made when it is first needed.
+
+        Raises:
+            OSError: when there are no descriptors left.
+        """
+        if self._pipe is None:
+            self._pipe = Pipe()
+        return self._pipe
+
+    def may_hold(self, front: Front, address: str) -> bool:
+        """Whether a client may be passed pages of a container; it then counts until it leaves."""
+        holders = self._holders.setdefault(address, set())
+        if front not in holders:
+            if front.holds or len(holders) >= limits.BULK_CLIENTS_MAX:
+                return False
+            holders.add(front)
+            front.holds = address
+        return True
+
+    def left(self, front: Front) -> None:
+        """A client has left that held pages."""
+        holders = self._holders[front.holds]
+        holders.remove(front)
+        if not holders:
+            del self._holders[front.holds]
 
     def take(self, address: str) -> Back | None:
         """A connection that is there, if any."""
@@ -91,12 +124,13 @@ class Back(asyncio.Protocol):
     """One connection to a container's server."""
 
     __slots__ = (
-        "_backs", "_chunks", "_interim", "_keep", "_left", "_rest", "_state", "address", "front",
-        "idle_since", "reused", "transport",
+        "_backs", "_bulk", "_chunks", "_interim", "_keep", "_left", "_rest", "_state", "address",
+        "front", "idle_since", "loop", "reused", "transport",
     )  # fmt: skip
 
     def __init__(self, backs: Backs, address: str) -> None:
         self._backs = backs
+        self.loop = backs.loop
         self.address = address
         self.transport: asyncio.Transport
         #: Whose request it has.
@@ -110,6 +144,8 @@ class Back(asyncio.Protocol):
         self._interim = 0
         self._rest = b""
         self._chunks: Chunks | None = None
+        #: What passes the body on while this is not read from.
+        self._bulk: Bulk | None = None
 
     # -- for the front
 
@@ -123,7 +159,24 @@ class Back(asyncio.Protocol):
     def close(self) -> None:
         """End the connection; its server sees that nobody waits any more."""
         self.front = None
+        if self._bulk is not None:
+            self._bulk.close()
+            self._bulk = None
         self.transport.abort()
+
+    def hold(self) -> None:
+        """Read no more from the container: its client does not take it."""
+        if self._bulk is not None:
+            self._bulk.hold()
+        else:
+            self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read from the container again."""
+        if self._bulk is not None:
+            self._bulk.go_on()
+        else:
+            self.transport.resume_reading()
 
     # -- of asyncio
 
@@ -141,6 +194,9 @@ class Back(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         front, self.front = self.front, None
+        if self._bulk is not None:
+            self._bulk.close()
+            self._bulk = None
         if front is None:
             self._backs.drop(self)
         elif self._state == END and error is None:
@@ -168,6 +224,8 @@ class Back(asyncio.Protocol):
         if left > 0:
             self._left = left
             front.relay(data)
+            if left >= limits.BULK_BYTES_MIN:
+                self._begin_bulk(front, left)
             return
         if left < 0:
             self._keep = False
@@ -190,6 +248,8 @@ class Back(asyncio.Protocol):
         front.relay(data if bare is None else b"".join(bare))
         if chunks.is_done:
             self._end(front)
+        elif chunks.left >= limits.BULK_BYTES_MIN:
+            self._begin_bulk(front, chunks.left)
 
     def _on_head(self, front: Front, data: bytes) -> None:
         try:
@@ -243,6 +303,37 @@ class Back(asyncio.Protocol):
         front.relay_interim(head.raw + b"\r\n")
         if len(data) > head.end:
             self._on_head(front, data[head.end :])
+
+    def _begin_bulk(self, front: Front, left: int) -> None:
+        """Have the kernel pass on so many bytes of data, if it can."""
+        if not bulk.is_possible(front) or not self._backs.may_hold(front, self.address):
+            return
+        try:
+            self._bulk = Bulk(self, front, self._backs.pipe, left, self._chunks)
+        except OSError:
+            return  # for want of descriptors: then by way of this process
+        self.transport.pause_reading()
+        if not front.is_stuck:
+            self._bulk.go_on()
+
+    def end_bulk(self) -> None:
+        """What comes next is read here, if anything does."""
+        assert self._bulk is not None
+        assert self.front is not None
+        left, self._bulk = self._bulk.close(), None
+        if self._chunks is None:
+            self._left = left
+            is_over = not left
+        else:
+            is_over = self._chunks.is_done
+        if not self.front.is_stuck:
+            self.transport.resume_reading()
+        if is_over:
+            self._end(self.front)
+
+    def has_said_too_much(self) -> None:
+        """It has sent more than it was asked for: it serves nobody again."""
+        self._keep = False
 
     def _end(self, front: Front) -> None:
         """The response is over."""

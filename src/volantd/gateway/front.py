@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from volantd.gateway import answers, heads, limits
-from volantd.gateway.bodies import Chunks
+from volantd.gateway.bodies.chunks import Chunks
 from volantd.gateway.heads import CHUNKED, RefusedError
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class Front(asyncio.Protocol):
     __slots__ = (
         "_ahead", "_attempts", "_began", "_chunks", "_forwarded", "_gateway", "_is_paused",
         "_keep", "_label", "_lease", "_left", "_loop", "_outgoing", "_received", "_route",
-        "_sent", "_started", "_state", "_status", "_target", "_wait_s", "back", "due",
-        "has_sent_all", "host", "is_stuck", "is_trusted", "method", "peer", "session",
+        "_started", "_state", "_status", "_target", "_wait_s", "back", "due", "has_sent_all",
+        "holds", "host", "is_stuck", "is_trusted", "method", "peer", "sent", "session",
         "transport", "upgrade", "without_chunks",
     )  # fmt: skip
 
@@ -53,6 +53,8 @@ class Front(asyncio.Protocol):
         self._is_paused = False
         #: Whether it takes nothing of what it is sent.
         self.is_stuck = False
+        #: The container whose pages may be on their way to it; empty if there is none.
+        self.holds = ""
         self._state = HEAD
         self._clear()
 
@@ -83,7 +85,9 @@ class Front(asyncio.Protocol):
         self._left = 0
         self._chunks: Chunks | None = None
         self._started = self._wait_s = 0.0
-        self._status = self._received = self._sent = 0
+        self._status = self._received = 0
+        #: Bytes of the answer.
+        self.sent = 0
 
     # -- of asyncio
 
@@ -108,6 +112,8 @@ class Front(asyncio.Protocol):
         back, self.back = self.back, None
         if back is not None:
             back.close()
+        if self.holds:
+            self._gateway.backs.left(self)
         if self._route is not None:
             self._log(self._status or 499)
             self._give_back()
@@ -116,13 +122,13 @@ class Front(asyncio.Protocol):
         self.is_stuck = True
         self.due = self._loop.time() + limits.BODY_IDLE_S
         if self.back is not None:
-            self.back.transport.pause_reading()
+            self.back.hold()
 
     def resume_writing(self) -> None:
         self.is_stuck = False
         self.due = NEVER
         if self.back is not None:
-            self.back.transport.resume_reading()
+            self.back.go_on()
 
     def data_received(self, data: bytes) -> None:
         state = self._state
@@ -284,7 +290,7 @@ class Front(asyncio.Protocol):
     def _send(self, back: Back) -> None:
         self.back = back
         if self.is_stuck:
-            back.transport.pause_reading()
+            back.hold()
         back.send(self, self._outgoing)
         if not self.has_sent_all:
             self.due = self._loop.time() + limits.BODY_IDLE_S
@@ -325,7 +331,7 @@ class Front(asyncio.Protocol):
 
     def relay(self, data: bytes) -> None:
         """Pass on what the container sent."""
-        self._sent += len(data)
+        self.sent += len(data)
         self.transport.write(data)
 
     def relay_interim(self, data: bytes) -> None:
@@ -483,6 +489,6 @@ class Front(asyncio.Protocol):
         lease = self._lease
         self._gateway.access.note((
             self.peer, self.host, self._label, self.method, self._target,
-            status, self._received, self._sent, self._wait_s, now - self._started,
+            status, self._received, self.sent, self._wait_s, now - self._started,
             "" if lease is None else lease.container,
         ))  # fmt: skip

@@ -27,6 +27,15 @@ WRITE_BYTES_HIGH = 256 << 10
 #: wait, and a container that is busy takes bodies in large pieces.
 BACK_BUFFER_BYTES = 1 << 20
 
+#: Bytes of a body that must be known to come next, for the kernel to pass them by itself; what it
+#: passes at once, and at least once a client has not taken all of that.
+BULK_BYTES_MIN = 128 << 10
+BULK_PIPE_BYTES = 1 << 20
+BULK_STEP_BYTES_MIN = 64 << 10
+#: Connections of clients for which it does so for one container, whose memory holds the bytes that
+#: they have not taken: up to 12 MiB for one that stops after a quick start.
+BULK_CLIENTS_MAX = 4
+
 #: Connections of clients, all together.
 CONNECTIONS_MAX = 16_000
 #: Requests of one route that wait for a container.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from volantd.gateway import limits
-from volantd.gateway.bodies import Chunks
+from volantd.gateway.bodies.chunks import Chunks
 from volantd.gateway.heads import RefusedError
 
 WHOLE = b"5\r\nhello\r\n6;a=b\r\n world\r\n0\r\nX-Sum: 1\r\n\r\n"
@@ -90,3 +90,15 @@ def _outcome(data: bytes, cuts: list[int]) -> object:
         if chunks.is_done:
             break
     return taken, chunks.is_done
+
+
+def test_data_of_a_chunk_can_pass_by_another_way():
+    chunks = Chunks(of_request=False)
+    chunks.feed(b"a\r\n012")
+    assert chunks.left == 7
+    chunks.skip(6)
+    assert chunks.left == 1
+    chunks.skip(1)
+    assert chunks.left == 0
+    assert chunks.feed(b"\r\n0\r\n\r\n") == 7
+    assert chunks.is_done

@@ -75,6 +75,17 @@ class Chunks:
         self._rest = data[at:]
         return size - before
 
+    @property
+    def left(self) -> int:
+        """Bytes of data until the end of the chunk that has begun; 0 where framing comes next."""
+        return self._left if self._state == _DATA else 0
+
+    def skip(self, size: int) -> None:
+        """Bytes of data, no more than are `left`, passed by another way."""
+        self._left -= size
+        if not self._left:
+            self._state = _END
+
     def _head(self, data: bytes, at: int) -> int:
         match = _CHUNK.match(data, at, at + limits.CHUNK_LINE_BYTES_MAX)
         if match is None:
