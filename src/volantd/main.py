@@ -329,6 +329,7 @@ async def _shut_down(services: Services, listener: socket.socket, runs_dir: str)
     assert services.gateway is not None
     services.gateway.close()
     await services.machine.launcher.close()
+    await services.gateway.wait_closed()
     services.database.close()
     lock = os.path.join(runs_dir, f"{services.run_id}.lock")
     for path in (lock, os.path.join(services.config.home, SOCKET_NAME)):

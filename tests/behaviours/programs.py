@@ -81,10 +81,12 @@ class Program:
         return self.process.returncode, printed, complaint
 
     def kill(self) -> None:
-        """End it as nothing can be caught, and reap it."""
+        """End it as nothing can be caught, and reap it; what nobody has read is shown."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate(timeout=WITHIN_S)
+        for said in self.process.communicate(timeout=WITHIN_S):
+            if said:  # pytest keeps it for tests that fail
+                print(f"{self.process.args!r}, {self.process.returncode}:\n{said}")
 
 
 def program_file(directory: Path, text: str, name: str = "program.py") -> Path:

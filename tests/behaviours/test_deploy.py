@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import volant
-from tests.behaviours.programs import APPS
-from tests.support import eventually, run_volant
+from tests.behaviours.programs import APPS, ask
+from tests.support import daemon_pid, eventually, run_volant
 from volant.channel import current
 from volant.errors import (
     ExecutionError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
     from tests.behaviours.image_builds import Gate
+    from tests.behaviours.programs import Program
 
     Deploy = Callable[..., dict[str, Any]]
 
@@ -291,10 +293,10 @@ def test_what_was_deployed_survives_the_death_of_the_daemon(
         "print(f.remote(), f.object_id, flush=True); sys.stdin.readline()\n"
         "print(f.remote(), flush=True)"
     )
-    first = next(start("-c", code, home=own_home).lines())
+    first = start("-c", code, home=own_home).line()
     status = json.loads(run_volant("server", "status", "--json", home=own_home).stdout)
     os.kill(status["pid"], signal.SIGKILL)
-    assert next(start("-c", code, home=own_home).lines()) == first
+    assert start("-c", code, home=own_home).line() == first
     listed = json.loads(run_volant("app", "list", "--json", home=own_home).stdout)
     assert [(app["name"], app["state"], app["version"]) for app in listed] == [
         ("shop", "deployed", 1)
@@ -312,6 +314,45 @@ def test_a_program_that_deploys_keeps_its_functions_over_a_restart(
         "print(shop.version.remote(), shop.Model(size=2).describe.remote(), flush=True)\n"
     )
     assert list(start("-c", code, home=own_home).lines()) == ["one", "one one 2 RED 1 0"]
+
+
+def test_the_gateway_of_a_dead_daemon_does_not_keep_its_port(own_home: Path) -> None:
+    """Not even one that can do nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    (own_home / "config.toml").write_text(f"gateway_port = {port}\n")
+    deployed = run_volant("deploy", str(APPS / "web.py"), home=own_home)
+    assert deployed.returncode == 0, deployed.stderr
+    status = eventually(lambda: _with_gateway(own_home))
+    os.kill(status["gateway"]["pid"], signal.SIGSTOP)
+    os.kill(status["pid"], signal.SIGKILL)
+    assert run_volant("server", "start", home=own_home).returncode == 0
+    assert eventually(lambda: _with_gateway(own_home))["gateway"]["port"] == port
+
+
+def _with_gateway(home: Path) -> dict[str, Any] | None:
+    status = ask(home, "server_status")
+    return status if status["gateway"]["pid"] else None
+
+
+def test_a_deployment_goes_on_with_the_next_daemon(
+    own_home: Path, start: Callable[..., Program], gate: Gate
+) -> None:
+    """What was staged has died with the daemon: it is staged anew."""
+    code = (
+        f"import os; os.environ['SHOP_VERSION'] = 'gate {gate.port}'\n"
+        "import sys; sys.path.insert(0, '.'); import shop\n"
+        "shop.app.deploy(); print(shop.version.remote(), flush=True)\n"
+    )
+    program = start("-c", code, home=own_home)
+    with gate.wait():
+        pid = daemon_pid(own_home)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    gate.wait().close()
+    assert program.line() == f"gate {gate.port}"
+    [version] = ask(own_home, "app_history", app="shop")["versions"]
+    assert version["version"] == 1
 
 
 def test_what_cannot_be_deployed_says_why() -> None:

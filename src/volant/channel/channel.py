@@ -443,7 +443,7 @@ class Channel:
         while True:
             received = self._stream.receive()
             if received is None:
-                raise ConnectionError("the hub closed the connection")
+                raise daemon.DaemonLostError(self._closing or "the hub closed the connection")
             for position, (kind, _, body) in enumerate(received):
                 if kind == frames.REPLY:
                     reply = values.decode_map(body)

@@ -19,8 +19,6 @@ from _socket import AF_UNIX, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket
 from volant.channel.key import key_frame
 from volant.errors import ConnectionError
 
-TYPE_CHECKING = False
-
 #: Name of the daemon's socket in its home directory.
 SOCKET_NAME = "daemon.sock"
 LOG_NAME = "daemon.log"
@@ -29,6 +27,10 @@ OLDER_LOG_NAME = LOG_NAME + ".1"
 _LOCK_NAME = "start.lock"
 _LOG_TAIL_BYTES = 2000
 _NOBODY_THERE = (errno.ENOENT, errno.ECONNREFUSED, errno.ECONNRESET, errno.EAGAIN)
+
+
+class DaemonLostError(ConnectionError):
+    """A daemon has ended while we spoke to it: killed or stopped, so the next one may be there."""
 
 
 def connect(home: str) -> socket | None:
@@ -88,6 +90,7 @@ def connect_or_start(home: str) -> socket:
     """Connect to the daemon of `home`, starting it first when none runs.
 
     Raises:
+        DaemonLostError: when it was killed while it started, or right after that.
         ConnectionError: when it cannot be started; the message ends with its log.
     """
     sock = connect(home)
@@ -113,7 +116,7 @@ def connect_or_start(home: str) -> socket:
     finally:
         os.close(lock)
     if sock is None:
-        raise ConnectionError(
+        raise DaemonLostError(
             f"the daemon in {home} ended right after it started",
             hint=f"its log: {os.path.join(home, LOG_NAME)}{_log_tail(home)}",
         )
@@ -124,6 +127,7 @@ def start(home: str) -> None:
     """Start a daemon that outlives this process, and wait until it listens.
 
     Raises:
+        DaemonLostError: when it is killed before it listens.
         ConnectionError: when it ends before it listens.
     """
     flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
@@ -139,7 +143,7 @@ def start(home: str) -> None:
     # -P: whatever lies in the working directory must not pass for a module of ours.
     argv = [sys.executable, "-P", "-m", "volantd", "--ready-fd", str(ready_end)]
     try:
-        os.posix_spawn(
+        pid = os.posix_spawn(
             sys.executable, argv, environ,
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, null, 0),
@@ -150,7 +154,8 @@ def start(home: str) -> None:
         os.close(ready_end)
         ready_end = -1
         if os.read(ready, 1) != b"1":
-            raise ConnectionError(
+            kind = DaemonLostError if _was_killed(pid) else ConnectionError
+            raise kind(
                 f"the daemon could not start in {home}",
                 hint=f"its log: {os.path.join(home, LOG_NAME)}{_log_tail(home)}",
             )
@@ -158,6 +163,14 @@ def start(home: str) -> None:
         for fd in (ready, ready_end, log, null):
             if fd >= 0:
                 os.close(fd)
+
+
+def _was_killed(pid: int) -> bool:
+    """Whether a daemon that has closed its end of the ready pipe was ended by a signal."""
+    try:
+        return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return False  # the program has its children reaped by somebody else
 
 
 def _log_tail(home: str) -> str:

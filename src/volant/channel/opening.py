@@ -7,6 +7,7 @@ import os
 
 from volant.channel import daemon
 from volant.channel.channel import Channel
+from volant.channel.daemon import DaemonLostError
 from volant.errors import ConnectionError, Error, VersionError
 from volant.version import VERSION
 from volant.wire import frames, values
@@ -14,14 +15,29 @@ from volant.wire.stream import FrameStream
 
 #: A daemon of another version is given this long to stop.
 STOP_TIMEOUT_S = 60.0
+#: Daemons that end while they greet us, one after the other, before that is an error.
+DAEMONS_LOST_MAX = 3
 
 
 def open_channel(home: str) -> Channel:
     """Connect to the daemon of `home`, starting or replacing it when needed.
 
+    One that dies in the middle of the greeting is followed by the next: a socket can be connected
+    to for a moment after its daemon was killed.
+
     Raises:
-        ConnectionError: when it cannot be started.
+        ConnectionError: when it cannot be started, or one after the other ends at once.
     """
+    lost: DaemonLostError
+    for _ in range(DAEMONS_LOST_MAX):
+        try:
+            return _open_of_our_version(home)
+        except DaemonLostError as error:
+            lost = error
+    raise ConnectionError(lost.message, hint=lost.hint) from lost
+
+
+def _open_of_our_version(home: str) -> Channel:
     try:
         return _open(home)
     except VersionError:
@@ -38,7 +54,7 @@ def _open(home: str) -> Channel:
         raise
     except OSError as error:
         channel.close()
-        raise ConnectionError(
+        raise DaemonLostError(
             f"the daemon in {home} broke off the connection: {error.strerror}",
             hint=f"its log: {os.path.join(home, daemon.LOG_NAME)}",
         ) from error

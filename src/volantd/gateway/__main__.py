@@ -1,12 +1,14 @@
 """The process of the gateway: `python -m volantd.gateway`, started by the daemon.
 
 It inherits the socket that clients connect to, and the one to the hub, and ends with the latter.
+The kernel kills it with a daemon that dies, whatever it does: the next one needs the port.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import json
 import signal
@@ -22,6 +24,8 @@ from volantd.gateway.gateway import Gateway, HubEnd, prepare
 BACKLOG = 1024
 #: Objects made, beyond those freed, between two runs of the garbage collector.
 GC_ALLOCATIONS = 20_000
+#: prctl(2)
+_PR_SET_PDEATHSIG = 1
 
 
 def tls_of(settings: dict[str, Any]) -> ssl.SSLContext | None:
@@ -67,6 +71,7 @@ def main() -> None:
     parser.add_argument("--hub-fd", type=int, required=True)
     parser.add_argument("--settings", type=json.loads, required=True)
     given = parser.parse_args()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     limits.change(given.settings.get("limits", {}))
     listener, hub = socket.socket(fileno=given.listener_fd), socket.socket(fileno=given.hub_fd)
     try:

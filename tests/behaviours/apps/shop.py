@@ -89,6 +89,8 @@ if VERSION == "broken":
     raise RuntimeError("this version cannot be imported")
 if VERSION == "broken there" and not volant.is_local():
     raise RuntimeError("this version cannot be imported there")
+if VERSION.startswith("gate ") and not volant.is_local():
+    socket.create_connection(("127.0.0.1", int(VERSION.split()[1]))).recv(1)
 
 if __name__ == "__main__":
     app.deploy(strategy=sys.argv[1] if len(sys.argv) > 1 else "rolling")

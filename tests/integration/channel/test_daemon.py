@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,10 +22,10 @@ from volant import errors
 from volant.channel import daemon
 from volant.channel.opening import open_channel
 from volant.version import VERSION
+from volant.wire.stream import FrameStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 START = """
 import sys
@@ -249,3 +252,51 @@ def test_a_daemon_without_work_stops_by_itself(home: Path):
     (home / "config.toml").write_text("idle_timeout_s = 0.1\n")
     open_channel(str(home)).close()
     eventually(lambda: daemon_pid(home) is None, within_s=10)
+
+
+def corpse(home: Path) -> socket.socket:
+    """The socket of a daemon that was killed and is not torn down yet."""
+    home.mkdir(mode=0o700)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{home}/{daemon.SOCKET_NAME}")
+    listener.listen()
+    listener.settimeout(60)
+    return listener
+
+
+def said_by(process: subprocess.Popen[str]) -> str:
+    """What a process says that has to end well."""
+    said, complaint = process.communicate(timeout=60)
+    assert process.returncode == 0, complaint
+    return said
+
+
+def test_a_connection_that_its_daemon_never_took_is_made_anew(home: Path):
+    """Between the kill and the end of its sockets, clients can connect to it."""
+    with corpse(home) as listener:
+        process = starting(home)
+        assert select.select([listener], [], [], 60)[0]
+    assert said_by(process) == f"{daemon_pid(home)}\n"
+
+
+@pytest.mark.parametrize("frames", [1, 2])  # the key; the greeting as well
+def test_a_daemon_that_dies_in_the_greeting_is_followed_by_the_next(home: Path, frames: int):
+    with corpse(home) as listener:
+        process = starting(home)
+        sock, _ = listener.accept()
+    stream, seen = FrameStream(sock), 0
+    while seen < frames:
+        seen += len(stream.receive() or ())
+    stream.close()
+    assert said_by(process) == f"{daemon_pid(home)}\n"
+
+
+def test_a_daemon_that_is_killed_while_it_starts_is_followed_by_the_next(home: Path):
+    home.mkdir(mode=0o700)
+    with open(home / "daemon.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as its predecessor would
+        process = starting(home)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        [pid] = eventually(lambda: children.read_text().split(), within_s=60)
+        os.kill(int(pid), signal.SIGKILL)
+    assert said_by(process) == f"{daemon_pid(home)}\n"

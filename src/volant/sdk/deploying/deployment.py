@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 
 from volant import _context
-from volant.errors import Error, InvalidError
+from volant.channel.opening import DAEMONS_LOST_MAX
+from volant.errors import Error, InvalidError, NotFoundError
 from volant.sdk.calls.calling import Binding, warn_blocking
 from volant.sdk.deploying import facts
 from volant.sdk.function import bind
@@ -52,18 +53,7 @@ class Deployment(RunningApp):
         self.description = self._describe()
         self.channel.lane_tokens.forget(self.description["express"])
         self.description["express"] = b""
-        staged = self._request("app_open", app=self.description, staged=True)
-        try:
-            self._upload(staged["need"])
-            self._name_images(staged)
-            self._have_images_built()
-            reply = self._request(
-                "app_deploy", app_id=staged["app_id"], name=self.name, tag=self.tag,
-                strategy=self.strategy, deployed_by=facts.deployer(), **self._commit(),
-            )  # fmt: skip
-        except BaseException:
-            self._give_up(staged["app_id"])
-            raise
+        reply = self._deploy()
         self.version, self.changed = reply["version"], reply["changed"]
         self.settled = reply.get("settled", True)
         self.app._app_id = reply["app_id"]
@@ -74,6 +64,35 @@ class Deployment(RunningApp):
             f"{name}.{method}" if method else name: url for name, method, url in reply["urls"]
         }
         self._bind(self.function_ids, reply["urls"])
+
+    def _deploy(self) -> dict[str, Any]:
+        """Have it staged and served; once more when the daemon has died in the middle of it.
+
+        What was staged dies with its daemon. Doing it twice is harmless: what is served already
+        makes no version.
+        """
+        for _ in range(DAEMONS_LOST_MAX - 1):
+            connection = self.channel.connection
+            try:
+                return self._stage_and_serve()
+            except NotFoundError:
+                if self.channel.connection == connection:
+                    raise
+        return self._stage_and_serve()
+
+    def _stage_and_serve(self) -> dict[str, Any]:
+        staged = self._request("app_open", app=self.description, staged=True)
+        try:
+            self._upload(staged["need"])
+            self._name_images(staged)
+            self._have_images_built()
+            return self._request(
+                "app_deploy", app_id=staged["app_id"], name=self.name, tag=self.tag,
+                strategy=self.strategy, deployed_by=facts.deployer(), **self._commit(),
+            )  # fmt: skip
+        except BaseException:
+            self._give_up(staged["app_id"])
+            raise
 
     def _request(self, op: str, **fields: Any) -> dict[str, Any]:
         reply: dict[str, Any] = self.channel.request(op, **fields)

@@ -38,6 +38,8 @@ RESTART_S = 0.1
 RESTART_S_MAX = 5.0
 #: One that lived so long did not die at once.
 SETTLED_S = 10.0
+#: How long it may take to end by itself before the daemon does, and takes it along.
+END_S = 2.0
 #: A name below `localhost`, to see whether such names lead here on this machine.
 _PROBE = "volant-gateway.localhost"
 
@@ -54,6 +56,7 @@ class GatewayProcess:
         self._fronts = _addresses(config.text("gateway_trusted_fronts"))
         self._ending = False
         self._peer: Peer | None = None
+        self._process: asyncio.subprocess.Process | None = None
         #: Whether names below `localhost` lead here; known soon after the start.
         self.has_names = False
         self.port = 0
@@ -149,7 +152,7 @@ class GatewayProcess:
             pass_fds=(listener.fileno(), its.fileno()), stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         its.close()
-        self.pid = process.pid
+        self._process, self.pid = process, process.pid
         self.starts += 1
         log.info("gateway_started", extra={"fields": {"pid": self.pid, "port": self.port}})
         hub = self._hub
@@ -169,6 +172,13 @@ class GatewayProcess:
             self._peer.close()
         if self._listener is not None:
             self._listener.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until it has written down what it did; to be called after `close`."""
+        if self._process is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_S):
+                    await self._process.wait()
 
     def _settings(self) -> dict[str, Any]:
         config = self._config
