@@ -108,7 +108,7 @@ class Services:
         self.zygotes = ZygoteStore(config, self.machine, self.blobs, self.images, tasks)
         self.database = Database(config.home)
         self.standings = self.hub.timetable.durable = KeptBook(self.database)
-        self.deployments = Deployments(self.hub, self.database, self.contents)
+        self.deployments = Deployments(self.hub, self.database, self.contents, self.blobs)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent
         self.tunnels = Tunnels(self.agent, tasks, config.text("tunnel_host"))

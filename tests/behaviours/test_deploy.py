@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import volant
-from tests.behaviours.programs import APPS, ask
+from tests.behaviours.programs import APPS, ask, at_home
 from tests.support import daemon_pid, eventually, run_volant
 from volant.channel import current
 from volant.errors import (
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
     Deploy = Callable[..., dict[str, Any]]
 
 SHOP = str(APPS / "shop.py")
+#: Deploys a version whose import waits.
+GATED = """
+import os; os.environ["SHOP_VERSION"] = "gate {port}"
+import sys; sys.path.insert(0, ".")
+import shop
+shop.app.deploy()
+print(shop.version.remote(), flush=True)
+"""
 
 
 @pytest.fixture
@@ -339,12 +348,7 @@ def test_a_deployment_goes_on_with_the_next_daemon(
     own_home: Path, start: Callable[..., Program], gate: Gate
 ) -> None:
     """What was staged has died with the daemon: it is staged anew."""
-    code = (
-        f"import os; os.environ['SHOP_VERSION'] = 'gate {gate.port}'\n"
-        "import sys; sys.path.insert(0, '.'); import shop\n"
-        "shop.app.deploy(); print(shop.version.remote(), flush=True)\n"
-    )
-    program = start("-c", code, home=own_home)
+    program = start("-c", GATED.format(port=gate.port), home=own_home)
     with gate.wait():
         pid = daemon_pid(own_home)
         assert pid is not None
@@ -353,6 +357,42 @@ def test_a_deployment_goes_on_with_the_next_daemon(
     assert program.line() == f"gate {gate.port}"
     [version] = ask(own_home, "app_history", app="shop")["versions"]
     assert version["version"] == 1
+
+
+@pytest.mark.parametrize("small_disk", [(96, 0)], indirect=True)
+@pytest.mark.parametrize("room", [0, 40 << 10])  # where it is imported; in the database
+def test_a_deployment_on_a_full_disk_changes_nothing(small_disk: Path, room: int) -> None:
+    deployed = _deploy(small_disk, "one")
+    assert deployed.returncode == 0, deployed.stderr
+    filling = small_disk / "filling"
+    with filling.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    os.truncate(filling, filling.stat().st_size - room)
+    refused = _deploy(small_disk, "two")
+    assert refused.returncode == 1
+    assert "the disk is full" in refused.stderr
+    with at_home(small_disk):
+        assert _version().remote() == "one"
+        assert [one["version"] for one in _history()] == [1]
+        filling.unlink()
+        assert _deploy(small_disk, "two").returncode == 0
+        assert _version().remote() == "two"
+
+
+def test_a_deployment_dies_with_daemon_and_client_and_the_version_before_is_served(
+    own_home: Path, start: Callable[..., Program], gate: Gate
+) -> None:
+    assert _deploy(own_home, "one").returncode == 0
+    program = start("-c", GATED.format(port=gate.port), home=own_home)
+    with gate.wait():
+        pid = daemon_pid(own_home)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        program.kill()
+    with at_home(own_home):
+        assert _version().remote() == "one"
+        assert [one["version"] for one in _history()] == [1]
 
 
 def test_what_cannot_be_deployed_says_why() -> None:

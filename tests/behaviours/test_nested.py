@@ -77,6 +77,18 @@ def test_an_app_may_be_run_inside_a_function() -> None:
     assert nesting.run_another_app.remote() == 15
 
 
+def test_an_app_may_be_deployed_inside_a_function() -> None:
+    """Behaviour 135: it is there for everybody, and goes on without the container."""
+    assert nesting.deploy_another_app.remote() == 21
+    triple = volant.Function.from_name("deployed-inside", "triple")
+    assert triple.remote(5) == 15
+    app = volant.App.lookup("deployed-inside")
+    assert (app.info()["version"], app.info()["deployed_by"]) == (1, "container of nesting")
+    assert nesting.deploy_another_app.remote() == 21
+    assert app.info(refresh=True)["version"] == 1
+    app.stop()
+
+
 def test_threads_of_a_container_may_call() -> None:
     """Behaviour 135: over the container's one connection."""
     assert nesting.in_threads.remote() == [2 * number for number in range(20)]

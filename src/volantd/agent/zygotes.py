@@ -15,7 +15,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import ExecutionError, ImageBuildError
+from volant.errors import ExecutionError, ImageBuildError, ResourceExhaustedError
 from volant.wire.faults import error_fault
 from volantd.agent.bare import PROCESSES_MAX, BareZygotes, Machine, check_trees
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError, UnfitError, Zygote
@@ -216,6 +216,9 @@ class ZygoteStore:
             await self._import(prepared, files)
         except (PrepareFailedError, RuntimeFailedError) as error:
             self._give_up(prepared, error)
+            return
+        except ResourceExhaustedError as error:  # there was no room for its sources
+            self._give_up(prepared, RuntimeFailedError(error.message))
             return
         except Exception as error:
             text = f"its program could not be prepared: {type(error).__name__}, see the log"

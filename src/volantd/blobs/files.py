@@ -9,6 +9,7 @@ import contextlib
 import mmap
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,19 @@ class BlobFiles:
 
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
+        #: Guards the two below, and what is removed against them.
+        self._lock = threading.Lock()
+        #: What stays because somebody has asked for it since, and files that are being written.
+        self._wanted: set[str] = set()
+        self._writing: set[str] = set()
 
     def has(self, digest: str) -> bool:
-        """Whether a content is here."""
-        return self._path(digest).exists()
+        """Whether a content is here; one that is stays."""
+        with self._lock:
+            found = self._path(digest).exists()
+            if found:
+                self._wanted.add(digest)
+            return found
 
     def get(self, digest: str) -> Content | None:
         """A content, None if it is not here."""
@@ -51,10 +61,13 @@ class BlobFiles:
             OSError: when it cannot be written; then nothing of it stays.
         """
         path = self._path(digest)
-        if path.exists():
-            return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
+        with self._lock:
+            self._wanted.add(digest)
+            if path.exists():
+                return
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
+            self._writing.add(os.path.basename(name))
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(content)
@@ -65,17 +78,25 @@ class BlobFiles:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
+        finally:
+            self._writing.discard(os.path.basename(name))
         for directory in (path.parent, self._directory):
             _sync(directory)
 
     def remove_all_but(self, digests: Iterable[str]) -> int:
-        """Remove what nothing names any more, and what was never finished; how many that were."""
+        """Remove what nothing names any more, and what was never finished; how many that were.
+
+        What was put or asked for since this object was made stays: it may be about to be named.
+        """
         kept = set(digests)
         count = 0
         for path in self._files():
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
-                count += 1
+            if path.name in kept:
+                continue
+            with self._lock:
+                if path.name not in self._wanted and path.name not in self._writing:
+                    path.unlink(missing_ok=True)
+                    count += 1
         return count
 
     def _files(self) -> Iterator[Path]:

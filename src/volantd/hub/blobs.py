@@ -15,6 +15,8 @@ import mmap
 import tempfile
 from typing import TYPE_CHECKING
 
+from volant.errors import ResourceExhaustedError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import BinaryIO
@@ -78,18 +80,21 @@ class Upload:
         directory: where large ones lie, without a name.
     """
 
-    __slots__ = ("_directory", "expected", "pieces")
+    __slots__ = ("_directory", "dropped", "expected", "pieces")
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         #: content hash -> size, of what this session was asked to send
         self.expected: dict[str, int] = {}
         self.pieces: dict[str, _Pieces] = {}
+        #: What could not be taken; the rest of it may still be on its way.
+        self.dropped: set[str] = set()
 
     def add(self, digest: str, offset: int, size: int, data: bytes) -> Content | None:
         """Take one piece; the whole content with the last one.
 
         Raises:
+            OSError: when there is no room for it; then it is to be dropped.
             ValueError: when the pieces are not what was announced.
         """
         if self.expected.get(digest) != size:
@@ -107,6 +112,14 @@ class Upload:
             return pieces.finish(digest)
         finally:
             pieces.close()
+
+    def drop(self, digest: str) -> None:
+        """Take no more of a content."""
+        self.expected.pop(digest, None)
+        pieces = self.pieces.pop(digest, None)
+        if pieces is not None:
+            pieces.close()
+        self.dropped.add(digest)
 
     def close(self) -> None:
         """Let go of what has not arrived."""
@@ -129,6 +142,8 @@ class BlobCache:
         self._contents: dict[str, Content] = {}
         self._memory_bytes = self._file_bytes = 0
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}
+        #: Why contents that were sent are not here.
+        self._failed: dict[str, str] = {}
 
     def missing(self, digests: Iterable[str]) -> set[str]:
         """Those of `digests` that have to be uploaded; the others count as used now."""
@@ -138,13 +153,22 @@ class BlobCache:
             if content is None:
                 if self._kept is None or not self._kept.has(digest):
                     lacking.add(digest)
+                    self._failed.pop(digest, None)  # it is sent again
             else:
                 self._contents[digest] = content
         return lacking
 
     async def get(self, digest: str) -> Content:
-        """The content of a file, as soon as some session has sent it."""
+        """The content of a file, as soon as some session has sent it.
+
+        Raises:
+            ResourceExhaustedError: when there was no room for it.
+        """
         while digest not in self._contents:
+            if digest in self._failed:
+                raise ResourceExhaustedError(
+                    self._failed[digest], hint="make room where the daemon's home is"
+                )
             kept = None if self._kept is None else self._kept.get(digest)
             if kept is not None:
                 self.add(digest, kept)
@@ -154,8 +178,14 @@ class BlobCache:
             await arrival
         return self._contents[digest]
 
+    def fail(self, digest: str, reason: str) -> None:
+        """Note that a file that was sent cannot be kept: nobody shall wait for it."""
+        self._failed[digest] = reason
+        self._wake(digest)
+
     def add(self, digest: str, content: Content) -> None:
         """Keep a file whose hash was checked."""
+        self._failed.pop(digest, None)
         if digest in self._contents:
             return
         self._contents[digest] = content
@@ -164,6 +194,9 @@ class BlobCache:
             if self._memory_bytes <= BYTES_MAX and self._file_bytes <= FILE_BYTES_MAX:
                 break
             self._count(self._contents.pop(oldest), -1)
+        self._wake(digest)
+
+    def _wake(self, digest: str) -> None:
         for arrival in self._awaited.pop(digest, ()):
             if not arrival.done():
                 arrival.set_result(None)

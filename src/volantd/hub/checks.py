@@ -141,18 +141,19 @@ def _check_schedules(functions: list[dict[str, Any]]) -> None:
         )
 
 
-def confine(app: dict[str, Any], own: dict[str, Any]) -> None:
+def confine(app: dict[str, Any], own: dict[str, Any], *, may_last: bool) -> None:
     """Hold an app that user code in a container opens to what that container may do itself.
 
     Args:
         app: a checked description, changed in place.
         own: the options of the container's own function.
+        may_last: whether it may outlive the container, as what is deployed does.
 
     Raises:
         PermissionDeniedError: for an app that would outlive the container.
         ResourceExhaustedError: when it would keep too many containers ready.
     """
-    if app["detach"]:
+    if app["detach"] and not may_last:
         raise PermissionDeniedError(
             "an app that a container opens ends with it, so it cannot be detached"
         )

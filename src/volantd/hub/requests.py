@@ -76,8 +76,9 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         description["images"] = [own.version.image]
     checks.check_description(description)
     app_id = ids.new_id("ap")
+    is_staged = checks.switch({"staged": False, **message}, "staged")
     if own is not None:
-        _check_nested(session, description, own)
+        _check_nested(session, description, own, is_staged=is_staged)
     elif not services.images.settle(description["images"], app_id):
         services.images.opened.add_done_callback(lambda _: session.ask_again(message))
         return None
@@ -92,6 +93,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         images=description["images"],
         interactive=description["interactive"],
         session=session,
+        owner=session.owner,
     )
     add_functions(app, description)
     services.zygotes.check(app)
@@ -99,7 +101,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     session.uploads.expected.update((digest, sizes[digest]) for digest in missing)
     session.functions.update(app.numbers)
     session.apps[app.app_id] = app
-    if checks.switch({"staged": False, **message}, "staged"):
+    if is_staged:
         # Its images are built, and nothing runs before it is deployed.
         app.key, app.state, app.description = ids.new_id("ap"), "staged", description
         session.hub.apps[app.key] = app
@@ -117,8 +119,10 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     }
 
 
-def _check_nested(session: Session, description: dict[str, Any], own: Function) -> None:
-    checks.confine(description, own.options)
+def _check_nested(
+    session: Session, description: dict[str, Any], own: Function, *, is_staged: bool
+) -> None:
+    checks.confine(description, own.options, may_last=is_staged)
     if len(session.apps) >= checks.NESTED_APPS_MAX:
         raise ResourceExhaustedError(
             f"a container has {len(session.apps)} apps of its own open, which is the most",
@@ -135,12 +139,19 @@ def _check_nested(session: Session, description: dict[str, Any], own: Function) 
 def upload(session: Session, event: dict[str, Any]) -> None:
     """Take one piece of a source file."""
     digest = checks.text(event, "sha256")
+    if digest in session.uploads.dropped and digest not in session.uploads.expected:
+        return  # there was no room for what came before
     if digest not in session.uploads.expected and not session.hub.services.blobs.missing([digest]):
         return  # another app of this session has just sent it
-    content = session.uploads.add(
-        digest, checks.whole(event, "offset"), checks.whole(event, "size"),
-        checks.raw(event, "data"),
-    )  # fmt: skip
+    try:
+        content = session.uploads.add(
+            digest, checks.whole(event, "offset"), checks.whole(event, "size"),
+            checks.raw(event, "data"),
+        )  # fmt: skip
+    except OSError as error:
+        session.uploads.drop(digest)
+        session.hub.services.blobs.fail(digest, f"a file could not be taken: {error.strerror}")
+        return
     if content is not None:
         session.hub.services.blobs.add(digest, content)
 

@@ -84,6 +84,12 @@ class Session:
             self.functions = dict(enumerate(function.app.functions.values()))
         peer.serve(self)
 
+    @property
+    def owner(self) -> str:
+        """Of apps that this session opens: see `App.owner`."""
+        app = self.container_app
+        return "" if app is None else app.owner or app.name
+
     # -- frames
 
     def on_frame(self, kind: int, flags: int, body: bytes) -> None:

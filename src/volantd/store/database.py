@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.exc import OperationalError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -19,6 +21,10 @@ log = logging.getLogger(__name__)
 FILE_NAME = "volant.db"
 #: The latest migration, to which a database that is opened is brought.
 HEAD = "0002"
+#: Of SQLite's extended codes, the part that is the code.
+_PRIMARY_CODE = 0xFF
+#: With less free, an error of input and output is one of a full disk: its files grow by so much.
+_FULL_BYTES = 64 << 10
 
 
 class Database:
@@ -42,6 +48,7 @@ class Database:
         """Do something in one transaction, off the event loop; kept when this returns.
 
         Raises:
+            OSError: when the disk is full; nothing is changed.
             sqlalchemy.exc.SQLAlchemyError: when the database cannot be used; nothing is changed.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
@@ -51,10 +58,27 @@ class Database:
         self._thread.submit(self._run, work).add_done_callback(_log_failure)
 
     def _run(self, work: Callable[[Connection], T]) -> T:
-        if self._engine is None:
-            self._engine = open_engine(self._path)
-        with self._engine.begin() as connection:
-            return work(connection)
+        from sqlalchemy.exc import OperationalError
+
+        try:
+            if self._engine is None:
+                self._engine = open_engine(self._path)
+            with self._engine.begin() as connection:
+                return work(connection)
+        except OperationalError as error:
+            if not self._is_full(error):
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path) from error
+
+    def _is_full(self, error: OperationalError) -> bool:
+        """Whether a failure is one of a full disk; of the files beside it, SQLite does not say."""
+        import sqlite3
+
+        code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        if code == sqlite3.SQLITE_IOERR:
+            disk = os.statvfs(os.path.dirname(self._path))
+            return disk.f_bavail * disk.f_frsize < _FULL_BYTES
+        return code == sqlite3.SQLITE_FULL
 
     def close(self) -> None:
         """Finish what is being done, and let go of the file."""

@@ -136,14 +136,14 @@ def description_of(connection: Connection, app_id: str, version: int) -> bytes |
     return found
 
 
-def descriptions(connection: Connection) -> list[bytes]:
-    """The contents of all versions of apps that are deployed."""
+def kept(connection: Connection) -> list[tuple[str, int]]:
+    """All versions of apps that are deployed: the app's id, and the number."""
     rows = connection.execute(
-        select(versions.c.description)
+        select(versions.c.app_id, versions.c.version)
         .join(apps, apps.c.app_id == versions.c.app_id)
         .where(apps.c.state == "deployed")
     )
-    return list(rows.scalars())
+    return [(row.app_id, row.version) for row in rows]
 
 
 def stopped(connection: Connection, name: str) -> str | None:

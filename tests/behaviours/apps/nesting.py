@@ -124,3 +124,16 @@ def in_a_subprocess() -> str:
     return subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
+
+
+@app.function()
+def deploy_another_app() -> int:
+    """`app.deploy()` inside a function; what it deploys is called from here."""
+    inner = volant.App("deployed-inside")
+
+    @inner.function(serialized=True)
+    def triple(value: int) -> int:
+        return 3 * value
+
+    inner.deploy(tag="v1")
+    return triple.remote(7)

@@ -36,6 +36,7 @@ class Wall:
         """Serve what was deployed before."""
         services = self.world.services
         services.deployments.opened = self.world.loop.create_future()
+        services.deployments.keeping.read = self.world.loop.create_future()
         self.world.loop.run_until_complete(services.deployments.open())
         self.world.turn()
 

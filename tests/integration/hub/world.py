@@ -309,6 +309,7 @@ class World:
         tasks = Tasks(group, lambda: self.hub.after_events())  # noqa: PLW0108
         self.services = services = Services(config, asyncio.get_running_loop(), tasks, Installed)
         services.deployments.opened.set_result(None)  # nothing was deployed
+        services.deployments.keeping.read.set_result(None)
         services.rung = "container"
         services.machine.rung.set_result("container")
         services.zygotes = PlayedZygotes(self)  # type: ignore[assignment]

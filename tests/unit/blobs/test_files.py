@@ -58,7 +58,21 @@ def test_what_nothing_names_is_removed_with_what_was_never_finished(tmp_path: Pa
     for content in (b"kept", b"gone"):
         contents.put(_digest(content), content)
     (tmp_path / "blobs" / _digest(b"kept")[:2] / "new-abc").write_bytes(b"half")
+    contents = BlobFiles(str(tmp_path / "blobs"))  # the next daemon's
     assert contents.remove_all_but([_digest(b"kept")]) == 2
     assert contents.has(_digest(b"kept"))
     assert not contents.has(_digest(b"gone"))
     assert BlobFiles(str(tmp_path / "nowhere")).remove_all_but([]) == 0
+
+
+def test_what_was_asked_for_meanwhile_is_not_removed(tmp_path: Path):
+    """A deployment that counts on a content may come before all versions were read."""
+    before = BlobFiles(str(tmp_path / "blobs"))
+    before.put(_digest(b"found"), b"found")
+    before.put(_digest(b"gone"), b"gone")
+    contents = BlobFiles(str(tmp_path / "blobs"))
+    assert contents.has(_digest(b"found"))
+    contents.put(_digest(b"new"), b"new")
+    assert contents.remove_all_but([]) == 1
+    assert contents.has(_digest(b"found"))
+    assert contents.has(_digest(b"new"))

@@ -84,7 +84,7 @@ def test_versions_follow_each_other(engine: Engine):
         assert deployments.history(connection, "ap-1") == [second, FIRST]
         assert deployments.description_of(connection, "ap-1", 1) == b"one"
         assert deployments.description_of(connection, "ap-1", 3) is None
-        assert sorted(deployments.descriptions(connection)) == [b"one", b"two"]
+        assert sorted(deployments.kept(connection)) == [("ap-1", 1), ("ap-1", 2)]
 
 
 def test_one_name_is_one_app_until_it_is_stopped(engine: Engine):

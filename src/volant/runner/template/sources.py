@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+
+from volant.errors import ResourceExhaustedError
 
 
 def write_files(root: str, files: list[tuple[str, int, bytes]]) -> None:
@@ -13,8 +16,22 @@ def write_files(root: str, files: list[tuple[str, int, bytes]]) -> None:
         files: (path relative to root, mode, content) each.
 
     Raises:
+        ResourceExhaustedError: when there is no room for them.
         ValueError: for a path that leads out of `root`.
     """
+    try:
+        _write(root, files)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ResourceExhaustedError(
+            "the disk is full: there is no room for the sources of the program",
+            hint="make room where the daemon's home is; `volant image prune` removes images that "
+            "nothing uses",
+        ) from None
+
+
+def _write(root: str, files: list[tuple[str, int, bytes]]) -> None:
     made = {root}
     for relative, mode, content in files:
         if relative.startswith("/") or ".." in relative.split("/"):

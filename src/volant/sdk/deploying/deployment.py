@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 
-from volant import _context
 from volant.channel.opening import DAEMONS_LOST_MAX
 from volant.errors import Error, InvalidError, NotFoundError
 from volant.sdk.calls.calling import Binding, warn_blocking
@@ -172,12 +171,10 @@ class Deploy:
         Raises:
             InvalidError: for an app without a name, a tag or strategy that cannot be.
         """
-        from volant.sdk.planned import refuse_environment, unimplemented
+        from volant.sdk.planned import refuse_environment
 
         app = self._app
         refuse_environment("app.deploy", environment_name, client)
-        if _context.in_container():
-            raise unimplemented("app.deploy() in a container")
         chosen = name or app.name
         if not chosen:
             raise InvalidError(

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace as changed
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,8 @@ from volant import ids
 from volant.errors import Error, InvalidError, NotFoundError
 from volant.wire import values
 from volantd.hub import checks
-from volantd.hub.deployed import described
+from volantd.hub.deployed import described, inside
+from volantd.hub.deployed.keeping import Keeping
 from volantd.hub.deployed.replacing import is_settled, replace
 from volantd.hub.deployed.trying import try_out
 from volantd.hub.records import App
@@ -28,9 +28,10 @@ from volantd.images import described as images
 from volantd.images.kept.books import wall_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from volantd.blobs.files import BlobFiles
+    from volantd.hub.blobs import BlobCache
     from volantd.hub.hub import Hub
     from volantd.store.database import Database
     from volantd.store.deployments import VersionRow
@@ -75,14 +76,15 @@ class Deployments:
 
     Attributes:
         opened: done once those of the last daemon are served again, or cannot be.
+        keeping: what they have on the disk.
     """
 
-    def __init__(self, hub: Hub, database: Database, contents: BlobFiles) -> None:
+    def __init__(self, hub: Hub, database: Database, contents: BlobFiles, blobs: BlobCache) -> None:
         self._hub = hub
         self._database = database
-        self._contents = contents
-        #: Who changes an app waits for whoever does already, by its name.
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.keeping = Keeping(database, contents, blobs)
+        #: Who changes an app waits for whoever does already, by its name; and how many there are.
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
         self._by_name: dict[str, Deployed] = {}
         self.opened: asyncio.Future[None] = hub.loop.create_future()
 
@@ -100,6 +102,10 @@ class Deployments:
             self.opened.exception()  # whoever asks gets it
             return
         self.opened.set_result(None)
+        if self._database.exists:
+            await self.keeping.look_through()
+        else:
+            self.keeping.read.set_result(None)
 
     async def _open(self) -> None:
         from volantd.store import deployments as store
@@ -117,9 +123,6 @@ class Deployments:
             self._take_ids(deployed, app, row.function_ids)
             self._by_name[row.name] = deployed
             self._hub.open_app(app)
-        named = await self._database.run(store.descriptions)
-        digests = {one for raw in named for one in described.sizes_of(values.decode_map(raw))}
-        await asyncio.to_thread(self._contents.remove_all_but, digests)
 
     def _opened(self, raw: bytes, app_id: str, version: int, key: str = "") -> App:
         """An app from a description that was kept, not yet in the books of the hub."""
@@ -131,6 +134,7 @@ class Deployments:
             app_id=app_id, name=description["name"] or "app", key=key, version=version,
             tags=description["tags"], detach=True, output=False, images=description["images"],
             interactive=False, session=None, state="deployed",
+            owner=described.owner_of(description),
         )  # fmt: skip
         described.add_functions(app, description)
         return app
@@ -228,21 +232,50 @@ class Deployments:
         """Serve an app that was described and whose images are built.
 
         Raises:
-            FaultError: with what importing the program raised; nothing is changed.
+            FaultError: with what importing the program raised.
+            NotFoundError: when its client is gone before the version is kept.
+            PermissionDeniedError: when a container may not deploy that.
+            ResourceExhaustedError: when there is no room for it; in all of these nothing is
+                changed.
         """
-        async with self._locks[wish.name]:
+        async with self._turn(wish.name):
             current = self._by_name.get(wish.name)
-            kept = {**described.kept(description), "name": wish.name}
+            kept = described.kept(description, wish.name, staged.owner)
             print_ = described.fingerprint(kept)
             if current is not None and _is_no_news(current, print_, wish):
                 return {**self._told(current), "changed": False}
+            raw = values.encode(kept)
+            if staged.owner:
+                await self._check_inside(staged.owner, wish.name, kept, len(raw))
             await try_out(self._hub, staged)
-            for digest in described.sizes_of(description):
-                content = await self._hub.services.blobs.get(digest)
-                await asyncio.to_thread(self._contents.put, digest, content)
+            await self.keeping.put(kept, wish.name)
+            if staged.state != "staged":
+                raise NotFoundError("its client is gone")
             row = self._row(current, print_, "deploy", wish)
-            staged.version = row.version
-            return await self._serve(current, staged, values.encode(kept), row, wish)
+            staged.name, staged.version = wish.name, row.version  # whatever it was described as
+            return await self._serve(current, staged, raw, row, wish)
+
+    async def _check_inside(
+        self, owner: str, name: str, description: dict[str, Any], size: int
+    ) -> None:
+        await asyncio.shield(self.keeping.read)  # else it is not known how much is kept
+        inside.check(
+            owner, name, description, [one.app for one in self.all()],
+            self.keeping.bytes_with(owner, description, size),
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def _turn(self, name: str) -> AsyncIterator[None]:
+        """Be the one who changes the app of a name."""
+        lock, count = self._turns.get(name, (asyncio.Lock(), 0))
+        self._turns[name] = lock, count + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            _, count = self._turns.pop(name)
+            if count > 1:
+                self._turns[name] = lock, count - 1
 
     async def roll(
         self, wanted: str, action: str, version: int | None, wish: Wish
@@ -258,7 +291,7 @@ class Deployments:
         Raises:
             NotFoundError: when there is no such app or version.
         """
-        async with self._locks[self.find(wanted).app.name]:
+        async with self._turn(self.find(wanted).app.name):
             current = self.find(wanted)
             present = current.app.version
             of = present if action == "rollover" else version or present - 1
@@ -308,19 +341,17 @@ class Deployments:
         self, current: Deployed | None, coming: App, raw: bytes, row: VersionRow, wish: Wish
     ) -> dict[str, Any]:
         """Keep a version, and have it take the place of the one that is served."""
-        from volantd.store import deployments as store
-
         known = {} if current is None else current.function_ids
         app_id = coming.app_id if current is None else current.app.app_id
         of_functions = {name: one.function_id for name, one in coming.functions.items()}
-        await self._database.run(lambda connection: store.add_version(
-            connection, app_id, wish.name, row, raw, {**of_functions, **known},
-        ))  # fmt: skip
+        function_ids = {**of_functions, **known}
+        await self.keeping.add(app_id, wish.name, row, raw, function_ids)
         if current is None:
             current = self._begin(coming, row)
         else:
             current.served = row
             current.app.version, current.app.deployed_at = row.version, row.deployed_at
+            current.app.owner = coming.owner
             replace(
                 self._hub, current.app, coming, at_once=wish.at_once,
                 anew=row.action == "rollover",
@@ -338,6 +369,7 @@ class Deployments:
         app = App(
             app_id=coming.app_id, name=coming.name, version=1, tags=coming.tags, detach=True,
             output=False, images=coming.images, interactive=False, session=None, state="deployed",
+            owner=coming.owner,
         )  # fmt: skip
         app.functions, app.alone = coming.functions, coming.alone
         app.deployed_at = row.deployed_at
@@ -371,7 +403,7 @@ class Deployments:
         """
         from volantd.store import deployments as store
 
-        async with self._locks[self.find(wanted).app.name]:
+        async with self._turn(self.find(wanted).app.name):
             found = self.find(wanted)
             app, now = found.app, wall_clock()
             await self._database.run(lambda connection: store.stop(connection, app.app_id, now))

@@ -43,7 +43,7 @@ async def app_deploy(session: Session, message: dict[str, Any]) -> dict[str, Any
     staged = staged_app(session, message["app_id"])
     assert staged.description is not None, staged.app_id
     try:
-        reply = await deployments.deploy(staged, staged.description, _wish(message))
+        reply = await deployments.deploy(staged, staged.description, _wish(session, message))
     finally:
         session.hub.close_app(staged, "it was staged for a deployment")
     serving = deployments.find(reply["app_id"]).app
@@ -52,10 +52,11 @@ async def app_deploy(session: Session, message: dict[str, Any]) -> dict[str, Any
     return {**reply, "urls": serving.urls}
 
 
-def _wish(message: dict[str, Any]) -> Wish:
+def _wish(session: Session, message: dict[str, Any]) -> Wish:
+    by = f"container of {session.owner}" if session.owner else message["deployed_by"]
     return Wish(
         name=message.get("name", ""), strategy=message["strategy"], tag=message.get("tag", ""),
-        deployed_by=message["deployed_by"], commit_id=message.get("commit_id"),
+        deployed_by=by[:NAME_CHARS_MAX], commit_id=message.get("commit_id"),
         branch=message.get("branch"), dirty=message.get("dirty"),
     )  # fmt: skip
 
@@ -88,7 +89,7 @@ async def app_roll(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Serve an earlier version again, or the present one with fresh containers."""
     deployments = await _opened(session)
     return await deployments.roll(
-        message["app"], message["action"], message["version"], _wish(message)
+        message["app"], message["action"], message["version"], _wish(session, message)
     )
 
 
@@ -201,7 +202,11 @@ def _check_app(message: dict[str, Any]) -> None:
 #: What user code in containers may ask for as well.
 SHARED_HANDLERS = [
     later(answer, check, images=False)
-    for answer, check in ((app_lookup, _check_app), (function_lookup, _check_lookup))
+    for answer, check in (
+        (app_lookup, _check_app),
+        (function_lookup, _check_lookup),
+        (app_deploy, _check_deploy),
+    )
 ]
 stop_later = later(stop_deployed, _check_app, images=False)
 HANDLERS = [
@@ -209,7 +214,6 @@ HANDLERS = [
     *(
         later(answer, check, images=False)
         for answer, check in (
-            (app_deploy, _check_deploy),
             (app_roll, _check_roll),
             (app_history, _check_app),
         )

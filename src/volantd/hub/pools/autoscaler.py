@@ -112,7 +112,8 @@ def _changes(message: dict[str, Any]) -> dict[str, Any]:
 def _confine(session: Session, function: Function, scaling: dict[str, Any]) -> None:
     """Hold what user code in a container has kept ready to what its app may."""
     app = function.app
-    most = KEPT_MAX if app is session.container_app else checks.NESTED_KEPT_MAX
+    is_users = app is session.container_app and not app.owner
+    most = KEPT_MAX if is_users else checks.NESTED_KEPT_MAX
     kept = described = 0
     for one in app.pools():
         described += _kept(one.options)

@@ -67,9 +67,9 @@ class Routes:
     def add(self, app: App, url_of: Callable[[str], str]) -> None:
         """Claim the labels of an app's web functions, and note in the app where they are.
 
-        What an app that a container opened would take from others it does not get.
+        What an app that a container opened or deployed would take from others it does not get.
         """
-        own = app.session is not None and app.session.container_app is not None
+        own = bool(app.owner)
         before = {label for label, claim in self.claims.items() if claim.function.app is app}
         app.urls = []
         for function in app.functions.values():

@@ -1,0 +1,143 @@
+"""What deployed apps have on the disk: their versions in the database, and the contents these name.
+
+    contents, each synced ──► version that names them      all versions ──► contents that none names
+                                                            read after the start, aside; removed
+
+Nothing here decides what is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections import defaultdict
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from volant.errors import ConflictError, ResourceExhaustedError
+from volant.wire import values
+from volantd.hub.deployed import described
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Connection
+
+    from volantd.blobs.files import BlobFiles
+    from volantd.hub.blobs import BlobCache
+    from volantd.store.database import Database
+    from volantd.store.deployments import VersionRow
+
+log = logging.getLogger(__name__)
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def _told_when_full(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        raise ResourceExhaustedError(
+            f"the disk is full, so `{name}` could not be deployed; nothing has changed",
+            hint="make room where the daemon's home is; `volant image prune` removes images that "
+            "nothing uses",
+        ) from error
+
+
+class Keeping:
+    """The versions and contents of all deployed apps.
+
+    Attributes:
+        read: done once all that was kept before the daemon started has been looked through.
+    """
+
+    def __init__(self, database: Database, contents: BlobFiles, blobs: BlobCache) -> None:
+        self._database = database
+        self._contents = contents
+        self._blobs = blobs
+        #: Of apps that containers have deployed, by their owner: what is kept -> bytes.
+        self._sizes: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        self.read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def put(self, description: dict[str, Any], name: str) -> None:
+        """Keep the contents that a version of an app will name.
+
+        Raises:
+            ConflictError: when one is not here any more.
+            ResourceExhaustedError: when the disk is full.
+        """
+        sizes = described.sizes_of(description)
+        if self._blobs.missing(sizes):  # waiting for it would be for ever
+            raise ConflictError(
+                f"files of `{name}` are not here any more", hint="deploy it once more"
+            )
+        with _told_when_full(name):
+            for digest in sizes:
+                content = await self._blobs.get(digest)
+                await asyncio.to_thread(self._contents.put, digest, content)
+
+    async def add(
+        self, app_id: str, name: str, row: VersionRow, raw: bytes, function_ids: Mapping[str, str]
+    ) -> None:
+        """Keep a version whose contents are here, as the one that is served.
+
+        Raises:
+            ResourceExhaustedError: when the disk is full.
+        """
+        from volantd.store import deployments as store
+
+        with _told_when_full(name):
+            await self._database.run(
+                lambda connection: store.add_version(
+                    connection, app_id, name, row, raw, function_ids
+                )
+            )
+        description: dict[str, Any] = values.decode_map(raw)
+        self._count(description, f"{app_id}/{row.version}", len(raw))
+
+    def bytes_with(self, owner: str, description: dict[str, Any], size: int) -> int:
+        """The bytes kept for the apps of an owner, with one more version.
+
+        Args:
+            owner: of apps that containers have deployed, see `App.owner`.
+            description: of the version.
+            size: bytes that it takes itself.
+        """
+        known = self._sizes[owner]
+        added = described.sizes_of(description)
+        return sum({**added, **known}.values()) + size
+
+    def _count(self, description: dict[str, Any], key: str, size: int) -> None:
+        owner = described.owner_of(description)
+        if owner:
+            self._sizes[owner].update({**described.sizes_of(description), key: size})
+
+    async def look_through(self) -> None:
+        """Read what was kept before, and remove the contents that no version names.
+
+        To be called once, when apps are served: it takes as long as there is much.
+        """
+        from volantd.store import deployments as store
+
+        def sizes(app_id: str, version: int, connection: Connection) -> set[str]:
+            raw = store.description_of(connection, app_id, version)
+            if raw is None:
+                return set()  # it has gone since
+            description: dict[str, Any] = values.decode_map(raw)
+            self._count(description, f"{app_id}/{version}", len(raw))
+            return set(described.sizes_of(description))
+
+        named: set[str] = set()
+        try:
+            for app_id, version in await self._database.run(store.kept):
+                named |= await self._database.run(partial(sizes, app_id, version))
+            count = await asyncio.to_thread(self._contents.remove_all_but, named)
+            log.info("deployments_read", extra={"fields": {"contents_removed": count}})
+        except Exception:  # what cannot be read must not end the daemon, and nothing is removed
+            log.exception("deployments_unreadable")
+        self.read.set_result(None)
