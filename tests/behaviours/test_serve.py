@@ -6,6 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from tests.behaviours.programs import Program, apps, ask, program_file
@@ -300,3 +301,44 @@ def test_the_client_imports_ahead_as_well(served: Served, tmp_path: Path) -> Non
         return "True" in seen.read_text()
 
     eventually(is_ahead, within_s=20, every_s=0.5)  # a fork is made when it was quiet
+
+
+PAGE = """
+import volant
+
+app = volant.App("paged")
+
+@app.function()
+@volant.fastapi_endpoint()
+def page():
+    return "{answer}"
+"""
+
+
+def test_a_second_serve_of_a_label_has_it_until_it_ends(tmp_path: Path, volant_home: Path) -> None:
+    """The first says so, and a save does not take it back."""
+    programs: list[Served] = []
+
+    def serve(answer: str) -> tuple[Served, str]:
+        directory = tmp_path / answer
+        program_file(directory, PAGE.format(answer=answer))
+        programs.append(Served(directory, volant_home))
+        said = programs[-1].said("page => ")
+        return programs[-1], said.rpartition("=> ")[2].strip()
+
+    try:
+        first, url = serve("first")
+        assert httpx.get(url, timeout=60).json() == "first"
+        second, same = serve("second")
+        assert same == url
+        assert httpx.get(url, timeout=60).json() == "second"
+        assert "`page` is not reached at `paged-page-dev` any more" in first.said("not reached")
+        first.path.write_text(PAGE.format(answer="third"))
+        first.said("reloaded in")
+        assert httpx.get(url, timeout=60).json() == "second"
+        assert second.end()[0] == 0
+        assert "reached at `paged-page-dev` again" in first.said("again")
+        assert httpx.get(url, timeout=60).json() == "third"
+    finally:
+        for one in programs:
+            one.program.kill()

@@ -262,6 +262,8 @@ class App:
     fading: list[Function] = field(default_factory=list)
     #: where its functions answer to the web: name, method of a class or None, address
     urls: list[list[str | None]] = field(default_factory=list)
+    #: labels of its that a later app has claimed, until that gives them up
+    lost_labels: set[str] = field(default_factory=set)
     #: number on the owner's connection -> function
     numbers: dict[int, Function] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)

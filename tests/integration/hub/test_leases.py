@@ -237,6 +237,42 @@ def test_what_is_chosen_by_the_user_is_told(client, gateway):
     assert route["timeout_s"] == 5.0
 
 
+def test_an_app_that_comes_later_has_the_label_until_it_ends(world, client, gateway):
+    """Who had it is told, does not take it by a change, and has it again."""
+    first = client.open(web_spec())
+    other = world.client()
+    second = other.open(web_spec())
+    world.turn()
+    [notice] = [event["text"] for event in client.events if event["op"] == "notice"]
+    assert notice == (
+        "`f` is not reached at `app-f-dev` any more: app `app` "
+        f"({second}), which began later, has that label until it ends"
+    )
+    staged = client.request(
+        "app_open", app=description(web_spec(env={"V": "2"}), base=1 << 17), staged=True
+    )["app_id"]
+    assert client.request("app_update", app_id=first, staged=staged)["urls"] == []
+    claims = world.hub.door.routes.claims
+    assert claims["app-f-dev"].function.app.app_id == second
+    other.close()
+    world.turn()
+    assert claims["app-f-dev"].function.app.app_id == first
+    assert claims["app-f-dev"].function.options["env"] == {"V": "2"}
+    assert client.events[-1]["text"] == "reached at `app-f-dev` again"
+    assert len(world.hub.apps[first].urls) == 1
+
+
+def test_of_several_who_lost_a_label_the_last_has_it_again(world, gateway):
+    clients = [world.client() for _ in range(3)]
+    ids = [client.open(web_spec()) for client in clients]
+    clients[2].close()
+    world.turn()
+    assert world.hub.door.routes.claims["app-f-dev"].function.app.app_id == ids[1]
+    clients[0].close()
+    world.turn()
+    assert world.hub.door.routes.claims["app-f-dev"].function.app.app_id == ids[1]
+
+
 def test_an_app_that_a_container_opens_takes_no_label_from_others(world, client, gateway):
     client.open(web_spec(), function_spec("g"))
     client.call(function=(1 << 16) + 1)

@@ -62,8 +62,13 @@ class Door:
             session.event("notice", text=self.notice)
 
     def close_app(self, app: App) -> None:
-        """Make them unknown, as far as they still are this app's."""
+        """Make them unknown, as far as they still are this app's; who had them before has them."""
         self.routes.remove(app)
+        for other in reversed(list(self._hub.apps.values())):
+            back = other.lost_labels - self.routes.claims.keys()
+            if back and other is not app:
+                self.open_app(other)
+                self._notice(other, f"reached at `{'`, `'.join(sorted(back))}` again")
 
     def _url(self, label: str) -> str:
         self.want()
@@ -71,8 +76,24 @@ class Door:
 
     def _on_route(self, claim: Claim, before: Claim | None) -> None:
         self._tell_route(claim)
+        if before is not None and before.function.app is not claim.function.app:
+            self._tell_lost(claim, before)
         if before is not None:
             self.leases.move(before, claim)
+
+    def _tell_lost(self, claim: Claim, before: Claim) -> None:
+        """Tell the client of an app that another, such as a second `volant serve`, has a label."""
+        taker = claim.function.app
+        self._notice(
+            before.function.app,
+            f"`{before.name}` is not reached at `{claim.label}` any more: app `{taker.name}` "
+            f"({taker.app_id}), which began later, has that label until it ends",
+        )
+
+    @staticmethod
+    def _notice(app: App, text: str) -> None:
+        if app.session is not None:
+            app.session.event("notice", text=text)
 
     def _tell_route(self, claim: Claim) -> None:
         options = claim.function.options

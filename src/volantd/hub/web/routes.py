@@ -1,4 +1,4 @@
-"""Which web function has which label and host: the newest claim wins.
+"""Which web function has which label and host: the app that came last has it, until it ends.
 
 Names only. Where requests go from there is said by leases, in `leases.py`.
 """
@@ -67,7 +67,8 @@ class Routes:
     def add(self, app: App, url_of: Callable[[str], str]) -> None:
         """Claim the labels of an app's web functions, and note in the app where they are.
 
-        What an app that a container opened or deployed would take from others it does not get.
+        What an app that a container opened or deployed would take from others it does not get;
+        nor does any that is changed get back what a later one has taken from it.
         """
         own = bool(app.owner)
         before = {label for label, claim in self.claims.items() if claim.function.app is app}
@@ -79,8 +80,11 @@ class Routes:
                     part = function.spec["methods"][method]["name"]
                 label = label_of(app, function.name, part, form)
                 held = self.claims.get(label)
-                if own and held is not None and held.function.app is not app:
-                    continue
+                if held is not None and held.function.app is not app:
+                    if own or label in app.lost_labels:
+                        continue
+                    held.function.app.lost_labels.add(label)
+                app.lost_labels.discard(label)
                 claim = Claim(
                     label=label, function=function, method=method, form=form,
                     name=function.name if part is None else f"{function.name}.{part}",
