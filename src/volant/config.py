@@ -37,6 +37,8 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
                                "instead of packages of a mirror"),
     "image_python_dirs": ("", "paths", "where Pythons for images are looked for, with `:` between; "
                           "empty: where pyenv and uv have them, and /usr/local"),
+    "verbose": (False, "switch", "show all that steps of images print, and not only that of one "
+                "that fails"),
     "serve_timeout": (0.0, "seconds", "`volant serve` ends after this long, 0 for never"),
     "tunnel_host": ("127.0.0.1", "address", "address of this machine at which tunnels of "
                     "`volant.forward` are reached"),

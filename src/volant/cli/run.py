@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Option -> the attribute that it switches on.
 SWITCHES = {
-    "-q": "quiet", "--quiet": "quiet",
+    "-q": "quiet", "--quiet": "quiet", "--verbose": "verbose",
     "-d": "detach", "--detach": "detach",
     "-m": "module", "--module": "module",
     "-i": "interactive", "--interactive": "interactive",
@@ -42,7 +42,7 @@ class RunOptions:
 
     def __init__(self) -> None:
         self.quiet = self.detach = self.module = self.interactive = False
-        self.timings = self.help = False
+        self.timings = self.help = self.verbose = False
         self.name: str | None = None
         self.write_result: str | None = None
         self.environment: str | None = None
@@ -201,7 +201,9 @@ def _arguments(
 def _call_under_app(
     chosen: Target, options: RunOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    progress = begin_output(chosen.app.name or chosen.label, quiet=options.quiet)
+    progress = begin_output(
+        chosen.app.name or chosen.label, quiet=options.quiet, verbose=options.verbose
+    )
     running = chosen.app.run(
         name=options.name, detach=options.detach, interactive=options.interactive
     )
@@ -230,17 +232,18 @@ def _call_under_app(
     return result
 
 
-def begin_output(title: str, *, quiet: bool) -> Progress | None:
+def begin_output(title: str, *, quiet: bool, verbose: bool = False) -> Progress | None:
     """Show what happens from now on: live where a terminal can, which has to be stopped then."""
     from volant.sdk import output
 
-    if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    if not quiet and not verbose and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from volant.cli.progress import Progress
 
         output.active = progress = Progress(title)
         return progress
     output.active = output.Output()
     output.active.tells_builds = not quiet
+    output.active.is_verbose = verbose or None
     return None
 
 

@@ -24,6 +24,7 @@ Usage: volant run [OPTIONS] REF [ARGUMENTS OF THE FUNCTION]
 Options:
   -m, --module             REF is a module path instead of a file.
   -q, --quiet              Show no progress; output and errors are shown still.
+  --verbose                Show all that steps of images print.
   -d, --detach             Leave calls that have not finished running at the end.
   -n, --name NAME          Name of the app, instead of the program's own.
   -w, --write-result FILE  Write the result, which must be str or bytes, to a file.

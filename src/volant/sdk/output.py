@@ -28,6 +28,8 @@ class Output:
 
     #: Whether it says how far images are that are built.
     tells_builds = True
+    #: Whether it shows all that steps of images print; None: as the settings say.
+    is_verbose: bool | None = None
     _builds: BuildLines | None = None
 
     def on_event(self, event: dict[str, Any]) -> None:
@@ -69,7 +71,9 @@ class Output:
         if self._builds is None:
             from volant.sdk.images.built.lines import BuildLines
 
-            self._builds = BuildLines(self.write)
+            if self.is_verbose is None:
+                self.is_verbose = _wants_all()
+            self._builds = BuildLines(self.write, is_verbose=self.is_verbose)
         self._builds.take(event)
 
     def on_map(self, call: int, name: str, done: int, total: int | None) -> None:
@@ -84,6 +88,16 @@ class Output:
 
     def on_map_end(self, call: int) -> None:
         """Hear that a map is over: finished, failed or given up."""
+
+
+def _wants_all() -> bool:
+    from volant import config
+    from volant.errors import Error
+
+    try:
+        return bool(config.load().values["verbose"])
+    except Error:
+        return False  # settings that cannot be read are told of elsewhere
 
 
 active: Output | None = None

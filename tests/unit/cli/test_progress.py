@@ -254,15 +254,61 @@ def test_what_moves_a_cursor_is_no_text(written: bytes, shown: str) -> None:
     assert plain(written) == shown
 
 
-def _lines_of(*events: dict[str, Any]) -> list[str]:
+def _lines_of(*events: dict[str, Any] | float, is_verbose: bool = False) -> list[str]:
+    """What is written; a number is seconds that pass."""
     written: list[bytes] = []
-    lines = BuildLines(lambda stream, data: written.append(data))
+    now = 0.0
+    lines = BuildLines(
+        lambda stream, data: written.append(data), is_verbose=is_verbose, clock=lambda: now
+    )
     for event in events:
-        lines.take(event)
+        if isinstance(event, float):
+            now += event
+        else:
+            lines.take(event)
     return b"".join(written).decode().splitlines()
 
 
-def test_without_a_terminal_every_line_says_its_image() -> None:
+def test_without_a_terminal_each_step_is_a_line_when_it_is_over() -> None:
+    found = _lines_of(
+        _step("im-1", 1, "apt jq"),
+        _step("im-2", 1, "run x"),
+        _told("im-1", "log", data=b"one\n"), 2.0,
+        _step("im-1", 2, "env A"), 0.25,
+        _told("im-2", "failed", took_s=2.25),
+        _told("im-1", "built", took_s=3.0),
+    )  # fmt: skip
+    others = "image of cube, root, power and 2 more"
+    assert found == [
+        "image of square: step 1 of 7: apt jq, 2.0 s",
+        f"{others}: step 1 of 7: run x, failed after 2.2 s",
+        f"{others}: failed after 2.2 s",
+        "image of square: step 2 of 7: env A, 0.2 s",
+        "image of square: built in 3.0 s",
+    ]
+
+
+def test_a_long_step_is_said_to_go_on_while_it_prints() -> None:
+    log = _told("im-1", "log", data=b"x\n")
+    found = _lines_of(_step("im-1", 1, "apt jq"), 9.0, log, 2.0, log, 5.0, log, 7.0, log)
+    assert found == [
+        "image of square: step 1 of 7: apt jq, 11 s so far",
+        "image of square: step 1 of 7: apt jq, 23 s so far",
+    ]
+
+
+def test_a_step_that_several_images_wait_for_is_one_line() -> None:
+    shared = {"step_id": "im-0"}
+    found = _lines_of(
+        _step("im-1", 1, "debian") | shared,
+        _step("im-2", 1, "debian") | shared, 1.0,
+        _step("im-1", 2, "run x"),
+        _step("im-2", 2, "run y"),
+    )  # fmt: skip
+    assert found == ["image of square: step 1 of 7: debian, 1.0 s"]
+
+
+def test_who_wants_all_sees_every_line_with_its_image() -> None:
     found = _lines_of(
         _step("im-1", 1, "apt jq"),
         _step("im-2", 1, "run x"),
@@ -271,6 +317,7 @@ def test_without_a_terminal_every_line_says_its_image() -> None:
         _told("im-1", "log", data=b"o\nthree"),
         _told("im-2", "failed", took_s=0.04),
         _told("im-1", "built", took_s=2.0),
+        is_verbose=True,
     )
     others = "image of cube, root, power and 2 more"
     assert found == [
@@ -294,6 +341,7 @@ def test_a_step_that_several_images_wait_for_is_heard_once() -> None:
         _told("im-2", "log", data=b"only once\n"),
         _step("im-1", 2, "run x"),
         _told("im-2", "log", data=b"and this\n"),
+        is_verbose=True,
     )
     assert [line for line in found if "step" not in line] == [
         "image of square: only once",
@@ -305,7 +353,8 @@ def test_who_wants_no_progress_hears_of_no_build(capsys: pytest.CaptureFixture[s
     output = Output()
     output.on_event(_step("im-1", 1, "apt jq"))
     output.on_event(_told("im-2", "cached", took_s=0.01))
+    output.on_event(_step("im-1", 2, "run x"))
     quiet = Output()
     quiet.tells_builds = False
     quiet.on_event(_step("im-1", 2, "run x"))
-    assert capsys.readouterr().err == "image of square: step 1 of 7: apt jq\n"
+    assert capsys.readouterr().err == "image of square: step 1 of 7: apt jq, 0.0 s\n"

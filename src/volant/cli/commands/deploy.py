@@ -44,10 +44,11 @@ def strategy_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-m", "--module", is_flag=True, help="APP_REF is the name of a module.")
 @click.option("--stream-logs", is_flag=True, help="Show what its containers print, until Ctrl-C.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--verbose", is_flag=True, help="Show all that steps of images print.")
 @show.json_option
 def group(
     app_ref: str, name: str | None, tag: str, strategy: str, module: bool, stream_logs: bool,
-    quiet: bool, as_json: bool,
+    quiet: bool, verbose: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Deploy the app of APP_REF: a file, `file.py::app`, or a module with -m.
 
@@ -56,7 +57,9 @@ def group(
     when something fails, it goes on being served.
     """
     try:
-        deployment, took_s = _deploy(app_ref, name, tag, strategy, module, quiet=quiet or as_json)
+        deployment, took_s = _deploy(
+            app_ref, name, tag, strategy, module, quiet=quiet or as_json, verbose=verbose
+        )
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001  # what user code raises is shown here
@@ -73,7 +76,14 @@ def group(
 
 
 def _deploy(
-    app_ref: str, name: str | None, tag: str, strategy: str, module: bool, *, quiet: bool
+    app_ref: str,
+    name: str | None,
+    tag: str,
+    strategy: str,
+    module: bool,
+    *,
+    quiet: bool,
+    verbose: bool,
 ) -> tuple[Deployment, float]:
     from volant.cli import target
     from volant.cli.run import begin_output
@@ -84,7 +94,7 @@ def _deploy(
         deployment = app.deploy.start(name, None, tag, None, strategy)
     except InvalidError as error:
         raise failures.Refused(error.message, hint=error.hint or "") from None
-    progress = begin_output(deployment.name or app_ref, quiet=quiet)
+    progress = begin_output(deployment.name or app_ref, quiet=quiet, verbose=verbose)
     begun = monotonic()
     try:
         deployment.open()
@@ -108,11 +118,11 @@ def _tell(deployment: Deployment, took_s: float) -> None:
         print(f"{name} is at version {version} already: nothing has changed", file=sys.stderr)
         return
     print(f"deployed {name}, version {version}, in {took_s:.2f} s", file=sys.stderr)
-    for function in deployment.function_ids:
-        url = deployment.urls.get(function)
-        print(f"  {function}" + (f"  {url}" if url else ""), file=sys.stderr)
-    for method in deployment.urls.keys() - deployment.function_ids.keys():
-        print(f"  {method}  {deployment.urls[method]}", file=sys.stderr)
     if not deployment.settled:
         print("  its first containers are still starting: the version before is served until "
               "they are there", file=sys.stderr)  # fmt: skip
+    for function in deployment.function_ids:
+        if function not in deployment.urls:
+            print(f"  {function}", file=sys.stderr)
+    for name, url in deployment.urls.items():  # last, where they are looked for
+        print(f"  {name}  {url}", file=sys.stderr)
