@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.behaviours.apps import scaling
@@ -12,7 +15,6 @@ from tests.support import daemon_pid, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.behaviours.programs import Program
 
@@ -153,3 +155,17 @@ def test_the_next_daemon_is_told_what_autoscalers_were_told(own_home: Path) -> N
         assert scaling.where.autoscaler.settings().min_containers == 1
         assert model.autoscaler.settings().scaledown_window == 5.0
         assert daemon_pid(own_home) != pid
+
+
+def test_a_python_that_is_started_by_a_path_with_dots_is_found_in_containers(
+    volant_home: Path, tmp_path: Path
+) -> None:
+    """Containers have none of the directories that the path goes through."""
+    python = Path(sys.executable)
+    steps = len(tmp_path.resolve().parts) - 1
+    way_back = tmp_path.resolve().joinpath(*[".."] * steps, *python.parts[1:])
+    done = subprocess.run(
+        [way_back, "-c", HELLO], env={**os.environ, "VOLANT_HOME": str(volant_home)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "49\n"), done.stderr

@@ -21,9 +21,9 @@ def host_wire() -> dict[str, object]:
     """The host image as a control message carries it."""
     return {
         "kind": "host",
-        "python": sys.executable,
-        "prefix": sys.prefix,
-        "base_prefix": sys.base_prefix,
+        "python": straight(sys.executable),
+        "prefix": straight(sys.prefix),
+        "base_prefix": straight(sys.base_prefix),
         "trees": host_trees(),
         "series": SERIES,
     }
@@ -39,10 +39,19 @@ def host_trees() -> list[str]:
     )
     found.update([os.path.realpath(entry) for entry in found])
     trees: list[str] = []
-    for tree in sorted(os.path.abspath(entry) for entry in found):
+    for tree in sorted({straight(entry) for entry in found}):
         if not any(is_below(tree, other) for other in (_SYSTEM_TREE, *trees)):
             trees.append(tree)
     return trees
+
+
+def straight(path: str) -> str:
+    """The same path without `..`: what is passed on the way there is not in a container.
+
+    Links behind the last `..` stay, for a virtual environment's Python is one.
+    """
+    before, dots, rest = path.rpartition("/../")
+    return os.path.abspath(os.path.join(os.path.realpath(before + "/.."), rest) if dots else path)
 
 
 def is_below(path: str, directory: str) -> bool:
