@@ -273,6 +273,20 @@ def test_of_several_who_lost_a_label_the_last_has_it_again(world, gateway):
     assert world.hub.door.routes.claims["app-f-dev"].function.app.app_id == ids[1]
 
 
+def test_a_label_that_its_loser_does_not_want_any_more_is_not_given_back(world, client, gateway):
+    first = client.open(web_spec())
+    other = world.client()
+    other.open(web_spec())
+    staged = client.request("app_open", app=description(web_spec("g"), base=1 << 17), staged=True)[
+        "app_id"
+    ]
+    client.request("app_update", app_id=first, staged=staged)
+    other.close()
+    world.turn()
+    assert list(world.hub.door.routes.claims) == ["app-g-dev"]
+    assert not [event for event in client.events if "again" in event.get("text", "")]
+
+
 def test_an_app_that_a_container_opens_takes_no_label_from_others(world, client, gateway):
     client.open(web_spec(), function_spec("g"))
     client.call(function=(1 << 16) + 1)

@@ -65,10 +65,12 @@ class Door:
         """Make them unknown, as far as they still are this app's; who had them before has them."""
         self.routes.remove(app)
         for other in reversed(list(self._hub.apps.values())):
-            back = other.lost_labels - self.routes.claims.keys()
-            if back and other is not app:
+            free = [label for label in other.lost_labels if label not in self.routes.claims]
+            if free and other is not app:
                 self.open_app(other)
-                self._notice(other, f"reached at `{'`, `'.join(sorted(back))}` again")
+                back = sorted(self.routes.claims.keys() & free)
+                if back:
+                    self._notice(other, f"reached at `{'`, `'.join(back)}` again")
 
     def _url(self, label: str) -> str:
         self.want()

@@ -72,7 +72,7 @@ class Routes:
         """
         own = bool(app.owner)
         before = {label for label, claim in self.claims.items() if claim.function.app is app}
-        app.urls = []
+        app.urls, lost = [], set()
         for function in app.functions.values():
             for method, form in checked.forms_of(function.spec).items():
                 part = None  # of a server as well: its one method has no name to its users
@@ -82,9 +82,9 @@ class Routes:
                 held = self.claims.get(label)
                 if held is not None and held.function.app is not app:
                     if own or label in app.lost_labels:
+                        lost.add(label)
                         continue
                     held.function.app.lost_labels.add(label)
-                app.lost_labels.discard(label)
                 claim = Claim(
                     label=label, function=function, method=method, form=form,
                     name=function.name if part is None else f"{function.name}.{part}",
@@ -95,6 +95,7 @@ class Routes:
                 before.discard(label)
                 app.urls.append([function.name, part, url_of(label)])
                 self._on_route(claim, held)
+        app.lost_labels = lost
         for label in before:  # of an earlier version
             self._on_lost(self.claims.pop(label))
 
