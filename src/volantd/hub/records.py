@@ -243,7 +243,7 @@ class App:
     state: str = "ephemeral"
     #: of an app that user code in a container has opened or deployed: the name of the app that the
     #: machine's user has started, in which or below which it did; "" for the user's own
-    owner: str = ""
+    sponsor: str = ""
     stop_reason: str = ""
     created_at: float = field(default_factory=time)
     #: as they were described, whatever functions have them

@@ -93,7 +93,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         images=description["images"],
         interactive=description["interactive"],
         session=session,
-        owner=session.owner,
+        sponsor=session.sponsor,
     )
     add_functions(app, description)
     services.zygotes.check(app)

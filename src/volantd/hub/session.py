@@ -85,10 +85,10 @@ class Session:
         peer.serve(self)
 
     @property
-    def owner(self) -> str:
-        """Of apps that this session opens: see `App.owner`."""
+    def sponsor(self) -> str:
+        """Of apps that this session opens: see `App.sponsor`."""
         app = self.container_app
-        return "" if app is None else app.owner or app.name
+        return "" if app is None else app.sponsor or app.name
 
     # -- frames
 

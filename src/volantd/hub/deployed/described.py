@@ -23,7 +23,7 @@ FORMAT = 1
 #: What a description says of the client alone that sends it, and not of the app.
 _OF_THE_CLIENT = ("base", "express", "output", "interactive", "detach")
 #: Of what is kept, where a container has deployed it.
-_OWNER = "owner"
+_SPONSOR = "sponsor"
 
 
 def add_functions(app: App, description: dict[str, Any]) -> None:
@@ -52,25 +52,25 @@ def sizes_of(description: dict[str, Any]) -> dict[str, int]:
     return sizes
 
 
-def kept(description: dict[str, Any], name: str, owner: str = "") -> dict[str, Any]:
+def kept(description: dict[str, Any], name: str, sponsor: str = "") -> dict[str, Any]:
     """What is kept of a settled description: enough to open the app without its client.
 
     Args:
         description: what the client, or a container, has sent.
         name: that it is deployed under.
-        owner: see `App.owner`.
+        sponsor: see `App.sponsor`.
     """
     told = {
         **description, "base": 0, "express": b"", "output": False, "interactive": False,
         "detach": True, "format": FORMAT, "name": name,
     }  # fmt: skip
-    told.pop(_OWNER, None)
-    return {**told, _OWNER: owner} if owner else told
+    told.pop(_SPONSOR, None)
+    return {**told, _SPONSOR: sponsor} if sponsor else told
 
 
-def owner_of(description: dict[str, Any]) -> str:
-    """The owner of an app whose description was kept; "" for the user's own."""
-    return str(description.get(_OWNER, ""))
+def sponsor_of(description: dict[str, Any]) -> str:
+    """The sponsor of an app whose description was kept; "" for the user's own."""
+    return str(description.get(_SPONSOR, ""))
 
 
 def fingerprint(description: dict[str, Any]) -> str:

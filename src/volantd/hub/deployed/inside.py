@@ -1,8 +1,8 @@
 """What user code in a container may deploy: few and small apps, that keep to its limits.
 
-An app that a container deploys has an owner: the app that the machine's user has started, in which,
-or below which, that container runs. It is held to what containers may do wherever it goes, also by
-the daemon after the next start, as its owner is kept with it.
+An app that a container deploys has a sponsor: the app that the machine's user has started, in
+which, or below which, that container runs. It is held to what containers may do wherever it goes,
+also by the daemon after the next start, as its sponsor is kept with it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
     from volantd.hub.records import App
 
-#: Apps of one owner that are deployed.
+#: Apps of one sponsor that are deployed.
 APPS_MAX = 16
 #: Bytes of their versions and contents, as long as the daemon runs.
 KEPT_BYTES_MAX = 256 << 20
 
 
 def check(
-    owner: str, name: str, description: dict[str, Any], deployed: Iterable[App], kept_bytes: int
+    sponsor: str, name: str, description: dict[str, Any], deployed: Iterable[App], kept_bytes: int
 ) -> None:
     """See that a container may deploy something.
 
     Args:
-        owner: see `App.owner`.
+        sponsor: see `App.sponsor`.
         name: that it is to have.
         description: of what is deployed, held to the container's limits.
         deployed: all apps that are.
-        kept_bytes: what would be kept for this owner.
+        kept_bytes: what would be kept for this sponsor.
 
     Raises:
         PermissionDeniedError: when that name is not its to have.
@@ -41,16 +41,16 @@ def check(
     """
     others = {app.name: app for app in deployed}
     current = others.pop(name, None)
-    if current is not None and current.owner != owner:
+    if current is not None and current.sponsor != sponsor:
         raise PermissionDeniedError(
-            f"a container of app `{owner}` cannot replace app `{name}`, which none of its "
+            f"a container of app `{sponsor}` cannot replace app `{name}`, which none of its "
             "containers has deployed",
             hint="give it another name, or deploy it from outside of containers",
         )
-    own = [app for app in others.values() if app.owner == owner]
+    own = [app for app in others.values() if app.sponsor == sponsor]
     if len(own) >= APPS_MAX:
         raise ResourceExhaustedError(
-            f"containers of app `{owner}` have deployed {len(own)} apps, which is the most",
+            f"containers of app `{sponsor}` have deployed {len(own)} apps, which is the most",
             hint="`volant app stop` ends one",
         )
     options = [function["options"] for function in description["functions"]]
@@ -58,13 +58,13 @@ def check(
     ready = sum(one["min_containers"] + one["buffer_containers"] for one in options)
     if ready > checks.NESTED_KEPT_MAX:
         raise ResourceExhaustedError(
-            f"apps that containers of app `{owner}` have deployed would keep {ready} containers "
+            f"apps that containers of app `{sponsor}` have deployed would keep {ready} containers "
             f"ready, at most {checks.NESTED_KEPT_MAX}",
             hint="lower min_containers= and buffer_containers=",
         )
     if kept_bytes > KEPT_BYTES_MAX:
         raise ResourceExhaustedError(
-            f"what containers of app `{owner}` have deployed would take {kept_bytes} bytes, at "
+            f"what containers of app `{sponsor}` have deployed would take {kept_bytes} bytes, at "
             f"most {KEPT_BYTES_MAX}",
             hint="`volant app stop` ends one; its files are removed when the daemon next starts",
         )

@@ -60,7 +60,7 @@ class Keeping:
         self._database = database
         self._contents = contents
         self._blobs = blobs
-        #: Of apps that containers have deployed, by their owner: what is kept -> bytes.
+        #: Of apps that containers have deployed, by their sponsor: what is kept -> bytes.
         self._sizes: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self.read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -100,22 +100,22 @@ class Keeping:
         description: dict[str, Any] = values.decode_map(raw)
         self._count(description, f"{app_id}/{row.version}", len(raw))
 
-    def bytes_with(self, owner: str, description: dict[str, Any], size: int) -> int:
-        """The bytes kept for the apps of an owner, with one more version.
+    def bytes_with(self, sponsor: str, description: dict[str, Any], size: int) -> int:
+        """The bytes kept for the apps of a sponsor, with one more version.
 
         Args:
-            owner: of apps that containers have deployed, see `App.owner`.
+            sponsor: of apps that containers have deployed, see `App.sponsor`.
             description: of the version.
             size: bytes that it takes itself.
         """
-        known = self._sizes[owner]
+        known = self._sizes[sponsor]
         added = described.sizes_of(description)
         return sum({**added, **known}.values()) + size
 
     def _count(self, description: dict[str, Any], key: str, size: int) -> None:
-        owner = described.owner_of(description)
-        if owner:
-            self._sizes[owner].update({**described.sizes_of(description), key: size})
+        sponsor = described.sponsor_of(description)
+        if sponsor:
+            self._sizes[sponsor].update({**described.sizes_of(description), key: size})
 
     async def look_through(self) -> None:
         """Read what was kept before, and remove the contents that no version names.

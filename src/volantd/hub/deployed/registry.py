@@ -134,7 +134,7 @@ class Deployments:
             app_id=app_id, name=description["name"] or "app", key=key, version=version,
             tags=description["tags"], detach=True, output=False, images=description["images"],
             interactive=False, session=None, state="deployed",
-            owner=described.owner_of(description),
+            sponsor=described.sponsor_of(description),
         )  # fmt: skip
         described.add_functions(app, description)
         return app
@@ -240,13 +240,13 @@ class Deployments:
         """
         async with self._turn(wish.name):
             current = self._by_name.get(wish.name)
-            kept = described.kept(description, wish.name, staged.owner)
+            kept = described.kept(description, wish.name, staged.sponsor)
             print_ = described.fingerprint(kept)
             if current is not None and _is_no_news(current, print_, wish):
                 return {**self._told(current), "changed": False}
             raw = values.encode(kept)
-            if staged.owner:
-                await self._check_inside(staged.owner, wish.name, kept, len(raw))
+            if staged.sponsor:
+                await self._check_inside(staged.sponsor, wish.name, kept, len(raw))
             await try_out(self._hub, staged)
             await self.keeping.put(kept, wish.name)
             if staged.state != "staged":
@@ -256,12 +256,12 @@ class Deployments:
             return await self._serve(current, staged, raw, row, wish)
 
     async def _check_inside(
-        self, owner: str, name: str, description: dict[str, Any], size: int
+        self, sponsor: str, name: str, description: dict[str, Any], size: int
     ) -> None:
         await asyncio.shield(self.keeping.read)  # else it is not known how much is kept
         inside.check(
-            owner, name, description, [one.app for one in self.all()],
-            self.keeping.bytes_with(owner, description, size),
+            sponsor, name, description, [one.app for one in self.all()],
+            self.keeping.bytes_with(sponsor, description, size),
         )  # fmt: skip
 
     @asynccontextmanager
@@ -351,7 +351,7 @@ class Deployments:
         else:
             current.served = row
             current.app.version, current.app.deployed_at = row.version, row.deployed_at
-            current.app.owner = coming.owner
+            current.app.sponsor = coming.sponsor
             replace(
                 self._hub, current.app, coming, at_once=wish.at_once,
                 anew=row.action == "rollover",
@@ -369,7 +369,7 @@ class Deployments:
         app = App(
             app_id=coming.app_id, name=coming.name, version=1, tags=coming.tags, detach=True,
             output=False, images=coming.images, interactive=False, session=None, state="deployed",
-            owner=coming.owner,
+            sponsor=coming.sponsor,
         )  # fmt: skip
         app.functions, app.alone = coming.functions, coming.alone
         app.deployed_at = row.deployed_at

@@ -53,7 +53,7 @@ async def app_deploy(session: Session, message: dict[str, Any]) -> dict[str, Any
 
 
 def _wish(session: Session, message: dict[str, Any]) -> Wish:
-    by = f"container of {session.owner}" if session.owner else message["deployed_by"]
+    by = f"container of {session.sponsor}" if session.sponsor else message["deployed_by"]
     return Wish(
         name=message.get("name", ""), strategy=message["strategy"], tag=message.get("tag", ""),
         deployed_by=by[:NAME_CHARS_MAX], commit_id=message.get("commit_id"),

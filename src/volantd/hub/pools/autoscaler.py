@@ -112,7 +112,7 @@ def _changes(message: dict[str, Any]) -> dict[str, Any]:
 def _confine(session: Session, function: Function, scaling: dict[str, Any]) -> None:
     """Hold what user code in a container has kept ready to what its app may."""
     app = function.app
-    is_users = app is session.container_app and not app.owner
+    is_users = app is session.container_app and not app.sponsor
     most = KEPT_MAX if is_users else checks.NESTED_KEPT_MAX
     kept = described = 0
     for one in app.pools():

@@ -70,7 +70,7 @@ class Routes:
         What an app that a container opened or deployed would take from others it does not get;
         nor does any that is changed get back what a later one has taken from it.
         """
-        own = bool(app.owner)
+        own = bool(app.sponsor)
         before = {label for label, claim in self.claims.items() if claim.function.app is app}
         app.urls, lost = [], set()
         for function in app.functions.values():
