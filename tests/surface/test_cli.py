@@ -45,6 +45,7 @@ CHANGING = [
     "schedule run",
     "token create",
     "token revoke",
+    "curl",
 ]
 #: Modules of the command itself that a plain run loads.
 RUN_MODULES = {"volant.cli", "volant.cli.main", "volant.cli.run", "volant.cli.target"}
@@ -97,7 +98,13 @@ def test_help_is_what_the_document_says(
         ([], 2, "Usage: volant [OPTIONS] COMMAND"),
         (["server"], 2, "Usage: volant server [OPTIONS] COMMAND"),
         (["ap"], 2, "error: there is no command `volant ap`\nhint: did you mean `app`?"),
-        (["curl", "x"], 2, "error: `volant curl` is not there yet"),
+        (["curl"], 2, "error: missing argument `TARGET`"),
+        (["curl", "x/y"], 3, "error: the server is not running"),
+        (["curl", "x:1/", "-H", "y"], 2, "error: `y` is no header\nhint: write `Name: value`"),
+        (["curl", "x:1/", "-d", "@/nowhere"], 2, "error: `/nowhere` cannot be read: No such file"),
+        (["curl", "x:1/", "-d", "1", "--json", "2"], 2, "error: a request has one body"),
+        (["curl", "ftp://x/"], 2, "error: `ftp://x/` is no address"),
+        (["curl", "http://127.0.0.1:1/"], 3, "error: there is no answer from http://127.0.0.1:1/"),
         (["serve", "x.py"], 2, "error: there is no file `x.py`"),
         (["app", "lst"], 2, "did you mean `list`?"),
         (["app", "list", "--jsn"], 2, "did you mean `--json`?"),
@@ -141,7 +148,7 @@ def test_a_planned_command_says_that_it_is_not_there_yet(
 
 def test_the_planned_commands_are_those_of_the_model() -> None:
     """Section 4 of the reference, as far as a command of that name does not work."""
-    assert {"volant curl", "volant volume", "volant app stats"} < set(_planned())
+    assert {"volant secret", "volant volume", "volant app stats"} < set(_planned())
     assert not {f"volant {path}" for path in [*READING, *CHANGING]} & set(_planned())
 
 

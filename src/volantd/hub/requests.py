@@ -25,7 +25,7 @@ from volantd.hub.pools import autoscaler, printed
 from volantd.hub.ports import tunnels
 from volantd.hub.records import App, Call, Function
 from volantd.hub.schedules import requests as schedule_requests
-from volantd.hub.web import counting, dedicated, tokens
+from volantd.hub.web import asking, counting, dedicated, tokens
 from volantd.images import described, requests as image_requests
 
 if TYPE_CHECKING:
@@ -400,7 +400,7 @@ HANDLERS: dict[str, Handler] = {
         autoscaler.function_update, printed.function_logs, server_status, server_stop,
         *image_requests.HANDLERS,
         *deployed_requests.HANDLERS, *updating.HANDLERS, *schedule_requests.HANDLERS,
-        *tokens.HANDLERS, *dedicated.HANDLERS, *counting.HANDLERS,
+        *tokens.HANDLERS, *dedicated.HANDLERS, *counting.HANDLERS, *asking.HANDLERS,
     )
 }  # fmt: skip
 

@@ -77,6 +77,8 @@ class Session:
         self.commands: dict[int, terminals.Commanded] = {}
         #: The descriptor that came with the request being answered.
         self.request_fd: int | None = None
+        #: Key of the token that was lent to it.
+        self.lent_token = ""
         #: What it has handed in that waits; and answers for it, until there is room.
         self.held = Held(None if function is None else peer)
         self._answers: deque[tuple[int, Call, int, bool]] = deque()
@@ -343,6 +345,9 @@ class Session:
             os.close(self.express_fd)
             self.express_fd = None
         self.uploads.close()
+        if self.lent_token:
+            hub.door.tokens.take_back(self.lent_token)
+            hub.door.tell_tokens()
         hub.loans.forget(self.peer)
         terminals.terminal_left(self)
         if self.desk is not None:

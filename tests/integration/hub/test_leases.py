@@ -348,13 +348,26 @@ def test_a_token_has_a_name_to_show(world, name):
         world.hub.door.tokens.create(name)
 
 
+def test_a_token_that_is_lent_ends_with_its_client(world, client, gateway):
+    first = client.request("token_lend")
+    second = client.request("token_lend")
+    assert first["key"] != second["key"]
+    assert list(gateway.news("tokens")[-1]["hashes"]) == [second["key"]]
+    assert client.request("token_list")["tokens"] == []
+    assert not (world.home / "tokens.json").exists()
+    client.close()
+    world.turn()
+    assert gateway.news("tokens")[-1]["hashes"] == {}
+
+
 def test_user_code_in_a_container_has_no_say_about_tokens(world, client):
     client.open()
     client.call()
     world.turn()
     user = world.containers[0].user
     user.hello()
-    number = user.ask("token_create", name="x")
-    world.turn()
-    with pytest.raises(InvalidError, match="no request"):
-        user.reply(number)
+    for op, fields in (("token_create", {"name": "x"}), ("token_lend", {}), ("web_list", {})):
+        number = user.ask(op, **fields)
+        world.turn()
+        with pytest.raises(InvalidError, match="no request"):
+            user.reply(number)

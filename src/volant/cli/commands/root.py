@@ -26,6 +26,7 @@ COMMANDS = {
     "schedule": "Schedules: list, pause, resume, run now.",
     "container": "Containers: list, logs, exec, stop.",
     "image": "Images: list, inspect, logs, prune, names.",
+    "curl": "Send a request to a web function, with a token where it needs one.",
     "token": "Tokens for web functions: create, list, revoke.",
     "server": "The daemon of this machine: start, stop, status, logs.",
     "config": "Settings, and where each comes from.",
@@ -34,7 +35,7 @@ COMMANDS = {
 #: Group -> commands of the programming model whose feature is not there yet.
 PLANNED = {
     "volant": (
-        "curl", "endpoint", "volume", "secret", "dict",
+        "endpoint", "volume", "secret", "dict",
         "queue", "nfs", "setup", "profile", "environment", "workspace",
         "billing", "changelog", "dashboard", "skills",
     ),

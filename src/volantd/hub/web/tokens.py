@@ -33,6 +33,8 @@ class TokenBook:
     def __init__(self, home: str) -> None:
         self._path = os.path.join(home, FILE_NAME)
         self._rows: dict[str, dict[str, Any]] = {}
+        #: SHA-256 of the secrets of tokens that are in no file, by key.
+        self._lent: dict[str, bytes] = {}
         if os.path.exists(self._path):
             with open(self._path) as file:
                 self._rows = json.load(file)
@@ -49,12 +51,19 @@ class TokenBook:
             raise InvalidError(
                 f"there are {TOKENS_MAX} tokens", hint="`volant token revoke` removes one"
             )
-        key = f"wk-{secrets.token_hex(KEY_BYTES)}"
-        secret = f"ws-{secrets.token_hex(SECRET_BYTES)}"
-        digest = hashlib.sha256(secret.encode()).hexdigest()
-        self._rows[key] = {"name": name, "created_at": time(), "sha256": digest}
+        key, secret, digest = _new()
+        self._rows[key] = {"name": name, "created_at": time(), "sha256": digest.hex()}
         self._save()
         return key, secret
+
+    def lend(self) -> tuple[str, str]:
+        """A token that is nowhere but in memory, until it is taken back: its key and its secret."""
+        key, secret, self._lent[key] = _new()
+        return key, secret
+
+    def take_back(self, key: str) -> None:
+        """Have a token that was lent be good no more."""
+        self._lent.pop(key, None)
 
     def rows(self) -> list[dict[str, Any]]:
         """The tokens, the newest last, without what their secrets could be guessed from."""
@@ -76,7 +85,8 @@ class TokenBook:
 
     def hashes(self) -> dict[str, bytes]:
         """SHA-256 of each secret, by key."""
-        return {key: bytes.fromhex(row["sha256"]) for key, row in self._rows.items()}
+        kept = {key: bytes.fromhex(row["sha256"]) for key, row in self._rows.items()}
+        return kept | self._lent
 
     def _save(self) -> None:
         part = f"{self._path}.part"
@@ -87,6 +97,13 @@ class TokenBook:
         finally:
             os.close(file)
         os.replace(part, self._path)
+
+
+def _new() -> tuple[str, str, bytes]:
+    """A key, a secret and its hash."""
+    key = f"wk-{secrets.token_hex(KEY_BYTES)}"
+    secret = f"ws-{secrets.token_hex(SECRET_BYTES)}"
+    return key, secret, hashlib.sha256(secret.encode()).digest()
 
 
 # -- requests
@@ -113,4 +130,14 @@ def token_revoke(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-HANDLERS = (token_create, token_list, token_revoke)
+def token_lend(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """A token for as long as this client is connected; in place of one that it had before."""
+    door = session.hub.door
+    door.tokens.take_back(session.lent_token)
+    key, secret = door.tokens.lend()
+    session.lent_token = key
+    door.tell_tokens()
+    return {"key": key, "secret": secret}
+
+
+HANDLERS = (token_create, token_list, token_revoke, token_lend)
