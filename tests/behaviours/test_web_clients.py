@@ -118,6 +118,15 @@ def test_both_directions_stream_at_once() -> None:
         assert answer.read() == b""
 
 
+def test_an_app_says_more_behind_its_body_to_who_takes_it() -> None:
+    """Behaviour 112: `curl --raw` shows chunks as they are."""
+    words = ("--raw", url_of("site", "summed/"))
+    plain, told = curl(*words), curl("-H", "TE: trailers", *words)
+    digest = hashlib.sha256(clients.FILE_BYTES).hexdigest().encode()
+    assert plain.endswith(b"\r\n0\r\n\r\n")
+    assert told.endswith(b"\r\n0\r\nx-sha256: " + digest + b"\r\n\r\n")
+
+
 def test_an_app_hears_that_nobody_takes_its_events() -> None:
     """Behaviour 112."""
     with httpx.stream("GET", url_of("site", "events"), timeout=WITHIN_S) as answer:

@@ -84,7 +84,8 @@ class RequestHead:
 
     __slots__ = (
         "end", "expects", "fields", "host", "keep_alive", "length", "listed", "method", "minor",
-        "notable", "target", "upgrade",
+        "notable", "takes_trailers",
+        "target", "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: bytes, fields: bytes, end: int) -> None:
@@ -105,6 +106,8 @@ class RequestHead:
         #: The protocol that the client would change to.
         self.upgrade = b""
         self.expects = False
+        #: Whether the client takes fields behind a response's body.
+        self.takes_trailers = False
         #: Those that matter here, by lower-case name.
         self.notable: dict[bytes, bytes] = {}
 
@@ -125,6 +128,8 @@ class RequestHead:
             fields = re.sub(rb"(?mi)^(?:" + secret + rb"):[^\r]*+\r\n", b"", fields)
         if self.upgrade:
             added += b"Connection: Upgrade\r\nUpgrade: " + self.upgrade + b"\r\n"
+        elif self.takes_trailers:
+            added += b"Connection: TE\r\nTE: trailers\r\n"
         return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (self.method, target, fields, added)
 
 
@@ -213,6 +218,9 @@ def _read_notable(head: RequestHead) -> None:
         if _DIGITS.fullmatch(length) is None:
             raise RefusedError(400, "`Content-Length` is no length")
         head.length = int(length)
+    if head.minor == b"1" and b"te" in notable:
+        words = notable[b"te"].lower().split(b",")
+        head.takes_trailers = b"trailers" in [word.strip(b" \t") for word in words]
     connection = notable.get(b"connection")
     if connection is not None:
         _read_connection(head, connection)

@@ -68,6 +68,19 @@ async def double(scope: dict[str, Any], receive: Any, send: Any) -> None:
 api.mount("/double", double)
 
 
+async def summed(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Says behind its body what that was, to who takes it."""
+    takes = "http.response.trailers" in scope.get("extensions", {})
+    await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": takes})
+    await send({"type": "http.response.body", "body": FILE_BYTES})
+    if takes:
+        digest = hashlib.sha256(FILE_BYTES).hexdigest().encode()
+        await send({"type": "http.response.trailers", "headers": [(b"x-sha256", digest)]})
+
+
+api.mount("/summed", summed)
+
+
 @api.get("/three")
 async def three() -> StreamingResponse:
     async def lines() -> AsyncIterator[str]:

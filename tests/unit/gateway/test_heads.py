@@ -161,13 +161,23 @@ def test_an_old_client_needs_no_host_and_is_not_kept():
 
 def test_fields_for_one_connection_are_not_passed_on():
     fields = (
-        b"Connection: close, X-Mine\r\nKeep-Alive: 5\r\nX-Mine: 1\r\nTE: trailers\r\n"
+        b"Connection: close, X-Mine\r\nKeep-Alive: 5\r\nX-Mine: 1\r\nTE: gzip\r\n"
         b"Proxy-Authorization: x\r\nProxy-Connection: y\r\nX-Other: 2\r\n"
     )
     head = read_request(request(fields))
     assert head is not None
     assert not head.keep_alive
     assert head.onward(b"/", b"") == request(b"X-Other: 2\r\n")
+
+
+@pytest.mark.parametrize("te", [b"trailers", b"gzip;q=0.5 , Trailers"])
+def test_of_what_a_client_takes_fields_behind_the_body_are_told(te):
+    head = read_request(request(b"Connection: TE\r\nTE: " + te + b"\r\n"))
+    assert head is not None
+    assert head.onward(b"/", b"") == request(b"Connection: TE\r\nTE: trailers\r\n")
+    old = read_request(b"GET / HTTP/1.0\r\n" + HOST + b"TE: trailers\r\n\r\n")
+    assert old is not None
+    assert old.onward(b"/", b"") == request(b"")
 
 
 def test_what_a_client_says_of_its_origin_is_not_passed_on():

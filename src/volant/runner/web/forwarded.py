@@ -8,6 +8,8 @@ a request, so they are trusted.
 
 from __future__ import annotations
 
+from volant.runner.web import trailers
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,6 +26,8 @@ def completed(app: App) -> App:
     def serve(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
         if scope["type"] in ("http", "websocket"):
             _complete(scope)
+            if trailers.is_offered(scope):
+                return trailers.serve(app, scope, receive, send)
         return app(scope, receive, send)
 
     return serve
@@ -56,6 +60,11 @@ def _note_prefix(scope: dict[str, Any], value: str) -> None:
         scope["raw_path"] = prefix.encode("latin-1") + scope["raw_path"]
 
 
+def _note_trailers(scope: dict[str, Any], value: str) -> None:
+    if scope["type"] == "http" and "trailers" in value.lower():
+        trailers.offer(scope)
+
+
 def _server(host: str, scheme: str) -> tuple[str, int]:
     name, colon, port = host.rpartition(":")
     if colon and port.isdecimal():
@@ -67,4 +76,5 @@ def _server(host: str, scheme: str) -> tuple[str, int]:
 _HEADERS: dict[bytes, Callable[[dict[str, Any], str], None]] = {
     b"x-forwarded-proto": _note_scheme, b"x-forwarded-for": _note_client,
     b"x-forwarded-prefix": _note_prefix, b"host": lambda scope, value: None,
+    b"te": _note_trailers,
 }  # fmt: skip
