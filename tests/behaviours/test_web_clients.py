@@ -127,6 +127,33 @@ def test_an_app_says_more_behind_its_body_to_who_takes_it() -> None:
     assert told.endswith(b"\r\n0\r\nx-sha256: " + digest + b"\r\n\r\n")
 
 
+def test_curl_speaks_http_2(tmp_path: Path) -> None:
+    """With prior knowledge: bodies both ways, and fields behind one, which such clients take."""
+    data = os.urandom(3 << 20)
+    (tmp_path / "data").write_bytes(data)
+    heads = tmp_path / "heads"
+    words = ("--http2-prior-knowledge", "-D", str(heads))
+    answer = curl(*words, "-T", str(tmp_path / "data"), "-X", "POST", url_of("site", "digest"))
+    expected = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    assert json.loads(answer) == expected
+    assert heads.read_text().startswith("HTTP/2 200")
+    assert curl(*words, url_of("site", "summed/")) == clients.FILE_BYTES
+    digest = hashlib.sha256(clients.FILE_BYTES).hexdigest()
+    assert f"x-sha256: {digest}" in heads.read_text()
+
+
+def test_many_requests_share_a_connection() -> None:
+    async def use() -> None:
+        async with httpx.AsyncClient(timeout=WITHIN_S, http1=False, http2=True) as client:
+            url = url_of("site", "digest")
+            bodies = [bytes([number]) * 1000 * number for number in range(90)]
+            answers = await asyncio.gather(*(client.post(url, content=body) for body in bodies))
+        assert [answer.json()["size"] for answer in answers] == [len(body) for body in bodies]
+        assert {answer.http_version for answer in answers} == {"HTTP/2"}
+
+    asyncio.run(use())
+
+
 def test_an_app_hears_that_nobody_takes_its_events() -> None:
     """Behaviour 112."""
     with httpx.stream("GET", url_of("site", "events"), timeout=WITHIN_S) as answer:

@@ -17,8 +17,8 @@ import ssl
 from typing import Any
 
 from volantd.gateway import limits
-from volantd.gateway.front import Front
 from volantd.gateway.gateway import Gateway, HubEnd, prepare
+from volantd.gateway.multiplex.opening import Opening
 
 #: Connections that wait to be accepted.
 BACKLOG = 1024
@@ -40,7 +40,7 @@ def tls_of(settings: dict[str, Any]) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(settings["tls"]["cert"], settings["tls"]["key"])
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"])
     return context
 
 
@@ -54,7 +54,7 @@ async def serve(settings: dict[str, Any], listener: socket.socket, hub: socket.s
     tls = tls_of(settings)
     prepare(listener)
     server = await loop.create_server(
-        lambda: Front(gateway), sock=listener, backlog=BACKLOG, ssl=tls
+        lambda: Opening(gateway), sock=listener, backlog=BACKLOG, ssl=tls
     )
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)

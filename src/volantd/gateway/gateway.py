@@ -12,7 +12,7 @@ import difflib
 import ipaddress
 import socket
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from volant.wire import frames, values
 from volantd import fields
@@ -38,6 +38,15 @@ LOCAL_CONGESTION = b"reno"
 _HERE = frozenset((b"localhost", b""))
 
 
+class Timed(Protocol):
+    """A connection, or a request on one, for which something is done at a time."""
+
+    due: float
+
+    def overdue(self) -> None:
+        """Do that."""
+
+
 class Gateway:
     """State of the process."""
 
@@ -52,7 +61,7 @@ class Gateway:
         self.tokens = Tokens()
         self.backs = Backs(loop)
         self.slots = Slots(loop, self.tell)
-        self.fronts: set[Front] = set()
+        self.fronts: set[Timed] = set()
         self._congestion = _usual_congestion()
         self._tasks: set[asyncio.Task[None]] = set()
         #: Routes by the hosts that are theirs alone, and by each spelling that was seen.
@@ -193,15 +202,34 @@ class Gateway:
     def opened(self, front: Front) -> None:
         """A client is there."""
         self.fronts.add(front)
-        address = front.transport.get_extra_info("peername")
-        peer = address[0] if address else ""
-        if not _is_local(peer):
-            with contextlib.suppress(OSError):
-                _set_congestion(front.transport.get_extra_info("socket"), self._congestion)
+        peer = self._greeted(front.transport)
         forwarded = f"X-Forwarded-For: {peer}\r\nX-Forwarded-Proto: {self._scheme}\r\n"
         front.welcome(peer, forwarded.encode(), is_trusted=peer in self._trusted)
-        if len(self.fronts) > limits.CONNECTIONS_MAX:
+        if self.is_full():
             front.turn_away()
+
+    def is_full(self) -> bool:
+        """Whether there are more connections than may be."""
+        return len(self.fronts) > limits.CONNECTIONS_MAX
+
+    def joined(self, connection: Timed) -> None:
+        """A connection with many requests is there; each of these is opened as well."""
+        self.fronts.add(connection)
+        self._greeted(connection.transport)
+
+    def _greeted(self, transport: asyncio.BaseTransport) -> str:
+        """The address that a connection comes from; it is sent to as such ones are."""
+        address = transport.get_extra_info("peername")
+        peer: str = address[0] if address else ""
+        sock = transport.get_extra_info("socket")
+        if sock is not None and not _is_local(peer):
+            with contextlib.suppress(OSError):
+                _set_congestion(sock, self._congestion)
+        return peer
+
+    def left(self, connection: Timed) -> None:
+        """It is gone."""
+        self.fronts.discard(connection)
 
     def closed(self, front: Front) -> None:
         """A client is gone."""

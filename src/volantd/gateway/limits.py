@@ -36,7 +36,23 @@ BULK_STEP_BYTES_MIN = 64 << 10
 #: they have not taken: up to 12 MiB for one that stops after a quick start.
 BULK_CLIENTS_MAX = 4
 
-#: Connections of clients, all together.
+#: Requests of one connection of HTTP/2 at once; bytes of each that may be on their way, before and
+#: after its container has taken some; and bytes of all.
+STREAMS_MAX = 100
+STREAM_WINDOW_BYTES = (1 << 16) - 1
+STREAM_WINDOW_BYTES_TAKEN = 1 << 20
+WINDOW_BYTES = 1 << 20
+#: Bytes of such a connection that are of no body and no answered request: at once, and each second.
+CONTROL_BYTES_BURST = 256 << 10
+CONTROL_BYTES_RATE = 32 << 10
+#: What an answer to a request gives back of them, and a frame of its body.
+ANSWER_BYTES_BACK = 16 << 10
+CONTROL_BYTES_BACK = 64
+#: Requests of such a connection that its client may take back, at once and each second.
+RESETS_BURST = 500
+RESETS_RATE = 20.0
+
+#: Connections of clients, all together, each request of one of HTTP/2 counted as well.
 CONNECTIONS_MAX = 16_000
 #: Requests of one route that wait for a container.
 WAITING_MAX = 2_000

@@ -12,6 +12,7 @@ import contextlib
 import json
 import queue
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -118,6 +119,7 @@ class Stage:
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.directory = directory
         self.log = directory / "gateway.log"
+        self.tls: dict[str, str] | None = settings.get("tls")
         self.listener = socket.socket()
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(100)
@@ -165,9 +167,17 @@ class Stage:
         return server
 
     def client(self) -> Client:
-        client = Client(socket.create_connection(("127.0.0.1", self.port)))
+        client = Client(self.connect())
         self.ends.append(client)
         return client
+
+    def connect(self) -> socket.socket:
+        """A connection to the gateway, with TLS where it speaks that."""
+        sock = socket.create_connection(("127.0.0.1", self.port))
+        if self.tls is None:
+            return sock
+        context = ssl.create_default_context(cafile=self.tls["cert"])
+        return context.wrap_socket(sock, server_hostname="127.0.0.1")
 
     def pair(self) -> tuple[Client, End]:
         """A client with a request, and the container's end that has it."""

@@ -47,7 +47,9 @@ class Pipe:
 
 def is_possible(front: Front) -> bool:
     """Whether what a client is sent are the bytes that the container sent, and no others."""
-    return not front.without_chunks and front.transport.get_extra_info("sslcontext") is None
+    transport = front.transport
+    is_plain = transport.get_extra_info("socket") is not None  # a request of HTTP/2 has none
+    return is_plain and not front.without_chunks and transport.get_extra_info("sslcontext") is None
 
 
 class Bulk:

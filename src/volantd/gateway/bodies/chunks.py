@@ -18,12 +18,14 @@ _HEAD, _DATA, _END, _TRAILERS = range(4)
 class Chunks:
     """The framing of a chunked body, piece by piece."""
 
-    __slots__ = ("_left", "_of_request", "_rest", "_state", "is_done", "size")
+    __slots__ = ("_left", "_of_request", "_rest", "_state", "is_done", "size", "trailers")
 
     def __init__(self, *, of_request: bool) -> None:
         self.is_done = False
         #: Bytes of data so far.
         self.size = 0
+        #: The lines behind the last chunk, once it is done.
+        self.trailers = b""
         self._of_request = of_request
         self._state = _HEAD
         self._left = 0
@@ -102,4 +104,5 @@ class Chunks:
     def _trailers(self, data: bytes, at: int) -> int:
         end = check_trailers(data, at, of_request=self._of_request)
         self.is_done = bool(end)
+        self.trailers = data[at:end]
         return end
