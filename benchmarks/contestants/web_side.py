@@ -114,7 +114,7 @@ class Web:
         listener.close()
         its.close()
         self._tell("route", label="app-f", name="f", timeout_s=3600.0, requires_proxy_auth=False,
-                   single_use=False, domains=[], stateless=False,
+                   single_use=False, domains=[], stateless=False, h2_enabled=False,
                    parameters=[])  # fmt: skip
         threading.Thread(target=self._grant, daemon=True).start()
 

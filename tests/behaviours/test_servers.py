@@ -167,6 +167,16 @@ def test_113_containers_of_a_web_server_listen_at_one_port_side_by_side(volant_h
     assert len(ids) == 3
 
 
+@pytest.mark.parametrize("http2", [True, False])
+def test_a_server_of_http_2_is_asked_by_clients_of_either_version(http2: bool) -> None:
+    url = up(serving.Newer)
+    with httpx.Client(http1=not http2, http2=http2, timeout=WITHIN_S) as client:
+        for size in (0, 1, 10_000):
+            answer = client.post(url, content=bytes(size))
+            assert answer.content == bytes(size)
+            assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+
+
 def test_requests_finish_then_the_program_is_asked_to_end_then_hooks_run(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

@@ -342,6 +342,7 @@ class App:
                 `unauthenticated=True` to have requests without a token answered as well;
                 `target_concurrency`, requests of a container that the autoscaler aims at;
                 `max_concurrency`, those beyond which clients get 429;
+                `h2_enabled=True` for a server that speaks HTTP/2 without TLS;
                 `exit_grace_period`, seconds for requests to finish before SIGTERM;
                 and those of `function`, but for timeouts, `retries`, `schedule`, `name`.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from volantd.gateway import heads, limits
 from volantd.gateway.bodies import bulk
@@ -18,7 +18,12 @@ from volantd.gateway.bodies.chunks import Chunks
 from volantd.gateway.heads import CHUNKED, UNTIL_END, RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from volantd.gateway.front import Front
+    from volantd.gateway.multiplex.upstream import Upstreams
+
+Made = TypeVar("Made", bound=asyncio.Protocol)
 
 IDLE, HEAD, LENGTH, CHUNKS, END, TUNNEL = range(6)
 
@@ -30,6 +35,7 @@ class Backs:
         self.loop = loop
         #: The ones used last at the end.
         self._idle: dict[str, list[Back]] = {}
+        self._upstreams: Upstreams | None = None
         self._pipe: Pipe | None = None
         #: Clients that hold pages of a container, by its address, until their connection ends.
         self._holders: dict[str, set[Front]] = {}
@@ -97,13 +103,34 @@ class Backs:
             while idle and now - idle[0].idle_since > limits.BACK_IDLE_S:
                 idle.pop(0).close()
         self._idle = {address: idle for address, idle in self._idle.items() if idle}
+        if self._upstreams is not None:
+            self._upstreams.sweep()
 
-    async def connect(self, address: str) -> Back:
-        """A new connection.
+    async def connect(self, address: str, *, multiplexed: bool = False) -> Back:
+        """A new connection; or a part of one, to a server that speaks HTTP/2.
 
         Raises:
             OSError: when nobody listens there.
         """
+        if multiplexed:
+            return await self._connect_stream(address)
+        return await self._connect(address, lambda: Back(self, address))
+
+    async def _connect_stream(self, address: str) -> Back:
+        # Imported with the first such server: it costs 30 ms, and most gateways have none.
+        from volantd.gateway.multiplex.upstream import Request, Upstream, Upstreams
+
+        if self._upstreams is None:
+            self._upstreams = Upstreams()
+        upstream = self._upstreams.find(address)
+        if upstream is None:
+            upstream = await self._connect(address, lambda: Upstream(self.loop))
+            self._upstreams.add(address, upstream)
+        back = Back(self, address)
+        Request(upstream, back)
+        return back
+
+    async def _connect(self, address: str, make: Callable[[], Made]) -> Made:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.BACK_BUFFER_BYTES)
@@ -113,7 +140,7 @@ class Backs:
                 sock.connect(f"/proc/self/fd/{directory}/{os.path.basename(address)}")
             finally:
                 os.close(directory)
-            made = await self.loop.create_unix_connection(lambda: Back(self, address), sock=sock)
+            made = await self.loop.create_unix_connection(make, sock=sock)
         except OSError:
             sock.close()
             raise

@@ -277,7 +277,8 @@ class Front(asyncio.Protocol):
 
     async def _connect(self, lease: Lease) -> None:
         try:
-            back = await self._gateway.backs.connect(lease.address)
+            backs, multiplexed = self._gateway.backs, lease.route.h2_enabled
+            back = await backs.connect(lease.address, multiplexed=multiplexed)
         except OSError:
             if self._lease is lease:
                 self._unreachable(lease)

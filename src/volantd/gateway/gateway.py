@@ -42,6 +42,7 @@ class Timed(Protocol):
     """A connection, or a request on one, for which something is done at a time."""
 
     due: float
+    transport: asyncio.Transport
 
     def overdue(self) -> None:
         """Do that."""

@@ -42,6 +42,8 @@ STREAMS_MAX = 100
 STREAM_WINDOW_BYTES = (1 << 16) - 1
 STREAM_WINDOW_BYTES_TAKEN = 1 << 20
 WINDOW_BYTES = 1 << 20
+#: Connections to one server that speaks it.
+UPSTREAMS_MAX = 16
 #: Bytes of such a connection that are of no body and no answered request: at once, and each second.
 CONTROL_BYTES_BURST = 256 << 10
 CONTROL_BYTES_RATE = 32 << 10

@@ -59,8 +59,8 @@ class Route:
     """One web function: where its requests go, and those that wait or run."""
 
     __slots__ = (
-        "auth", "domains", "given", "idle", "label", "name", "once", "parameters", "parts",
-        "pending", "running", "stateless", "timeout_s", "timer", "waiting", "whole",
+        "auth", "domains", "given", "h2_enabled", "idle", "label", "name", "once", "parameters",
+        "parts", "pending", "running", "stateless", "timeout_s", "timer", "waiting", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +88,8 @@ class Route:
         self.once = False
         #: Whether it is a server, whose requests do not wait for a container.
         self.stateless = False
+        #: Whether its server speaks HTTP/2.
+        self.h2_enabled = False
         self.timeout_s = 0.0
         #: Requests without a lease, the oldest first.
         self.waiting: dict[Front, None] = {}
@@ -103,7 +105,7 @@ class Route:
         """Take what the hub says of it."""
         self.name, self.timeout_s = event["name"], event["timeout_s"]
         self.auth, self.once = event["requires_proxy_auth"], event["single_use"]
-        self.stateless = event["stateless"]
+        self.stateless, self.h2_enabled = event["stateless"], event["h2_enabled"]
         self.domains = [domain.encode() for domain in event["domains"]]
         self.parameters = frozenset(name.encode() for name in event["parameters"])
         for part in self.parts.values():

@@ -74,6 +74,49 @@ class Closed:
         start(8304)
 
 
+#: Speaks nothing but HTTP/2: echoes a body, and says behind it how long that was.
+H2_PROGRAM = """
+import asyncio, sys
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, RequestReceived, StreamEnded
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.bodies = transport, {}
+        self.h2 = H2Connection(H2Configuration(client_side=False))
+        self.h2.initiate_connection()
+        transport.write(self.h2.data_to_send())
+
+    def data_received(self, data):
+        for event in self.h2.receive_data(data):
+            if isinstance(event, RequestReceived):
+                self.bodies[event.stream_id] = b""
+            elif isinstance(event, DataReceived):
+                self.bodies[event.stream_id] += event.data
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, StreamEnded):
+                number, body = event.stream_id, self.bodies.pop(event.stream_id)
+                self.h2.send_headers(number, [(":status", "200")])
+                self.h2.send_data(number, body)
+                self.h2.send_headers(number, [("x-size", str(len(body)))], end_stream=True)
+        self.transport.write(self.h2.data_to_send())
+
+async def serve():
+    await asyncio.get_running_loop().create_server(Echo, "0.0.0.0", int(sys.argv[1]))
+    await asyncio.Event().wait()
+
+asyncio.run(serve())
+"""
+
+
+@app.server(port=8310, unauthenticated=True, h2_enabled=True)
+class Newer:
+    @volant.enter()
+    def start(self) -> None:
+        subprocess.Popen([sys.executable, "-c", H2_PROGRAM, "8310"])
+
+
 @app.server(port=8305, unauthenticated=True, startup_timeout=0.2)
 class Silent:
     @volant.enter()

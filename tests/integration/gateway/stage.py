@@ -195,7 +195,8 @@ class Stage:
     def route(self, label: str = "app-f", **fields: Any) -> None:
         self.tell("route", **{
             "label": label, "name": "f", "timeout_s": 100.0, "requires_proxy_auth": False,
-            "stateless": False, "single_use": False, "domains": [], "parameters": [], **fields,
+            "stateless": False, "h2_enabled": False, "single_use": False, "domains": [],
+            "parameters": [], **fields,
         })  # fmt: skip
 
         if label != "barrier":

@@ -123,6 +123,14 @@ def test_requests_that_are_taken_back_at_once_are_counted(
     assert refusing.granted - before <= 20 * limits.RESETS_BURST
 
 
+def test_a_request_that_is_answered_at_once_may_be_taken_back_with_it(client: H2Client) -> None:
+    number = client.h2.get_next_available_stream_id()
+    client.h2.send_headers(number, [*GET[:2], (":authority", "nobody"), GET[3]], end_stream=True)
+    client.h2.reset_stream(number, ErrorCodes.CANCEL)
+    client.flush()
+    assert client.answer(client.request([*GET[:3], (":path", "/ x")])).status == 400
+
+
 def test_bodies_of_nothing_are_counted(client: H2Client) -> None:
     """CVE-2019-9518."""
     number = client.request(POST, end=False)

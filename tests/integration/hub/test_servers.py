@@ -16,7 +16,14 @@ __all__ = ["gateway"]
 
 #: The number of the one function.
 FIRST = 1 << 16
-PORT = {**FORM, "kind": "stateless", "port": 8000, "startup_timeout_s": 30.0, "drain_s": 5.0}
+PORT = {
+    **FORM,
+    "kind": "stateless",
+    "port": 8000,
+    "startup_timeout_s": 30.0,
+    "drain_s": 5.0,
+    "h2_enabled": False,
+}
 
 
 def server_spec(**options):

@@ -32,7 +32,7 @@ def test_a_server_is_a_class_with_one_way_to_answer() -> None:
     assert method["web"] == {
         "kind": "stateless", "label": None, "method": None, "docs": False, "port": 9000,
         "startup_timeout_s": 7.0, "requires_proxy_auth": False, "custom_domains": [],
-        "drain_s": 3.0, "scaleup_window_s": 0.0,
+        "drain_s": 3.0, "scaleup_window_s": 0.0, "h2_enabled": False,
     }  # fmt: skip
     assert spec["options"]["has_exit"] is True
     assert described()["methods"][0]["web"]["requires_proxy_auth"] is True
@@ -78,9 +78,8 @@ def test_113_settings_that_make_no_sense_are_refused(settings: Any, text: str) -
         server(**settings)
 
 
-def test_settings_that_are_planned_say_so() -> None:
-    with pytest.raises(UnimplementedError, match="h2_enabled"):
-        server(h2_enabled=True)
+def test_a_server_says_that_its_program_speaks_http_2() -> None:
+    assert described(h2_enabled=True)["methods"][0]["web"]["h2_enabled"] is True
 
 
 def test_regions_are_taken_and_change_nothing() -> None:

@@ -20,7 +20,7 @@ from volant.sdk.classes.parameters import Parameter
 from volant.sdk.decorating import lives_in_interactive_session
 from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, WEB_MARK, Function
 from volant.sdk.naming import check_id, check_name
-from volant.sdk.planned import Planned, refuse_environment, unimplemented
+from volant.sdk.planned import Planned, refuse_environment
 from volant.sdk.web.sessions import MARK as SESSIONED_MARK
 
 TYPE_CHECKING = False
@@ -72,7 +72,6 @@ class ServerDecorator:
         for name, why in _REFUSED.items():
             if settings.get(name) is not None:
                 raise InvalidError(f"a server cannot have {name}=", hint=why)
-        _refuse_planned(settings)
         own = {name: settings.pop(name, default) for name, default in _DEFAULTS.items()}
         self._form = _form(own)
         self._shared = checked_concurrency(own["target_concurrency"], own["max_concurrency"])
@@ -318,17 +317,10 @@ def _named(app_name: str, name: str, version: int | None, function_id: str | Non
 #: What is a server's alone, with what it is by default.
 _DEFAULTS: dict[str, Any] = {
     "port": PORT_DEFAULT, "startup_timeout": STARTUP_TIMEOUT_DEFAULT_S, "unauthenticated": False,
-    "exit_grace_period": 0, "target_concurrency": None, "max_concurrency": None,
-    "scaleup_window": None, "routing_region": None, "compute_region": None,
+    "exit_grace_period": 0, "h2_enabled": False, "target_concurrency": None,
+    "max_concurrency": None, "scaleup_window": None, "routing_region": None,
+    "compute_region": None,
 }  # fmt: skip
-#: What is planned, with what means that it is not asked for.
-_PLANNED: dict[str, object] = {"h2_enabled": False}
-
-
-def _refuse_planned(settings: dict[str, Any]) -> None:
-    for name, default in _PLANNED.items():
-        if settings.pop(name, default) != default:
-            raise unimplemented(f"@app.server({name}=...)")
 
 
 def _form(own: dict[str, Any]) -> dict[str, object]:
@@ -345,6 +337,7 @@ def _form(own: dict[str, Any]) -> dict[str, object]:
         "startup_timeout_s": start_s, "requires_proxy_auth": not own["unauthenticated"],
         "custom_domains": [], "drain_s": _seconds("exit_grace_period", own["exit_grace_period"]),
         "scaleup_window_s": checked_scaleup_s(own["scaleup_window"] or 0),
+        "h2_enabled": bool(own["h2_enabled"]),
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from volantd.gateway.front import Front
 from volantd.gateway.heads import RefusedError
 from volantd.gateway.multiplex import translation
 from volantd.gateway.multiplex.answer import AnswerReader
+from volantd.gateway.multiplex.turns import Window
 
 if TYPE_CHECKING:
     from volantd.gateway.multiplex.connection import Multiplexed
@@ -35,16 +36,12 @@ class Stream(asyncio.Transport):
         #: Whether all of the request has come, or nothing is missing of it.
         self.has_come = False
         #: Whether the response is here as a whole; what of it was not sent is in `pieces`.
-        self.is_answered = False
+        self.is_whole = False
         self.trailers: list[Field] = []
         self.pieces: deque[memoryview] = deque()
+        self._window = Window()
         #: Bytes in `pieces`.
-        self.size = 0
-        #: Bytes of the body that the client does not know to have been taken.
-        self.unacknowledged = 0
-        #: Bytes that may be on their way: more, once somebody has taken some.
-        self._window = limits.STREAM_WINDOW_BYTES
-        self._is_paused = False
+        self._size = 0
         self._is_full = False
         self._is_chunked = False
         self._is_over = False
@@ -73,7 +70,7 @@ class Stream(asyncio.Transport):
             self._front.data_received(
                 b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
             )
-        self.acknowledge()
+        self._acknowledge()
 
     def take_trailers(self, fields: list[Field]) -> None:
         """Take the fields behind its body, which a body with a length has no place for."""
@@ -88,13 +85,13 @@ class Stream(asyncio.Transport):
         if self._is_chunked and not self._is_over:
             self._front.data_received(b"0\r\n" + self._behind + b"\r\n")
 
-    def acknowledge(self) -> None:
+    def taken(self, size: int) -> None:
+        self._window.unacknowledged += size
+
+    def _acknowledge(self) -> None:
         """Let the client send more, if somebody takes what came."""
-        if self._is_paused or self.has_come:
-            return
-        if self.unacknowledged >= self._window // 2:
-            size = self.unacknowledged + limits.STREAM_WINDOW_BYTES_TAKEN - self._window
-            self.unacknowledged, self._window = 0, limits.STREAM_WINDOW_BYTES_TAKEN
+        size = 0 if self.has_come else self._window.due()
+        if size:
             self._connection.open_window(size, self)
 
     def lose(self) -> None:
@@ -104,9 +101,8 @@ class Stream(asyncio.Transport):
             self._front.connection_lost(None)
 
     def sent(self, size: int) -> None:
-        """Some of what is in `pieces` was sent."""
-        self.size -= size
-        if self._is_full and self.size <= limits.WRITE_BYTES_HIGH // 4:
+        self._size -= size
+        if self._is_full and self._size <= limits.WRITE_BYTES_HIGH // 4:
             self._is_full = False
             self._front.resume_writing()
 
@@ -119,9 +115,9 @@ class Stream(asyncio.Transport):
 
     def on_body(self, data: bytes) -> None:
         self.pieces.append(memoryview(data))
-        self.size += len(data)
+        self._size += len(data)
         self._connection.send_soon(self)
-        if self.size > limits.WRITE_BYTES_HIGH and not self._is_full:
+        if self._size > limits.WRITE_BYTES_HIGH and not self._is_full:
             self._is_full = True
             self._front.pause_writing()
 
@@ -131,7 +127,7 @@ class Stream(asyncio.Transport):
         self._connection.send_soon(self)
 
     def _on_answered(self) -> None:
-        self.is_answered = True
+        self.is_whole = True
         # A body with a length has come, though the frame that says so may be on its way.
         self.has_come |= self._front.has_sent_all
         # The front is about to note that by itself; then there is nothing more for it to do.
@@ -165,11 +161,11 @@ class Stream(asyncio.Transport):
         return self._is_over
 
     def pause_reading(self) -> None:
-        self._is_paused = True
+        self._window.is_held = True
 
     def resume_reading(self) -> None:
-        self._is_paused = False
-        self.acknowledge()
+        self._window.is_held = False
+        self._acknowledge()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """It has its own, the same for all."""

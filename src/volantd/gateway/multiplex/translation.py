@@ -13,7 +13,7 @@ from volantd.gateway.heads import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from volantd.gateway.heads import ResponseHead
+    from volantd.gateway.heads import RequestHead, ResponseHead
 
 Field = tuple[bytes, bytes]
 
@@ -22,6 +22,7 @@ _METHOD = re.compile(_TOKEN + rb"{1,32}")
 _NAME = re.compile(_TOKEN + rb"+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _PATH = re.compile(rb"/[\x21-\x7e]*|\*")
+_STATUS = re.compile(rb"[1-5][0-9]{2}")
 _AUTHORITY = re.compile(rb"[\x21-\x7e]+")
 #: What HTTP/2 says by its frames.
 _HOP = frozenset((
@@ -72,6 +73,38 @@ def request_lines(fields: Iterable[Field], *, has_body: bool) -> tuple[bytes, bo
     return b"%b%bte: trailers\r\n\r\n" % (begin, b"".join(lines)), chunked
 
 
+def request_fields(head: RequestHead) -> list[Field]:
+    """The fields of a request that was checked, as HTTP/2 has them."""
+    scheme = b"https" if b"\r\nX-Forwarded-Proto: https\r\n" in b"\r\n" + head.fields else b"http"
+    fields = [
+        (b":method", head.method), (b":scheme", scheme), (b":authority", head.host),
+        (b":path", head.target),
+        *((name, value) for name, value in fields_of(head.fields) if name != b"host"),
+    ]  # fmt: skip
+    if head.takes_trailers:
+        fields.append((b"te", b"trailers"))
+    return fields
+
+
+def response_lines(fields: Iterable[Field], more: bytes) -> bytes:
+    """The head of a server's response, with further lines.
+
+    Raises:
+        RefusedError: for one that cannot be.
+    """
+    status, lines = b"", []
+    for name, value in fields:
+        if name == b":status":
+            status = value
+            continue
+        _check(name, value)
+        if name not in _HOP:
+            lines.append(b"%b: %b\r\n" % (name, value))
+    if not _STATUS.fullmatch(status) or status == b"101":
+        raise RefusedError(502, "the container's server sent no status")
+    return b"HTTP/1.1 %b \r\n%b%b\r\n" % (status, b"".join(lines), more)
+
+
 def trailer_lines(fields: Iterable[Field]) -> bytes:
     """Fields behind a body, as lines.
 
@@ -87,7 +120,7 @@ def trailer_lines(fields: Iterable[Field]) -> bytes:
 
 def _check(name: bytes, value: bytes) -> None:
     if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-        raise RefusedError(400, "a field of the request is none")
+        raise RefusedError(400, "a field is none")
 
 
 def answer_fields(head: ResponseHead) -> list[Field]:

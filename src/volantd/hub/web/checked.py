@@ -105,6 +105,7 @@ def _check_form(web: dict[str, Any]) -> None:
             1, SESSION_REQUESTS_MAX,
         )  # fmt: skip
         number({"scaleup_window_s": 0, **web}, "scaleup_window_s", 0, SCALEUP_WINDOW_S_MAX)
+        switch({"h2_enabled": False, **web}, "h2_enabled")
     domains = sequence(web, "custom_domains")
     if len(domains) > DOMAINS_MAX or not all(map(_is_domain, domains)):
         raise ValueError("the domains are too many, or one is none")

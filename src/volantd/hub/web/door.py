@@ -105,6 +105,7 @@ class Door:
             single_use=options["single_use"] and not claim.has_sessions,
             requires_proxy_auth=claim.form["requires_proxy_auth"], stateless=claim.is_stateless,
             parameters=claim.parameters.names(),
+            h2_enabled=claim.is_stateless and claim.form.get("h2_enabled", False),
         )  # fmt: skip
 
     def _on_lost(self, claim: Claim) -> None:
