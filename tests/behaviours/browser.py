@@ -78,6 +78,13 @@ class Page:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
+    def press(self, key: str, code: int) -> None:
+        """Press a key and let it go, for whatever has the focus."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.command(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code
+            )
+
 
 @contextlib.contextmanager
 def chromium(directory: Path) -> Iterator[Page]:

@@ -265,3 +265,27 @@ def test_a_browser_shows_docs_and_calls_what_they_describe(tmp_path: Path, by_ho
             "socket.onmessage = (event) => done(event.data); })"
         )
         assert echoed == "there"
+
+
+@pytest.mark.parametrize("by_host", [True, False])
+def test_a_page_of_docs_sends_what_its_reader_fills_in(tmp_path: Path, by_host: bool) -> None:
+    """Behaviour 109: Swagger UI itself, from the app, for others' servers are not asked here."""
+    port = httpx.URL(url_of("docs")).port
+    ways = (f"http://clients-docs.localhost:{port}/", f"http://127.0.0.1:{port}/clients-docs/")
+    with chromium(tmp_path) as page:
+        page.open(f"{ways[0 if by_host else 1]}docs")
+
+        def click(selector: str) -> None:
+            found = f"document.querySelector({selector!r})"
+            eventually(lambda: page.value(f"{found} !== null"), within_s=WITHIN_S)
+            page.value(f"{found}.click()")
+
+        click(".opblock-summary-control")
+        click(".try-out__btn")
+        eventually(lambda: page.value("document.querySelector('td input') !== null"))
+        page.value("document.querySelector('td input').focus()")
+        page.command("Input.insertText", text="21")
+        page.value("document.activeElement.blur()")  # until then the page waits for more
+        click(".execute")
+        shown = "(document.querySelector('.live-responses-table') || {}).innerText || ''"
+        eventually(lambda: '"half": 10.5' in page.value(shown), within_s=WITHIN_S)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
 EXAMPLES = ROOT / "examples/web"
-#: Half a gigabyte of packages, which no test installs.
+#: Asked by a test of its own, in a browser.
 NOT_RUN = {"streamlit_app"}
 
 

@@ -14,6 +14,7 @@ from fastapi import (
     WebSocket,  # noqa: TC002
 )
 from fastapi.responses import FileResponse, StreamingResponse
+from fastapi_offline import FastAPIOffline
 
 import volant
 
@@ -146,3 +147,19 @@ late.get("/noted")(what_is_noted)
 @volant.fastapi_endpoint(docs=True)
 def add(left: int, right: int = 2) -> dict[str, int]:
     return {"sum": left + right}
+
+
+described = FastAPIOffline(title="described")
+
+
+@described.get("/halve")
+async def halve(number: int) -> dict[str, float]:
+    return {"half": number / 2}
+
+
+@app.function()
+@volant.concurrent(max_inputs=20)
+@volant.asgi_app()
+def docs() -> FastAPI:
+    """Its page of docs brings all that it needs along."""
+    return described
