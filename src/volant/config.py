@@ -22,6 +22,8 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
     "idle_timeout_s": (1800.0, "seconds", "the daemon stops after this long without an app"),
     "zygote_count_max": (8, "count", "zygotes kept for later runs, least recently used go first"),
     "spare_containers": (1, "count", "containers forked ahead of demand for each zygote"),
+    "late_imports": (True, "switch", "what functions begin with importing is imported ahead of "
+                     "their next containers"),
     "memory_limit_mib": (0, "MiB", "memory of all containers together, 0 for 90 % of the machine"),
     "memory_reserve_mib": (512, "MiB", "free memory below which idle zygotes are ended"),
     "disk_reserve_mib": (2048, "MiB", "free disk below which the largest writer is stopped"),

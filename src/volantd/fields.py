@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: Characters of the longest name of a module that is taken.
+MODULE_NAME_CHARS_MAX = 200
+
 
 def whole(fields: dict[str, Any], name: str, low: int = 0, high: int = (1 << 63) - 1) -> int:
     """A field that is a whole number from `low` to `high`."""
@@ -63,6 +66,21 @@ def sequence(fields: dict[str, Any], name: str) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"`{name}` is no list")
     return value
+
+
+def module_names(fields: dict[str, Any], name: str, count_max: int) -> tuple[str, ...]:
+    """A field that is a list of dotted names of modules."""
+    names = sequence(fields, name)
+    if len(names) > count_max or not all(map(is_module_name, names)):
+        raise ValueError(f"`{name}` is no list of at most {count_max} names of modules")
+    return tuple(names)
+
+
+def is_module_name(value: object) -> bool:
+    """Whether something could stand behind `import`."""
+    if not isinstance(value, str) or len(value) > MODULE_NAME_CHARS_MAX:
+        return False
+    return all(part.isidentifier() for part in value.split("."))
 
 
 def optional(check: Callable[..., Any], fields: dict[str, Any], name: str, *limits: float) -> None:

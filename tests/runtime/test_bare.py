@@ -71,6 +71,12 @@ class Place:
 
         self.lab.run(learn())
 
+    def learn_late(self, version: Version, *names: str) -> None:
+        async def learn() -> None:
+            self.bare.learn_late(version, self.taken[-1], names)
+
+        self.lab.run(learn())
+
     def await_preloaded(self) -> Zygote:
         found: list[Zygote] = self.lab.eventually(self.bare.preloaded)
         return found[0]
@@ -137,3 +143,37 @@ def test_what_cannot_be_preloaded_is_not_tried_again(place: Place) -> None:
     place.learn(_version(), "colorsys")
     assert list(place.bare._preludes.values()) == [None]
     assert place.take(_version()) is not None
+
+
+def test_what_functions_import_late_is_preloaded_as_well(place: Place) -> None:
+    place.take(_version())
+    place.learn(_version(), "colorsys")
+    first = place.await_preloaded()
+    place.learn_late(_version(), "this")
+    assert place.bare.preloaded() == [], "the first has not imported it"
+    second = place.await_preloaded()
+    assert second is not first
+    place.learn_late(_version(), "this")
+    assert place.bare.preloaded() == [second], "nothing is new"
+    assert place.take(_version()) is second
+
+
+def test_late_imports_that_fail_are_left_out(place: Place) -> None:
+    place.take(_version())
+    place.learn(_version(), "colorsys")
+    place.await_preloaded()
+    place.learn_late(_version(), "nothing_of_this_name")
+    place.lab.eventually(lambda: not place.bare._late)
+    place.learn(_version(), "colorsys")
+    waiting = place.await_preloaded()
+    assert place.take(_version()) is waiting
+
+
+def test_late_imports_that_do_not_fit_a_version_are_forgotten(place: Place) -> None:
+    zygote = place.take(_version())
+    place.learn_late(_version(), "colorsys")
+    place.await_preloaded()
+    place.bare.unlearn_late(_version(), zygote)
+    assert place.take(_version()) in place.taken
+    place.learn(_version())
+    assert place.bare.end_preloaded() is False

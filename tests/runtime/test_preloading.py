@@ -22,8 +22,10 @@ result = [name in sys.modules for name in ("this", "colorsys")] + [os.environ["G
 """
 
 
-def _preload(lab: Laboratory, zygote: Zygote, *modules: str) -> list[str]:
-    prelude = Prelude(modules=modules, web=(), env={"GIVEN": "before"})
+def _preload(
+    lab: Laboratory, zygote: Zygote, *modules: str, late: tuple[str, ...] = ()
+) -> list[str]:
+    prelude = Prelude(modules=modules, web=(), env={"GIVEN": "before"}, late=late)
     culprits: list[str] = lab.run(zygote.preload(prelude, timeout_s=IMPORT_WITHIN_S))
     return culprits
 
@@ -75,6 +77,32 @@ def test_a_program_that_does_not_fit_is_not_imported(
     assert _printed(lab, zygote) == b""
 
 
+def test_what_functions_begin_with_is_there_before_the_program(lab: Laboratory) -> None:
+    zygote = lab.bare_zygote()
+    _preload(lab, zygote, late=("colorsys",))
+    answer = _prepare(lab, zygote, "def f(): import colorsys")
+    assert answer["late"] == ("colorsys",)
+    container = lab.fork(zygote)
+    assert container.ask(LOOK) == [False, True, "before"]
+    container.end()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(): pass", "def f(): import colorsys\ndef g():\n  f()\n  import colorsys",
+        "import os; os.nice(0)\ndef f(): import colorsys",
+    ],
+    ids=["no function imports it", "one imports it late", "the program does something"],
+)  # fmt: skip
+def test_functions_that_do_not_begin_so_do_not_fit(lab: Laboratory, text: str) -> None:
+    zygote = lab.bare_zygote()
+    _preload(lab, zygote, late=("colorsys",))
+    with pytest.raises(UnfitError):
+        _prepare(lab, zygote, text)
+    _printed_end(lab, zygote)
+
+
 def test_a_module_that_is_not_there_is_named(lab: Laboratory) -> None:
     zygote = lab.bare_zygote()
     assert _preload(lab, zygote, "nothing") == ["`nothing` raised ModuleNotFoundError"]
@@ -92,6 +120,13 @@ def _printed_end(lab: Laboratory, zygote: Zygote) -> None:
 def test_names_that_are_none_are_refused(names: object) -> None:
     from volant.runner import control
 
-    fields = {"import_us": 1, "threads": [], "culprits": [], "is_whole": True, "prelude": names}
+    fields = {
+        "import_us": 1, "threads": [], "culprits": [], "late": [], "refused": [],
+        "is_whole": True, "prelude": [],
+    }  # fmt: skip
+    assert answer_of(control.READY, fields)["late"] == ()
+    for name in ("prelude", "late"):
+        with pytest.raises(TypeError):
+            answer_of(control.READY, {**fields, name: names})
     with pytest.raises(TypeError):
-        answer_of(control.READY, fields)
+        answer_of(control.READY, {**fields, "refused": ["a"]})

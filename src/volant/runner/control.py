@@ -1,11 +1,11 @@
 """Messages between the agent and a zygote, over one unix stream socket.
 
-    agent  -> zygote   PRELOAD {modules, web, env}
-                       PREPARE {files, entry, env, snapshot}
+    agent  -> zygote   PRELOAD {modules, late, web, env}
+                       PREPARE {files, entry, env, snapshot, late}
                        FORK {id, hostname, limits, address, more} + 4 descriptors
                        COMMAND {id, container, argv, env, limits, terminal} + 1, 2 or 4 descriptors
     zygote -> agent    PRELOADED {culprits}
-                       READY {import_us, threads, culprits, prelude, is_whole}
+                       READY {import_us, threads, culprits, late, refused, prelude, is_whole}
                        PREPARE_FAILED {fault}  UNFIT {}
                        FORKED {id}  FORK_FAILED {id, reason}  EXITED {id, status}
                        COMMAND_FAILED {id, reason}

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-    from volant.runner.inputs.grouped import Grouped
+    from volant.runner.inputs.grouped import Group, Grouped
     from volant.runner.inputs.several import Several
+    from volant.runner.libraries.late import Watch
 
 #: Finished results wait at most this long for company before they are sent.
 FLUSH_NS = 1_000_000
@@ -88,22 +89,6 @@ class Batch:
             os.close(fd)
 
 
-class Group:
-    """Batches whose inputs the user's code takes together."""
-
-    def __init__(self, batches: list[Batch]) -> None:
-        self._batches = batches
-
-    def batches(self) -> list[Batch]:
-        """All of them, in order."""
-        return self._batches
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether nobody waits for any of them."""
-        return all(batch.cancelled for batch in self._batches)
-
-
 class Runner:
     """State of one container. Its methods run on the main thread only."""
 
@@ -130,6 +115,8 @@ class Runner:
         self.express_token = b""
         #: Sockets to answer requests on, by the index of the method; they come before START.
         self.listeners: dict[int, int] = {}
+        #: Notes what is imported, until the first input is done.
+        self.watch: Watch | None = None
         #: Programs that its hooks have started end before it does.
         self.has_children = False
         #: Serves in place of this loop where several inputs run at once.
@@ -276,6 +263,10 @@ class Runner:
         _context.function_numbers = message["functions"]
         _context.web_urls = message["urls"]
         payloads.recycles = message["recycle"]
+        if message["watched"] is not None:
+            from volant.runner.libraries import late
+
+            self.watch = late.Watch(message["watched"], self.send)
 
     # -- batches
 
@@ -283,7 +274,7 @@ class Runner:
         if self.grouped is None:
             self._run_batch(self.queue.pop(0))
             return
-        self.current = group = Group(self.queue)
+        self.current = group = self.grouped.group(self.queue)
         self.queue = []
         self.grouped.run(group)
         self.current = None
@@ -300,10 +291,18 @@ class Runner:
             else:
                 _context.current_input.set((batch.call_id, batch.first + index))
                 run(batch.items[index], batch.take_fd(), out)
+                if self.watch is not None:
+                    self.tell_late()
             self.position = index + 1
             out.settle(last=self.position >= batch.count)
         self.current = None
         _context.current_input.set(None)
+
+    def tell_late(self) -> None:
+        """Tell the hub what was imported up to the end of the first input, ahead of its outcome."""
+        watch, self.watch = self.watch, None
+        if watch is not None and os.getpid() == self.pid:  # not what user code has forked
+            watch.tell()
 
     def fault(self, exc: BaseException) -> bytes:
         """Encode an exception of user code, without our own frames."""

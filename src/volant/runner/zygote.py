@@ -23,7 +23,7 @@ import sys
 from time import perf_counter_ns
 
 from volant.runner import control, isolate, linux, nursery
-from volant.runner.template import preloading, sources, unforkable
+from volant.runner.template import making, preloading, sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,8 +56,10 @@ def main() -> NoReturn:
 
 def _settle_imports(plan: isolate.Plan) -> None:
     """Import what children need, and leave the user's own packages in front of ours."""
+    import volant.runner.libraries.late  # for the children, which then need not: this,
+    import volant.runner.libraries.threads
     import volant.runner.loading
-    import volant.runner.loop  # noqa: F401  # for the children, which then need not
+    import volant.runner.loop  # noqa: F401  # and this
 
     sys.path.append(sys.path.pop(0))
     for stream in (sys.stdout, sys.stderr):
@@ -163,7 +165,7 @@ class Zygote:
 
     def _preload(self, fields: dict[str, Any]) -> None:
         self._set_environment(fields["env"])
-        culprits = self.preloading.load(fields["modules"], fields["web"])
+        culprits = self.preloading.load(fields["modules"], fields["web"], fields["late"])
         self._settle_import()
         self.connection.send(control.PRELOADED, {"culprits": culprits})
 
@@ -174,7 +176,7 @@ class Zygote:
             sources.write_files(self.plan.work_dir, fields["files"])
             if entry is not None:
                 entry.update(root=self.plan.work_dir, cwd=self.plan.cwd)
-            program = preloading.program_of(entry)
+            program = preloading.program_of(entry, fields["files"])
             if not self.preloading.fits(program):
                 self.connection.send(control.UNFIT, {})
                 return
@@ -182,10 +184,7 @@ class Zygote:
                 self._order_cell()  # made while we import
             self._set_environment(fields["env"])
             self.preloading.begin()
-            if entry is not None:
-                self._import(entry)
-            threads = unforkable.thread_names()
-            culprits = [] if threads else self._take_snapshot(fields["snapshot"])
+            made = making.make(entry, fields, program)
         except BaseException as exc:  # noqa: BLE001  # importing runs user code
             self._leave_if_forked()
             self.connection.send(control.PREPARE_FAILED, {"fault": _fault(exc)})
@@ -193,25 +192,15 @@ class Zygote:
         self._settle_import()
         gc.freeze()
         took_us = (perf_counter_ns() - begun) // 1000
-        answer = {"import_us": took_us, "threads": threads, "culprits": culprits}
-        self.connection.send(control.READY, answer | self.preloading.learn(program, took_us))
+        made["late"] = made["late"] or self.preloading.late
+        answer = {"import_us": took_us, **made, **self.preloading.learn(program, took_us)}
+        self.connection.send(control.READY, answer)
 
     def _settle_import(self) -> None:
         """Go on after code of others: its children are not ours to reap."""
         self._leave_if_forked()
         self._listen_for_children()
         self.imported_pids = set(linux.children())
-
-    def _import(self, entry: dict[str, Any]) -> None:
-        from volant.runner import loading
-
-        loading.prepare(entry)
-
-    def _take_snapshot(self, wanted: dict[str, Any] | None) -> list[str]:
-        """Run the hooks of a class that all containers share; what forbids forking then."""
-        from volant.runner.template import snapshot
-
-        return [] if wanted is None else snapshot.take(wanted)
 
     def _set_environment(self, env: dict[str, str]) -> None:
         os.environ.update(env)

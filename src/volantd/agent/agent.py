@@ -164,7 +164,7 @@ class Agent:
     async def _start(self, running: Running) -> None:
         function = running.function
         try:
-            prepared = await self.zygotes.get(function.version)
+            prepared = await self.zygotes.get_for(function)
             if running.stop_reason is not None:
                 self._never_started(running, running.stop_reason, retryable=True)
                 return
@@ -225,17 +225,15 @@ class Agent:
         assert prepared is not None
         app = function.app
         names = {name: number for number, name in enumerate(app.functions)}
-        entry = None
-        if prepared.threads:
-            zygote = prepared.zygote
-            entry = {**function.version.entry, "root": zygote.source_root, "cwd": zygote.cwd}
+        is_watched = not prepared.threads and self.zygotes.late.watches(function)
         return {
             "app_id": app.app_id,
             "container_id": running.container_id,
             "function": function.spec,
             "parameters": function.parameters,
             "functions": names,
-            "entry": entry,
+            "entry": prepared.entry_anew(),
+            "watched": prepared.source_directories() if is_watched else None,
             "env": running.marks(),
             "threads": limits.thread_count(function),
             "interactive": app.interactive,

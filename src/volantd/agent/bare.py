@@ -54,6 +54,8 @@ IMAGES_MAX = 2
 PRELOADED_MAX = 2
 #: Programs of which it is known what they begin with.
 PRELUDES_MAX = 64
+#: Names that functions of a program begin with importing, as many as are imported ahead.
+LATE_MAX = 100
 #: Time that imports ahead may take; somebody may wait for them by then.
 PRELOAD_TIMEOUT_S = 20.0
 #: Processes and threads of one container or zygote.
@@ -112,6 +114,8 @@ class BareZygotes:
         self._preloaded: OrderedDict[str, asyncio.Future[Zygote]] = OrderedDict()
         #: What programs begin with, by what they are besides their sources; None: not to be tried.
         self._preludes: OrderedDict[str, Prelude | None] = OrderedDict()
+        #: What functions of these programs begin with, by the same.
+        self._late: OrderedDict[str, Prelude] = OrderedDict()
 
     async def take(
         self, version: Version, say: Callable[[bytes], None], *, plain: bool = False
@@ -173,12 +177,52 @@ class BareZygotes:
         known = self._preludes.pop(key, _UNKNOWN)
         web = tuple(version.entry.get("web", ())) if answer["is_whole"] else ()
         if answer["prelude"] is None or not (answer["prelude"] or web):
+            self.expect(version, zygote)  # its functions may begin with something
             return
         prelude = Prelude(modules=answer["prelude"], web=web, env=version.env)
         self._preludes[key] = prelude if known is not None else None
         while len(self._preludes) > PRELUDES_MAX:
             self._preludes.popitem(last=False)
         self.expect(version, zygote)
+
+    def learn_late(self, version: Version, zygote: Zygote, names: tuple[str, ...]) -> None:
+        """Have what functions of a program begin with imported ahead of its next version as well.
+
+        Args:
+            version: the last one.
+            zygote: where these were imported behind the program.
+            names: modules.
+        """
+        key = _program_key(_spec_of(zygote), version)
+        known = self._late.pop(key, _UNKNOWN)
+        every = tuple(dict.fromkeys([*known.late, *names]))[:LATE_MAX]
+        web = tuple(version.entry.get("web", ()))
+        self._late[key] = Prelude(modules=(), web=web, env=version.env, late=every)
+        while len(self._late) > PRELUDES_MAX:
+            self._late.popitem(last=False)
+        if every != known.late:
+            self._forget(key)
+        self.expect(version, zygote)
+
+    def unlearn_late(self, version: Version, zygote: Zygote) -> None:
+        """Note that a version does not fit what was imported ahead of it; its functions may not."""
+        self._late.pop(_program_key(_spec_of(zygote), version), None)
+
+    def _forget(self, key: str) -> None:
+        """End what was preloaded for a program."""
+        preloaded = self._preloaded.pop(key, None)
+        if preloaded is not None:
+            preloaded.add_done_callback(_kill_booted)
+
+    def _expected(self, key: str) -> Prelude | None:
+        """What the next version of a program begins with, and its functions; None: not known."""
+        late = self._late.get(key)
+        if key not in self._preludes:
+            return late
+        prelude = self._preludes[key]
+        if prelude is None or late is None:
+            return prelude
+        return dataclasses.replace(prelude, web=late.web, late=late.late)
 
     def expect(self, version: Version, zygote: Zygote) -> None:
         """Be ready for the next version of a program, if it is known what that begins with.
@@ -192,7 +236,7 @@ class BareZygotes:
         asyncio.get_running_loop().call_later(BOOT_DELAY_S, self._preload_ahead, key, spec)
 
     def _preload_ahead(self, key: str, spec: ZygoteSpec) -> None:
-        prelude = self._preludes.get(key)
+        prelude = self._expected(key)
         if prelude is None or key in self._preloaded:
             return
         future: asyncio.Future[Zygote] = asyncio.get_running_loop().create_future()
@@ -214,7 +258,10 @@ class BareZygotes:
             future.set_result(zygote)
         except RuntimeFailedError as error:
             log.warning("preload_given_up", extra={"fields": {"reason": str(error)}})
-            self._preludes[key] = None
+            if prelude.late:
+                self._late.pop(key, None)
+            else:
+                self._preludes[key] = None
             if self._preloaded.get(key) is future:
                 del self._preloaded[key]
             future.set_exception(error)

@@ -18,17 +18,18 @@ from volant import ids
 from volant.errors import ExecutionError, ImageBuildError, ResourceExhaustedError
 from volant.wire.faults import error_fault
 from volantd.agent.bare import PROCESSES_MAX, BareZygotes, Machine, check_trees
+from volantd.agent.late.templates import LateTemplates, RefusedError
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError, UnfitError, Zygote
 from volantd.runtime.seat import Leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from volant.config import Config
     from volantd.agent.images import Images
     from volantd.agent.tasks import Tasks
     from volantd.hub.blobs import BlobCache
-    from volantd.hub.records import App, Version
+    from volantd.hub.records import App, Function, Version
     from volantd.runtime.cgroup import Cgroup
     from volantd.runtime.client import ForkedContainer
 
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 REFILL_DELAY_S = 0.03
 #: Time that the user's import may take.
 IMPORT_TIMEOUT_S = 300.0
+#: Likewise of a zygote that nobody waits for, with what containers would import.
+LATE_TIMEOUT_S = 60.0
 #: Open files of one container.
 FILES_MAX = 65536
 #: Largest file that a container may write, in bytes.
@@ -78,8 +81,16 @@ class Child:
 class Prepared:
     """A zygote with an app version imported."""
 
-    def __init__(self, store: ZygoteStore, version: Version) -> None:
+    def __init__(
+        self, store: ZygoteStore, version: Version, key: str, late: Sequence[str] = ()
+    ) -> None:
         self.version = version
+        #: what the store knows it by
+        self.key = key
+        #: what it imports behind the program, because containers of a function would
+        self.late = tuple(late)
+        #: whether it is made of a bare zygote that has imported nothing
+        self.is_plain = False
         self.in_use = 0
         #: threads that the import left; then each container imports anew
         self.threads: list[str] = []
@@ -95,6 +106,18 @@ class Prepared:
         if not self.ready.done():
             return True
         return self.ready.exception() is None and not self.zygote.exited.done()
+
+    def entry_anew(self) -> dict[str, Any] | None:
+        """What its containers have to import themselves."""
+        if not self.threads:
+            return None
+        zygote = self.zygote
+        return {**self.version.entry, "root": zygote.source_root, "cwd": zygote.cwd}
+
+    def source_directories(self) -> list[str]:
+        """Where its containers see the sources of their program."""
+        root = self.zygote.source_root
+        return [os.path.join(root, one) if one else root for one in self.version.entry["path"]]
 
     async def child(self) -> Child:
         """A forked child: one that waits, or a new one.
@@ -147,6 +170,9 @@ class ZygoteStore:
         self._count_max = int(config.number("zygote_count_max"))
         self._home = config.home
         self._prepared: OrderedDict[str, Prepared] = OrderedDict()
+        #: Those that others have taken the place of, while containers of theirs live.
+        self._retired: list[Prepared] = []
+        self.late = LateTemplates(self, is_on=bool(config.values["late_imports"]))
 
     def count(self) -> int:
         """Zygotes that are kept."""
@@ -154,7 +180,8 @@ class ZygoteStore:
 
     def alive(self) -> list[tuple[str, Zygote]]:
         """Zygotes that run or have run imports, and the keys of their versions, or none."""
-        taken = [(key, getattr(one, "zygote", None)) for key, one in self._prepared.items()]
+        every = self._prepared.values()
+        taken = [(one.version.key, getattr(one, "zygote", None)) for one in every]
         alive = [(key, one) for key, one in taken if one is not None and not one.exited.done()]
         return alive + [("", one) for one in self._bare.preloaded()]
 
@@ -174,6 +201,21 @@ class ZygoteStore:
             if function.version.snapshot is None:  # else its parameters may be missing
                 self._find(function.version)
                 return
+
+    async def get_for(self, function: Function) -> Prepared:
+        """The zygote that a container of a function is forked from; raises as `get`."""
+        self._end_retired()
+        version = function.version
+        found = self.late.find(function)
+        if found is not None:
+            self._prepared.move_to_end(found.key)
+            return found
+        prepared = await self.get(version)
+        if prepared.late and function.options["gpu"]:
+            # A module may look for a GPU while it is imported, and a zygote has none.
+            prepared = self._find(version, is_plain=True)
+            await asyncio.shield(prepared.ready)
+        return prepared
 
     async def get(self, version: Version) -> Prepared:
         """The zygote of a version, prepared when needed.
@@ -196,13 +238,29 @@ class ZygoteStore:
             return error_fault(ExecutionError(f"the program cannot be started: {error}"))
         return None
 
-    def _find(self, version: Version) -> Prepared:
-        prepared = self._prepared.get(version.key)
+    def _find(self, version: Version, *, is_plain: bool = False) -> Prepared:
+        key = f"{version.key} plain" if is_plain else version.key
+        prepared = self._prepared.get(key)
         if prepared is None or not prepared.usable:
-            prepared = Prepared(self, version)
-            self._prepared[version.key] = prepared
+            prepared = Prepared(self, version, key)
+            prepared.is_plain = is_plain
+            self._prepared[key] = prepared
             self.tasks.start(self._prepare(prepared), "prepare-zygote")
-        self._prepared.move_to_end(version.key)
+        self._prepared.move_to_end(key)
+        self._evict()
+        return prepared
+
+    async def prepare_late(self, version: Version, names: Sequence[str]) -> Prepared:
+        """A further zygote of a version, which has imported more.
+
+        Raises:
+            RefusedError: one of the names must be left to containers.
+            PrepareFailedError, RuntimeFailedError: as `get`; all of them must.
+        """
+        prepared = Prepared(self, version, ids.new_id("zy"), names)
+        self._prepared[prepared.key] = prepared
+        await self._prepare(prepared)
+        await prepared.ready
         self._evict()
         return prepared
 
@@ -213,7 +271,7 @@ class ZygoteStore:
                 (path, mode, bytes(await self._blobs.get(digest)))
                 for path, mode, digest, _ in version.files
             ]
-            await self._import(prepared, files)
+            await (self._import_late if prepared.late else self._import)(prepared, files)
         except (PrepareFailedError, RuntimeFailedError) as error:
             self._give_up(prepared, error)
             return
@@ -228,7 +286,7 @@ class ZygoteStore:
         prepared.refill_later()
 
     def _give_up(self, prepared: Prepared, error: Exception) -> None:
-        self._prepared.pop(prepared.version.key, None)
+        self._prepared.pop(prepared.key, None)
         prepared.ready.set_exception(error)
         prepared.ready.exception()  # whoever waits gets it; if nobody does, it is no news
         zygote = getattr(prepared, "zygote", None)
@@ -237,7 +295,7 @@ class ZygoteStore:
 
     async def _import(self, prepared: Prepared, files: list[tuple[str, int, bytes]]) -> None:
         version = prepared.version
-        prepared.zygote = await self._take_bare(version)
+        prepared.zygote = await self._take_bare(version, plain=prepared.is_plain)
         entry = dict(version.entry)
         if not version.imports:
             entry["module"] = None
@@ -250,12 +308,14 @@ class ZygoteStore:
         try:
             answer = await prepare(prepared.zygote)
         except UnfitError:
+            self._bare.unlearn_late(version, prepared.zygote)
             prepared.zygote.kill()
             prepared.zygote = await self._take_bare(version, plain=True)
             answer = await prepare(prepared.zygote)
         except PrepareFailedError:
             self._bare.expect(version, prepared.zygote)  # the next save may mend it
             raise
+        prepared.late = answer["late"]
         if not answer["threads"]:
             self._bare.learn(version, prepared.zygote, answer)
         if answer["threads"]:
@@ -276,27 +336,45 @@ class ZygoteStore:
             ).encode())  # fmt: skip
             await self._prepare_anew(prepared, files, entry)
 
+    async def _import_late(self, prepared: Prepared, files: list[tuple[str, int, bytes]]) -> None:
+        version = prepared.version
+        prepared.zygote = await self._take_bare(version, plain=True, is_heard=False)
+        answer = await prepared.zygote.prepare(
+            files, dict(version.entry), version.env, timeout_s=LATE_TIMEOUT_S, late=prepared.late
+        )
+        if answer["refused"]:
+            name, why = answer["refused"]
+            raise RefusedError(name, why)
+        if answer["threads"] or not answer["late"]:
+            raise RuntimeFailedError("there is nothing that could be imported before a fork")
+        prepared.late = answer["late"]
+        if answer["is_whole"]:
+            self._bare.learn_late(version, prepared.zygote, prepared.late)
+
     async def _prepare_anew(
         self, prepared: Prepared, files: list[tuple[str, int, bytes]], entry: dict[str, Any] | None
     ) -> None:
         """Begin again without what cannot be forked."""
         prepared.zygote.kill()
+        prepared.late = ()
         version = prepared.version
         prepared.zygote = await self._take_bare(version, plain=True)
         await prepared.zygote.prepare(files, entry, version.env, timeout_s=IMPORT_TIMEOUT_S)
 
-    async def _take_bare(self, version: Version, *, plain: bool = False) -> Zygote:
+    async def _take_bare(
+        self, version: Version, *, plain: bool = False, is_heard: bool = True
+    ) -> Zygote:
         say = partial(self.on_output, version.key)
         try:
             zygote = await self._bare.take(version, say, plain=plain)
         except ImageBuildError as error:
             fault = error_fault(error)
             raise PrepareFailedError(fault) from error
-        self._read_output(zygote, version.key)
+        self._read_output(zygote, version.key, is_heard=is_heard)
         return zygote
 
-    def _read_output(self, zygote: Zygote, key: str) -> None:
-        """Pass on what the user's imports print."""
+    def _read_output(self, zygote: Zygote, key: str, *, is_heard: bool) -> None:
+        """Pass on what the user's imports print, unless another zygote has printed it already."""
         loop = asyncio.get_running_loop()
 
         def on_readable() -> None:
@@ -305,7 +383,8 @@ class ZygoteStore:
             except BlockingIOError:
                 return
             if data:
-                self.on_output(key, data)
+                if is_heard:
+                    self.on_output(key, data)
                 return
             loop.remove_reader(zygote.log_fd)
             os.close(zygote.log_fd)
@@ -328,6 +407,21 @@ class ZygoteStore:
                 self._close(prepared)
                 return True
         return False
+
+    def keeps(self, prepared: Prepared) -> bool:
+        """Whether containers may still be forked from a zygote."""
+        return prepared.usable and self._prepared.get(prepared.key) is prepared
+
+    def retire(self, prepared: Prepared) -> None:
+        """End a zygote as soon as no container uses it: no further one will."""
+        self._retired.append(prepared)
+        self._end_retired()
+
+    def _end_retired(self) -> None:
+        for prepared in [one for one in self._retired if not one.in_use]:
+            self._retired.remove(prepared)
+            if self._prepared.pop(prepared.key, None) is not None:
+                self._close(prepared)
 
     def _close(self, prepared: Prepared) -> None:
         """End a zygote and its spare children."""

@@ -361,8 +361,6 @@ class Front(asyncio.Protocol):
 
     def responded(self, *, ended: bool = False) -> None:
         """The response is over; `ended`: with its connection."""
-        if self._is_stuck and self.back is not None and not self.back.transport.is_closing():
-            self.back.transport.resume_reading()  # for whoever it serves next
         self.back = None
         if ended or not self.has_sent_all:
             self._keep = False

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 from volant import gpus
 from volant.errors import NotFoundError, PermissionDeniedError, ResourceExhaustedError
 from volant.wire.frames import EXPRESS_TOKEN_BYTES, FUNCTION_MASK, METHODS_MAX
-from volantd.fields import mapping, number, optional, raw, sequence, switch, text, whole
+from volantd.fields import (
+    mapping,
+    module_names,
+    number,
+    optional,
+    raw,
+    sequence,
+    switch,
+    text,
+    whole,
+)
 from volantd.hub.web import checked
 from volantd.images import described
 from volantd.schedules.times import rule_of
@@ -25,7 +35,9 @@ if TYPE_CHECKING:
     from volant.wire.stream import FrameStream
 
 #: Checks of single fields, for whoever checks a message.
-__all__ = ["mapping", "number", "optional", "raw", "sequence", "switch", "text", "whole"]
+__all__ = [
+    "mapping", "module_names", "number", "optional", "raw", "sequence", "switch", "text", "whole",
+]  # fmt: skip
 
 #: Not in every Python: it is of the system that one was built on.
 _F_GET_SEALS = getattr(fcntl, "F_GET_SEALS", 1034)

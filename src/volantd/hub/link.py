@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from volantd.hub.records import Call, Function, InputItems
     from volantd.hub.session import Session
 
+#: Names of late imports that one container may tell.
+LATE_NAMES_MAX = 100
 _STREAMED = (frames.YIELD, frames.YIELD_MAPPED)
 
 
@@ -56,6 +58,7 @@ class ContainerLink:
         self.wanted_ns = 0
         self.forked_ns = 0
         self.imported_ns = 0
+        self._late_told = False
         self._on_reply = on_reply
         self._drain_logs = drain_logs
         #: The read from its connection before whose outcomes that was done.
@@ -156,8 +159,17 @@ class ContainerLink:
                 # Who runs what it does not trust, one input a container, shares no file either.
                 reusable = not self.function.options["single_use"]
                 self.hub.loans.returned(self.peer, event, reusable=reusable)
+            elif event["op"] == "late":
+                self._on_late(checks.module_names(event, "names", LATE_NAMES_MAX))
         else:
             raise ValueError(f"a container sent a frame of type {kind}")
+
+    def _on_late(self, names: tuple[str, ...]) -> None:
+        """Once, a container says what it has imported after it was forked."""
+        if self._late_told:
+            raise ValueError("a container told its late imports twice")
+        self._late_told = True
+        self.hub.services.zygotes.late.learn(self.function, names)
 
     def _on_outcome(self, flags: int, body: bytes) -> None:
         if len(body) < HOT.size:

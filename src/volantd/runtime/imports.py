@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from volant.runner import control
+from volantd.fields import MODULE_NAME_CHARS_MAX, is_module_name
 
 #: Names of threads, and other words, that are kept of one answer; and characters of each.
 WORDS_MAX = 100
 WORD_CHARS_MAX = 100
-#: Names of a prelude that are kept, and characters of the longest that there can be.
+#: Names of a prelude, or of late imports, that are kept.
 PRELUDE_NAMES_MAX = 200
-MODULE_NAME_CHARS_MAX = 200
 #: The messages that answer.
 ANSWERS = {control.READY, control.PREPARE_FAILED, control.PRELOADED, control.UNFIT}
 
@@ -40,6 +40,7 @@ class Prelude:
 
     Attributes:
         modules: their names, in the order in which the program imports them.
+        late: what its functions begin with importing, as far as a zygote may do it for all.
         web: kinds of functions for which what serves them is imported as well.
         env: the environment of the program.
     """
@@ -47,6 +48,7 @@ class Prelude:
     modules: tuple[str, ...]
     web: tuple[str, ...]
     env: dict[str, str]
+    late: tuple[str, ...] = ()
 
 
 def answer_of(kind: int, fields: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +69,8 @@ def answer_of(kind: int, fields: dict[str, Any]) -> dict[str, Any]:
         "import_us": checked(fields["import_us"], int),
         "threads": _words(fields["threads"]),
         "culprits": _words(fields["culprits"]),
+        "late": _names(fields["late"]) or (),
+        "refused": _refused(fields["refused"]),
         "prelude": _names(fields["prelude"]),
         "is_whole": checked(fields["is_whole"], bool),
     }
@@ -87,12 +91,18 @@ def _words(value: Any) -> list[str]:
     return [str(word)[:WORD_CHARS_MAX] for word in checked(value, list)[:WORDS_MAX]]
 
 
+def _refused(value: Any) -> list[str]:
+    words = _words(value)
+    if len(words) not in (0, 2):
+        raise TypeError(f"{len(words)} words in place of a name and a reason")
+    return words
+
+
 def _names(value: Any) -> tuple[str, ...] | None:
     if value is None:
         return None
     names = tuple(checked(name, str) for name in checked(value, list)[:PRELUDE_NAMES_MAX])
     for name in names:
-        is_dotted = all(part.isidentifier() for part in name.split("."))
-        if len(name) > MODULE_NAME_CHARS_MAX or not is_dotted:
+        if not is_module_name(name):
             raise TypeError(f"no name of a module: {name[:MODULE_NAME_CHARS_MAX]!r}")
     return names

@@ -149,7 +149,8 @@ class Zygote:
         Raises:
             RuntimeFailedError: the zygote died or `timeout_s` passed (it is killed then).
         """
-        fields = {"modules": list(prelude.modules), "web": list(prelude.web), "env": prelude.env}
+        names = {"modules": list(prelude.modules), "late": list(prelude.late)}
+        fields = {**names, "web": list(prelude.web), "env": prelude.env}
         answer = await self._import(control.pack(control.PRELOAD, fields), timeout_s)
         culprits: list[str] = answer["culprits"]
         return culprits
@@ -162,12 +163,15 @@ class Zygote:
         *,
         timeout_s: float,
         snapshot: dict[str, Any] | None = None,
+        late: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Write sources, set the environment, import the user's module.
+        """Write sources, set the environment, import the user's module, and then `late`.
 
         Returns:
             `import_us`, `threads` (that the import left; none is good), `culprits` (what the
             hooks of `snapshot`, a class and its parameters, left that forbids forking, in words),
+            `late` (names of those that were imported, now or by `preload`), `refused` (empty, or
+            the name of one that made this zygote useless, and why),
             `prelude` (names of modules that are worth to be imported ahead of the next version,
             or None) and `is_whole` (the program does nothing that would have ended it).
 
@@ -177,7 +181,7 @@ class Zygote:
             UnfitError: it was preloaded with what does not fit; the program was not imported.
         """
         fields = {"files": [list(file) for file in files], "entry": entry, "env": env}
-        data = control.pack(control.PREPARE, {**fields, "snapshot": snapshot})
+        data = control.pack(control.PREPARE, {**fields, "snapshot": snapshot, "late": list(late)})
         return await self._import(data, timeout_s)
 
     async def _import(self, request: bytes, timeout_s: float) -> dict[str, Any]:

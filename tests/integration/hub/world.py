@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from volantd.hub.records import App, Version
+    from volantd.hub.records import App, Function, Version
 
 #: Rounds of the event loop without news that count as silence.
 QUIET_ROUNDS = 4
@@ -212,12 +212,31 @@ class PlayedPrepared:
         self.threads: list[str] = []
         self.zygote = PlayedZygote()
 
+    def entry_anew(self) -> None:
+        """Containers import nothing themselves."""
+
+    def source_directories(self) -> list[str]:
+        return [self.zygote.source_root]
+
     async def child(self) -> Child:
         if self.world.fork_failures:
             raise self.world.fork_failures.pop(0)
         container = Container(self.world, f"p{len(self.world.containers)}")
         self.world.containers.append(container)
         return Child(container, container.cgroup)  # type: ignore[arg-type]
+
+
+class PlayedLate:
+    """What containers have told of their imports, by function."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, tuple[str, ...]]] = []
+
+    def watches(self, function: Function) -> bool:
+        return True
+
+    def learn(self, function: Function, names: tuple[str, ...]) -> None:
+        self.told.append((function.name, names))
 
 
 class PlayedZygotes:
@@ -228,6 +247,7 @@ class PlayedZygotes:
         self.machine = world.services.machine
         self.on_output: Callable[[str, bytes], None] = lambda key, data: None
         self.prepared = PlayedPrepared(world)
+        self.late = PlayedLate()
         self.warmed: list[App] = []
 
     def count(self) -> int:
@@ -253,6 +273,9 @@ class PlayedZygotes:
         except PrepareFailedError as error:
             return error.fault
         return None
+
+    async def get_for(self, function: Function) -> PlayedPrepared:
+        return await self.get(function.version)
 
     async def get(self, version: Version) -> PlayedPrepared:
         files = [await self.world.services.blobs.get(entry[2]) for entry in version.files]

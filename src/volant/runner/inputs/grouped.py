@@ -22,7 +22,23 @@ if TYPE_CHECKING:
     from typing import Any
 
     from volant.runner.execute import Execute
-    from volant.runner.loop import Group, Runner
+    from volant.runner.loop import Batch, Runner
+
+
+class Group:
+    """Batches whose inputs the user's code takes together."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self._batches = batches
+
+    def batches(self) -> list[Batch]:
+        """All of them, in order."""
+        return self._batches
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for any of them."""
+        return all(batch.cancelled for batch in self._batches)
 
 
 class Grouped:
@@ -41,6 +57,11 @@ class Grouped:
         self._execute = execute
         self._runner = runner
 
+    @staticmethod
+    def group(batches: list[Batch]) -> Group:
+        """What to run together."""
+        return Group(batches)
+
     def run(self, group: Group) -> None:
         """Run a group, and send every input its outcome."""
         runner, batches = self._runner, group.batches()
@@ -52,12 +73,14 @@ class Grouped:
             results = self._results(group, outs)
         except BaseException as exc:  # noqa: BLE001  # user code may raise anything
             runner.in_user_code = False
+            runner.tell_late()
             for batch, out in zip(batches, outs, strict=True):
                 batch.close()
                 out.exec_ns = (perf_counter_ns() - begun_ns) // len(outs)
                 out.add_fault(exc)
                 out.settle(last=True)
             return
+        runner.tell_late()
         for out, result in zip(outs, results, strict=True):
             out.exec_ns = (perf_counter_ns() - begun_ns) // len(outs)
             self._execute._finish(result, out)

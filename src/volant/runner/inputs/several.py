@@ -182,8 +182,14 @@ class Several(Execute):
         kind = frames.YIELD if kind == frames.PICKLE else frames.YIELD_MAPPED
         out.stream_item(kind, payload, fd, sequence)
 
+    def _tell_late(self) -> None:
+        if self.runner.watch is not None:
+            with self.lock:
+                self.runner.tell_late()
+
     def _succeed(self, value: Any, begun_ns: int, out: SharedOutbox) -> None:
         out.exec_ns = perf_counter_ns() - begun_ns
+        self._tell_late()
         if self.forms[out.batch.method]["is_generator"]:
             out.add(frames.EXHAUSTED, int(value).to_bytes(8, "little"))
         else:
@@ -192,6 +198,7 @@ class Several(Execute):
 
     def _fail(self, exc: BaseException, begun_ns: int, out: SharedOutbox) -> None:
         out.exec_ns = perf_counter_ns() - begun_ns
+        self._tell_late()
         self._failed(exc, out)
         out.settle(last=True)
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 import os
 import sys
 
-from volant.runner.template import prelude, unforkable
+from volant.runner.template import bodies, prelude, unforkable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
 #: Imports that take less are not worth a process that waits.
@@ -29,26 +29,48 @@ OUTPUT_BYTES_MAX = 1 << 20
 
 
 class Program:
-    """Where a program begins."""
+    """Where a program begins, and what it consists of."""
 
-    __slots__ = ("directories", "is_file", "owns", "start")
+    __slots__ = ("directories", "is_file", "owns", "sources", "start")
 
     def __init__(
-        self, start: str, directories: list[str], owns: Callable[[str], bool], *, is_file: bool
-    ) -> None:
-        """`owns`: whether a file is one of its sources; the others as for `prelude.read`."""
+        self, start: str, directories: list[str], owns: Callable[[str], bool], *, is_file: bool,
+        sources: Iterable[str] = (),
+    ) -> None:  # fmt: skip
+        """Note it.
+
+        Args:
+            start: as for `prelude.read`.
+            directories: likewise.
+            owns: whether a file is one of its sources.
+            is_file: as for `prelude.read`.
+            sources: the paths of them all, if its functions matter.
+        """
         self.start = start
         self.directories = directories
         self.owns = owns
+        self.sources = frozenset(sources)
         self.is_file = is_file
 
     def prelude(self) -> prelude.Prelude:
         """What it imports before it does anything else, as its sources are now."""
         return prelude.read(self.start, self.directories, is_file=self.is_file)
 
+    def bodies(self) -> bodies.Bodies:
+        """What its functions import, as its sources are now, as far as they are imported."""
+        trees = prelude.Trees()
+        prelude.read(self.start, self.directories, is_file=self.is_file, trees=trees)
+        imported = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+        return bodies.read(self.sources & imported, self.directories, trees)
 
-def program_of(entry: dict[str, Any] | None) -> Program | None:
-    """The program of an entry as in PREPARE, with `root`; None if there is none to import."""
+
+def program_of(entry: dict[str, Any] | None, files: Sequence[Sequence[Any]]) -> Program | None:
+    """The program of an entry as in PREPARE, with `root`; None if there is none to import.
+
+    Args:
+        entry: the entry.
+        files: as in PREPARE: each begins with its path below `root`.
+    """
     if entry is None or entry.get("module") is None:
         return None
     root = str(entry["root"])
@@ -59,38 +81,48 @@ def program_of(entry: dict[str, Any] | None) -> Program | None:
         return path.startswith(root + os.sep) and not is_installed
 
     directories = [os.path.join(root, one) if one else root for one in entry["path"]]
+    paths = [str(file[0]) for file in files if str(file[0]).endswith(".py")]
     if entry["file"] is not None:
-        return Program(os.path.join(root, entry["file"]), directories, owns, is_file=True)
-    return Program(entry["module"], directories, owns, is_file=False)
+        paths = list(dict.fromkeys([entry["file"], *paths]))
+    sources = [os.path.join(root, path) for path in paths]
+    if entry["file"] is not None:
+        start = os.path.join(root, entry["file"])
+        return Program(start, directories, owns, is_file=True, sources=sources)
+    return Program(entry["module"], directories, owns, is_file=False, sources=sources)
 
 
 class Preloading:
     """What one process has imported ahead; at first nothing."""
 
     def __init__(self) -> None:
-        #: Names that were loaded ahead, and how functions answer to the web that are served.
+        #: Names that were loaded ahead, what of them only functions import, and how functions
+        #: answer to the web that are served.
         self.names: list[str] = []
+        self.late: list[str] = []
         self.web: Sequence[str] = ()
         self._added: set[str] = set()
         self._before: set[str] = set()
         self._environment: dict[str, str] = {}
-        self._output: _HeldOutput | None = None
+        self._output: HeldOutput | None = None
 
-    def load(self, names: list[str], web: Sequence[str] = ()) -> list[str]:
+    def load(
+        self, names: list[str], web: Sequence[str] = (), late: Sequence[str] = ()
+    ) -> list[str]:
         """Import modules, and hold back what they print.
 
         Args:
             names: in their order.
+            late: further ones, which functions of the program begin with importing.
             web: kinds of functions for which what serves them is imported too.
 
         Returns:
             why nothing should come of this process, in words: threads, or an import that failed.
         """
-        self.names, self.web = names, web
+        self.names, self.web, self.late = names, web, list(late)
         before = set(sys.modules)
-        self._output = _HeldOutput()
+        self._output = HeldOutput()
         try:
-            for name in names:
+            for name in [*names, *late]:
                 try:
                     __import__(name)
                 except (Exception, SystemExit) as error:  # noqa: BLE001  # any package's own code
@@ -118,8 +150,12 @@ class Preloading:
         if program is None or prelude.is_shadowed(self._added, program.directories):
             return False
         read = program.prelude()
-        if not set(self.names) <= set(read.names) or (self.web and not read.is_whole):
+        if not set(self.names) <= set(read.names):
             return False
+        if (self.web or self.late) and not read.is_whole:
+            return False
+        if self.late and not set(self.late) <= program.bodies().movable():
+            return False  # one may stand behind a change now, or nowhere
         self._output.show()
         return True
 
@@ -154,7 +190,7 @@ class Preloading:
         return {"prelude": names, "is_whole": found.is_whole}
 
 
-class _HeldOutput:
+class HeldOutput:
     """What is printed from now on, held back until somebody wants it shown."""
 
     def __init__(self) -> None:
@@ -177,6 +213,19 @@ class _HeldOutput:
         for fd, saved in self._saved.items():
             os.dup2(saved, fd)
             os.close(saved)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was printed so far."""
+        _flush()
+        return not any(os.fstat(kept).st_size for kept in self._kept.values())
+
+    def drop(self) -> None:
+        """Hold back no more, and forget what was."""
+        self.end()
+        for kept in self._kept.values():
+            os.close(kept)
+        self._kept.clear()
 
     def show(self) -> None:
         """Print what was held back, once."""

@@ -24,7 +24,7 @@ BYTES_MAX = 256 << 10
 #: Flag of compile(), known to `ast` as PyCF_ONLY_AST.
 _AST_ONLY = 0x400
 _DEFINITIONS = ("FunctionDef", "AsyncFunctionDef", "ClassDef")
-_HARMLESS = ("Pass", "Assert", "Global", "TypeAlias")
+_HARMLESS = ("Pass", "Assert", "Global", "Nonlocal", "Return", "TypeAlias")
 
 
 class Prelude:
@@ -43,15 +43,18 @@ class Prelude:
         self.is_whole = is_whole
 
 
-def read(start: str, directories: list[str], *, is_file: bool) -> Prelude:
+def read(
+    start: str, directories: list[str], *, is_file: bool, trees: Trees | None = None
+) -> Prelude:
     """The prelude of a program.
 
     Args:
         start: the path of its first source, or the name of its first module.
         directories: where sources of its own lie, as they stand on `sys.path`.
         is_file: whether `start` is a path.
+        trees: has what was read, in the end.
     """
-    reader = _Reader(directories)
+    reader = Reader(directories, Trees() if trees is None else trees)
     is_whole = True
     try:
         if is_file:
@@ -82,30 +85,69 @@ class _Ended(Exception):
     """A statement ends the prelude."""
 
 
-class _Reader:
+class Trees:
+    """Sources of a program as they were parsed, each once."""
+
+    def __init__(self) -> None:
+        self._trees: dict[str, Any] = {}
+        self._left_bytes = BYTES_MAX
+        #: Whether there was a source too many.
+        self.is_full = False
+
+    def paths(self) -> list[str]:
+        """What somebody asked for."""
+        return list(self._trees)
+
+    def tree_of(self, path: str) -> Any:
+        """The tree of a source; None when it cannot be read, or is too large with those before."""
+        if path not in self._trees:
+            self._trees[path] = None
+            try:
+                with open(path, "rb") as file:
+                    content = file.read(self._left_bytes + 1)
+                self.is_full = self.is_full or len(content) > self._left_bytes
+                if not self.is_full:
+                    self._left_bytes -= len(content)
+                    self._trees[path] = _parsed(content, path)
+            except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+                pass  # whoever imports it is told
+        return self._trees[path]
+
+
+class Reader:
     """Goes through statements in the order in which they would be run."""
 
-    def __init__(self, directories: list[str]) -> None:
+    def __init__(self, directories: list[str], trees: Trees) -> None:
         self.names: dict[str, None] = {}
         self._directories = directories
+        self._trees = trees
         self._seen: set[str] = set()
-        self._left_bytes = BYTES_MAX
 
     def read(self, path: str, package: str) -> None:
         """Go through a source, once; `package` is what its relative imports begin at."""
         if path in self._seen:
             return
         self._seen.add(path)
-        try:
-            with open(path, "rb") as file:
-                content = file.read(self._left_bytes + 1)
-            self._left_bytes -= len(content)
-            if self._left_bytes < 0:
-                raise _Ended
-            tree = _parsed(content, path)
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-            raise _Ended from None  # whoever imports it is told
+        tree = self._trees.tree_of(path)
+        if tree is None:
+            raise _Ended
         _Source(self, package).walk(tree.body)
+
+    def walk(self, body: list[Any], package: str, given: set[str]) -> int:
+        """Go through statements as far as they are a prelude; how many of them are.
+
+        Args:
+            body: the statements.
+            package: what their relative imports begin at.
+            given: names of objects that may be changed, but not called.
+        """
+        source = _Source(self, package, given)
+        for index, statement in enumerate(body):
+            try:
+                source.walk([statement])
+            except _Ended:
+                return index
+        return len(body)
 
     def follow(self, name: str) -> bool:
         """Go through what an import of a module runs; False if it is no source of the program."""
@@ -137,11 +179,12 @@ class _Reader:
 class _Source:
     """The statements of one source."""
 
-    def __init__(self, reader: _Reader, package: str) -> None:
+    def __init__(self, reader: Reader, package: str, given: Iterable[str] = ()) -> None:
         self._reader = reader
         self._package = package
-        #: Names that it has given to objects of its own.
+        #: Names that it has given to objects of its own, and those that were given to it.
         self._own = {"print"}
+        self._given = set(given)
 
     def walk(self, body: list[Any]) -> None:
         """Go through statements.
@@ -151,11 +194,8 @@ class _Source:
         """
         for statement in body:
             kind = type(statement).__name__
-            if kind == "Import":
-                for alias in statement.names:
-                    self._reader.meet(alias.name)
-            elif kind == "ImportFrom":
-                self._meet_from(statement)
+            if kind in ("Import", "ImportFrom"):
+                self._meet(statement)
             elif kind in _DEFINITIONS:
                 self._own.add(statement.name)
             elif kind in ("Assign", "AnnAssign", "AugAssign", "Delete"):
@@ -169,18 +209,12 @@ class _Source:
             elif kind not in _HARMLESS:
                 raise _Ended
 
-    def _meet_from(self, statement: Any) -> None:
-        base = statement.module or ""
-        if statement.level:
-            parts = self._package.split(".")
-            parents = parts[: len(parts) - statement.level + 1]
-            base = ".".join([*parents, *([base] if base else [])])
-        if not base:
+    def _meet(self, statement: Any) -> None:
+        names = names_of(statement, self._package)
+        if not names:
             raise _Ended  # it fails, and whoever imports it is told
-        self._reader.meet(base)
-        for alias in statement.names:
-            if alias.name != "*":
-                self._reader.meet(f"{base}.{alias.name}")
+        for name in names:
+            self._reader.meet(name)
 
     def _assign(self, target: Any) -> None:
         kind = type(target).__name__
@@ -189,7 +223,7 @@ class _Source:
         elif kind in ("Tuple", "List"):
             for one in target.elts:
                 self._assign(one)
-        elif _root_of(target) not in self._own:
+        elif _root_of(target) not in self._own | self._given:
             raise _Ended
 
     def _evaluate(self, value: Any) -> None:
@@ -209,6 +243,28 @@ class _Source:
             self.walk(handler.body)
         self.walk(getattr(statement, "orelse", []))
         self.walk(getattr(statement, "finalbody", []))
+
+
+def names_of(statement: Any, package: str) -> list[str]:
+    """What an import statement may import, in order; empty for one that leads nowhere.
+
+    Args:
+        statement: any, those of other kinds import nothing.
+        package: what relative imports begin at.
+    """
+    kind = type(statement).__name__
+    if kind == "Import":
+        return [alias.name for alias in statement.names]
+    if kind != "ImportFrom":
+        return []
+    base = statement.module or ""
+    if statement.level:
+        parts = package.split(".")
+        parents = parts[: len(parts) - statement.level + 1]
+        base = ".".join([*parents, *([base] if base else [])])
+    if not base:
+        return []
+    return [base, *(f"{base}.{alias.name}" for alias in statement.names if alias.name != "*")]
 
 
 def _root_of(expression: Any) -> str:

@@ -8,7 +8,10 @@ import sys
 from volant.runner import loading
 
 #: Modules that each kind of web function needs, whether the user's code has imported them or not.
-_SERVING = ("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto", "uvicorn.server")
+_SERVING = (
+    "uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto", "uvicorn.server",
+    "uvicorn.lifespan.off",
+)  # fmt: skip
 _NEEDED = {
     "asgi": _SERVING, "wsgi": ("a2wsgi", *_SERVING), "server": (), "stateless": (),
     "fastapi": ("fastapi", "fastapi.middleware.cors", *_SERVING),
@@ -38,7 +41,7 @@ def import_for(kinds: list[str]) -> None:
     names += [name for name, user in _LATER.items() if user in sys.modules]
     for name in names:
         _try(name)
-    if "fastapi" in kinds:
+    if "fastapi" in kinds or ("asgi" in kinds and "fastapi" in sys.modules):
         _rehearse()
 
 

@@ -54,11 +54,13 @@ class HttpServer:
     """One ASGI app on one listening socket."""
 
     def __init__(
-        self, app: App, listener: socket.socket, threads: int, slots: asyncio.Semaphore
-    ) -> None:
+        self, app: App, listener: socket.socket, threads: int, slots: asyncio.Semaphore,
+        after_each: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`after_each`: called when a request is over."""
         import uvicorn
 
-        self._turns = Turns(app, slots)
+        self._turns = Turns(app, slots, after_each)
         served = forwarded.completed(self._turns)
         config = uvicorn.Config(
             served, lifespan="off", interface="asgi3", loop="none", log_config=None,
@@ -226,7 +228,7 @@ class Serving(AsTasks):
             if app is None:
                 server = Relay(web["port"], listener, web["startup_timeout_s"], self._report_health)
             else:
-                server = HttpServer(app, listener, self._max_inputs, slots)
+                server = HttpServer(app, listener, self._max_inputs, slots, self._tell_late)
             await server.start()
             self._servers.append(server)
 

@@ -9,6 +9,7 @@ import asyncio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from volant.runner.web.lifespan import App, Receive, Send
@@ -21,8 +22,12 @@ class Turns:
     What an app does after its answer is beside further requests.
     """
 
-    def __init__(self, app: App, slots: asyncio.Semaphore) -> None:
+    def __init__(
+        self, app: App, slots: asyncio.Semaphore, after_each: Callable[[], None] = lambda: None
+    ) -> None:
+        """`after_each`: called when a request is over."""
         self._app = app
+        self._after_each = after_each
         self._slots = slots
         #: Tasks of requests that have begun, and have not answered.
         self.unanswered: set[asyncio.Task[Any] | None] = set()
@@ -43,6 +48,7 @@ class Turns:
                 raise
         finally:
             self.unanswered.discard(task)
+            self._after_each()
 
     async def _serve(
         self, task: asyncio.Task[Any] | None, scope: dict[str, Any], receive: Receive, send: Send

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from volantd.gateway import heads
-from volantd.gateway.bodies import Chunks
+from volantd.gateway.bodies.chunks import Chunks
 from volantd.gateway.heads import CHUNKED, UNTIL_END
 from volantd.gateway.multiplex import translation
 

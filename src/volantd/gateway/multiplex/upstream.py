@@ -18,7 +18,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from volantd.gateway import heads, limits
-from volantd.gateway.bodies import Chunks
+from volantd.gateway.bodies.chunks import Chunks
 from volantd.gateway.heads import CHUNKED, RefusedError
 from volantd.gateway.multiplex import translation
 from volantd.gateway.multiplex.turns import Turns, Window
