@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _running() -> Iterator[None]:
-    with gated.app.run(), clients.app.run():
+def _running(volant_home: Path) -> Iterator[None]:
+    clients.app.deploy()
+    with gated.app.run():
         yield
+    assert run_volant("app", "stop", "clients", home=volant_home).returncode == 0
 
 
 def curl(home: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
