@@ -1,6 +1,6 @@
 """Compressed messages through the gateway: each offer of the Autobahn suite's set 13, in short.
 
-Sets 12 and 13 as a whole take an hour; what they said is in `docs/internals/gateway.md`.
+Sets 12 and 13 as a whole take twenty minutes; what they said is in `docs/internals/gateway.md`.
 """
 
 from __future__ import annotations
