@@ -53,9 +53,13 @@ class Database:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
 
+    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        """`run`, after all that was asked for before, for who does not wait in a coroutine."""
+        return self._thread.submit(self._run, work)
+
     def post(self, work: Callable[[Connection], object]) -> None:
-        """Do something after all that was asked for before, without waiting; logged if it fails."""
-        self._thread.submit(self._run, work).add_done_callback(_log_failure)
+        """`submit`, for whom nobody waits: it is logged if it fails."""
+        self.submit(work).add_done_callback(_log_failure)
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         from sqlalchemy.exc import OperationalError
