@@ -28,6 +28,8 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
     "memory_reserve_mib": (512, "MiB", "free memory below which idle zygotes are ended"),
     "disk_reserve_mib": (2048, "MiB", "free disk below which the largest writer is stopped"),
     "image_store_limit_mib": (0, "MiB", "disk of all images together, 0 for a quarter of the disk"),
+    "result_retention_s": (7 * 86400.0, "seconds", "results of spawned calls are kept this long "
+                           "after these have finished"),
     "force_build": (False, "switch", "build all steps of images anew, and keep what comes of it"),
     "ignore_cache": (False, "switch", "build images anew, and leave what is there as it is"),
     "log_bytes_max": (16 << 20, "bytes", "log kept for each app; the oldest half goes first"),

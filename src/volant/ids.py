@@ -14,11 +14,18 @@ _HEX = frozenset("0123456789abcdef")
 #: Characters of a session that start the id of each of its calls; the rest is the number.
 SESSION_CHARS = 16
 _NUMBER_CHARS = 10
+_ID_CHARS = 26
 
 
 def new_id(prefix: str) -> str:
     """A fresh random id such as `ap-…`."""
-    return f"{prefix}-{_base32(int.from_bytes(os.urandom(17), 'little'), 26)}"
+    return f"{prefix}-{_base32(int.from_bytes(os.urandom(17), 'little'), _ID_CHARS)}"
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Whether this is an id that `new_id` could have made."""
+    head, _, rest = text.partition("-")
+    return head == prefix and len(rest) == _ID_CHARS and _CHARS.issuperset(rest)
 
 
 def new_session() -> str:

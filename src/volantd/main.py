@@ -40,6 +40,7 @@ from volantd.agent.zygotes import ZygoteStore
 from volantd.blobs.files import BlobFiles
 from volantd.hub.blobs import BlobCache
 from volantd.hub.deployed.registry import Deployments
+from volantd.hub.durable.retention import Retention
 from volantd.hub.hub import Hub
 from volantd.hub.peer import Peer
 from volantd.hub.pools.configuration import EXIT_GRACE_S
@@ -50,6 +51,7 @@ from volantd.hub.web.tokens import TokenBook
 from volantd.runtime import cgroup as cgroups_module, leftovers
 from volantd.runtime.client import Launcher, RuntimeFailedError
 from volantd.store.database import Database
+from volantd.store.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +109,8 @@ class Services:
         self.images.apps = self.hub.apps.values
         self.zygotes = ZygoteStore(config, self.machine, self.blobs, self.images, tasks)
         self.database = Database(config.home)
-        self.standings = self.hub.timetable.durable = KeptBook(self.database)
+        self.journal = Journal(self.database, loop, self.hub.after_events)
+        self.standings = self.hub.timetable.durable = KeptBook(self.database, self.journal)
         self.deployments = Deployments(self.hub, self.database, self.contents, self.blobs)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent
@@ -208,6 +211,12 @@ class Services:
         }
         return gpus.rows(self.machine.installed, owners)
 
+    async def open_kept(self) -> None:
+        """Go on with what was deployed, and with what was left unfinished."""
+        await self.deployments.open()
+        await self.hub.unfinished.open()
+        Retention(self, self.config.number("result_retention_s")).begin()
+
     # -- listening
 
     def accept(self, listener: socket.socket) -> None:
@@ -295,7 +304,7 @@ async def serve(
         tasks.start(services.look_for_gpus(), "look-for-gpus")
         tasks.start(services.gateway.look_at_names(), "look-at-names")
         tasks.start(services.images.open(), "open-images")
-        tasks.start(services.deployments.open(), "open-deployments")
+        tasks.start(services.open_kept(), "open-kept")
         # What is here now stays: the collector need not look at it again and again. Garbage in
         # cycles is rare in the hub, so it may look less often.
         gc.freeze()
@@ -321,7 +330,7 @@ async def _shut_down(services: Services, listener: socket.socket, runs_dir: str)
     services.hub.loop.remove_reader(listener)
     listener.close()
     for app in list(services.hub.apps.values()):
-        services.hub.close_app(app, services.stop_reason)
+        services.hub.close_app(app, services.stop_reason, keeps_calls=app.detach)
     for session in services.hub.sessions:
         session.event("closing", reason=f"the daemon was stopped: {services.stop_reason}")
     services.hub.after_events()
@@ -330,6 +339,7 @@ async def _shut_down(services: Services, listener: socket.socket, runs_dir: str)
     services.gateway.close()
     await services.machine.launcher.close()
     await services.gateway.wait_closed()
+    await services.journal.drained()
     services.database.close()
     lock = os.path.join(runs_dir, f"{services.run_id}.lock")
     for path in (lock, os.path.join(services.config.home, SOCKET_NAME)):

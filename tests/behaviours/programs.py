@@ -30,8 +30,9 @@ class Program:
     """A running Python program, read line by line."""
 
     def __init__(
-        self, *words: object, home: Path, directory: Path = APPS, stdin: str | None = None
-    ) -> None:
+        self, *words: object, home: Path, directory: Path = APPS, stdin: str | None = None,
+        interactive: bool = False,
+    ) -> None:  # fmt: skip
         """Start `python words...`.
 
         Args:
@@ -39,6 +40,7 @@ class Program:
             home: VOLANT_HOME.
             directory: where it runs; by default that of the programs here.
             stdin: what it may read.
+            interactive: whether it is told more by `say`.
         """
         environ = {key: value for key, value in os.environ.items() if key != "VOLANT_HOME"}
         environ |= {"VOLANT_HOME": str(home), "PYTHONUNBUFFERED": "1"}
@@ -47,12 +49,12 @@ class Program:
             [sys.executable, *map(str, words)],
             cwd=directory,
             env=environ,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdin=subprocess.PIPE if interactive or stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        if self.process.stdin is not None:
+        if self.process.stdin is not None and not interactive:
             self.process.stdin.write(stdin or "")
             self.process.stdin.close()
             self.process.stdin = None  # or `communicate` would flush it again
@@ -70,6 +72,12 @@ class Program:
             _, complaint = self.process.communicate(timeout=WITHIN_S)
             raise AssertionError(f"it ended with {self.process.returncode}:\n{complaint}")
         return found
+
+    def say(self, text: str) -> None:
+        """Write to its standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
 
     def interrupt(self) -> None:
         """What Ctrl-C does to it."""

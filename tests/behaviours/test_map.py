@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from pathlib import Path
 
+    from tests.behaviours.image_builds import Gate
     from tests.behaviours.programs import Program
 
 
@@ -300,3 +301,11 @@ def test_ids_differ_for_each_input() -> None:
     assert input_id is not None
     assert call_id.startswith("fc-")
     assert input_id.startswith("in-")
+
+
+def test_a_result_does_not_wait_for_the_input_after_it(gate: Gate) -> None:
+    """Inputs that seem to be quick travel together; one that is not holds nothing back."""
+    values = mapping.pass_gate.map([0, 0, 0, 0, gate.port])
+    assert [next(values) for _ in range(4)] == [0] * 4
+    gate.wait().close()
+    assert next(values) == gate.port

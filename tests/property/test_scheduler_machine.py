@@ -21,6 +21,7 @@ from volantd.core import (
     ExitCause,
     FailInput,
     Fault,
+    Flush,
     Gpu,
     GpuWish,
     PoolConfig,
@@ -362,6 +363,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             case Reclaim(container_id, batch_id):
                 assert batch_id in self.containers[container_id].batches
                 assert not self.containers[container_id].is_shared
+            case Flush(container_id, batch_id):
+                assert len(self.containers[container_id].batches[batch_id]) > 1
             case CancelRunning(container_id, batch_id):
                 container = self.containers[container_id]
                 assert batch_id in container.batches

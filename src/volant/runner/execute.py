@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Any
 
-    from volant.runner.loop import Outbox, Runner
+    from volant.runner.inputs.outbox import Outbox
+    from volant.runner.loop import Runner
 
 _OURS = __file__.rpartition("/")[0] + "/"
 #: Values of a generator that may be under way to a client which has not taken them.

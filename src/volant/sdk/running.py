@@ -407,7 +407,9 @@ class RunningApp:
     def _open_again(self) -> None:
         """Describe the app to a hub that was started anew (on the leading thread)."""
         self.description["tags"] = self.app._tags  # they may have changed meanwhile
-        reply = self.channel.direct_request("app_open", app=self.description)
+        reply = self.channel.direct_request(
+            "app_open", app=self.description, before=self.app._app_id
+        )
         self._upload(reply["need"])
         self.app._app_id = reply["app_id"]
         for function, function_id in self._with_ids(reply):

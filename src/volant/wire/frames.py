@@ -163,6 +163,11 @@ def check_items(section: bytes, count: int) -> None:
         raise ValueError("items section does not match its heads")
 
 
+def count_of(section: bytes, count: int, kind: int) -> int:
+    """How many items of a checked section are of a kind."""
+    return sum(head >> 28 == kind for head in unpack_from(f"<{count}I", section))
+
+
 class FrameReader:
     """Cuts frames out of a byte stream, whatever pieces it arrives in."""
 

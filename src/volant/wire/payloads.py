@@ -263,18 +263,22 @@ def _write_file(pieces: list[tuple[int, memoryview]], size: int) -> int:
             while at < piece.nbytes:
                 at += os.pwrite(fd, piece[at : at + _WRITE_BYTES_MAX], offset + at)
         os.ftruncate(fd, size)
-        fcntl.fcntl(fd, _F_ADD_SEALS, _SEALS)
+        seal(fd)
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
+def seal(fd: int) -> None:
+    """Have nobody change a memory file any more."""
+    fcntl.fcntl(fd, _F_ADD_SEALS, _SEALS)
+
+
 def _from_mapped(payload: bytes, fd: int) -> list[memoryview]:
     token = token_of(payload)
     try:
-        wanted = _SEALS if not token else _SEALS & ~_SEAL_WRITE | _SEAL_FUTURE_WRITE
-        if fcntl.fcntl(fd, _F_GET_SEALS) & wanted != wanted:
+        if not _is_sealed(fcntl.fcntl(fd, _F_GET_SEALS), lent=bool(token)):
             raise ValueError("a mapped payload's file is not sealed: it could change underneath")
         size = os.fstat(fd).st_size
         table = _read_table(payload[: -_TOKEN.size] if token else payload, size)
@@ -285,6 +289,13 @@ def _from_mapped(payload: bytes, fd: int) -> list[memoryview]:
         os.close(fd)
     view = PickleBuffer(memory).raw()
     return [view[offset : offset + length] for offset, length in table]
+
+
+def _is_sealed(seals: int, *, lent: bool) -> bool:
+    """Whether nobody can change a file, or, of one that is lent, nobody but its writer."""
+    against_writing = _SEAL_WRITE | _SEAL_FUTURE_WRITE if lent else _SEAL_WRITE
+    others = _SEALS & ~_SEAL_WRITE
+    return seals & others == others and bool(seals & against_writing)
 
 
 def _memory_of(fd: int, size: int, token: int) -> Any:

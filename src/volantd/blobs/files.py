@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import mmap
 import os
 import tempfile
@@ -15,11 +16,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
 
     Content = bytes | mmap.mmap
 
 #: Contents that are larger are mapped instead of read.
 READ_BYTES_MAX = 4 << 20
+_COPY_BYTES = 1 << 20
 _DIGEST_CHARS = 64
 #: How the names of files begin that are being written.
 _UNFINISHED = "new-"
@@ -30,19 +33,11 @@ class BlobFiles:
 
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
-        #: Guards the two below, and what is removed against them.
         self._lock = threading.Lock()
-        #: What stays because somebody has asked for it since, and files that are being written.
-        self._wanted: set[str] = set()
-        self._writing: set[str] = set()
 
     def has(self, digest: str) -> bool:
-        """Whether a content is here; one that is stays."""
-        with self._lock:
-            found = self._path(digest).exists()
-            if found:
-                self._wanted.add(digest)
-            return found
+        """Whether a content is here; one that is counts as new, so that it is not about to go."""
+        return self._is_here(self._path(digest))
 
     def get(self, digest: str) -> Content | None:
         """A content, None if it is not here."""
@@ -61,42 +56,78 @@ class BlobFiles:
             OSError: when it cannot be written; then nothing of it stays.
         """
         path = self._path(digest)
-        with self._lock:
-            self._wanted.add(digest)
-            if path.exists():
-                return
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
-            self._writing.add(os.path.basename(name))
+        if self._is_here(path):
+            return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._written(path.parent) as (file, name):
+            file.write(content)
+            self._publish(file, name, path)
+
+    def put_file(self, fd: int) -> str:
+        """Keep what an open file contains, whatever becomes of it meanwhile, as `put` does.
+
+        Returns:
+            The hash of what was kept: it is read once, so that no writer can be told another.
+
+        Raises:
+            OSError: when it cannot be read or written; then nothing of it stays.
+        """
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        digest, offset = hashlib.sha256(), 0
+        with self._written(self._directory) as (file, name):
+            while data := os.pread(fd, _COPY_BYTES, offset):
+                digest.update(data)
+                file.write(data)
+                offset += len(data)
+            path = self._path(digest.hexdigest())
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._publish(file, name, path)
+        return path.name
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _written(directory: Path) -> Iterator[tuple[BinaryIO, str]]:
+        """A new file to be written and published; what was not, does not stay."""
+        fd, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=directory)
         try:
             with os.fdopen(fd, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
+                yield file, name
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
-        finally:
-            self._writing.discard(os.path.basename(name))
+
+    def _publish(self, file: BinaryIO, name: str, path: Path) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        os.replace(name, path)
         for directory in (path.parent, self._directory):
             _sync(directory)
 
-    def remove_all_but(self, digests: Iterable[str]) -> int:
-        """Remove what nothing names any more, and what was never finished; how many that were.
+    def _is_here(self, path: Path) -> bool:
+        with self._lock:
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                return False
+            return True
 
-        What was put or asked for since this object was made stays: it may be about to be named.
+    def remove_all_but(self, digests: Iterable[str], put_before: float) -> int:
+        """Remove what nothing names, and what was never finished; how many that were.
+
+        Args:
+            digests: what is named.
+            put_before: what was put later stays: who names it may not have said so yet. Seconds
+                since 1970.
         """
         kept = set(digests)
         count = 0
         for path in self._files():
-            if path.name in kept:
-                continue
-            with self._lock:
-                if path.name not in self._wanted and path.name not in self._writing:
-                    path.unlink(missing_ok=True)
-                    count += 1
+            if path.name not in kept:
+                with self._lock, contextlib.suppress(FileNotFoundError):
+                    if path.stat().st_mtime < put_before:
+                        path.unlink()
+                        count += 1
         return count
 
     def _files(self) -> Iterator[Path]:
@@ -104,6 +135,8 @@ class BlobFiles:
             for below in self._directory.iterdir():
                 if below.is_dir():
                     yield from below.iterdir()
+                else:
+                    yield below  # one that was never finished
 
     def _path(self, digest: str) -> Path:
         assert len(digest) == _DIGEST_CHARS and digest.isalnum(), digest

@@ -61,6 +61,14 @@ class Reclaim:
 
 
 @dataclass(slots=True)
+class Flush:
+    """Have the container report what it has finished and holds back for company."""
+
+    container_id: ContainerId
+    batch_id: int
+
+
+@dataclass(slots=True)
 class CancelRunning:
     """Interrupt a batch: nobody wants its results. The container still reports on every input."""
 
@@ -98,6 +106,7 @@ Command = (
     | StartContainer
     | StopContainer
     | Reclaim
+    | Flush
     | CancelRunning
     | FailInput
     | CallCancelled

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from volantd.core.autoscale import portion
-from volantd.core.commands import Dispatch, Reclaim
+from volantd.core.commands import Dispatch, Flush, Reclaim
 from volantd.core.containers import arm_idle, blame_death, busy_deadline, clear_stall, stop
 from volantd.core.model import INFINITY, ContainerState, ExitCause
 from volantd.core.queueing import take
@@ -252,6 +252,7 @@ def check_stalls(state: State, pool: Pool, now: float, out: list[Command]) -> No
         if not container.stalled:
             container.stalled = True
             pool.stalled += 1
+            flush(container, out)
         if container.inputs <= 1:
             continue
         if pool.idle or (live_wanted and is_room(state, pool)):
@@ -259,6 +260,13 @@ def check_stalls(state: State, pool: Pool, now: float, out: list[Command]) -> No
         elif live_wanted:
             # Room on the machine comes without an event for this pool.
             state.arm(pool, now + state.limits.starved_s)
+
+
+def flush(container: Container, out: list[Command]) -> None:
+    """Asks a container for results that it may hold back: what runs now may run for long."""
+    batch = next(iter(container.outstanding.values()))
+    if batch.count - batch.done > 1 and not batch.call.cancelled:
+        out.append(Flush(container.container_id, batch.batch_id))
 
 
 def reclaim(container: Container, out: list[Command]) -> None:

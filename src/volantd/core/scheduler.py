@@ -157,6 +157,10 @@ class Scheduler(Reports):
         """Whether the call was opened and not forgotten."""
         return call_id in self.state.calls
 
+    def skip(self, call_id: CallId, first_index: int, count: int) -> None:
+        """Notes that inputs of an open call had their outcome before; they are not run again."""
+        self._call(call_id).add_known(first_index, count)
+
     def submit(
         self, call_id: CallId, first_index: int, count: int, payload: object, now: float
     ) -> list[Command]:

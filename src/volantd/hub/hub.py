@@ -25,6 +25,7 @@ from volantd.core import (
     ExitCause,
     FailInput,
     Fault,
+    Flush,
     Limits,
     Loss,
     Reclaim,
@@ -33,6 +34,8 @@ from volantd.core import (
     StopContainer,
 )
 from volantd.hub.deployed import replacing
+from volantd.hub.durable.calls import DurableCalls
+from volantd.hub.durable.resuming import Unfinished
 from volantd.hub.loans import Loans
 from volantd.hub.peer import Outgoing
 from volantd.hub.pools import waiting
@@ -103,6 +106,8 @@ class Hub:
         self.links: dict[str, ContainerLink] = {}
         self.sessions: set[Session] = set()
         self.retained = Retained(self)
+        self.durable = DurableCalls(self)
+        self.unfinished = Unfinished(self)
         self.door = Door(self)
         self.loans = Loans()
         self.timetable = Timetable(self)
@@ -116,6 +121,7 @@ class Hub:
             CallCancelled: self._call_cancelled,
             CancelRunning: self._cancel_running,
             Reclaim: self._reclaim,
+            Flush: self._flush,
         }
         #: Conditions that somebody waits for, looked at after each event: (is it so, say so).
         self.awaited: list[tuple[Callable[[], bool], Callable[[], object]]] = []
@@ -239,6 +245,9 @@ class Hub:
     def _reclaim(self, command: Reclaim, now: float) -> None:
         self.wake(command.container_id, "reclaim", batch=command.batch_id)
 
+    def _flush(self, command: Flush, now: float) -> None:
+        self.wake(command.container_id, "flush", batch=command.batch_id)
+
     def wake(self, container_id: str, op: str, **fields: object) -> None:
         """Tell a container something at once, also in the middle of user code."""
         link = self.links[container_id]
@@ -255,7 +264,7 @@ class Hub:
     ) -> None:
         """Hand results to whoever the call belongs to."""
         if call.retain:
-            self.retained.keep(call, first, count, section, fd)
+            self.durable.keep(call, first, count, section, fd)
             return
         session = call.session
         if session is None or session.peer.closed:
@@ -283,7 +292,7 @@ class Hub:
         self._close_books(call)
         if app.state == "detached":
             # Not here: the command after this one may be for a pool of this app.
-            self.loop.call_soon(self._close_unused, app)
+            self.loop.call_soon(self.close_unused, app)
         elif app.fading:
             self.loop.call_soon(self._close_faded, app)
 
@@ -291,7 +300,8 @@ class Hub:
         replacing.close_faded(self, app)
         self.after_events()
 
-    def _close_unused(self, app: App) -> None:
+    def close_unused(self, app: App) -> None:
+        """End a detached app that has nothing to do any more."""
         if app.state == "detached" and not app.calls:
             self.close_app(app, "its last call finished")
             self.after_events()
@@ -304,7 +314,7 @@ class Hub:
             text = f"the app `{app.name}` was stopped: {app.stop_reason}"
         payload = platform_fault("InputCancellation", text)
         if call.retain:
-            self.retained.fail_rest(call, payload)
+            self.durable.fail_rest(call, payload)
         elif call.session is not None and not call.session.peer.closed:
             section = frames.items_section(((frames.FAULT, payload),))
             if call.inputs == 1 or call.stream:
@@ -313,18 +323,39 @@ class Hub:
                 call.session.refuse(call.number, payload)
         call.finished = True
         call.function.app.calls.pop(call.call_id, None)
-        self._close_books(call)
+        self._close_books(call, cancelled=True)
         self.loop.call_soon(self._forget, call.call_id)
 
-    def _close_books(self, call: Call) -> None:
+    def _close_books(self, call: Call, *, cancelled: bool = False) -> None:
         if call.session is not None:
             call.session.calls.pop(call.number, None)
         if call.retain:
-            self.retained.settle(call)
+            self.durable.finish(call, cancelled=cancelled)
         else:
             self.calls.pop(call.call_id, None)
-        if call.on_end is not None:
-            call.on_end(call)
+
+    def take_call(self, call: Call) -> None:
+        """Take a call into the books."""
+        app = call.function.app
+        self.calls[call.call_id] = call
+        app.calls[call.call_id] = call
+        app.call_count += 1
+        self.scheduler.open_call(call.call_id, call.function.function_id, monotonic())
+
+    def cancel_call(self, call: Call, *, terminate: bool = False) -> None:
+        """Cancel what has not finished of a call."""
+        if not call.finished and self.scheduler.has_call(call.call_id):
+            now = monotonic()
+            self.apply(self.scheduler.cancel_call(call.call_id, terminate, now), now)
+
+    def drop_call(self, call: Call) -> None:
+        """Forget a call that could not be kept, whatever has become of it."""
+        call.finished = True
+        if call.session is not None:
+            call.session.calls.pop(call.number, None)
+        call.function.app.calls.pop(call.call_id, None)
+        self.calls.pop(call.call_id, None)
+        self._forget(call.call_id)
 
     def _forget(self, call_id: str) -> None:
         now = monotonic()
@@ -353,8 +384,14 @@ class Hub:
         if self.functions.pop(function.function_id, None) is not None:
             self.apply(self.scheduler.remove_pool(function.function_id, now), now)
 
-    def close_app(self, app: App, reason: str) -> None:
-        """Stop an app: its calls are cancelled, its containers killed."""
+    def close_app(self, app: App, reason: str, *, keeps_calls: bool = False) -> None:
+        """Stop an app: its calls are cancelled, its containers killed.
+
+        Args:
+            app: the app.
+            reason: why, for people.
+            keeps_calls: leave durable ones to the next daemon.
+        """
         if app.state == "stopped":
             return
         was_staged = app.state == "staged"
@@ -362,14 +399,16 @@ class Hub:
         self.door.close_app(app)
         log.info("app_closed", extra={"fields": {"app_id": app.app_id, "reason": reason}})
         self.timetable.remove(app)
-        now = monotonic()
         for call in list(app.calls.values()):
-            if self.scheduler.has_call(call.call_id):
-                self.apply(self.scheduler.cancel_call(call.call_id, False, now), now)
+            if keeps_calls and call.retain:
+                self.durable.park(call)
+            self.cancel_call(call)
+        now = monotonic()
         for function in app.pools():
             self.remove_pool(function, now)
         self.containers.close(app)
         app.calls.clear()
+        self.durable.apps.close(app)
         self.apps.pop(app.key, None)
         if not was_staged:
             self.ended.append(app.last_row())

@@ -105,7 +105,7 @@ class ContainerLink:
         """Send a batch of inputs; with `more` it is taken together with the next one."""
         items: InputItems = batch.payload  # type: ignore[assignment]  # the core only carries it
         section = items.cut(batch.offset, batch.count)
-        fd = items.fd
+        fd = items.open()
         if fd is not None:
             self.hub.loans.lend_input(items, section, call, self.peer)
         sent = self.batches[batch.batch_id] = Sent(batch, call)

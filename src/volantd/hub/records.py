@@ -14,6 +14,7 @@ from time import monotonic_ns, time
 from typing import TYPE_CHECKING, Any
 
 from volant.wire import values
+from volantd.hub.durable.kept import Kept
 from volantd.hub.timings import Timings
 from volantd.hub.web import checked
 from volantd.images import described
@@ -95,6 +96,10 @@ class InputItems:
                 self._offsets.append(at)
         heads = self.section[4 * offset : 4 * (offset + count)]
         return heads + self.section[self._offsets[offset] : self._offsets[offset + count]]
+
+    def open(self) -> int | None:
+        """The file that goes along, if there is one; it stays ours."""
+        return self.fd
 
     def __del__(self) -> None:
         self._held.drop(len(self.section), fd=self.fd is not None)
@@ -205,6 +210,12 @@ class Function:
     def __post_init__(self) -> None:
         self.object_id = self.object_id or self.function_id
 
+    def described_variant(self) -> bytes | None:
+        """What tells a pool beside that of a function from it; None for the function's own."""
+        if not self.changes and not self.parameters:
+            return None
+        return values.encode({"changes": self.changes, "parameters": self.parameters})
+
     def latest(self) -> Function:
         """The version that calls go to."""
         found = self
@@ -248,7 +259,7 @@ class App:
     created_at: float = field(default_factory=time)
     #: as they were described, whatever functions have them
     images: list[dict[str, Any]] = field(default_factory=list)
-    #: of one that is staged
+    #: as its client described it
     description: dict[str, Any] | None = None
     #: of an app without functions: versions that only have its images, to be built
     alone: list[Version] = field(default_factory=list)
@@ -292,18 +303,21 @@ class App:
         return {**row, "functions": row["functions"][:FUNCTIONS_KEPT]}
 
 
+_NOT_KEPT = Kept()
+
+
 class Call:
-    """One invocation. Results of a retained call stay here until the record expires."""
+    """One invocation. The latest results of a retained call are here as well as on the disk."""
 
     __slots__ = (
         "accepted_ns", "call_id", "carrier", "closed", "death", "finished", "function", "inputs",
-        "method", "number", "on_end", "results", "retain", "sent_ns", "session", "single",
+        "kept", "method", "number", "on_end", "results", "retain", "sent_ns", "session", "single",
         "stream", "streamed", "watchers",
     )  # fmt: skip
 
     def __init__(
         self, call_id: str, number: int, function: Function, session: Session | None,
-        *, method: int, retain: bool, stream: bool, single: bool,
+        *, method: int, retain: bool, stream: bool, single: bool, origin: str = "",
     ) -> None:  # fmt: skip
         self.call_id = call_id
         self.number = number
@@ -312,6 +326,8 @@ class Call:
         self.method = method
         self.session = session
         self.retain = retain
+        #: Of one that is retained: what of it is written. (Others have none, and nobody looks.)
+        self.kept = Kept(origin) if retain else _NOT_KEPT
         self.stream = stream
         #: One input and one result, which the client waits for.
         self.single = single

@@ -14,16 +14,16 @@ from volant import ids
 from volant.errors import (
     InvalidError,
     NotFoundError,
-    PermissionDeniedError,
     ResourceExhaustedError,
 )
 from volant.version import VERSION
 from volantd.hub import checks, terminals
 from volantd.hub.deployed import requests as deployed_requests, updating
 from volantd.hub.deployed.described import add_functions, sizes_of
+from volantd.hub.durable import requests as call_requests
 from volantd.hub.pools import autoscaler, printed
 from volantd.hub.ports import tunnels
-from volantd.hub.records import App, Call, Function
+from volantd.hub.records import App, Function
 from volantd.hub.schedules import requests as schedule_requests
 from volantd.hub.web import asking, counting, dedicated, tokens
 from volantd.images import described, requests as image_requests
@@ -75,7 +75,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         # User code may run further apps, but sees no more of this machine than it does already.
         description["images"] = [own.version.image]
     checks.check_description(description)
-    app_id = ids.new_id("ap")
+    app_id = _app_id(session, message)
     is_staged = checks.switch({"staged": False, **message}, "staged")
     if own is not None:
         _check_nested(session, description, own, is_staged=is_staged)
@@ -94,6 +94,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         interactive=description["interactive"],
         session=session,
         sponsor=session.sponsor,
+        description=description,
     )
     add_functions(app, description)
     services.zygotes.check(app)
@@ -103,10 +104,11 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     session.apps[app.app_id] = app
     if is_staged:
         # Its images are built, and nothing runs before it is deployed.
-        app.key, app.state, app.description = ids.new_id("ap"), "staged", description
+        app.key, app.state = ids.new_id("ap"), "staged"
         session.hub.apps[app.key] = app
     else:
         session.hub.open_app(app)
+        session.hub.unfinished.returned(app)
     if all(image["kind"] == "host" for image in app.images):
         services.zygotes.warm(app)  # else when they are built: see `app_images`
     services.tell_rung(session)
@@ -117,6 +119,16 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         "functions": [function.function_id for function in app.numbers.values()],
         "urls": app.urls,
     }
+
+
+def _app_id(session: Session, message: dict[str, Any]) -> str:
+    """A new id; or the one that an app had with a daemon that has died, when its client returns."""
+    before = {"before": None, **message}["before"]
+    if before is None or session.container_app is not None:
+        return ids.new_id("ap")
+    if not isinstance(before, str) or not ids.is_id(before, "ap"):
+        raise ValueError("what an app was called before is no id")
+    return ids.new_id("ap") if before in session.hub.apps else before
 
 
 def _check_nested(
@@ -319,54 +331,6 @@ def container_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     return {"container_id": wanted, "entries": entries}
 
 
-# -- calls
-
-
-def call_get(session: Session, message: dict[str, Any]) -> None:
-    """Answer with the result of one input of a call, now or when it is there."""
-    call = _find_call(session, message)
-    index = checks.whole(message, "index", low=-(1 << 63))
-    known = call.closed or call.finished
-    if index < 0 or (known and index >= call.inputs):
-        raise InvalidError(f"the call has {call.inputs} inputs, there is no index {index}")
-    wait = checks.switch(message, "wait")
-    session.answer_later(message["id"], call, index, wait=wait)
-
-
-def _find_call(session: Session, message: dict[str, Any]) -> Call:
-    call_id = checks.text(message, "call").removeprefix("fc-")[:NAME_CHARS_MAX]
-    call = session.hub.calls.get(call_id)
-    if call is None:
-        from volant.wire.faults import decode_fault
-
-        error = decode_fault(session.hub.retained.missing(call_id))
-        raise error
-    if not call.retain:
-        raise InvalidError(f"the results of fc-{call_id} are not kept: it was not spawned")
-    own = session.container_app, *session.apps.values()
-    is_shared = call.function.app.state in ("deployed", "pinned")
-    if session.container_app is not None and call.function.app not in own and not is_shared:
-        raise PermissionDeniedError(f"fc-{call_id} belongs to another app")
-    return call
-
-
-def call_inputs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """How many inputs a call has."""
-    return {"value": _find_call(session, message).inputs}
-
-
-def call_cancel(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """Cancel what has not finished of a call."""
-    call = _find_call(session, message)
-    if not call.finished:
-        now = monotonic()
-        commands = session.hub.scheduler.cancel_call(
-            call.call_id, bool(message.get("terminate")), now
-        )
-        session.hub.apply(commands, now)
-    return {}
-
-
 # -- the server
 
 
@@ -395,7 +359,7 @@ HANDLERS: dict[str, Handler] = {
     for handler in (
         hello, app_open, app_close, app_set_tags, app_list, app_stop, app_timings, app_logs,
         container_list, container_stop, container_logs, terminals.container_exec,
-        terminals.function_shell, terminals.terminal_offer, call_get, call_inputs, call_cancel,
+        terminals.function_shell, terminals.terminal_offer, *call_requests.SHARED_HANDLERS,
         autoscaler.function_list, autoscaler.function_stats, autoscaler.function_settings,
         autoscaler.function_update, printed.function_logs, server_status, server_stop,
         *image_requests.HANDLERS,
@@ -412,9 +376,7 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
         app_open,
         app_close,
         app_set_tags,
-        call_get,
-        call_inputs,
-        call_cancel,
+        *call_requests.SHARED_HANDLERS,
         autoscaler.function_stats,
         autoscaler.function_settings,
         autoscaler.function_update,

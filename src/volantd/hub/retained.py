@@ -1,7 +1,7 @@
-"""Results that are kept until they are asked for: those of `spawn` and `spawn_map`.
+"""Results of durable calls that are at hand, and who waits for one.
 
-In memory, bounded: when more than `BYTES_MAX` are kept, those of the calls that finished first
-go. A call that was forgotten answers with `OutputExpiredError`.
+All are in the database; the latest are in memory as well, `BYTES_MAX` of them at most. Finished
+calls of which nothing is in memory any more are looked up when somebody asks.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from volantd.hub.records import Call
     from volantd.hub.session import Session
 
-#: Bytes of results kept, mapped files not counted.
-BYTES_MAX = 512 << 20
-#: Finished calls kept, and those forgotten that are still told apart from unknown ones.
-CALLS_MAX = 200_000
+#: Bytes of results in memory, mapped files not counted.
+BYTES_MAX = 128 << 20
+#: Files of results in memory.
+FILES_MAX = 256
+#: Finished calls in memory.
+CALLS_MAX = 20_000
 
 
 class Retained:
@@ -30,26 +32,31 @@ class Retained:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._bytes = 0
+        self._files = 0
+        #: Calls of which results are in memory, those that got one last at the end.
+        self._holding: OrderedDict[str, Call] = OrderedDict()
         self._finished: OrderedDict[str, Call] = OrderedDict()
-        self._expired: OrderedDict[str, None] = OrderedDict()
 
     def keep(self, call: Call, first: int, count: int, section: bytes, fd: int | None) -> None:
-        """Keep results, and hand them to those who wait already."""
+        """Have results at hand that are written, and give them to those who wait already."""
+        while self._holding and (self._bytes > BYTES_MAX or self._files > FILES_MAX):
+            self._let_go(next(iter(self._holding)))
         for index, (kind, payload) in enumerate(frames.split_items(section, count), first):
-            if index in call.results:
-                continue
             call.results[index] = (kind, payload, fd)
-            fd = None  # it belongs to the first
             self._bytes += len(payload)
+            self._files += fd is not None
+            fd = None  # it belongs to the first
             for session, number in call.watchers.pop(index, ()):
                 session.watching.pop(number, None)
-                self.send(session, number, call, index)
-        if fd is not None:
-            os.close(fd)
+                self.send(session, number, index, *call.results[index])
+        self._holding[call.call_id] = call
+        self._holding.move_to_end(call.call_id)
 
-    def send(self, session: Session, number: int, call: Call, index: int) -> None:
-        """Send one kept result to a session that asked for it."""
-        kind, payload, fd = call.results[index]
+    @staticmethod
+    def send(
+        session: Session, number: int, index: int, kind: int, payload: bytes, fd: int | None
+    ) -> None:
+        """Send one result to a session that asked for it; the descriptor stays the caller's."""
         flags = 0 if fd is None else frames.HAS_FD
         section = frames.items_section(((kind, payload),))
         frame = frames.hot(frames.RESULT, flags, number, index, 1, 0, section)
@@ -58,12 +65,18 @@ class Retained:
     def watch(self, session: Session, number: int, call: Call, index: int, *, wait: bool) -> None:
         """Answer a `call_get`: the result, or that there is none yet, or later the result."""
         if index in call.results:
-            self.send(session, number, call, index)
-            return
-        if wait and not call.finished:
+            self.send(session, number, index, *call.results[index])
+        elif index in call.kept.written:
+            self._hub.durable.fetch(session, number, call.call_id, index)
+        elif wait and not call.kept.is_settled:
             call.watchers.setdefault(index, []).append((session, number))
             session.watching[number] = (call, index)
-            return
+        else:
+            self.say_pending(session, number)
+
+    @staticmethod
+    def say_pending(session: Session, number: int) -> None:
+        """Tell a session that there is no result yet."""
         reply = {"id": number, "state": "pending"}
         session.peer.write(frames.control(frames.REPLY, values.encode(reply)))
 
@@ -74,56 +87,38 @@ class Retained:
         if watchers:
             call.watchers[index] = watchers
 
-    def fail_rest(self, call: Call, fault: bytes) -> None:
-        """Give every input without a result this fault."""
-        section = frames.items_section(((frames.FAULT, fault),))
-        for index in range(call.inputs):
-            if index not in call.results:
-                self.keep(call, index, 1, section, None)
-        for index in list(call.watchers):
-            self.keep(call, index, 1, section, None)
-        self.settle(call)
-
     def settle(self, call: Call) -> None:
-        """Note that a call has finished; from now on it may be forgotten."""
+        """Note that a call has finished and is written; from now on it need not be in memory."""
         for index, watchers in call.watchers.items():
-            fault = no_such_index(call, index)
+            fault = no_such_index(call.inputs, index)
             for session, number in watchers:
                 session.watching.pop(number, None)
                 session.refuse(number, fault)
         call.watchers.clear()
         self._finished[call.call_id] = call
-        while self._bytes > BYTES_MAX or len(self._finished) > CALLS_MAX:
-            if len(self._finished) == 1:
-                return  # the newest is kept whatever its size
-            call_id, oldest = self._finished.popitem(last=False)
-            self._drop(call_id, oldest)
+        while len(self._finished) > CALLS_MAX:
+            self._forget(next(iter(self._finished)))
 
-    def _drop(self, call_id: str, call: Call) -> None:
+    def _let_go(self, call_id: str) -> None:
+        call = self._holding.pop(call_id)
         for _, payload, fd in call.results.values():
             self._bytes -= len(payload)
             if fd is not None:
+                self._files -= 1
                 os.close(fd)
+        call.results.clear()
+        if call_id in self._finished:
+            self._forget(call_id)
+
+    def _forget(self, call_id: str) -> None:
+        del self._finished[call_id]
+        if call_id in self._holding:
+            self._let_go(call_id)
         self._hub.calls.pop(call_id, None)
-        self._expired[call_id] = None
-        while len(self._expired) > CALLS_MAX:
-            self._expired.popitem(last=False)
-
-    def missing(self, call_id: str) -> bytes:
-        """The fault for a call that is not in the books."""
-        if call_id in self._expired:
-            return platform_fault(
-                "OutputExpiredError", f"the results of fc-{call_id} are kept no more"
-            )
-        return platform_fault(
-            "NotFoundError",
-            f"there is no call fc-{call_id}",
-            "results are kept by the daemon that ran the call, until it stops",
-        )
 
 
-def no_such_index(call: Call, index: int) -> bytes:
+def no_such_index(inputs: int, index: int) -> bytes:
     """The fault for who asks for an input that a call does not have."""
     return platform_fault(
-        "InvalidError", f"the call has {call.inputs} inputs, there is no index {index}"
+        "InvalidError", f"the call has {inputs} inputs, there is no index {index}"
     )

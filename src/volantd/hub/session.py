@@ -82,6 +82,8 @@ class Session:
         #: What it has handed in that waits; and answers for it, until there is room.
         self.held = Held(None if function is None else peer)
         self._answers: deque[tuple[int, Call, int, bool]] = deque()
+        #: Inputs that came before it was known which calls there are: flags, body, file.
+        self._early: list[tuple[int, bytes, int | None]] = []
         if function is not None:
             self.functions = dict(enumerate(function.app.functions.values()))
         peer.serve(self)
@@ -149,19 +151,39 @@ class Session:
     def _on_submit(self, flags: int, body: bytes) -> None:
         if len(body) < HOT.size:
             raise ValueError("a call without its head")
+        frames.check_items(body[HOT.size :], HOT.unpack_from(body)[2])
+        fd = checks.payload_fd(self.peer.stream) if flags & frames.HAS_FD else None
+        if (flags & frames.RETAIN and not self.hub.unfinished.opened.done()) or self._early:
+            self._take_later(flags, body, fd)
+        else:
+            self._submit(flags, body, fd)
+
+    def _take_later(self, flags: int, body: bytes, fd: int | None) -> None:
+        """Keep inputs back until it is known which calls there are from before."""
+        if not self._early:
+            self.hub.unfinished.opened.add_done_callback(lambda _: self._take_early())
+        self._early.append((flags, body, fd))
+
+    def _take_early(self) -> None:
+        early, self._early = self._early, []
+        for flags, body, fd in early:
+            if not self.peer.closed:
+                self._submit(flags, body, fd)
+            elif fd is not None:
+                os.close(fd)
+        self.hub.after_events()
+
+    def _submit(self, flags: int, body: bytes, fd: int | None) -> None:
         number, first, count, function_number = HOT.unpack_from(body)
         section = body[HOT.size :]
-        frames.check_items(section, count)
-        items = None
-        if flags & frames.HAS_FD:
-            items = InputItems(section, count, checks.payload_fd(self.peer.stream), self.held)
+        items = None if fd is None else InputItems(section, count, fd, self.held)
         now = monotonic()
         hub = self.hub
         call = self.calls.get(number)
         if call is None:
             if not flags & frames.OPEN:
                 return  # inputs of a call that was cancelled meanwhile
-            call = self._open_call(number, function_number, flags, count, now)
+            call = self._open_call(number, function_number, flags, count)
             if call is None:
                 return
         known = hub.scheduler.has_call(call.call_id)
@@ -177,19 +199,18 @@ class Session:
                 hub.apply(commands, now)
             elif call.function.options["gpu"]:
                 hub.note_lack(call.function)
+        if call.retain:
+            closes = (self, number) if flags & frames.LAST else None
+            hub.durable.accept(call, first, count, section, fd, closes=closes)
         if flags & frames.LAST:
             call.closed = True
-            if call.retain:
-                self.reply(number, {})
             total = first + count
             if hub.scheduler.has_call(call.call_id):
                 commands = hub.scheduler.close_call(call.call_id, total, now)
                 if commands:
                     hub.apply(commands, now)
 
-    def _open_call(
-        self, number: int, function_number: int, flags: int, count: int, now: float
-    ) -> Call | None:
+    def _open_call(self, number: int, function_number: int, flags: int, count: int) -> Call | None:
         function = self.functions.get(function_number & frames.FUNCTION_MASK)
         if function is not None and function.successor is not None:
             function = function.latest()
@@ -210,16 +231,16 @@ class Session:
                 self.calls[number] = before
                 before.session = self
             return before
+        if call_id in self.hub.unfinished.recent:
+            self.reply(number, {})  # it was kept and has finished, and only that was not heard
+            return None
         single = count == 1 and bool(flags & frames.LAST) and not retain and not stream
         call = Call(
             call_id, number, function, self,
             method=method, retain=retain, stream=stream, single=single,
         )  # fmt: skip
         self.calls[number] = call
-        self.hub.calls[call.call_id] = call
-        function.app.calls[call.call_id] = call
-        function.app.call_count += 1
-        self.hub.scheduler.open_call(call.call_id, function.function_id, now)
+        self.hub.take_call(call)
         return call
 
     def _method(self, function_number: int, function: Function) -> int | None:
@@ -259,6 +280,14 @@ class Session:
             return
         if reply is not None:
             self.reply(number, reply)
+
+    def parent_of(self, number: int) -> tuple[str, int] | None:
+        """Id of the call and index of the input that makes a call; None for that of a client."""
+        link = self.hub.links.get(self.container_id)
+        if link is None or len(link.batches) != 1:
+            return None
+        (sent,) = link.batches.values()
+        return sent.call.call_id, sent.batch.first_index + sent.batch.done
 
     def ask_again(self, message: dict[str, Any]) -> None:
         """Handle a request that could not be answered when it came."""
@@ -316,9 +345,8 @@ class Session:
             self.hub.retained.unwatch(self, number)
         call = self.calls.get(number)
         if call is not None and not call.finished:
-            now = monotonic()
             call.session = None  # nobody waits for what is still to come
-            self.hub.apply(self.hub.scheduler.cancel_call(call.call_id, False, now), now)
+            self.hub.cancel_call(call)
 
     def _credit(self, number: int, count: int) -> None:
         call = self.calls.get(number)
@@ -356,12 +384,11 @@ class Session:
             command.hang_up()
         for number in list(self.watching):
             hub.retained.unwatch(self, number)
-        now = monotonic()
         for call in list(self.calls.values()):
             call.session = None
             lasting = call.retain and call.function.app.detach
-            if not call.finished and not lasting and hub.scheduler.has_call(call.call_id):
-                hub.apply(hub.scheduler.cancel_call(call.call_id, False, now), now)
+            if not lasting:
+                hub.cancel_call(call)
         for app in list(self.apps.values()):
             app.session = None
             if not app.detach or not app.calls:

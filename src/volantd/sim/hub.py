@@ -18,6 +18,7 @@ from volantd.core import (
     ExitCause,
     FailInput,
     Fault,
+    Flush,
     Reclaim,
     Scheduler,
     StartContainer,
@@ -314,6 +315,8 @@ class SimHub:
                 self.reclaims += 1
                 container = self.containers[container_id]
                 container.inbox.send(lambda: container.on_reclaim(batch_id))
+            case Flush(container_id, batch_id):
+                self.world.log("flush", container_id, batch_id)  # nothing is held back here
             case CancelRunning(container_id, batch_id):
                 self.judge.on_asked(container_id, batch_id)
                 container = self.containers[container_id]

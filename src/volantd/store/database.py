@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,11 +15,10 @@ if TYPE_CHECKING:
     from sqlalchemy.exc import OperationalError
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 FILE_NAME = "volant.db"
 #: The latest migration, to which a database that is opened is brought.
-HEAD = "0002"
+HEAD = "0003"
 #: Of SQLite's extended codes, the part that is the code.
 _PRIMARY_CODE = 0xFF
 #: With less free, an error of input and output is one of a full disk: its files grow by so much.
@@ -57,10 +55,6 @@ class Database:
         """`run`, after all that was asked for before, for who does not wait in a coroutine."""
         return self._thread.submit(self._run, work)
 
-    def post(self, work: Callable[[Connection], object]) -> None:
-        """`submit`, for whom nobody waits: it is logged if it fails."""
-        self.submit(work).add_done_callback(_log_failure)
-
     def _run(self, work: Callable[[Connection], T]) -> T:
         from sqlalchemy.exc import OperationalError
 
@@ -91,12 +85,6 @@ class Database:
             self._engine.dispose()
 
 
-def _log_failure(done: Future[Any]) -> None:
-    error = done.exception()
-    if error is not None:
-        log.error("database_write_failed", extra={"fields": {"error": str(error)}})
-
-
 def open_engine(path: str) -> Engine:
     """An engine on a file that is made if need be, 0600, with the present schema."""
     from sqlalchemy import create_engine, event
@@ -107,7 +95,10 @@ def open_engine(path: str) -> Engine:
     event.listen(engine, "begin", _on_begin)
     try:
         with engine.begin() as connection:
-            if _revision(connection) != HEAD:
+            revision = _revision(connection)
+            if revision is None:
+                _begin(connection)
+            elif revision != HEAD:
                 upgrade(connection)
     except BaseException:
         engine.dispose()
@@ -132,6 +123,17 @@ def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _begin(connection: Connection) -> None:
+    """Make the present schema, without importing what brings an earlier one to it."""
+    from sqlalchemy import text
+
+    from volantd.store.schema import metadata
+
+    metadata.create_all(connection)
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
 def upgrade(connection: Connection, revision: str = HEAD) -> None:

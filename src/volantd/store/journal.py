@@ -63,6 +63,11 @@ class Journal:
         self._is_busy = False
         self._idle: list[asyncio.Future[None]] = []
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is still to be written."""
+        return self._is_busy
+
     def write(self, rows: Rows, done: Done) -> None:
         """Write rows in one transaction, together with those of others.
 
@@ -96,7 +101,7 @@ class Journal:
 
     async def drained(self) -> None:
         """Return when all that was asked for is written, or has failed."""
-        if self._is_busy:
+        if self.is_busy:
             future: asyncio.Future[None] = self._loop.create_future()
             self._idle.append(future)
             await future
@@ -119,7 +124,7 @@ class Journal:
             self._submit(group[-1:])
             return
         for _, done in group:
-            done(error if isinstance(error, Exception) or error is None else RuntimeError(error))
+            done(_told(error))
         if self._waiting:
             self._begin()
         else:
@@ -133,8 +138,12 @@ class Journal:
         _, done = entry
         future = self._database.submit(lambda connection: _apply(connection, [entry]))
         future.add_done_callback(
-            lambda ended: self._loop.call_soon_threadsafe(done, ended.exception())
+            lambda ended: self._loop.call_soon_threadsafe(done, _told(ended.exception()))
         )
+
+
+def _told(error: BaseException | None) -> Exception | None:
+    return error if isinstance(error, Exception) or error is None else RuntimeError(str(error))
 
 
 def _is_for_all(error: BaseException) -> bool:

@@ -5,10 +5,11 @@ What a standing is only the hub knows: here it is bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select
 
+from volantd.store.journal import Kind
 from volantd.store.schema import schedules
 
 if TYPE_CHECKING:
@@ -21,14 +22,17 @@ def load(connection: Connection) -> dict[tuple[str, str], bytes]:
     return {(row.app_id, row.name): row.standing for row in rows}
 
 
-def save(connection: Connection, app_id: str, name: str, standing: bytes) -> None:
-    """Keep one in place of the one before."""
-    remove(connection, app_id, name)
-    connection.execute(insert(schedules).values(app_id=app_id, name=name, standing=standing))
+def _change(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    latest = {(row["app_id"], row["name"]): row for row in rows}
+    for app_id, name in latest:
+        connection.execute(
+            delete(schedules).where(schedules.c.app_id == app_id, schedules.c.name == name)
+        )
+    kept = [row for row in latest.values() if row["standing"] is not None]
+    if kept:
+        connection.execute(insert(schedules), kept)
 
 
-def remove(connection: Connection, app_id: str, name: str) -> None:
-    """Keep one no more."""
-    connection.execute(
-        delete(schedules).where(schedules.c.app_id == app_id, schedules.c.name == name)
-    )
+#: Rows of `app_id`, `name` and `standing`, which takes the place of the one before; None: of none.
+#: After calls: a due time counts as dealt with only when its run is kept.
+CHANGE = Kind(9, _change)

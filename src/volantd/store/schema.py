@@ -78,3 +78,73 @@ schedules = Table(
     #: msgpack
     Column("standing", LargeBinary, nullable=False),
 )
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("call_id", String(26), primary_key=True),
+    #: the app that ran it: one that is deployed, or one of `kept_apps`
+    Column("app_id", String(64), nullable=False, index=True),
+    Column("app", String(64), nullable=False),
+    #: of a deployed app: the version that was called
+    Column("version", Integer, nullable=False),
+    #: whether it runs in that version, whatever is served
+    Column("pinned", Integer, nullable=False),
+    #: name of the function, or of the class with the method beside it
+    Column("function", String(500), nullable=False),
+    Column("method", String(500)),
+    #: what makes the pool another than the function's own: options, parameters; msgpack
+    Column("variant", LargeBinary),
+    #: what made it, if not a client: `schedule:...`, `replay:fc-...`
+    Column("origin", String(600), nullable=False),
+    #: the input that made it, of a call made by one
+    Column("parent", String(26), index=True),
+    Column("parent_index", Integer),
+    #: how many it has; known once it is closed
+    Column("inputs", Integer, nullable=False),
+    Column("closed", Integer, nullable=False),
+    #: pending, success, failure, cancelled; expired: nothing but this row is kept
+    Column("state", String(16), nullable=False),
+    #: inputs that failed
+    Column("faults", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("finished_at", Float, index=True),
+)
+
+call_inputs = Table(
+    "call_inputs",
+    metadata,
+    Column("call_id", String(26), primary_key=True),
+    #: index of the first of them
+    Column("first", Integer, primary_key=True),
+    Column("count", Integer, nullable=False),
+    #: as they came in a frame
+    Column("section", LargeBinary, nullable=False),
+    #: hash of the content that was in a memory file, if one came along
+    Column("digest", String(64)),
+)
+
+call_results = Table(
+    "call_results",
+    metadata,
+    Column("call_id", String(26), primary_key=True),
+    Column("first", Integer, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("section", LargeBinary, nullable=False),
+    Column("digest", String(64)),
+    #: how many of them are faults
+    Column("faults", Integer, nullable=False),
+)
+
+#: Apps that are not deployed, with which calls can be run again.
+kept_apps = Table(
+    "kept_apps",
+    metadata,
+    Column("app_id", String(64), primary_key=True),
+    Column("name", String(64), nullable=False),
+    #: whether it goes on without its client
+    Column("detached", Integer, nullable=False),
+    #: as of a version
+    Column("description", LargeBinary, nullable=False),
+    Column("created_at", Float, nullable=False),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from volant import errors
 from volant.wire import frames
 from volant.wire.payloads import dumps
 from volantd.hub import retained
+from volantd.hub.durable import calls as durable_calls
 
 if TYPE_CHECKING:
     from tests.integration.hub.world import Client, World
@@ -107,38 +109,50 @@ def test_a_call_that_was_not_spawned_has_no_kept_result(world: World, client: Cl
         client.request("call_inputs", call=f"{client.session}{number:010x}")
 
 
-def test_kept_results_expire_oldest_first(
+def test_results_that_are_not_in_memory_any_more_are_on_the_disk(
     world: World, client: Client, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(retained, "CALLS_MAX", 3)
     world.serve = lambda x: x
     client.open()
     calls = [client.spawn(number) for number in range(5)]
-    for gone in calls[:2]:
-        with pytest.raises(errors.OutputExpiredError, match="kept no more"):
-            client.reply(client.get(gone))
-    assert [client.value(client.get(call)) for call in calls[2:]] == [2, 3, 4]
-    calls += [client.spawn(number) for number in range(5)]
-    with pytest.raises(errors.NotFoundError):
-        client.reply(client.get(calls[0]))
+    assert len(world.hub.calls) == 3
+    assert [client.value(client.get(call)) for call in calls] == [0, 1, 2, 3, 4]
+    assert client.request("call_inputs", call=calls[0])["value"] == 1
+    client.request("call_cancel", call=calls[0])
+    with pytest.raises(errors.InvalidError, match="has 1 inputs, there is no index 1"):
+        client.reply(client.get(calls[0], 1))
 
 
-def test_kept_results_are_bounded_by_their_bytes(
+def test_results_in_memory_are_bounded_by_their_bytes(
     world: World, client: Client, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(retained, "BYTES_MAX", 5000)
-    world.serve = lambda x: b"x" * 2000
+    world.serve = lambda x: bytes([x]) * 2000
     client.open()
-    calls = [client.spawn(number) for number in range(4)]
-    with pytest.raises(errors.OutputExpiredError):
-        client.reply(client.get(calls[0]))
-    assert client.value(client.get(calls[3]))
-    monkeypatch.setattr(retained, "BYTES_MAX", 10)
-    last = client.spawn(9)
-    assert client.value(client.get(last)), "the newest is kept whatever its size"
+    calls = [client.spawn(number) for number in range(6)]
+    assert len(world.hub.calls) < 6
+    assert [client.value(client.get(call))[0] for call in calls] == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_kept_file_is_handed_out_and_closed_when_it_expires(
+def test_results_of_one_call_are_bounded_as_well(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retained, "BYTES_MAX", 5000)
+    world.serve = lambda x: bytes([x]) * 2000
+    client.open(function_spec(max_containers=1))
+    number = client.submit(list(range(10)), flags=frames.OPEN | RETAIN)
+    world.turn()
+    client.submit([10, 11], flags=frames.LAST, number=number, first=10)
+    world.turn()
+    call = f"fc-{client.session}{number:010x}"
+    [held] = world.hub.calls.values()
+    assert len(held.results) < 12
+    values = [client.value(client.get(call, index), index)[0] for index in range(12)]
+    assert values == list(range(12))
+
+
+def test_a_kept_file_is_handed_out_closed_and_made_again(
     world: World, client: Client, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(retained, "CALLS_MAX", 1)
@@ -154,7 +168,46 @@ def test_a_kept_file_is_handed_out_and_closed_when_it_expires(
     assert client.value(early)[5] == 5
     assert client.value(client.get(call_id))[5] == 5
     world.serve = lambda x: x
-    client.spawn(2)  # the file's call expires; the fixture counts descriptors
+    client.spawn(2)  # the file is let go of; the fixture counts descriptors
+    assert call_id.removeprefix("fc-") not in world.hub.calls
+    assert client.value(client.get(call_id))[5] == 5
+
+
+def test_a_call_that_cannot_be_written_is_refused(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    client.open()
+    monkeypatch.setattr(world.services.database, "_run", full)
+    with pytest.raises(errors.ResourceExhaustedError, match="no room on the disk"):
+        client.spawn(1)
+    assert not world.hub.calls
+    monkeypatch.undo()
+    world.serve = lambda x: x
+    assert client.value(client.get(client.spawn(2))) == 2
+
+
+def test_a_result_that_cannot_be_written_is_written_later(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(durable_calls, "RETRY_S", 0.01)
+    client.open()
+    call_id = client.spawn(1)
+    waiting = client.get(call_id)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(world.services.database, "_run", full)
+    [container] = world.containers
+    container.outcome(container.batches[0], [dumps("late")[:2]])
+    world.turn()
+    assert waiting not in client.results, "nobody hears of what may be lost"
+    monkeypatch.undo()
+    world.until(lambda: waiting in client.results)
+    assert client.value(waiting) == "late"
 
 
 def test_a_container_cannot_have_one_file_closed_twice(

@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 QUIET_ROUNDS = 4
 ROUNDS_MAX = 20_000
 NONE = dumps(None)[1]
+#: Tasks of the hub that wait for a thread.
+_WORK_OF_THREADS = frozenset({
+    "keep-input", "keep-result", "fetch-result", "look-up-call", "resume-calls", "end-call",
+})  # fmt: skip
 
 
 class Batch:
@@ -333,6 +337,7 @@ class World:
         self.services = services = Services(config, asyncio.get_running_loop(), tasks, Installed)
         services.deployments.opened.set_result(None)  # nothing was deployed
         services.deployments.keeping.read.set_result(None)
+        await services.hub.unfinished.open()
         services.rung = "container"
         services.machine.rung.set_result("container")
         services.zygotes = PlayedZygotes(self)  # type: ignore[assignment]
@@ -371,11 +376,18 @@ class World:
         players = [*self.clients, *self.containers, *(c.user for c in self.containers)]
         return True in [player.receive() or player.send_rest() for player in players]
 
+    def _is_writing(self) -> bool:
+        """Whether a thread of the hub is at work, which nobody outside can see."""
+        working = any(task.get_name() in _WORK_OF_THREADS for task in self.group.tasks)
+        return working or self.services.journal.is_busy
+
     def turn(self) -> None:
         """Let everybody act until nobody has anything more to do."""
         quiet = 0
         for _ in range(ROUNDS_MAX):
-            quiet = 0 if self._round(0.0) else quiet + 1
+            is_writing = self._is_writing()
+            moved = self._round(0.001 if is_writing else 0.0)
+            quiet = 0 if moved or is_writing else quiet + 1
             if quiet >= QUIET_ROUNDS:
                 return
         raise AssertionError("the hub and its peers do not come to rest")
@@ -417,6 +429,7 @@ class World:
             for fd in {fd for _, _, fd in call.results.values() if fd is not None}:
                 os.close(fd)
         self.services.logs.close()
+        self.services.database.close()
         self.loop.close()
 
 

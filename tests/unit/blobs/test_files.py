@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,21 +59,32 @@ def test_what_nothing_names_is_removed_with_what_was_never_finished(tmp_path: Pa
     for content in (b"kept", b"gone"):
         contents.put(_digest(content), content)
     (tmp_path / "blobs" / _digest(b"kept")[:2] / "new-abc").write_bytes(b"half")
-    contents = BlobFiles(str(tmp_path / "blobs"))  # the next daemon's
-    assert contents.remove_all_but([_digest(b"kept")]) == 2
+    assert contents.remove_all_but([_digest(b"kept")], time.time() - 60) == 0, "too new"
+    assert contents.remove_all_but([_digest(b"kept")], time.time() + 60) == 2
     assert contents.has(_digest(b"kept"))
     assert not contents.has(_digest(b"gone"))
-    assert BlobFiles(str(tmp_path / "nowhere")).remove_all_but([]) == 0
+    assert BlobFiles(str(tmp_path / "nowhere")).remove_all_but([], time.time()) == 0
 
 
-def test_what_was_asked_for_meanwhile_is_not_removed(tmp_path: Path):
-    """A deployment that counts on a content may come before all versions were read."""
-    before = BlobFiles(str(tmp_path / "blobs"))
-    before.put(_digest(b"found"), b"found")
-    before.put(_digest(b"gone"), b"gone")
+def test_a_content_that_is_put_again_counts_as_new(tmp_path: Path):
     contents = BlobFiles(str(tmp_path / "blobs"))
-    assert contents.has(_digest(b"found"))
-    contents.put(_digest(b"new"), b"new")
-    assert contents.remove_all_but([]) == 1
-    assert contents.has(_digest(b"found"))
-    assert contents.has(_digest(b"new"))
+    contents.put(_digest(b"x"), b"x")
+    path = tmp_path / "blobs" / _digest(b"x")[:2] / _digest(b"x")
+    os.utime(path, (1.0, 1.0))
+    contents.put(_digest(b"x"), b"x")
+    assert contents.remove_all_but([], time.time() - 60) == 0
+    os.utime(path, (1.0, 1.0))
+    assert contents.remove_all_but([], time.time() - 60) == 1
+
+
+def test_a_file_is_kept_under_the_hash_of_what_was_read(tmp_path: Path):
+    contents = BlobFiles(str(tmp_path / "blobs"))
+    given = tmp_path / "given"
+    given.write_bytes(b"y" * (3 << 20))
+    with given.open("rb") as file:
+        file.seek(7)  # where it stands does not matter
+        digest = contents.put_file(file.fileno())
+        assert contents.put_file(file.fileno()) == digest
+    assert digest == _digest(b"y" * (3 << 20))
+    assert bytes(contents.get(digest) or b"") == b"y" * (3 << 20)
+    assert [path.name for path in (tmp_path / "blobs").iterdir()] == [digest[:2]]

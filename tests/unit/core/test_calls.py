@@ -12,6 +12,7 @@ from volantd.core import (
     ExitCause,
     FailInput,
     Fault,
+    Flush,
     Limits,
     Loss,
     PoolConfig,
@@ -205,7 +206,7 @@ def test_a_timeout_fails_the_input_and_spares_those_behind_it():
     bench.call("k", 3)
     bench.now += 299.0
     bench.succeed("c1")
-    assert [type(c) for c in bench.tick(400.0)] == []
+    assert [type(c) for c in bench.tick(400.0)] == [Flush]
     assert bench.tick(699.0) == [
         FailInput("k", 1, 1, Fault.TIMEOUT, 300.0),
         StopContainer("c1", True, "timeout"),

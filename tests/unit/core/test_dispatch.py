@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.core.bench import Bench, dispatched
-from volantd.core import CallFinished, Dispatch, Limits, PoolConfig, Reclaim, StartContainer
+from volantd.core import CallFinished, Dispatch, Flush, Limits, PoolConfig, Reclaim, StartContainer
 
 
 def test_the_first_input_starts_a_container_and_runs_when_it_is_ready():
@@ -112,7 +112,8 @@ def test_a_stalled_container_gives_back_what_it_did_not_start():
     assert bench.holds("c2") == [("k", 0, 50)]
     wake = bench.scheduler.next_wake()
     assert wake == bench.now + 0.03
-    assert bench.tick(wake) == [Reclaim("c2", bench.batch_id("c2"))]
+    batch_id = bench.batch_id("c2")
+    assert bench.tick(wake) == [Flush("c2", batch_id), Reclaim("c2", batch_id)]
     assert bench.tick(wake + 0.1) == []
     commands = bench.returned("c2", 49)
     assert dispatched(commands) == [("c1", 1, 49)]
@@ -139,15 +140,26 @@ def test_prefetched_batches_are_reclaimed_as_well_and_keep_their_order():
 def test_nothing_is_reclaimed_while_nobody_else_could_run_it():
     bench = Bench(containers=1, exec_us=10, config=PoolConfig(max_containers=1))
     bench.call("k", 50)
-    assert bench.tick(bench.now + 0.03) == []
+    assert bench.tick(bench.now + 0.03) == [Flush("c1", bench.batch_id("c1"))]
     assert bench.scheduler.next_wake() > bench.now + 1.0
+
+
+def test_a_stalled_container_is_asked_once_for_what_it_holds_back():
+    bench = Bench(containers=1, exec_us=10, config=PoolConfig(max_containers=1))
+    bench.call("k", 3)
+    assert bench.tick(bench.now + 0.03) == [Flush("c1", bench.batch_id("c1"))]
+    assert bench.tick(bench.now + 0.06) == []
+    assert bench.succeed("c1", 1, 10) == []
+    assert bench.tick(bench.now + 0.03) == [Flush("c1", bench.batch_id("c1"))]
+    assert bench.succeed("c1", 1, 10) == []
+    assert bench.tick(bench.now + 0.03) == [], "the last input holds nothing back"
 
 
 def test_a_stalled_container_is_asked_again_when_the_machine_has_room():
     bench = Bench(containers=1, exec_us=10, config=PoolConfig(memory_bytes=10))
     bench.do(bench.scheduler.set_capacity(10, 10, bench.now))
     bench.call("k", 50)
-    assert bench.tick(bench.now + 0.03) == []
+    assert bench.tick(bench.now + 0.03) == [Flush("c1", bench.batch_id("c1"))]
     bench.do(bench.scheduler.set_capacity(20, 10, bench.now))
     assert bench.tick(bench.now + 1.0) == [Reclaim("c1", bench.batch_id("c1"))]
 
@@ -157,7 +169,7 @@ def test_a_container_that_becomes_idle_relieves_a_stalled_one():
     bench.call("a", 50)
     bench.call("b", 1)
     assert bench.holds("c1") == [("b", 0, 1)]
-    assert bench.tick(bench.now + 0.03) == []
+    assert bench.tick(bench.now + 0.03) == [Flush("c2", bench.batch_id("c2"))]
     assert bench.succeed("c1", 1, 10) == [CallFinished("b"), Reclaim("c2", bench.batch_id("c2"))]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from volantd.store import database, deployments
@@ -34,11 +35,23 @@ def engine(tmp_path: Path):
     made.dispose()
 
 
-def test_the_migrations_make_the_tables_that_are_used(engine: Engine):
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection)
-        assert context.get_current_revision() == database.HEAD
-        assert compare_metadata(context, metadata) == []
+def test_a_new_database_has_what_the_migrations_make(tmp_path: Path, engine: Engine):
+    migrated = _at(tmp_path / "old.db", "0001")
+    for one in (engine, database.open_engine(str(tmp_path / "old.db"))):
+        with one.connect() as connection:
+            context = MigrationContext.configure(connection)
+            assert context.get_current_revision() == database.HEAD
+            assert compare_metadata(context, metadata) == []
+        one.dispose()
+    migrated.dispose()
+
+
+def _at(path: Path, revision: str) -> Engine:
+    """A database as an earlier release has left it."""
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        database.upgrade(connection, revision)
+    return engine
 
 
 def test_the_file_is_its_users_alone(tmp_path: Path, engine: Engine):
@@ -47,6 +60,9 @@ def test_the_file_is_its_users_alone(tmp_path: Path, engine: Engine):
 
 def test_a_migration_that_is_broken_off_leaves_the_schema_as_it_was(tmp_path: Path, monkeypatch):
     path = str(tmp_path / "volant.db")
+    _at(tmp_path / "volant.db", "0001").dispose()
+    with sqlite3.connect(path) as plain:
+        before = plain.execute("SELECT name FROM sqlite_master").fetchall()
     real = database.upgrade
 
     def broken_off(connection):
@@ -57,7 +73,7 @@ def test_a_migration_that_is_broken_off_leaves_the_schema_as_it_was(tmp_path: Pa
     with pytest.raises(KeyboardInterrupt):
         database.open_engine(path)
     with sqlite3.connect(path) as plain:
-        assert plain.execute("SELECT name FROM sqlite_master").fetchall() == []
+        assert plain.execute("SELECT name FROM sqlite_master").fetchall() == before
     monkeypatch.undo()
     database.open_engine(path).dispose()
 

@@ -13,7 +13,7 @@ from time import perf_counter_ns
 
 from volant import _context
 from volant.errors import InputCancellation, InvalidError
-from volant.runner.loop import Outbox
+from volant.runner.inputs.outbox import Outbox
 from volant.wire.payloads import loads
 
 TYPE_CHECKING = False

@@ -14,7 +14,7 @@ import os
 from _socket import MSG_DONTWAIT
 from time import perf_counter_ns
 
-from volant.runner import loop
+from volant.runner.inputs import outbox
 from volant.wire import frames
 
 TYPE_CHECKING = False
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from volant.runner.inputs.several import Several
+    from volant.runner.loop import Batch
 
 #: In a run of results, what is held is sent about so often.
 TOGETHER_NS = 300_000
@@ -34,7 +35,7 @@ class Outcome:
 
     __slots__ = ("batch", "exec_us", "flags", "section")
 
-    def __init__(self, batch: loop.Batch, flags: int, exec_us: int, section: bytes) -> None:
+    def __init__(self, batch: Batch, flags: int, exec_us: int, section: bytes) -> None:
         self.batch = batch
         self.flags = flags
         self.exec_us = exec_us
@@ -82,7 +83,7 @@ class Outcomes:
         with self._several.lock:
             if self._several.is_over:
                 return
-            loop.flush_output()
+            outbox.flush_output()
             if self._runner.express is not None:
                 self._send_express([one for one in held if self._may_express(one)])
             self._runner.send(b"".join([one.frame() for one in held]))
@@ -91,14 +92,14 @@ class Outcomes:
     @staticmethod
     def _may_express(outcome: Outcome) -> bool:
         is_wanted = outcome.batch.express and outcome.flags & frames.ALL_OK
-        return bool(is_wanted) and loop.may_express(outcome.section)
+        return bool(is_wanted) and outbox.may_express(outcome.section)
 
     def _send_express(self, outcomes: list[Outcome]) -> None:
         """Send results straight to their client, as many to a datagram as fit, and mark them."""
         together: list[bytes] = []
         size = first = 0
         for index, one in enumerate(outcomes):
-            frame = loop.express_frame(one.batch, one.exec_us, one.section)
+            frame = outbox.express_frame(one.batch, one.exec_us, one.section)
             if size + len(frame) > _DATAGRAM_BYTES:
                 self._send_datagram(together, outcomes[first:index])
                 together, size, first = [], 0, index

@@ -21,8 +21,9 @@ from time import perf_counter_ns
 
 from volant import _context
 from volant.runner.execute import STREAM_WINDOW, Execute, event_loop
+from volant.runner.inputs.outbox import Outbox
 from volant.runner.inputs.outcomes import Outcome, Outcomes
-from volant.runner.loop import MEMORY_IDLE_MS, Batch, Outbox
+from volant.runner.loop import MEMORY_IDLE_MS, Batch
 from volant.wire import frames, payloads, values
 
 TYPE_CHECKING = False

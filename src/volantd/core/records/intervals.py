@@ -41,3 +41,17 @@ class IndexRanges:
         self.starts[low:high] = [first]
         self.stops[low:high] = [stop]
         return fresh
+
+    def __contains__(self, index: int) -> bool:
+        at = bisect_right(self.starts, index) - 1
+        return at >= 0 and index < self.stops[at]
+
+    def missing(self, total: int) -> list[tuple[int, int]]:
+        """The ``(first, count)`` pieces of ``[0, total)`` that were not added, in order."""
+        pieces: list[tuple[int, int]] = []
+        cursor = 0
+        for start, stop in zip([*self.starts, total], [*self.stops, total], strict=True):
+            if cursor < min(start, total):
+                pieces.append((cursor, min(start, total) - cursor))
+            cursor = max(cursor, stop)
+        return pieces

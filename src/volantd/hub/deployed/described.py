@@ -8,6 +8,7 @@ from typing import Any
 from volant import ids
 from volant.wire import values
 from volant.wire.frames import EXPRESS_TOKEN_BYTES
+from volantd.hub import checks
 from volantd.hub.records import App, Function, Version
 from volantd.images import described
 
@@ -42,6 +43,25 @@ def add_functions(app: App, description: dict[str, Any]) -> None:
     if not app.functions:
         alone = [{"image": index, "options": _BARE} for index in range(len(app.images))]
         app.alone = [Version.of(description, one) for one in alone]
+
+
+def opened(raw: bytes, app_id: str, version: int, key: str = "") -> App:
+    """An app from a description that was kept, not yet in the books of the hub.
+
+    Raises:
+        ValueError: for a description that is none, or of another release.
+    """
+    description: dict[str, Any] = values.decode_map(raw)
+    checks.check_description(description)
+    for image in description["images"]:
+        described.settle(image, None, image.get(described.ASKED_BY, app_id))
+    app = App(
+        app_id=app_id, name=description["name"] or "app", key=key, version=version,
+        tags=description["tags"], detach=True, output=False, images=description["images"],
+        interactive=False, session=None, state="deployed", sponsor=sponsor_of(description),
+    )  # fmt: skip
+    add_functions(app, description)
+    return app
 
 
 def sizes_of(description: dict[str, Any]) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """What deployed apps have on the disk: their versions in the database, and the contents these name.
 
-    contents, each synced ──► version that names them      all versions ──► contents that none names
-                                                            read after the start, aside; removed
+    contents, each synced ──► version that names them      all versions ──► how much is kept
+                                                            read after the start, aside
 
 Nothing here decides what is served.
 """
@@ -118,26 +118,20 @@ class Keeping:
             self._sizes[sponsor].update({**described.sizes_of(description), key: size})
 
     async def look_through(self) -> None:
-        """Read what was kept before, and remove the contents that no version names.
+        """Read what was kept before.
 
         To be called once, when apps are served: it takes as long as there is much.
         """
         from volantd.store import deployments as store
 
-        def sizes(app_id: str, version: int, connection: Connection) -> set[str]:
+        def count(app_id: str, version: int, connection: Connection) -> None:
             raw = store.description_of(connection, app_id, version)
-            if raw is None:
-                return set()  # it has gone since
-            description: dict[str, Any] = values.decode_map(raw)
-            self._count(description, f"{app_id}/{version}", len(raw))
-            return set(described.sizes_of(description))
+            if raw is not None:  # else it has gone since
+                self._count(values.decode_map(raw), f"{app_id}/{version}", len(raw))
 
-        named: set[str] = set()
         try:
             for app_id, version in await self._database.run(store.kept):
-                named |= await self._database.run(partial(sizes, app_id, version))
-            count = await asyncio.to_thread(self._contents.remove_all_but, named)
-            log.info("deployments_read", extra={"fields": {"contents_removed": count}})
-        except Exception:  # what cannot be read must not end the daemon, and nothing is removed
+                await self._database.run(partial(count, app_id, version))
+        except Exception:  # what cannot be read must not end the daemon
             log.exception("deployments_unreadable")
         self.read.set_result(None)

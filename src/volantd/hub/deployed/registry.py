@@ -24,7 +24,6 @@ from volantd.hub.deployed.keeping import Keeping
 from volantd.hub.deployed.replacing import is_settled, replace
 from volantd.hub.deployed.trying import try_out
 from volantd.hub.records import App
-from volantd.images import described as images
 from volantd.images.kept.books import wall_clock
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class Deployments:
         await self._hub.services.standings.open()
         for row in await self._database.run(store.deployed):
             try:
-                app = self._opened(row.description, row.app_id, row.served.version)
+                app = described.opened(row.description, row.app_id, row.served.version)
             except (ValueError, KeyError, Error):
                 log.exception("deployment_unusable", extra={"fields": {"app": row.name}})
                 continue
@@ -123,21 +122,6 @@ class Deployments:
             self._take_ids(deployed, app, row.function_ids)
             self._by_name[row.name] = deployed
             self._hub.open_app(app)
-
-    def _opened(self, raw: bytes, app_id: str, version: int, key: str = "") -> App:
-        """An app from a description that was kept, not yet in the books of the hub."""
-        description: dict[str, Any] = values.decode_map(raw)
-        checks.check_description(description)
-        for image in description["images"]:
-            images.settle(image, None, image.get(images.ASKED_BY, app_id))
-        app = App(
-            app_id=app_id, name=description["name"] or "app", key=key, version=version,
-            tags=description["tags"], detach=True, output=False, images=description["images"],
-            interactive=False, session=None, state="deployed",
-            sponsor=described.sponsor_of(description),
-        )  # fmt: skip
-        described.add_functions(app, description)
-        return app
 
     @staticmethod
     def _take_ids(deployed: Deployed, app: App, known: Mapping[str, str]) -> None:
@@ -181,7 +165,7 @@ class Deployments:
             found = deployed.pinned.get(version)  # somebody else was faster, meanwhile
             if found is None:
                 app_id = deployed.app.app_id
-                found = self._opened(raw, app_id, version, key=f"{app_id}/{version}")
+                found = described.opened(raw, app_id, version, key=f"{app_id}/{version}")
                 found.name, found.state = deployed.app.name, "pinned"
                 for function in found.functions.values():
                     # What is kept ready is kept for the version that is served.
@@ -311,7 +295,7 @@ class Deployments:
                     row, fingerprint=earlier.fingerprint, tag=earlier.tag, branch=earlier.branch,
                     commit_id=earlier.commit_id, dirty=earlier.dirty,
                 )  # fmt: skip
-            coming = self._opened(raw, current.app.app_id, row.version, key=ids.new_id("ap"))
+            coming = described.opened(raw, current.app.app_id, row.version, key=ids.new_id("ap"))
             with self._staged(coming):
                 await try_out(self._hub, coming)
                 return await self._serve(current, coming, raw, row, wish)

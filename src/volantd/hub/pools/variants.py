@@ -73,15 +73,33 @@ def _found_or_made(
     base = None if base is None else base.latest()
     if base is None or base.function_id not in session.hub.functions:
         raise ExecutionError("the app of this function does not run any more")
+    own = session.container_function
+    if own is not None:
+        changes = _confined(base, changes, own)
+    return found_or_made(session.hub, base, changes, parameters)
+
+
+def _confined(base: Function, changes: dict[str, Any], own: Function) -> dict[str, Any]:
+    """What a container may change of the changes that it asks for, whenever they are applied."""
+    asked, allowed = _options(base, changes), _options(base, changes)
+    checks.confine_options(allowed, own.options, base.options["gpu"])
+    differing = {name: value for name, value in allowed.items() if value != asked[name]}
+    return {**changes, **differing}
+
+
+def found_or_made(hub: Hub, base: Function, changes: dict[str, Any], parameters: bytes) -> Function:
+    """The pool beside that of a function which has these options and parameters.
+
+    Raises:
+        ResourceExhaustedError: when its app has too many.
+    """
     app = base.app
     options = _options(base, changes)
-    if session.container_function is not None:
-        checks.confine_options(options, session.container_function.options, base.options["gpu"])
     meaning = _meaning(base, options, parameters)
     key = hashlib.sha256(meaning).digest()
     app.requested.pop(key, None)
     if key not in app.variants:
-        _add(session.hub, key, _made(app, base, changes, options, parameters))
+        _add(hub, key, _made(app, base, changes, options, parameters))
     return app.variants[key]
 
 

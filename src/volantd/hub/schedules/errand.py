@@ -32,10 +32,11 @@ class Errands:
         self._session_id = ids.new_session()
         self._numbers = count()
 
-    def send(self, function: Function, on_end: Callable[[Call], None]) -> Call:
+    def send(self, function: Function, origin: str, on_end: Callable[[Call], None]) -> Call:
         """Call a function without arguments.
 
         Args:
+            origin: what the daemon that follows knows the call by.
             on_end: told when the call has finished, failed or was cancelled; its result is in
                 the call's `results`.
         """
@@ -43,14 +44,12 @@ class Errands:
         number = next(self._numbers)
         call = Call(
             ids.call_id(self._session_id, number), number, function, None,
-            method=0, retain=True, stream=False, single=False,
+            method=0, retain=True, stream=False, single=False, origin=origin,
         )  # fmt: skip
         call.on_end = on_end
         call.inputs, call.closed = 1, True
-        hub.calls[call.call_id] = call
-        function.app.calls[call.call_id] = call
-        function.app.call_count += 1
-        hub.scheduler.open_call(call.call_id, function.function_id, now)
+        hub.take_call(call)
+        hub.durable.accept(call, 0, 1, _SECTION, None, closes=None)
         items = InputItems(_SECTION, 1, None, Held(None))
         hub.apply(hub.scheduler.submit(call.call_id, 0, 1, items, now), now)
         if hub.scheduler.has_call(call.call_id):

@@ -1,8 +1,8 @@
 """The book of deployed apps: it is in the database, and outlives the daemon.
 
-What is saved is known here at once, and on the disk a moment later. Whatever dies in between makes
-the daemon that follows see a due time again that was dealt with; so a run may come twice, but none
-is lost.
+What is saved is known here at once, and on the disk a moment later, together with the run that
+was begun. Whatever dies in between makes the daemon that follows see a due time again; so a run may
+come twice, but none is lost.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from volantd.schedules.policy import Standing
 
 if TYPE_CHECKING:
     from volantd.store.database import Database
+    from volantd.store.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,9 @@ log = logging.getLogger(__name__)
 class KeptBook:
     """A `Book` in the database; keys are `<id of the app>/<name of the function>`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, journal: Journal) -> None:
         self._database = database
+        self._journal = journal
         self._standings: dict[str, Standing] = {}
 
     async def open(self) -> None:
@@ -45,17 +47,22 @@ class KeptBook:
 
     def save(self, key: str, standing: Standing) -> None:
         """See `Book`."""
-        from volantd.store import schedules as store
-
         self._standings[key] = standing
-        app_id, _, name = key.partition("/")
-        raw = values.encode(asdict(standing))
-        self._database.post(lambda connection: store.save(connection, app_id, name, raw))
+        self._change(key, values.encode(asdict(standing)))
 
     def remove(self, key: str) -> None:
         """See `Book`."""
+        if self._standings.pop(key, None) is not None:
+            self._change(key, None)
+
+    def _change(self, key: str, standing: bytes | None) -> None:
         from volantd.store import schedules as store
 
-        if self._standings.pop(key, None) is not None:
-            app_id, _, name = key.partition("/")
-            self._database.post(lambda connection: store.remove(connection, app_id, name))
+        app_id, _, name = key.partition("/")
+        row = {"app_id": app_id, "name": name, "standing": standing}
+        self._journal.write([(store.CHANGE, row)], _log_failure)
+
+
+def _log_failure(error: Exception | None) -> None:
+    if error is not None:
+        log.error("standing_not_written", extra={"fields": {"error": str(error)}})

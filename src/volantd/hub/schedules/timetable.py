@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 #: How late a due time may be noticed after the wall clock was set or the machine slept.
 RECHECK_S = 30.0
 
+#: How the origin of a call begins that is a run of a schedule; its key follows.
+ORIGIN = "schedule:"
+
 
 class Entry:
     """One schedule of an app that runs."""
@@ -153,6 +156,8 @@ class Timetable:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if not self._hub.unfinished.opened.done():
+            return  # it is not known yet what runs already
         now = self._wall()
         for entry in list(self.entries.values()):
             if self.entries.get(entry.key) is entry:  # a call may end an app
@@ -187,20 +192,30 @@ class Timetable:
 
     def _run(self, entry: Entry) -> Call:
         function = entry.function
-        call = self._errands.send(function, lambda call: self._ended(entry.key, call))
+        call = self._errands.send(function, ORIGIN + entry.key, self._when_ended(entry.key))
         if not call.finished:
             entry.call = call
         fields = {"app_id": function.app.app_id, "function": function.name, "call": call.call_id}
         log.info("schedule_fired", extra={"fields": fields})
         return call
 
+    def _when_ended(self, key: str) -> Callable[[Call], None]:
+        return lambda call: self._ended(key, call)
+
+    def adopt(self, origin: str, call: Call) -> None:
+        """Take a run over that the last daemon has begun, if it is one of a schedule."""
+        key = origin.removeprefix(ORIGIN)
+        entry = self.entries.get(key)
+        if key != origin and entry is not None:
+            entry.call, call.on_end = call, self._when_ended(key)
+
     def _ended(self, key: str, call: Call) -> None:
         entry = self.entries.get(key)
         if entry is None:
             return  # its app has ended, and the run with it
         entry.call = None
-        kind, payload, _ = call.results.get(0, (frames.FAULT, b"", None))
-        ok = kind != frames.FAULT
+        _, payload, _ = call.results.get(0, (frames.FAULT, b"", None))
+        ok = not call.kept.faults
         entry.keep(policy.ended(entry.standing, ok=ok))
         if not ok:
             self._say(entry, f"run fc-{call.call_id} failed\n{text_of_fault(payload)}")

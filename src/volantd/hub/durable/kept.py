@@ -1,0 +1,40 @@
+"""What is known of one durable call while it runs: what of it is written, who waits for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from volantd.core.records.intervals import IndexRanges
+
+if TYPE_CHECKING:
+    from volant.errors import Error
+    from volantd.hub.session import Session
+
+
+class Kept:
+    """State of one durable call."""
+
+    __slots__ = (
+        "acknowledge", "begun", "ended", "faults", "is_settled", "origin", "problem", "results",
+        "unwritten", "unwritten_results", "written",
+    )  # fmt: skip
+
+    def __init__(self, origin: str = "") -> None:
+        #: What made it, if no client did.
+        self.origin = origin
+        #: Its row was asked for.
+        self.begun = False
+        #: Writes of inputs that are under way, and what went wrong with the first that failed.
+        self.unwritten = 0
+        self.problem: Error | None = None
+        #: Who is told when all inputs are written: a session, and its number for the call.
+        self.acknowledge: tuple[Session, int] | None = None
+        #: Indexes that have their result, here or on the disk; and on the disk alone.
+        self.results = IndexRanges()
+        self.written = IndexRanges()
+        self.unwritten_results = 0
+        #: Results that are faults.
+        self.faults = 0
+        #: How it has ended, before that is written; and whether it is.
+        self.ended = ""
+        self.is_settled = False

@@ -1,0 +1,242 @@
+"""Durable calls in the database. Functions that write take many rows at once, for `journal.Kind`.
+
+Times are seconds since 1970. Indexes of inputs count from 0 within a call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from volantd.store.journal import Kind
+from volantd.store.schema import call_inputs, call_results, calls, kept_apps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Table
+
+#: Calls whose rows are removed in one transaction: others wait meanwhile.
+REMOVED_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRow:
+    """One call."""
+
+    call_id: str
+    app_id: str
+    app: str
+    version: int
+    pinned: int
+    function: str
+    method: str | None
+    variant: bytes | None
+    origin: str
+    parent: str | None
+    parent_index: int | None
+    inputs: int
+    closed: int
+    state: str
+    faults: int
+    created_at: float
+    finished_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Items:
+    """Inputs or results that came together."""
+
+    first: int
+    count: int
+    section: bytes
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptApp:
+    """An app that is not deployed."""
+
+    app_id: str
+    name: str
+    detached: int
+    description: bytes
+    created_at: float
+
+
+def _adds(table: Table) -> Any:
+    """Writes rows; those that are there already stay: what is sent again is the same."""
+    statement = insert(table).prefix_with("OR IGNORE", dialect="sqlite")
+
+    def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
+        connection.execute(statement, rows)
+
+    return add
+
+
+def _updates(*names: str) -> Any:
+    statement = update(calls).where(calls.c.call_id == bindparam("id"))
+    statement = statement.values({name: bindparam(f"new_{name}") for name in names})
+
+    def change(connection: Connection, rows: list[dict[str, Any]]) -> None:
+        connection.execute(
+            statement,
+            [
+                {"id": row["call_id"], **{f"new_{name}": row[name] for name in names}}
+                for row in rows
+            ],
+        )
+
+    return change
+
+
+#: In the order in which they are written: apps, their calls, inputs, results, ends.
+ADD_APP = Kind(0, _adds(kept_apps))
+ADD_CALL = Kind(1, _adds(calls))
+ADD_INPUTS = Kind(2, _adds(call_inputs))
+CLOSE_CALL = Kind(3, _updates("inputs", "closed"))
+ADD_RESULTS = Kind(4, _adds(call_results))
+FINISH_CALL = Kind(5, _updates("inputs", "closed", "state", "faults", "finished_at"))
+
+
+def find(connection: Connection, call_id: str) -> CallRow | None:
+    """One call, None if there is none."""
+    row = connection.execute(select(calls).where(calls.c.call_id == call_id)).one_or_none()
+    return None if row is None else CallRow(**row._mapping)
+
+
+def pending(connection: Connection) -> list[CallRow]:
+    """All that have not finished, the oldest first."""
+    rows = connection.execute(
+        select(calls).where(calls.c.state == "pending").order_by(calls.c.created_at)
+    )
+    return [CallRow(**row._mapping) for row in rows]
+
+
+def ids_since(connection: Connection, moment: float) -> list[str]:
+    """The ids of those that were made since, finished or not."""
+    return list(
+        connection.execute(select(calls.c.call_id).where(calls.c.created_at >= moment)).scalars()
+    )
+
+
+def listed(
+    connection: Connection, *, count: int, app_id: str | None, state: str | None
+) -> list[CallRow]:
+    """The latest calls, the latest first."""
+    query = select(calls).where(calls.c.state != "expired")
+    if app_id is not None:
+        query = query.where(calls.c.app_id == app_id)
+    if state is not None:
+        query = query.where(calls.c.state == state)
+    rows = connection.execute(query.order_by(calls.c.created_at.desc()).limit(count))
+    return [CallRow(**row._mapping) for row in rows]
+
+
+def made_by(connection: Connection, call_id: str) -> list[CallRow]:
+    """The calls that inputs of a call have made, the oldest first."""
+    rows = connection.execute(
+        select(calls).where(calls.c.parent == call_id).order_by(calls.c.created_at)
+    )
+    return [CallRow(**row._mapping) for row in rows]
+
+
+_ITEMS_OF_RESULTS = [column for column in call_results.c if column.name in Items.__slots__]
+
+
+def inputs_of(connection: Connection, call_id: str) -> list[Items]:
+    """The inputs of a call, in order."""
+    return _items(connection, call_inputs, call_id)
+
+
+def _items(connection: Connection, table: Table, call_id: str) -> list[Items]:
+    rows = connection.execute(
+        select(table.c.first, table.c.count, table.c.section, table.c.digest)
+        .where(table.c.call_id == call_id)
+        .order_by(table.c.first)
+    )
+    return [Items(first=row[0], count=row[1], section=row[2], digest=row[3]) for row in rows]
+
+
+def ranges_of_results(connection: Connection, call_id: str) -> list[tuple[int, int, int]]:
+    """Which results of a call are there: (first, count, how many of those are faults)."""
+    rows = connection.execute(
+        select(call_results.c.first, call_results.c.count, call_results.c.faults)
+        .where(call_results.c.call_id == call_id)
+        .order_by(call_results.c.first)
+    )
+    return [(first, count, faults) for first, count, faults in rows]
+
+
+def result_at(connection: Connection, call_id: str, index: int) -> Items | None:
+    """The result of one input with those that came with it, None if there is none."""
+    row = connection.execute(
+        select(*_ITEMS_OF_RESULTS)
+        .where(call_results.c.call_id == call_id, call_results.c.first <= index)
+        .order_by(call_results.c.first.desc())
+        .limit(1)
+    ).one_or_none()
+    found = None if row is None else Items(**row._mapping)
+    return found if found is not None and index < found.first + found.count else None
+
+
+def app_of(connection: Connection, app_id: str) -> KeptApp | None:
+    """An app that is not deployed, None if it is not kept."""
+    row = connection.execute(select(kept_apps).where(kept_apps.c.app_id == app_id)).one_or_none()
+    return None if row is None else KeptApp(**row._mapping)
+
+
+def digests(connection: Connection) -> list[str]:
+    """The hashes of all contents that inputs and results name."""
+    found: list[str] = []
+    for table in (call_inputs, call_results):
+        query = select(table.c.digest).where(table.c.digest.is_not(None)).distinct()
+        found += connection.execute(query).scalars()
+    return found
+
+
+def kept_app_ids(connection: Connection) -> list[str]:
+    """The ids of all apps that are kept."""
+    return list(connection.execute(select(kept_apps.c.app_id)).scalars())
+
+
+def expire(connection: Connection, finished_before: float) -> int:
+    """Keep no inputs and results of calls that finished before; how many those were.
+
+    Not more than `REMOVED_AT_ONCE`: to be called until it says that there were none.
+    """
+    old = _old(connection, finished_before, calls.c.state != "expired")
+    for table in (call_inputs, call_results):
+        connection.execute(delete(table).where(table.c.call_id.in_(old)))
+    connection.execute(update(calls).where(calls.c.call_id.in_(old)).values(state="expired"))
+    return len(old)
+
+
+def forget(connection: Connection, finished_before: float) -> int:
+    """Remove the rows of expired calls that finished before, as `expire` does."""
+    old = _old(connection, finished_before, calls.c.state == "expired")
+    connection.execute(delete(calls).where(calls.c.call_id.in_(old)))
+    return len(old)
+
+
+def _old(connection: Connection, finished_before: float, which: Any) -> Sequence[str]:
+    return list(
+        connection.execute(
+            select(calls.c.call_id)
+            .where(calls.c.finished_at < finished_before, which)
+            .limit(REMOVED_AT_ONCE)
+        ).scalars()
+    )
+
+
+def forget_apps(connection: Connection, but: Sequence[str]) -> int:
+    """Remove apps that no call names that could be run again; how many those were.
+
+    Args:
+        but: ids of those that run.
+    """
+    named = select(calls.c.app_id).where(calls.c.state != "expired")
+    gone = delete(kept_apps).where(kept_apps.c.app_id.not_in(named), kept_apps.c.app_id.not_in(but))
+    return int(connection.execute(gone).rowcount)
