@@ -1,0 +1,17 @@
+"""What is deployed for the load."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import volant
+
+app = volant.App("crashes")
+
+
+@app.function(max_containers=4)
+def work(number: int) -> tuple[int, str]:
+    """Takes a moment now and then; its result tells one run from another."""
+    time.sleep(0.02 if number % 10 == 0 else 0.0)
+    return number, os.urandom(8).hex()
