@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import excuses
+from tests import excuses, postgres as postgres_module
 from tests.support import stop_daemon
 
 if TYPE_CHECKING:
@@ -58,3 +58,13 @@ def volant_home(
     finally:
         del os.environ["VOLANT_HOME"]
         stop_daemon(home)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_module.PostgresServer]:
+    """A PostgreSQL of this run."""
+    server = postgres_module.PostgresServer(postgres_module.find_or_skip())
+    try:
+        yield server
+    finally:
+        server.close()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Every setting with its default, kind and meaning; `docs/reference/config.md` lists them.
 SETTINGS: dict[str, tuple[object, str, str]] = {
     "home": ("~/.volant", "path", "directory of the daemon's socket, sources, logs and scratch"),
+    "database_url": ("", "address", "PostgreSQL for what outlives the daemon, as in "
+                     "postgresql://user@host/database; empty: a file in its home"),
     "isolation": ("auto", "rung", "rung of the isolation ladder: auto, container or process"),
     "idle_timeout_s": (1800.0, "seconds", "the daemon stops after this long without an app"),
     "zygote_count_max": (8, "count", "zygotes kept for later runs, least recently used go first"),
@@ -56,6 +58,8 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
     "gateway_body_bytes_max": (4 << 30, "bytes", "largest body of a request to a web function"),
     "traceback": (False, "switch", "show Volant's own frames in tracebacks"),
 }  # fmt: skip
+#: How an address of a database begins.
+_DATABASES = ("postgresql://", "postgresql+psycopg://")
 RUNGS = ("auto", "container", "process")
 #: Variables that begin with VOLANT_ and are no settings: what a container is told of itself.
 _NOT_SETTINGS = frozenset({"VOLANT_CONTAINER_ID", "VOLANT_APP_ID", "VOLANT_IS_REMOTE"})
@@ -79,11 +83,31 @@ class Config:
         """A setting as text."""
         return str(self.values[name])
 
+    def shown(self, name: str) -> object:
+        """A setting as anybody may see it: without a password."""
+        if name == "home":
+            return self.home
+        return without_password(self.text(name)) if name == "database_url" else self.values[name]
+
     def number(self, name: str) -> float:
         """A setting as a number."""
         value = self.values[name]
         assert isinstance(value, (int, float)), name
         return value
+
+
+def without_password(url: str) -> str:
+    """An address of a database as anybody may see it; nothing of it where it may be misread."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return ""
+    credentials, at, place = rest.rpartition("@")
+    user, colon, password = credentials.partition(":")
+    place = place.partition("?")[0]
+    if "?" in credentials or "/" in user or "pass" in rest.partition("?")[2].lower():
+        return f"{scheme}://..."
+    hidden = ":***" if colon and password else ""
+    return f"{scheme}://{user}{hidden}{at}{place}"
 
 
 def load(
@@ -155,6 +179,11 @@ def _checked(name: str, value: object, origin: str) -> object:
             return number
     except ValueError:
         raise InvalidError(f"setting `{name}` cannot be {value!r} ({origin})") from None
+    if name == "database_url" and value and not str(value).startswith(_DATABASES):
+        raise InvalidError(  # the value is not shown: it may hold a password
+            f"setting `database_url` is no address that begins with {_DATABASES[0]} ({origin})",
+            hint="postgresql://user@host:5432/database",
+        )
     if name == "isolation" and value not in RUNGS:
         raise InvalidError(
             f"setting `isolation` cannot be {value!r} ({origin})",

@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import compileall
 import contextlib
-import fcntl
 import functools
 import gc
 import logging
@@ -19,14 +18,14 @@ import resource
 import signal
 import socket
 import sys
-from time import monotonic, sleep, time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 import volant
 from volant import config as settings
 from volant.channel.daemon import LOG_NAME, SOCKET_NAME
 from volant.channel.key import make_key
-from volantd import daemon_log, lent
+from volantd import daemon_log, home_lock, lent
 from volantd.agent import gpus
 from volantd.agent.agent import Agent
 from volantd.agent.bare import Machine
@@ -37,6 +36,7 @@ from volantd.agent.memory import MemoryGuard
 from volantd.agent.ports.tunnels import Tunnels
 from volantd.agent.tasks import Tasks
 from volantd.agent.zygotes import ZygoteStore
+from volantd.backups.settling import settle
 from volantd.blobs.files import BlobFiles
 from volantd.hub.blobs import BlobCache
 from volantd.hub.deployed.registry import Deployments
@@ -70,8 +70,6 @@ GC_ALLOCATIONS = 20_000
 PROCESS_NOTICE = "functions run as plain processes (rung `process`), which are not containers"
 #: How long a daemon that listens no more may take to be gone, seen by the one that follows it.
 PREDECESSOR_S = 20.0
-LOCK_POLL_S = 0.01
-_LOCK_NAME = "daemon.lock"
 
 
 class Services:
@@ -108,7 +106,7 @@ class Services:
         self.images = Images(config, self.machine, self.blobs, tasks)
         self.images.apps = self.hub.apps.values
         self.zygotes = ZygoteStore(config, self.machine, self.blobs, self.images, tasks)
-        self.database = Database(config.home)
+        self.database = Database(config.home, config.text("database_url"))
         self.journal = Journal(self.database, loop, self.hub.after_events)
         self.standings = self.hub.timetable.durable = KeptBook(self.database, self.journal)
         self.deployments = Deployments(self.hub, self.database, self.contents, self.blobs)
@@ -310,6 +308,7 @@ async def serve(
         gc.freeze()
         gc.set_threshold(GC_ALLOCATIONS)
         services.watch_idle()
+        services.database.watch(loop)
         services.disk.watch()
         services.memory.watch()
         await services.stopping.wait()
@@ -365,21 +364,6 @@ def _allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _lock_home(home: str, patience_s: float) -> bool:
-    """Take the lock that says who is the daemon of a home; it is held until this process ends."""
-    lock = os.open(os.path.join(home, _LOCK_NAME), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
-    deadline = monotonic() + patience_s
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if monotonic() >= deadline:
-                return False
-            sleep(LOCK_POLL_S)
-        else:
-            return True
-
-
 def main(find_gpus: Callable[[], gpus.Installed] = gpus.discover) -> None:
     """Run a daemon in the foreground."""
     parser = argparse.ArgumentParser(prog="volantd", description=__doc__.splitlines()[0])
@@ -391,8 +375,10 @@ def main(find_gpus: Callable[[], gpus.Installed] = gpus.discover) -> None:
     in_background = arguments.ready_fd is not None
     daemon_log.begin(os.path.join(config.home, LOG_NAME) if in_background else None)
     _allow_many_files()
-    if not _lock_home(config.home, PREDECESSOR_S if in_background else 0.0):
+    if not home_lock.take(config.home, PREDECESSOR_S if in_background else 0.0):
         raise SystemExit(f"a daemon runs in {config.home} already")
+    if settle(config.home):
+        log.info("restore_finished")
     if in_background:
         os.setsid()
         os.chdir("/")

@@ -101,6 +101,7 @@ def test_a_server_is_started_looked_at_and_stopped(own_home: Path) -> None:
     assert set(status) == {
         "running", "pid", "version", "home", "started_at", "uptime_s", "rung", "reasons",
         "cgroup", "apps", "containers", "zygotes", "idle_timeout_s", "gateway", "gpus",
+        "database",
     }  # fmt: skip
     assert f"pid {pid}" in run_volant("server", "status", home=own_home).stdout
     assert run_volant("server", "stop", home=own_home).stdout == f"stopped, pid {pid}\n"

@@ -38,6 +38,8 @@ CHANGING = [
     "function autoscaler update",
     "server start",
     "server stop",
+    "server backup",
+    "server restore",
     "image prune",
     "image names delete",
     "schedule pause",

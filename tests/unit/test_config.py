@@ -41,6 +41,7 @@ def test_a_variable_without_a_value_is_not_set(tmp_path: Path) -> None:
         ({"VOLANT_ISOLATON": "process"}, "isolaton", "did you mean `isolation`?"),
         ({"VOLANT_SPARE_CONTAINERS": "-1"}, "'-1' (environment)", ""),
         ({"VOLANT_TRACEBACK": "maybe"}, "'maybe' (environment)", ""),
+        ({"VOLANT_DATABASE_URL": "mysql://host/db"}, "begins with postgresql://", "postgresql://"),
     ],
 )
 def test_what_does_not_fit_is_named(environ: dict[str, str], message: str, hint: str) -> None:
@@ -48,3 +49,28 @@ def test_what_does_not_fit_is_named(environ: dict[str, str], message: str, hint:
         config.load({"VOLANT_HOME": "/nonexistent", **environ})
     assert message in caught.value.message
     assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("", ""),
+        ("postgresql://ada:s3cret@db:5432/volant", "postgresql://ada:***@db:5432/volant"),
+        ("postgresql://ada@db/volant", "postgresql://ada@db/volant"),
+        ("postgresql:///volant?host=/run", "postgresql:///volant"),
+        ("postgresql://ada:s3@cr/et@db/volant?x=1", "postgresql://ada:***@db/volant"),
+        ("postgresql://ada:s3?cret@db/volant", "postgresql://..."),
+        ("postgresql://db/volant?password=s3@cret", "postgresql://..."),
+        ("postgresql://db/volant?user=ada&password=s3cret", "postgresql://..."),
+        ("postgresql://ada:s3:cret@db/volant", "postgresql://ada:***@db/volant"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
+    loaded = config.load({"VOLANT_HOME": "/nonexistent", "VOLANT_DATABASE_URL": url})
+    assert loaded.shown("database_url") == shown
+
+
+def test_a_refused_address_is_not_shown() -> None:
+    with pytest.raises(InvalidError) as caught:
+        config.load({"VOLANT_HOME": "/nonexistent", "VOLANT_DATABASE_URL": "pg://a:s3cret@b"})
+    assert "s3cret" not in str(caught.value)

@@ -210,9 +210,9 @@ def app_set_tags(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 def app_list(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """All apps that run, and those that ended lately; waits for those that were deployed before."""
     hub = session.hub
-    opened = hub.services.deployments.opened
-    if not opened.done():
-        opened.add_done_callback(lambda _: session.ask_again(message))
+    deployments = hub.services.deployments
+    if deployments.is_expected:
+        deployments.opened.add_done_callback(lambda _: session.ask_again(message))
         return None
     apps = [app for app in hub.apps.values() if app.state not in _UNSHOWN]
     rows = [app.row(hub.services.agent.count_of(app)) for app in apps]
@@ -345,6 +345,7 @@ def server_status(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         "zygotes": services.zygotes.count(), "gpus": services.gpu_rows(),
         "idle_timeout_s": services.config.number("idle_timeout_s"),
         "gateway": services.gateway.row() if services.gateway is not None else None,
+        "database": services.database.row(),
     }  # fmt: skip
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from volantd.store.journal import Kind
 from volantd.store.schema import call_inputs, call_results, calls, kept_apps
@@ -68,7 +69,8 @@ class KeptApp:
 
 def _adds(table: Table) -> Any:
     """Writes rows; those that are there already stay: what is sent again is the same."""
-    statement = insert(table).prefix_with("OR IGNORE", dialect="sqlite")
+    # What PostgreSQL's `insert` says SQLite understands as well; the other way round it is not so.
+    statement = insert(table).on_conflict_do_nothing()
 
     def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
         connection.execute(statement, rows)

@@ -84,7 +84,8 @@ class Journal:
         """`write`, for who waits.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: when they could not be written.
+            Error: when the database is away, full or damaged.
+            sqlalchemy.exc.SQLAlchemyError: when they could not be written for another reason.
         """
         future: asyncio.Future[None] = self._loop.create_future()
 

@@ -22,7 +22,7 @@ def show_config(as_json: bool) -> None:
     rows = [
         {
             "setting": name,
-            "value": settings.home if name == "home" else settings.values[name],
+            "value": settings.shown(name),
             "origin": settings.origins[name],
             "meaning": meaning,
         }

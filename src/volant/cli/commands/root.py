@@ -28,7 +28,7 @@ COMMANDS = {
     "image": "Images: list, inspect, logs, prune, names.",
     "curl": "Send a request to a web function, with a token where it needs one.",
     "token": "Tokens for web functions: create, list, revoke.",
-    "server": "The daemon of this machine: start, stop, status, logs.",
+    "server": "The daemon of this machine: start, stop, status, logs, backup, restore.",
     "config": "Settings, and where each comes from.",
 }
 

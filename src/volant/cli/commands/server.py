@@ -13,6 +13,7 @@ import click
 from volant import config
 from volant.channel import daemon
 from volant.cli import failures
+from volant.cli.backups.commands import backup, restore
 from volant.cli.commands.root import Group
 from volant.cli.shared import hub, show
 from volant.errors import ConnectionError, TimeoutError
@@ -97,9 +98,11 @@ def status(as_json: bool) -> int:
             "zygotes": found["zygotes"],
             "GPUs": _gpus_in_words(found["gpus"]),
             "web functions": _gateway_in_words(found["gateway"]),
+            "database": found["database"]["place"],
             "stops when idle for": show.duration(found["idle_timeout_s"]),
         })  # fmt: skip
-        for reason in found["reasons"]:
+        trouble = found["database"]["trouble"]
+        for reason in [*found["reasons"], *([trouble] if trouble else [])]:
             click.echo(f"note: {reason}")
     return 0 if found is not None else failures.SERVICE
 
@@ -209,3 +212,7 @@ def _print_line(line: bytes, *, as_json: bool) -> None:
         level, event = entry.pop("level", ""), entry.pop("event", "")
         fields = " ".join(f"{key}={value}" for key, value in entry.items())
         print(f"{moment} {level:<7} {event} {fields}".rstrip(), flush=True)
+
+
+group.add_command(backup)
+group.add_command(restore)

@@ -39,8 +39,8 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 def _told_when_full(name: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno not in _DISK_FULL:
+    except (OSError, ResourceExhaustedError) as error:
+        if isinstance(error, OSError) and error.errno not in _DISK_FULL:
             raise
         raise ResourceExhaustedError(
             f"the disk is full, so `{name}` could not be deployed; nothing has changed",

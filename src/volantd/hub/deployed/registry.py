@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace as changed
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import Error, InvalidError, NotFoundError
+from volant.errors import Error, InvalidError, NotFoundError, ServiceError
 from volant.wire import values
 from volantd.hub import checks
 from volantd.hub.deployed import described, inside
@@ -89,28 +89,57 @@ class Deployments:
 
     async def open(self) -> None:
         """Serve what was deployed; to be called once, when images can be looked up."""
-        try:
-            if self._database.exists:
-                await self._open()
-        except Exception as error:  # a broken database must not end the daemon
-            log.exception("deployments_unusable")
-            self.opened.set_exception(InvalidError(
-                f"deployed apps cannot be read: {getattr(error, 'orig', error)}",
-                hint="`volant server logs` has the details",
-            ))  # fmt: skip
-            self.opened.exception()  # whoever asks gets it
-            return
-        self.opened.set_result(None)
+        while True:
+            try:
+                if self._database.exists:
+                    await self._open()
+            except ServiceError as error:  # the database is away: whoever asks is told
+                waiting, self.opened = self.opened, self._hub.loop.create_future()
+                self._refuse(waiting, error)
+                await self._database.usable()
+            except Exception as error:  # a broken database must not end the daemon
+                log.exception("deployments_unusable")
+                known = error if isinstance(error, Error) else InvalidError(
+                    f"deployed apps cannot be read: {getattr(error, 'orig', error)}",
+                    hint="`volant server logs` has the details",
+                )  # fmt: skip
+                self._refuse(self.opened, known)
+                return
+            else:
+                self.opened.set_result(None)
+                break
         if self._database.exists:
             await self.keeping.look_through()
         else:
             self.keeping.read.set_result(None)
 
+    @staticmethod
+    def _refuse(waiting: asyncio.Future[None], error: Error) -> None:
+        waiting.set_exception(error)
+        waiting.exception()  # whoever asks gets it
+
+    async def ready(self) -> None:
+        """Return when what was deployed is served.
+
+        Raises:
+            Error: when it cannot be read, or not yet.
+        """
+        if not self.opened.done() and self._database.trouble is not None:
+            trouble = self._database.trouble
+            raise type(trouble)(trouble.message, hint=trouble.hint)
+        await asyncio.shield(self.opened)
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether more is about to be served than is."""
+        return not self.opened.done() and self._database.trouble is None
+
     async def _open(self) -> None:
         from volantd.store import deployments as store
 
         await self._hub.services.standings.open()
-        for row in await self._database.run(store.deployed):
+        rows = await self._database.run(store.deployed)
+        for row in rows:
             try:
                 app = described.opened(row.description, row.app_id, row.served.version)
             except (ValueError, KeyError, Error):

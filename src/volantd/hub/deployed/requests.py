@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ _SHOWN = (
 
 async def _opened(session: Session) -> Deployments:
     deployments = session.hub.services.deployments
-    await asyncio.shield(deployments.opened)
+    await deployments.ready()
     return deployments
 
 
@@ -67,9 +66,9 @@ def _check_wish(message: dict[str, Any]) -> None:
     fields = {"name": "", "tag": "", "branch": None, "commit_id": None, "dirty": None, **message}
     for name in ("name", "tag", "deployed_by"):
         _short(text(fields, name), NAME_CHARS_MAX)
-    for name in ("branch", "commit_id"):
+    for name, chars_max in (("branch", BRANCH_CHARS_MAX), ("commit_id", NAME_CHARS_MAX)):
         optional(text, fields, name)
-        _short(fields[name] or "", BRANCH_CHARS_MAX)
+        _short(fields[name] or "", chars_max)
     optional(switch, fields, "dirty")
 
 

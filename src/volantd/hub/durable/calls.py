@@ -14,6 +14,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from volant.errors import Error
 from volant.wire import frames
 from volant.wire.faults import error_fault
 from volantd.hub.durable.apps import KeptApps
@@ -273,7 +274,7 @@ class DurableCalls:
             fd = None
             if found.digest is not None and index == found.first:
                 fd = await asyncio.to_thread(file_of, services.contents, found.digest)
-        except (OSError, ContentLostError) as error:
+        except (Error, OSError, ContentLostError) as error:
             session.refuse(number, error_fault(error_of(error)))
             return
         try:

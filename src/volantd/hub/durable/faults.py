@@ -13,6 +13,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 def error_of(problem: BaseException) -> Error:
     """The error for who wanted something kept that could not be."""
+    if isinstance(problem, Error):
+        return problem
     cause = getattr(problem, "orig", None) or problem
     text = f"{type(cause).__name__}: {cause}"[:TOLD_CHARS_MAX]
     if "disk is full" in text or getattr(cause, "errno", None) in _NO_ROOM:

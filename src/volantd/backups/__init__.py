@@ -1,0 +1,1 @@
+"""Backups: what outlives the daemon, in a directory elsewhere, and put back from there."""

@@ -1,0 +1,152 @@
+"""A backup is made beside its place, while the daemon goes on, and appears there whole.
+
+    blobs ──► database, one moment of it ──► blobs that came meanwhile ──► checked ──► renamed
+
+Contents never change, so those that the database named at its moment are the ones that are there,
+before or after. What is broken off leaves a hidden directory, which the next attempt removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from volant.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
+from volant.version import VERSION
+from volantd.backups import layout, named
+from volantd.backups.layout import BESIDE, BLOBS, FORMAT, Manifest
+from volantd.images.kept.books import wall_clock
+from volantd.store.database import FILE_NAME as DATABASE, HEAD
+from volantd.store.engines import sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from volantd.backups.layout import Report
+
+#: Pages of the database that are copied between two reports.
+PAGES_AT_ONCE = 4096
+#: How often it is made anew because contents that it needs have vanished meanwhile.
+ATTEMPTS_MAX = 3
+
+
+def back_up(home: Path, path: Path, report: Report) -> Manifest:
+    """Make a backup of a home, at a path where nothing is yet.
+
+    Raises:
+        NotFoundError: when there is nothing to back up.
+        AlreadyExistsError: when there is something at `path`.
+        ConflictError: when another backup is being made there.
+        DataLossError: when the database is damaged.
+        OSError: when it cannot be written; nothing of it stays.
+    """
+    if not (home / DATABASE).exists():
+        raise NotFoundError(
+            f"there is no database in {home}", hint="it is made with the first thing that is kept"
+        )
+    with _unfinished(path) as directory:
+        for attempt in range(ATTEMPTS_MAX):
+            layout.empty(directory)
+            manifest = _write(home, directory, report)
+            if not manifest.missing or attempt == ATTEMPTS_MAX - 1:
+                break
+        manifest.write(directory)
+        layout.sync_tree(directory)
+        directory.rename(path)
+        layout.sync_directory(path.parent)
+    return manifest
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """A directory beside `path` that is ours; removed unless it was renamed."""
+    if not path.parent.is_dir():
+        raise InvalidError(f"there is no directory {path.parent}", hint="make it first")
+    if os.path.lexists(path):
+        raise AlreadyExistsError(f"there is something at {path}", hint="choose another path")
+    directory = path.with_name(f".{path.name}.unfinished")
+    directory.mkdir(mode=0o700, exist_ok=True)
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = os.path.samestat(os.fstat(fd), directory.stat())
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            raise ConflictError(f"another backup to {path} is just being made")
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        os.close(fd)
+
+
+def _write(home: Path, directory: Path, report: Report) -> Manifest:
+    linked = _link_blobs(home, directory, report)
+    _copy_database(home / DATABASE, directory / DATABASE, report)
+    schema = layout.schema_of(directory / DATABASE)
+    linked |= _link_blobs(home, directory, report)
+    missing = sorted(named.named_by(directory / DATABASE) - linked) if schema == HEAD else []
+    files = [DATABASE]
+    for name in BESIDE:
+        with contextlib.suppress(FileNotFoundError):
+            layout.copy(home / name, directory / name)
+            files.append(name)
+    return Manifest(
+        format=FORMAT, version=VERSION, schema=schema, created_at=wall_clock(), blobs=len(linked),
+        blob_bytes=sum(one.stat().st_size for one in layout.blobs_below(directory / BLOBS)),
+        database_bytes=(directory / DATABASE).stat().st_size,
+        files={name: layout.hash_of(directory / name) for name in files}, missing=missing,
+    )  # fmt: skip
+
+
+def _link_blobs(home: Path, directory: Path, report: Report) -> set[str]:
+    """Have all contents in the backup that are in the home; their hashes."""
+    found = list(layout.blobs_below(home / BLOBS))
+    linked = set()
+    for index, source in enumerate(found):
+        target = directory / BLOBS / source.parent.name / source.name
+        with contextlib.suppress(FileNotFoundError):  # nothing names it any more
+            if not target.exists():
+                layout.link_or_copy(source, target)
+            linked.add(source.name)
+        report("blobs", index + 1, len(found))
+    return linked
+
+
+def _copy_database(source: Path, target: Path, report: Report) -> None:
+    """Copy one moment of a database to which others write meanwhile."""
+    try:
+        _copy_moment(source, target, report)
+    except sqlite3.Error as error:
+        is_damage = error.sqlite_errorcode & 0xFF in sqlite.DAMAGE
+        meaning = sqlite.explained(error, str(source if is_damage else target))
+        if meaning is None:
+            raise
+        raise meaning from error
+
+
+def _copy_moment(source: Path, target: Path, report: Report) -> None:
+    with (
+        contextlib.closing(sqlite3.connect(source, isolation_level=None)) as read,
+        contextlib.closing(sqlite3.connect(target, isolation_level=None)) as written,
+    ):
+        target.chmod(0o600)
+        # As long as we are reading, the moment is ours: the copy never has to begin anew.
+        read.execute("BEGIN")
+        read.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        read.backup(
+            written, pages=PAGES_AT_ONCE,
+            progress=lambda _, left, pages: report("database", pages - left, pages),
+        )  # fmt: skip
+        read.execute("COMMIT")
+        written.execute("PRAGMA journal_mode=DELETE")  # one file, with all that is in it
+    with target.open("rb") as file:
+        os.fsync(file.fileno())

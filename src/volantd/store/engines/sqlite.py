@@ -1,0 +1,199 @@
+"""SQLite: one file, one connection that writes and one that reads, and what its errors mean.
+
+What is committed survives a power cut. A file in which damage was found is only read from then on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from volant.errors import DataLossError, ResourceExhaustedError, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Engine
+
+    from volant.errors import Error
+
+T = TypeVar("T")
+
+#: Free space below which a file that cannot be written is taken for a full disk.
+NO_ROOM_BYTES = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: What it says of a file that is not what it was.
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+#: What it says when a file cannot be written, whatever the reason.
+_UNWRITABLE = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+
+
+class SqliteSession:
+    """One connection to a file.
+
+    Args:
+        path: of the file; made when it is first written to.
+        prepare: brings the schema up to date; None for a connection that only reads, which is
+            used when another one has prepared the file.
+    """
+
+    def __init__(self, path: str, prepare: Callable[[Connection], object] | None) -> None:
+        self._path = path
+        self._prepare = prepare
+        self._engine: Engine | None = None
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Do something in one transaction.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: when it cannot be done; nothing is changed.
+            OSError: when the file cannot be made.
+        """
+        if self._engine is None:
+            self._engine = open_engine(self._path, self._prepare)
+        with self._engine.begin() as connection:
+            return work(connection)
+
+    def probe(self, connection: Connection) -> None:
+        """Have a page written that changes nothing, to see whether that is possible."""
+        connection.exec_driver_sql("PRAGMA user_version=0")
+
+    def stop_writing(self) -> None:
+        """Change nothing from now on: whoever wants to is refused."""
+        self.close()
+        self._prepare = None
+
+    def end_waiting(self) -> None:
+        """Nobody waits for a file."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+
+def open_engine(path: str, prepare: Callable[[Connection], object] | None) -> Engine:
+    """An engine on a file that is made if need be, 0600.
+
+    Args:
+        path: of the file.
+        prepare: called in the first transaction; None for an engine that only reads.
+    """
+    from sqlalchemy import create_engine, event
+
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
+    event.listen(engine, "connect", _on_connect)
+    if prepare is None:
+        event.listen(engine, "connect", _on_connect_reading)
+        event.listen(engine, "begin", _on_begin_reading)
+        return engine
+    event.listen(engine, "begin", _on_begin)
+    try:
+        with engine.begin() as connection:
+            prepare(connection)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _on_connect(connection: Any, _record: object) -> None:
+    """Settings of one connection: what is committed survives a power cut."""
+    connection.isolation_level = None  # else changes of the schema are not part of transactions
+    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _on_connect_reading(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA query_only=ON")
+
+
+def _on_begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _on_begin_reading(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def is_refused_write(error: Exception) -> bool:
+    """Whether an error is that of somebody who wanted to change what is only read."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
+    return bool(code & 0xFF == sqlite3.SQLITE_READONLY)
+
+
+def explained(error: Exception, path: str) -> Error | None:
+    """What an error of a session means, None for what is no trouble of the file as a whole."""
+    original = getattr(error, "orig", error)
+    if isinstance(original, OSError) and original.errno in _FULL:
+        return _full(path)
+    if not isinstance(original, sqlite3.Error):
+        return None
+    code = getattr(original, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL or (code in _UNWRITABLE and _free_bytes(path) < NO_ROOM_BYTES):
+        return _full(path)
+    if code in DAMAGE:
+        return damaged(path, str(original))
+    if code in _UNWRITABLE:
+        return ServiceError(
+            f"the database {path} cannot be used: {original}",
+            hint="look at its file system and who may write there; it is tried again",
+        )
+    return None
+
+
+def damaged(path: str, problem: str) -> DataLossError:
+    """What is said of a file that is not what it was."""
+    return DataLossError(
+        f"the database {path} is damaged: {problem}",
+        hint="nothing is written to it any more; stop the daemon, and "
+        "`volant server restore PATH --force` puts a backup in its place",
+    )
+
+
+def check(path: str) -> str:
+    """Look through a whole file for damage, beside whoever uses it.
+
+    Returns:
+        The first thing that is wrong, "" if nothing is.
+
+    Raises:
+        sqlite3.Error: when it cannot be read at all.
+    """
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        [(found,)] = connection.execute("PRAGMA quick_check(1)").fetchall()
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in DAMAGE:
+            return str(error)
+        raise
+    finally:
+        connection.close()
+    return "" if found == "ok" else str(found)
+
+
+def _full(path: str) -> ResourceExhaustedError:
+    place = _mount_point(os.path.dirname(path))
+    return ResourceExhaustedError(
+        f"the file system at {place} is full ({_free_bytes(path) >> 20} MiB free), so nothing "
+        f"can be kept in {path}",
+        hint="make room there; the daemon goes on by itself as soon as there is some",
+    )
+
+
+def _free_bytes(path: str) -> int:
+    status = os.statvfs(os.path.dirname(path))
+    return status.f_bavail * status.f_frsize
+
+
+def _mount_point(directory: str) -> str:
+    device = os.stat(directory).st_dev
+    while (above := os.path.dirname(directory)) != directory:
+        if os.stat(above).st_dev != device:
+            break
+        directory = above
+    return directory

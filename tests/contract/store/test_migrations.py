@@ -1,0 +1,101 @@
+"""From each schema that was released to the present one, with rows that are there, over both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import inspect, text
+
+from tests.contract.store.test_queries import compare
+from volantd.store import database, deployments, schedules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from tests.contract.store.conftest import Session
+
+#: What each migration could hold when it was the last: statements that are never changed again.
+ROWS = {
+    "0001": (
+        "INSERT INTO apps VALUES ('ap-1', 'shop', 'deployed', 2, 10.5, NULL)",
+        "INSERT INTO apps VALUES ('ap-0', 'shop', 'stopped', 1, 5.5, 9.5)",
+        "INSERT INTO versions VALUES ('ap-1', 1, :bytes, 'f1', 'deploy', NULL, '', 'rolling',"
+        " 10.5, 'ada', 'c0ffee', 'main', 1)",
+        "INSERT INTO versions VALUES ('ap-1', 2, :bytes, 'f1', 'rollover', 1, 'v2', 'recreate',"
+        " 11.5, 'bob', NULL, NULL, NULL)",
+        "INSERT INTO versions VALUES ('ap-0', 1, :bytes, 'f0', 'deploy', NULL, '', 'rolling',"
+        " 5.5, 'ada', NULL, NULL, NULL)",
+        "INSERT INTO functions VALUES ('ap-1', 'f', 'fu-1')",
+    ),
+    "0002": ("INSERT INTO schedules VALUES ('ap-1', 'f', :bytes)",),
+    "0003": (
+        "INSERT INTO kept_apps VALUES ('ap-2', 'job', 1, :bytes, 12.5)",
+        "INSERT INTO calls VALUES ('c1', 'ap-1', 'shop', 2, 0, 'f', NULL, NULL, '', NULL, NULL, 1,"
+        " 1, 'success', 0, 12.5, 13.5)",
+    ),
+}
+REVISIONS = sorted(f"{number:04}" for number in range(1, int(database.HEAD) + 1))
+BYTES = bytes(range(256))
+
+
+def _with_rows(revision: str) -> Callable[[Connection], None]:
+    """Makes a database as a release of that revision has left it."""
+
+    def make(connection: Connection) -> None:
+        if inspect(connection).has_table("alembic_version"):
+            return
+        for step in REVISIONS[: REVISIONS.index(revision) + 1]:
+            database.upgrade(connection, step)
+            for statement in ROWS[step]:
+                given = {"bytes": BYTES} if ":bytes" in statement else {}
+                connection.execute(text(statement), given)
+
+    return make
+
+
+def test_each_migration_has_rows_to_be_upgraded():
+    assert list(ROWS) == REVISIONS
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_what_an_earlier_release_has_kept_is_there(revision: str, opened: Callable[..., Session]):
+    opened(_with_rows(revision)).run(lambda _: None)
+    session = opened(database.bring_up_to_date)
+    [app] = session.run(deployments.deployed)
+    assert (app.app_id, app.description, app.function_ids) == ("ap-1", BYTES, {"f": "fu-1"})
+    assert (app.served.version, app.served.of_version, app.served.dirty) == (2, 1, None)
+    assert session.run(lambda one: deployments.history(one, "ap-1"))[1].dirty is True
+    assert session.run(lambda one: deployments.stopped(one, "shop")) == "ap-0"
+    compare(session)
+    standings = session.run(schedules.load)
+    assert standings == ({("ap-1", "f"): BYTES} if revision >= "0002" else {})
+
+
+def test_an_upgrade_that_is_broken_off_leaves_what_was_there(opened: Callable[..., Session]):
+    def broken_off(connection: Connection) -> None:
+        database.bring_up_to_date(connection)
+        raise KeyboardInterrupt
+
+    opened(_with_rows("0001")).run(lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        opened(broken_off).run(lambda _: None)
+
+    def look(connection: Connection) -> None:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        assert found == "0001"
+        assert not inspect(connection).has_table("schedules")
+
+    opened(lambda _: None).run(look)
+
+
+def test_a_database_of_a_later_release_is_left_alone(opened: Callable[..., Session]):
+    def later(connection: Connection) -> None:
+        database.bring_up_to_date(connection)
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    opened(later).run(lambda _: None)
+    with pytest.raises(Exception, match="9999"):
+        opened(database.bring_up_to_date).run(lambda _: None)
