@@ -27,6 +27,14 @@ def time_calls(call: Callable[[], Any], count: int) -> dict[str, float]:
     }
 
 
+def time_rate(step: Callable[[], Any], count: int, of_each: int) -> dict[str, float]:
+    """Time a number of steps, each of which passes on as many."""
+    begun = perf_counter()
+    for _ in range(count):
+        step()
+    return {"rate": count * of_each / (perf_counter() - begun)}
+
+
 def time_map(results: Callable[[], Iterable[Any]]) -> dict[str, float]:
     """Time a map from before its first input until after its last result."""
     begun = perf_counter()

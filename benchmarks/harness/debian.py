@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 #: Program -> packages that hold it and what it needs.
 PACKAGES = {
     "nginx": ("nginx",),
+    "redis-server": ("redis-server", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1"),
     "wrk": ("wrk", "libluajit-5.1-2", "libluajit-5.1-common"),
 }
 _PLACE = ROOT / ".venv-bench" / "debian"

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from volant.sdk.images.patterns import FilePatternMatcher as FilePatternMatcher
     from volant.sdk.inputs.batching import batched as batched
     from volant.sdk.inputs.concurrency import concurrent as concurrent
+    from volant.sdk.objects.dicts import Dict as Dict
+    from volant.sdk.objects.queues import Queue as Queue
     from volant.sdk.objects.schedule import Cron as Cron, Period as Period
     from volant.sdk.output import enable_output as enable_output
     from volant.sdk.ports.tunnels import Tunnel as Tunnel, forward as forward
@@ -56,12 +58,14 @@ _HOME = {
     "App": "volant.sdk.app",
     "Cls": "volant.sdk.classes.handles",
     "Cron": "volant.sdk.objects.schedule",
+    "Dict": "volant.sdk.objects.dicts",
     "Error": "volant.errors",
     "Function": "volant.sdk.function",
     "FunctionCall": "volant.sdk.calls.call",
     "FilePatternMatcher": "volant.sdk.images.patterns",
     "Image": "volant.sdk.images.image",
     "Period": "volant.sdk.objects.schedule",
+    "Queue": "volant.sdk.objects.queues",
     "Retries": "volant.sdk.retries",
     "Secret": "volant.sdk.objects.secret",
     "Server": "volant.sdk.web.servers",
@@ -91,8 +95,8 @@ _SUBMODULES = frozenset({"billing", "experimental", "file_pattern_matcher", "typ
 
 #: Names of the programming model whose feature is not there yet: using one says so.
 _PLANNED = frozenset({
-    "Client", "CloudBucketMount", "Cluster", "Dict", "Environment",
-    "NetworkFileSystem", "Probe", "Proxy", "Queue", "Sandbox",
+    "Client", "CloudBucketMount", "Cluster", "Environment",
+    "NetworkFileSystem", "Probe", "Proxy", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Volume", "Workspace",
     "clustered",
 })  # fmt: skip
@@ -101,12 +105,14 @@ __all__ = [
     "App",
     "Cls",
     "Cron",
+    "Dict",
     "Error",
     "FilePatternMatcher",
     "Function",
     "FunctionCall",
     "Image",
     "Period",
+    "Queue",
     "Retries",
     "Secret",
     "Server",

@@ -1,6 +1,6 @@
 """Ids: a two-letter prefix that tells the kind, then 26 characters of Crockford base 32.
 
-ap app · fu function · fc call · in input · ta container · se session
+ap app · fu function · fc call · in input · ta container · se session · di dict · qu queue
 """
 
 from __future__ import annotations

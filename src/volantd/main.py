@@ -42,6 +42,9 @@ from volantd.hub.blobs import BlobCache
 from volantd.hub.deployed.registry import Deployments
 from volantd.hub.durable.retention import Retention
 from volantd.hub.hub import Hub
+from volantd.hub.objects.dicts.dicts import Dicts
+from volantd.hub.objects.queues.queues import Queues
+from volantd.hub.objects.registry import Objects
 from volantd.hub.peer import Peer
 from volantd.hub.pools.configuration import EXIT_GRACE_S
 from volantd.hub.schedules.kept import KeptBook
@@ -109,11 +112,16 @@ class Services:
         self.database = Database(config.home, config.text("database_url"))
         self.journal = Journal(self.database, loop, self.hub.after_events)
         self.standings = self.hub.timetable.durable = KeptBook(self.database, self.journal)
+        reserve_bytes = int(config.number("disk_reserve_mib")) << 20
+        self.objects = self.hub.objects = Objects(
+            self.hub, self.database, self.journal, home=config.home, reserve_bytes=reserve_bytes
+        )
+        self.hub.dicts = Dicts(self.hub, config.home)
+        self.hub.queues = Queues(self.hub)
         self.deployments = Deployments(self.hub, self.database, self.contents, self.blobs)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent
         self.tunnels = Tunnels(self.agent, tasks, config.text("tunnel_host"))
-        reserve_bytes = int(config.number("disk_reserve_mib")) << 20
         self.disk = DiskGuard(self.agent, self.images, tasks, config.home, reserve_bytes)
         memory_bytes = int(config.number("memory_reserve_mib")) << 20
         self.memory = MemoryGuard(self.zygotes, loop, memory_bytes)
@@ -211,6 +219,7 @@ class Services:
 
     async def open_kept(self) -> None:
         """Go on with what was deployed, and with what was left unfinished."""
+        await self.objects.open()
         await self.deployments.open()
         await self.hub.unfinished.open()
         Retention(self, self.config.number("result_retention_s")).begin()

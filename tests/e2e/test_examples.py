@@ -75,6 +75,7 @@ def test_each_example_is_short_and_tells_its_command() -> None:
         "generator.py",
         "asynchronous.py",
         "concurrent_pages.py",
+        "crawler.py",
         "cron_report.py",
         "tunnel.py",
     ],

@@ -24,6 +24,12 @@ READING = [
     "config show", "function list", "function stats", "function autoscaler settings",
     "image list", "image inspect", "image logs", "image names list", "schedule list",
     "token list",
+    "dict list",
+    "dict get",
+    "dict items",
+    "queue list",
+    "queue len",
+    "queue peek",
 ]  # fmt: skip
 CHANGING = [
     "run",
@@ -48,6 +54,12 @@ CHANGING = [
     "token create",
     "token revoke",
     "curl",
+    "dict create",
+    "dict clear",
+    "dict delete",
+    "queue create",
+    "queue clear",
+    "queue delete",
 ]
 #: Modules of the command itself that a plain run loads.
 RUN_MODULES = {"volant.cli", "volant.cli.main", "volant.cli.run", "volant.cli.target"}
@@ -67,7 +79,7 @@ def pages() -> dict[str, str]:
 def test_every_promised_command_is_there(pages: dict[str, str]) -> None:
     leaves = {path for path in pages if path and f"{path} " not in " ".join(sorted(pages))}
     groups = {"", "app", "container", "server", "config", "image", "image names", "token",
-              "function", "function autoscaler", "schedule"}  # fmt: skip
+              "function", "function autoscaler", "schedule", "dict", "queue"}  # fmt: skip
     assert set(pages) == {*READING, *CHANGING, *groups}, leaves
 
 

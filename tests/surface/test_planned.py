@@ -39,15 +39,16 @@ class Kept:
 
 #: What `from volant import *` gives: what works.
 PUBLIC = [
-    "App", "Cls", "Cron", "Error", "FilePatternMatcher", "Function", "FunctionCall", "Image",
-    "Period", "Retries", "Secret", "Server", "Tunnel", "__version__", "asgi_app", "batched",
-    "concurrent", "current_function_call_id", "current_input_id", "enable_output", "enter", "exit",
-    "fastapi_endpoint", "forward", "interact", "is_local", "method", "parameter", "sessioned",
+    "App", "Cls", "Cron", "Dict", "Error", "FilePatternMatcher", "Function", "FunctionCall",
+    "Image", "Period", "Queue", "Retries", "Secret", "Server", "Tunnel", "__version__", "asgi_app",
+    "batched", "concurrent", "current_function_call_id", "current_input_id", "enable_output",
+    "enter", "exit", "fastapi_endpoint", "forward", "interact", "is_local", "method", "parameter",
+    "sessioned",
     "web_server", "wsgi_app",
 ]  # fmt: skip
 PLANNED_NAMES = [
-    "Client", "CloudBucketMount", "Cluster", "Dict", "Environment",
-    "NetworkFileSystem", "Probe", "Proxy", "Queue", "Sandbox",
+    "Client", "CloudBucketMount", "Cluster", "Environment",
+    "NetworkFileSystem", "Probe", "Proxy", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Volume", "Workspace",
     "clustered",
 ]  # fmt: skip
@@ -93,6 +94,22 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
         volant.FunctionCall("fc-86sn29kdn6bvd1k70000000003"),
         ["from_id", "get", "iter", "num_inputs", "cancel", "gather", "object_id", "hydrate"],
         ["get_call_graph", "logs", "client", "get_dashboard_url"],
+    ),
+    "Dict": (
+        volant.Dict.from_name("surface"),
+        [
+            "get", "put", "update", "pop", "contains", "len", "keys", "values", "items", "clear",
+            "info", "from_name", "from_id", "ephemeral", "objects", "name", "object_id", "hydrate",
+        ],
+        ["client", "get_dashboard_url"],
+    ),
+    "Queue": (
+        volant.Queue.from_name("surface"),
+        [
+            "put", "put_many", "get", "get_many", "len", "iterate", "clear", "info", "from_name",
+            "from_id", "ephemeral", "objects", "name", "object_id", "hydrate",
+        ],
+        ["client", "get_dashboard_url"],
     ),
     "Image": (
         volant.Image.host(),

@@ -291,3 +291,39 @@ async def calls_async() -> None:
     assert_type(await add.experimental_spawn_map.aio([1]), volant.FunctionCall[str])
     assert_type(add.spawn(1).iter.aio(), AsyncIterator[str])
     await add.remote.aio("1")  # type: ignore[arg-type]
+
+
+def objects() -> None:
+    entries = volant.Dict.from_name("index", create_if_missing=True)
+    line = volant.Queue.from_id("qu-1")
+    assert_type(entries, volant.Dict)
+    assert_type(entries.put("a", 1, skip_if_exists=True), bool)
+    assert_type(entries.update({"a": 1}, b=2), None)
+    assert_type(entries.contains("a"), bool)
+    assert_type("a" in entries, bool)
+    assert_type(entries.len(), int)
+    assert_type(entries.hydrate(), volant.Dict)
+    assert_type(entries.info().created_by, str)
+    assert_type(volant.Dict.objects.list(max_objects=3), list[volant.Dict])
+    assert_type(volant.Queue.objects.delete("a", allow_missing=True), None)
+    assert_type(line.len(total=True), int)
+    assert_type(line.put_many([1, 2], timeout=3, partition="a"), None)
+    with volant.Queue.ephemeral() as made:
+        assert_type(made, volant.Queue)
+    for key in entries.keys():  # noqa: SIM118  # it is no mapping
+        entries.pop(key)
+    entries.put("a")  # type: ignore[call-arg]
+    entries.put("a", 1, skip=True)  # type: ignore[call-arg]
+    line.get(timeout="3")  # type: ignore[arg-type]
+
+
+async def objects_async(entries: volant.Dict, line: volant.Queue) -> None:
+    assert_type(await entries.put.aio("a", 1), bool)
+    assert_type(await line.len.aio(partition="a"), int)
+    assert_type(await line.hydrate.aio(), volant.Queue)
+    assert_type(await volant.Dict.objects.list.aio(), list[volant.Dict])
+    async with volant.Dict.ephemeral() as made:
+        assert_type(made, volant.Dict)
+    async for _ in line.iterate.aio(item_poll_timeout=1.0):
+        pass
+    await entries.put.aio("a")  # type: ignore[call-arg]

@@ -24,6 +24,7 @@ from volant import ids
 from volant.channel import daemon
 from volant.channel.express import Tokens, open_express_lane
 from volant.channel.lookout import LOOK_OUT_S, SEVERAL_CORES, look_out
+from volant.channel.tickets import Tickets
 from volant.channel.waiter import RequestWaiter, raise_reply_error
 from volant.errors import ConnectionError, Error, TimeoutError, VersionError
 from volant.version import VERSION
@@ -82,6 +83,8 @@ class Channel:
         self._followers: dict[Waiter, LockType] = {}
         self._express: ExpressLane | None = None
         self.lane_tokens = Tokens()
+        #: What changes that are made over this channel are marked with.
+        self.tickets = Tickets()
         #: Calls answered by the lane, and how long they ran; the next frame takes them along.
         self._receipts: deque[tuple[int, int]] = deque()
         #: Frames that wait for company, see `hold`.

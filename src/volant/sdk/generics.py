@@ -10,10 +10,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Generic as Generic, ParamSpec, TypeVar
 
+    from volant.sdk.objects.named import Named
+
+    N = TypeVar("N", bound=Named)
     P = ParamSpec("P")
     R = TypeVar("R")
     R_co = TypeVar("R_co", covariant=True)
     Raw = TypeVar("Raw")
+    S = TypeVar("S")
     T = TypeVar("T")
     Y = TypeVar("Y")
 else:
@@ -24,4 +28,4 @@ else:
         def __class_getitem__(cls, _: object) -> type:
             return cls
 
-    P = R = R_co = Raw = T = Y = None
+    N = P = R = R_co = Raw = S = T = Y = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from volant.wire import values
 from volantd.hub.deployed import described
 from volantd.store import calls, deployments
 from volantd.store.engines import sqlite
@@ -18,10 +17,13 @@ def named_by(path: Path) -> set[str]:
     engine = sqlite.open_engine(str(path), None)
     try:
         with engine.begin() as connection:
-            kept = deployments.descriptions(connection) + calls.app_descriptions(connection)
             named = set(calls.digests(connection))
+            for app_id, version in deployments.kept(connection):
+                raw = deployments.description_of(connection, app_id, version)
+                named |= described.named_by(raw)
+            for app_id in calls.kept_app_ids(connection):
+                app = calls.app_of(connection, app_id)
+                named |= described.named_by(None if app is None else app.description)
     finally:
         engine.dispose()
-    for raw in kept:
-        named |= described.sizes_of(values.decode_map(raw)).keys()
     return named

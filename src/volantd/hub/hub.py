@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volantd.hub.link import ContainerLink
+    from volantd.hub.objects.dicts.dicts import Dicts
+    from volantd.hub.objects.queues.queues import Queues
+    from volantd.hub.objects.registry import Objects
     from volantd.hub.session import Session
     from volantd.main import Services
 
@@ -98,6 +101,9 @@ class Hub:
         self.scheduler = Scheduler(lambda: ids.new_id("ta"), Limits(events_max=0))
         self.containers: Containers
         self.services: Services
+        self.objects: Objects
+        self.dicts: Dicts
+        self.queues: Queues
         self.apps: dict[str, App] = {}
         #: Rows of the apps that ended last, the latest at the end.
         self.ended: deque[dict[str, Any]] = deque(maxlen=ENDED_MAX)

@@ -21,6 +21,9 @@ from volantd.hub import checks, terminals
 from volantd.hub.deployed import requests as deployed_requests, updating
 from volantd.hub.deployed.described import add_functions, sizes_of
 from volantd.hub.durable import requests as call_requests
+from volantd.hub.objects import requests as object_requests
+from volantd.hub.objects.dicts import requests as dict_requests
+from volantd.hub.objects.queues import requests as queue_requests
 from volantd.hub.pools import autoscaler, printed
 from volantd.hub.ports import tunnels
 from volantd.hub.records import App, Function
@@ -366,6 +369,7 @@ HANDLERS: dict[str, Handler] = {
         *image_requests.HANDLERS,
         *deployed_requests.HANDLERS, *updating.HANDLERS, *schedule_requests.HANDLERS,
         *tokens.HANDLERS, *dedicated.HANDLERS, *counting.HANDLERS, *asking.HANDLERS,
+        *object_requests.HANDLERS, *dict_requests.HANDLERS, *queue_requests.HANDLERS,
     )
 }  # fmt: skip
 
@@ -388,5 +392,8 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
         *deployed_requests.SHARED_HANDLERS,
         *dedicated.HANDLERS,
         *counting.HANDLERS,
+        *object_requests.HANDLERS,
+        *dict_requests.HANDLERS,
+        *queue_requests.HANDLERS,
     )
 }

@@ -104,11 +104,14 @@ class Session:
         try:
             self._take(kind, flags, body)
         except Exception as error:
-            # Told why, it does not come back with the same.
-            what = f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX]
-            self.event("closing", reason=f"the daemon does not understand a message ({what})")
-            self.peer.flush()
+            self._say_why(error)
             raise
+
+    def _say_why(self, error: Exception) -> None:
+        """Tell a client why it is hung up on, so that it does not come back with the same."""
+        what = f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX]
+        self.event("closing", reason=f"the daemon does not understand a message ({what})")
+        self.peer.flush()
 
     def _take(self, kind: int, flags: int, body: bytes) -> None:
         if kind == frames.SUBMIT:
@@ -291,9 +294,15 @@ class Session:
 
     def ask_again(self, message: dict[str, Any]) -> None:
         """Handle a request that could not be answered when it came."""
-        if not self.peer.closed:
+        if self.peer.closed:
+            return
+        try:
             self._on_request(message)
-            self.hub.after_events()
+        except (ValueError, KeyError, TypeError) as error:
+            self._say_why(error)
+            self.peer.broke_protocol = True
+            self.peer.close()
+        self.hub.after_events()
 
     def reply(self, number: int, fields: dict[str, Any]) -> None:
         """Answer a request."""
@@ -339,10 +348,12 @@ class Session:
         while self._answers and self.peer.queued_bytes < ANSWERS_BYTES_MAX:
             number, call, index, wait = self._answers.popleft()
             self.hub.retained.watch(self, number, call, index, wait=wait)
+        self.hub.objects.reads.on_drained(self)
 
     def _cancel(self, number: int) -> None:
         if number in self.watching:
             self.hub.retained.unwatch(self, number)
+        self.hub.queues.cancel(self, number)
         call = self.calls.get(number)
         if call is not None and not call.finished:
             call.session = None  # nobody waits for what is still to come
@@ -377,6 +388,9 @@ class Session:
             hub.door.tokens.take_back(self.lent_token)
             hub.door.tell_tokens()
         hub.loans.forget(self.peer)
+        hub.objects.session_closed(self)
+        hub.dicts.files.session_closed(self)
+        hub.queues.session_closed(self)
         terminals.terminal_left(self)
         if self.desk is not None:
             self.desk.close()

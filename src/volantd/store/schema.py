@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
+    Connection,
     Float,
     ForeignKey,
     Index,
@@ -12,6 +14,8 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    event,
+    insert,
     text,
 )
 
@@ -148,3 +152,92 @@ kept_apps = Table(
     Column("description", LargeBinary, nullable=False),
     Column("created_at", Float, nullable=False),
 )
+environments = Table(
+    "environments",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("created_at", Float, nullable=False),
+)
+
+
+@event.listens_for(environments, "after_create")
+def _make_main(_table: Table, connection: Connection, **_words: object) -> None:
+    """The environment that is always there."""
+    connection.execute(insert(environments).values(name="main", created_at=0.0))
+
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("object_id", String(64), primary_key=True),
+    #: dict, queue, and what else is known by a name
+    Column("kind", String(16), nullable=False),
+    Column(
+        "environment",
+        String(64),
+        ForeignKey("environments.name", onupdate="CASCADE"),
+        nullable=False,
+    ),
+    #: NULL for one that ends with its client
+    Column("name", String(64)),
+    Column("created_at", Float, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    #: what its kind keeps of it, msgpack
+    Column("options", LargeBinary, nullable=False),
+)
+Index("objects_name", objects.c.environment, objects.c.kind, objects.c.name, unique=True)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    #: of a client: an id that it chose, and one of the lines on which it makes changes
+    Column("client", String(16), primary_key=True),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    #: the change that was made last on that line
+    Column("number", BigInteger, nullable=False),
+    Column("made_at", Float, nullable=False),
+    #: how it was answered, msgpack
+    Column("answer", LargeBinary, nullable=False),
+)
+Index("tickets_made_at", tickets.c.made_at)
+
+entries = Table(
+    "entries",
+    metadata,
+    #: of a dict
+    Column("object_id", String(64), primary_key=True),
+    #: SHA-256 of the key
+    Column("key_hash", LargeBinary, primary_key=True),
+    #: as its client has pickled it
+    Column("key", LargeBinary, nullable=False),
+    #: the pickle, NULL for one that lies in a file
+    Column("value", LargeBinary),
+    Column("file", String(64)),
+    Column("size", Integer, nullable=False),
+    #: hours since 1970 when it was last used
+    Column("used_hour", Integer, nullable=False),
+)
+Index("entries_used_hour", entries.c.object_id, entries.c.used_hour)
+Index(
+    "entries_file",
+    entries.c.object_id,
+    entries.c.file,
+    sqlite_where=text("file IS NOT NULL"),
+    postgresql_where=text("file IS NOT NULL"),
+)
+
+items = Table(
+    "items",
+    metadata,
+    #: in the order in which they were put, over all queues
+    Column("item_id", BigInteger, primary_key=True, autoincrement=False),
+    #: of a queue
+    Column("object_id", String(64), nullable=False),
+    Column("partition", String(64), nullable=False),
+    Column("size", Integer, nullable=False),
+    #: its partition stays at least until then
+    Column("expires_at", Float, nullable=False),
+    #: as its client has pickled it
+    Column("value", LargeBinary, nullable=False),
+)
+Index("items_partition", items.c.object_id, items.c.partition, items.c.item_id)

@@ -36,6 +36,13 @@ ROWS = {
         "INSERT INTO calls VALUES ('c1', 'ap-1', 'shop', 2, 0, 'f', NULL, NULL, '', NULL, NULL, 1,"
         " 1, 'success', 0, 12.5, 13.5)",
     ),
+    "0004": (
+        "INSERT INTO objects VALUES ('di-1', 'dict', 'main', 'index', 14.5, 'ada', :bytes)",
+        "INSERT INTO objects VALUES ('qu-1', 'queue', 'main', NULL, 14.5, 'ada', :bytes)",
+        "INSERT INTO entries VALUES ('di-1', :bytes, :bytes, NULL, 'f1', 3, 500000)",
+        "INSERT INTO items VALUES (7, 'qu-1', 'p', 256, 15.5, :bytes)",
+        "INSERT INTO tickets VALUES ('c1', 0, 5, 14.5, :bytes)",
+    ),
 }
 REVISIONS = sorted(f"{number:04}" for number in range(1, int(database.HEAD) + 1))
 BYTES = bytes(range(256))

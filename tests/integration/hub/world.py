@@ -338,6 +338,7 @@ class World:
         services.deployments.opened.set_result(None)  # nothing was deployed
         services.deployments.keeping.read.set_result(None)
         await services.hub.unfinished.open()
+        services.objects.opened.set_result(None)
         services.rung = "container"
         services.machine.rung.set_result("container")
         services.zygotes = PlayedZygotes(self)  # type: ignore[assignment]
@@ -429,7 +430,9 @@ class World:
             for fd in {fd for _, _, fd in call.results.values() if fd is not None}:
                 os.close(fd)
         self.services.logs.close()
+        self.loop.run_until_complete(self.services.journal.drained())
         self.services.database.close()
+        self.turn()
         self.loop.close()
 
 

@@ -26,17 +26,22 @@ COMMANDS = {
     "schedule": "Schedules: list, pause, resume, run now.",
     "container": "Containers: list, logs, exec, stop.",
     "image": "Images: list, inspect, logs, prune, names.",
+    "dict": "Dicts: create, list, get, items, clear, delete.",
+    "queue": "Queues: create, list, len, peek, clear, delete.",
     "curl": "Send a request to a web function, with a token where it needs one.",
     "token": "Tokens for web functions: create, list, revoke.",
     "server": "The daemon of this machine: start, stop, status, logs, backup, restore.",
     "config": "Settings, and where each comes from.",
 }
 
+#: Those about objects that have names, in a package of their own.
+_OF_OBJECTS = frozenset({"dict", "queue"})
+
 #: Group -> commands of the programming model whose feature is not there yet.
 PLANNED = {
     "volant": (
-        "endpoint", "volume", "secret", "dict",
-        "queue", "nfs", "setup", "profile", "environment", "workspace",
+        "endpoint", "volume", "secret",
+        "nfs", "setup", "profile", "environment", "workspace",
         "billing", "changelog", "dashboard", "skills",
     ),
     "volant app": ("stats", "promote", "dashboard"),
@@ -79,7 +84,8 @@ class Root(Group):
             return None
         if cmd_name == "run":
             return _run
-        module = importlib.import_module(f"volant.cli.commands.{cmd_name}")
+        place = f"objects.{cmd_name}" if cmd_name in _OF_OBJECTS else cmd_name
+        module = importlib.import_module(f"volant.cli.commands.{place}")
         command: click.Command = module.group
         return command
 

@@ -7,7 +7,6 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from volant.wire import values
 from volantd.hub.deployed import described
 from volantd.images.kept.books import wall_clock
 
@@ -68,14 +67,9 @@ class Retention:
         named = set(await database.run(calls.digests))
         for app_id, version in await database.run(deployments.kept):
             found = partial(deployments.description_of, app_id=app_id, version=version)
-            named |= _named_by(await database.run(found))
+            named |= described.named_by(await database.run(found))
         for app_id in await database.run(calls.kept_app_ids):
             kept = await database.run(partial(calls.app_of, app_id=app_id))
-            named |= _named_by(None if kept is None else kept.description)
+            named |= described.named_by(None if kept is None else kept.description)
         contents = self._services.contents
         return await asyncio.to_thread(contents.remove_all_but, named, now - FRESH_S)
-
-
-def _named_by(raw: bytes | None) -> set[str]:
-    """The contents that a description names."""
-    return set() if raw is None else set(described.sizes_of(values.decode_map(raw)))

@@ -1,0 +1,363 @@
+"""What all objects with names have in common: how they are found, made, listed, ended, and travel.
+
+    Dict.from_name("index")        asks nobody; the first use finds it
+    Dict.from_id("di-…")
+    with Dict.ephemeral() as d:    ends with the block, and with this process
+    Dict.objects.create / list / delete
+
+A handle travels as its id, or as its name if it has not been used, and is usable where it arrives.
+"""
+
+from __future__ import annotations
+
+from volant import ids
+from volant.channel import current
+from volant.errors import Error, NotFoundError
+from volant.sdk.calls.autoscaler import Record
+from volant.sdk.calls.calling import warn_blocking
+from volant.sdk.generics import Generic, N
+from volant.sdk.naming import check_id, check_name
+from volant.sdk.objects.asking import ask, awaited, blocking, both
+from volant.sdk.planned import Planned, unimplemented
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Any, ClassVar
+
+    from typing_extensions import Self
+
+    from volant.sdk.objects.asking import Steps
+
+
+class ObjectInfo(Record):
+    """What is known of an object, whatever its kind."""
+
+    __slots__ = ("created_at", "created_by", "name")
+
+    def __init__(self, reply: dict[str, Any]) -> None:
+        from datetime import datetime, timezone
+
+        #: None for one that ends with its client.
+        self.name: str | None = reply["name"]
+        self.created_at: datetime = datetime.fromtimestamp(reply["created_at"], timezone.utc)
+        #: The user, or the container (`ta-…`).
+        self.created_by: str = reply["created_by"]
+
+
+class Named:
+    """A handle on one object. Its kind says what can be done with it."""
+
+    #: As the hub calls the kind, and what its ids begin with.
+    _kind: ClassVar[str]
+    _prefix: ClassVar[str]
+
+    client: ClassVar[Planned]
+    get_dashboard_url: ClassVar[Planned]
+
+    def __init_subclass__(cls) -> None:
+        cls.client = Planned(f"{cls.__name__}.client")
+        cls.get_dashboard_url = Planned(f"{cls.__name__}.get_dashboard_url")
+
+    def __init__(
+        self, name: str | None, environment: str | None, object_id: str | None, *,
+        create: bool = False,
+    ) -> None:  # fmt: skip
+        self._name = name
+        self._environment = environment
+        self._object_id = object_id
+        self._create = create
+
+    @classmethod
+    def from_name(
+        cls, name: str, *, environment_name: str | None = None, create_if_missing: bool = False,
+        client: None = None,
+    ) -> Self:  # fmt: skip
+        """The object of a name; asks nobody until it is used.
+
+        Args:
+            name: 1 to 64 letters, digits, `-`, `.` or `_`.
+            environment_name: where it is; by default the environment of this process.
+            create_if_missing: whether its first use makes it if need be.
+            client: none but the one that this process has.
+
+        Raises:
+            InvalidError: for what cannot be a name.
+        """
+        check_name(f"a {cls.__name__}", name)
+        check_environment(environment_name)
+        check_client(client)
+        return cls(name, environment_name, None, create=create_if_missing)
+
+    @classmethod
+    def from_id(cls, object_id: str, *, client: None = None) -> Self:
+        """The object of an id; asks nobody until it is used.
+
+        Raises:
+            InvalidError: for what cannot be the id of one.
+        """
+        check_id(f"a {cls.__name__}", object_id, f"{cls._prefix}-")
+        check_client(client)
+        return cls(None, None, object_id)
+
+    @classmethod
+    def ephemeral(
+        cls, *, environment_name: str | None = None, client: None = None
+    ) -> Ephemeral[Self]:
+        """A fresh object without a name, for the length of a `with` or `async with` block.
+
+        It ends with the block, or with this process.
+        """
+        check_environment(environment_name)
+        check_client(client)
+        return Ephemeral(cls(None, environment_name, ids.new_id(cls._prefix)))
+
+    def __repr__(self) -> str:
+        return f"<volant.{type(self).__name__} {self._name or self._object_id}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        parts = type(self), self._name, self._environment, self._object_id, self._create
+        return _arrived, parts
+
+    @property
+    def name(self) -> str | None:
+        """Its name; None where it is not known, or where it has none."""
+        return self._name
+
+    @property
+    def object_id(self) -> str | None:
+        """Its id; None until it was used or hydrated."""
+        return self._object_id
+
+    @property
+    def hydrate(self) -> Hydrate[Self]:
+        """Make sure that it exists: `hydrate()`, or `await hydrate.aio()`; gives the handle itself.
+
+        Raises (when called):
+            NotFoundError: when it does not, and was not to be made.
+        """
+        return Hydrate(self)
+
+    @both
+    def info(self) -> Steps[ObjectInfo]:
+        """Its name, when it was made, and by whom: `info()`.
+
+        Raises:
+            NotFoundError: when it does not exist.
+        """
+        found = yield ask("object_find", kind=self._kind, object_id=(yield from self._id()))
+        return ObjectInfo(found)
+
+    def _id(self) -> Steps[str]:
+        """Its id, asked for once."""
+        if self._object_id is None:
+            yield from self._found()
+        assert self._object_id is not None
+        return self._object_id
+
+    def _found(self) -> Steps[None]:
+        if self._name is None:
+            found = yield ask("object_find", kind=self._kind, object_id=self._object_id)
+        else:
+            found = yield ask(
+                "object_get", kind=self._kind, name=self._name, environment=self._environment,
+                create=self._create, **new(self._prefix),
+            )  # fmt: skip
+        self._name, self._object_id = found["name"], found["object_id"]
+
+
+def _arrived(
+    cls: type[Named], name: str | None, environment: str | None, object_id: str | None,
+    create: bool,
+) -> Named:  # fmt: skip
+    return cls(name, environment, object_id, create=create)
+
+
+def new(prefix: str) -> dict[str, object]:
+    """Fields for an object that may be made: the id that it gets, and who makes it."""
+    from volant.sdk.deploying.facts import deployer
+
+    return {"object_id": ids.new_id(prefix), "created_by": deployer()}
+
+
+class Hydrate(Generic[N]):
+    """`x.hydrate()` and its `.aio`."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: N) -> None:
+        self._handle = handle
+
+    def __call__(self) -> N:
+        form = f"{type(self._handle).__name__.lower()}.hydrate"
+        warn_blocking(f"{form}()", f"await {form}.aio()")
+        blocking(self._handle._found())
+        return self._handle
+
+    async def aio(self) -> N:
+        """The same, awaited."""
+        await awaited(self._handle._found())
+        return self._handle
+
+
+class Ephemeral(Generic[N]):
+    """A block in which an object exists: what `ephemeral()` returns."""
+
+    __slots__ = ("_handle", "_reopen")
+
+    def __init__(self, handle: N) -> None:
+        self._handle = handle
+
+    def __enter__(self) -> N:
+        form = f"{type(self._handle).__name__}.ephemeral()"
+        warn_blocking(f"with {form}", f"async with {form}")
+        return blocking(self._opened())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        blocking(self._closed())
+
+    async def __aenter__(self) -> N:
+        return await awaited(self._opened())
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await awaited(self._closed())
+
+    def _fields(self) -> dict[str, object]:
+        handle = self._handle
+        return {
+            **new(handle._prefix), "kind": handle._kind, "environment": handle._environment,
+            "object_id": handle._object_id,
+        }  # fmt: skip
+
+    def _opened(self) -> Steps[N]:
+        fields, channel = self._fields(), current.channel()
+
+        def reopen() -> None:
+            """Stay its owner over a new connection (on the leading thread)."""
+            try:
+                channel.direct_request("object_open", **fields)
+            except Error:
+                pass  # it is gone: whoever uses it is told
+
+        self._reopen = channel, reopen
+        yield ask("object_open", **fields)
+        channel.on_reconnect.append(reopen)
+        return self._handle
+
+    def _closed(self) -> Steps[None]:
+        channel, reopen = self._reopen
+        channel.on_reconnect.remove(reopen)
+        handle = self._handle
+        yield ask("object_delete", kind=handle._kind, object_id=handle._object_id)
+
+
+class Objects(Generic[N]):
+    """`X.objects`: the objects of a kind that have names."""
+
+    __slots__ = ("_cls",)
+
+    def __init__(self, cls: type[N]) -> None:
+        self._cls = cls
+
+    @both
+    def create(
+        self, name: str, *, allow_existing: bool = False, environment_name: str | None = None,
+        client: None = None,
+    ) -> Steps[None]:  # fmt: skip
+        """Make an object.
+
+        Raises:
+            AlreadyExistsError: when there is one of that name, unless `allow_existing`.
+            InvalidError: for what cannot be a name.
+        """
+        check_name(f"a {self._cls.__name__}", name)
+        check_client(client)
+        yield ask(
+            "object_create", kind=self._cls._kind, name=name, allow_existing=allow_existing,
+            environment=check_environment(environment_name), **new(self._cls._prefix),
+        )  # fmt: skip
+
+    @both
+    def list(
+        self, *, max_objects: int | None = None, created_before: datetime | str | None = None,
+        environment_name: str = "", client: None = None,
+    ) -> Steps[list[N]]:  # fmt: skip
+        """The objects that have names, the newest first.
+
+        Args:
+            max_objects: how many at most.
+            created_before: a moment, or one as ISO 8601 text; without a time zone, a local one.
+            environment_name: where; "" for the environment of this process.
+            client: none but the one that this process has.
+        """
+        check_client(client)
+        place = check_environment(environment_name or None)
+        reply = yield ask(
+            "object_list", kind=self._cls._kind, environment=place, max=max_objects,
+            created_before=_seconds(created_before),
+        )  # fmt: skip
+        return [self._cls(row["name"], place, row["object_id"]) for row in reply["objects"]]
+
+    @both
+    def delete(
+        self, name: str, *, allow_missing: bool = False, environment_name: str | None = None,
+        client: None = None,
+    ) -> Steps[None]:  # fmt: skip
+        """End an object and what is in it.
+
+        Raises:
+            NotFoundError: when there is none of that name, unless `allow_missing`.
+        """
+        check_name(f"a {self._cls.__name__}", name)
+        check_client(client)
+        try:
+            found = yield ask(
+                "object_get", kind=self._cls._kind, name=name, create=False,
+                environment=check_environment(environment_name), **new(self._cls._prefix),
+            )  # fmt: skip
+        except NotFoundError:
+            if not allow_missing:
+                raise
+        else:
+            yield ask("object_delete", kind=self._cls._kind, object_id=found["object_id"])
+
+
+def check_environment(name: str | None) -> str | None:
+    """A name that an environment may have, or None.
+
+    Raises:
+        InvalidError: for what cannot be one.
+    """
+    if name is not None:
+        check_name("an environment", name)
+    return name
+
+
+def check_client(client: object) -> None:
+    """Refuse another client than the one that a process has.
+
+    Raises:
+        UnimplementedError: for any but None.
+    """
+    if client is not None:
+        raise unimplemented("`client=`")
+
+
+def _seconds(moment: datetime | str | None) -> float | None:
+    """A moment as seconds since 1970."""
+    if isinstance(moment, str):
+        from datetime import datetime
+
+        moment = datetime.fromisoformat(moment)
+    return None if moment is None else moment.timestamp()

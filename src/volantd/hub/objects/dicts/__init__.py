@@ -1,0 +1,1 @@
+"""Dicts: entries in the database, large values in files beside it."""

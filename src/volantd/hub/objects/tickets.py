@@ -1,0 +1,214 @@
+"""Tickets: what makes a change that is sent twice be made once, across a restart of the daemon.
+
+A client sends again what it has no answer to. So it marks each change with a ticket: an id that it
+keeps for as long as it lives, a line, and a number. On one line it makes one change after the
+other, so of each line only the last one can come again; its answer is kept beside what it changed,
+in the same transaction. That takes as many rows as a client has changes under way at once.
+
+Connections of containers are not made again: what they send comes once, and needs no ticket.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from volant import ids
+from volant.errors import ConflictError
+from volant.wire import values
+from volantd.hub import checks
+from volantd.images.kept.books import wall_clock
+from volantd.store.journal import Kind
+from volantd.store.records import TicketRow
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
+
+    from sqlalchemy import Connection
+
+    from volantd.hub.session import Session
+    from volantd.store.database import Database
+
+log = logging.getLogger(__name__)
+
+#: Changes that a client may have under way at once.
+LINES_MAX = 10_000
+#: How long a client may be away and still be told how its last changes were answered.
+KEPT_S = 86400.0
+#: How often those that are older are forgotten.
+FORGET_EVERY_S = 3600.0
+
+
+def _note(connection: Connection, rows: list[TicketRow]) -> None:
+    from volantd.store import objects as store
+
+    store.note_tickets(connection, rows)
+
+
+def _forget(connection: Connection, before: float) -> None:
+    from volantd.store import objects as store
+
+    store.forget_tickets(connection, before)
+
+
+def _kept_of(connection: Connection, client: str) -> list[tuple[int, int, bytes]]:
+    from volantd.store import objects as store
+
+    return store.tickets_of(connection, client)
+
+
+#: Written when what they stand for is, whatever that is.
+NOTE = Kind(90, _note)
+
+
+def _log_failure(done: Future[None]) -> None:
+    if (error := done.exception()) is not None:  # they are forgotten an hour later
+        log.warning("tickets_not_forgotten", extra={"fields": {"error": str(error)}})
+
+
+class Made:
+    """The last change on one line of a client."""
+
+    __slots__ = ("answer", "number", "waiting")
+
+    def __init__(self, number: int, answer: dict[str, Any] | None = None) -> None:
+        self.number = number
+        #: None while it is being made.
+        self.answer = answer
+        #: Who has sent it again meanwhile.
+        self.waiting: list[tuple[Session, int]] = []
+
+
+class Tickets:
+    """The last changes of all clients that are connected."""
+
+    def __init__(self, database: Database, loop: asyncio.AbstractEventLoop) -> None:
+        self._database = database
+        self._loop = loop
+        #: client -> line -> change
+        self._lines: dict[str, dict[int, Made]] = {}
+        self._clients: dict[Session, str] = {}
+        #: Connections of a client.
+        self._present: dict[str, int] = {}
+        #: Changes that are being made, by client.
+        self._under_way: dict[str, int] = {}
+        #: Whether an earlier daemon may have left some.
+        self._may_be_kept = False
+
+    async def open(self) -> None:
+        """Begin to look for what an earlier daemon left."""
+        self._may_be_kept = True
+        self._forget()
+
+    def _forget(self) -> None:
+        before = wall_clock() - KEPT_S
+        future = self._database.submit(lambda connection: _forget(connection, before))
+        future.add_done_callback(_log_failure)
+        self._loop.call_later(FORGET_EVERY_S, self._forget)
+
+    def admit(self, session: Session, message: dict[str, Any]) -> bool:
+        """Whether a request is to be carried out; if not, it was, and is answered as then.
+
+        Raises:
+            ConflictError: for what its client has followed by something else already.
+        """
+        if session.container_app is not None:
+            return True
+        client, line, number = _checked(message)
+        lines = self._lines.get(client)
+        if lines is None:
+            if self._may_be_kept:
+                self._look_up(client, session, message)
+                return False
+            lines = self._lines[client] = {}
+        if session not in self._clients:
+            self._clients[session] = client
+            self._present[client] = self._present.get(client, 0) + 1
+        made = lines.get(line)
+        if made is None or made.number < number:
+            return True
+        if made.number > number:
+            raise ConflictError("a change was sent again after its client has made another")
+        if made.answer is None:
+            made.waiting.append((session, message["id"]))
+        else:
+            session.reply(message["id"], made.answer)
+        return False
+
+    def _look_up(self, client: str, session: Session, message: dict[str, Any]) -> None:
+        def found(kept: list[tuple[int, int, bytes]]) -> None:
+            self._lines.setdefault(client, {
+                line: Made(number, values.decode_map(answer)) for line, number, answer in kept
+            })  # fmt: skip
+            session.ask_again(message)
+
+        # Behind all that is being written: on the thread that writes.
+        future = self._database.submit(lambda connection: _kept_of(connection, client))
+        future.add_done_callback(
+            lambda done: self._loop.call_soon_threadsafe(
+                found, [] if done.exception() else done.result()
+            )
+        )
+
+    def begin(self, session: Session, message: dict[str, Any]) -> tuple[str, Made] | None:
+        """Note that a change is under way; None for a container's."""
+        if session.container_app is not None:
+            return None
+        client, line, number = _checked(message)
+        made = Made(number)
+        self._lines.setdefault(client, {})[line] = made
+        self._under_way[client] = self._under_way.get(client, 0) + 1
+        return client, made
+
+    def rows(
+        self, message: dict[str, Any], ticket: tuple[str, Made] | None, answer: dict[str, Any]
+    ) -> list[tuple[Kind, TicketRow]]:
+        """What is written beside a change."""
+        if ticket is None:
+            return []
+        client, line, number = _checked(message)
+        row = TicketRow(
+            client=client, line=line, number=number, made_at=wall_clock(),
+            answer=lambda: values.encode(answer),
+        )  # fmt: skip
+        return [(NOTE, row)]
+
+    def end(
+        self, ticket: tuple[str, Made] | None, answer: dict[str, Any], error: Exception | None
+    ) -> list[tuple[Session, int]]:
+        """Note that a change has been made, or failed; who has sent it again meanwhile."""
+        if ticket is None:
+            return []
+        client, made = ticket
+        self._under_way[client] -= 1
+        if error is None:
+            made.answer = dict(answer)
+        else:
+            made.number -= 1  # nothing was changed: it may be asked for again
+            made.answer = {}
+        waiting, made.waiting = made.waiting, []
+        self._forget_client(client)
+        return waiting
+
+    def session_closed(self, session: Session) -> None:
+        """Forget what is on the disk as well."""
+        client = self._clients.pop(session, None)
+        if client is not None:
+            self._may_be_kept = True
+            self._present[client] -= 1
+            self._forget_client(client)
+
+    def _forget_client(self, client: str) -> None:
+        if not self._present.get(client) and not self._under_way.get(client):
+            for known in (self._lines, self._under_way, self._present):
+                known.pop(client, None)
+
+
+def _checked(message: dict[str, Any]) -> tuple[str, int, int]:
+    ticket = dict(
+        zip(("client", "line", "number"), checks.sequence(message, "ticket"), strict=True)
+    )
+    client = checks.text(ticket, "client")
+    ids.check_session(client)
+    return client, checks.whole(ticket, "line", 0, LINES_MAX), checks.whole(ticket, "number", 1)
