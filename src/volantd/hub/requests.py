@@ -87,18 +87,7 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         return None
     if (count := len(description["functions"])) > FUNCTIONS_MAX:
         raise InvalidError(f"{count} functions in one app, at most {FUNCTIONS_MAX}")
-    app = App(
-        app_id=app_id,
-        name=description["name"] or "app",
-        tags=description["tags"],
-        detach=description["detach"],
-        output=description["output"],
-        images=description["images"],
-        interactive=description["interactive"],
-        session=session,
-        sponsor=session.sponsor,
-        description=description,
-    )
+    app = _described(session, description, app_id)
     add_functions(app, description)
     services.zygotes.check(app)
     missing = services.blobs.missing(sizes := sizes_of(description))
@@ -122,6 +111,15 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         "functions": [function.function_id for function in app.numbers.values()],
         "urls": app.urls,
     }
+
+
+def _described(session: Session, description: dict[str, Any], app_id: str) -> App:
+    return App(
+        app_id=app_id, name=description["name"] or "app", tags=description["tags"],
+        detach=description["detach"], output=description["output"], images=description["images"],
+        interactive=description["interactive"], session=session, sponsor=session.sponsor,
+        description=description,
+    )  # fmt: skip
 
 
 def _app_id(session: Session, message: dict[str, Any]) -> str:
