@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from volant.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
 from volant.version import VERSION
 from volantd.backups import layout, named
-from volantd.backups.layout import BESIDE, BLOBS, FORMAT, Manifest
+from volantd.backups.layout import BESIDE, FORMAT, Manifest
 from volantd.images.kept.books import wall_clock
 from volantd.store.database import FILE_NAME as DATABASE, HEAD
 from volantd.store.engines import sqlite
@@ -101,7 +101,7 @@ def _write(home: Path, directory: Path, report: Report) -> Manifest:
             files.append(name)
     return Manifest(
         format=FORMAT, version=VERSION, schema=schema, created_at=wall_clock(), blobs=len(linked),
-        blob_bytes=sum(one.stat().st_size for one in layout.blobs_below(directory / BLOBS)),
+        blob_bytes=sum(one.stat().st_size for one in layout.contents_below(directory)),
         database_bytes=(directory / DATABASE).stat().st_size,
         files={name: layout.hash_of(directory / name) for name in files}, missing=missing,
     )  # fmt: skip
@@ -109,10 +109,10 @@ def _write(home: Path, directory: Path, report: Report) -> Manifest:
 
 def _link_blobs(home: Path, directory: Path, report: Report) -> set[str]:
     """Have all contents in the backup that are in the home; their hashes."""
-    found = list(layout.blobs_below(home / BLOBS))
+    found = list(layout.contents_below(home))
     linked = set()
     for index, source in enumerate(found):
-        target = directory / BLOBS / source.parent.name / source.name
+        target = directory / source.relative_to(home)
         with contextlib.suppress(FileNotFoundError):  # nothing names it any more
             if not target.exists():
                 layout.link_or_copy(source, target)

@@ -5,6 +5,7 @@
     volant.db            the database, whole, without a journal beside it
     tokens.json          as in the home, if there is one
     blobs/<2 digits>/<sha256>
+    dicts/<2 digits>/    large values, each named by chance and by the first half of its sha256
 
 A directory and no archive: contents are linked where that is possible, so that a backup of many
 gigabytes takes no time and no room, and one file of it can be looked at without unpacking others.
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import DataLossError, InvalidError
+from volantd.hub.objects.dicts.dicts import DIRECTORY as DICTS
 from volantd.hub.web.tokens import FILE_NAME as TOKENS
 from volantd.store.database import FILE_NAME as DATABASE
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "backup.json"
 BLOBS = "blobs"
+#: Where contents are, in a home and in a backup.
+PLACES = (BLOBS, DICTS)
 #: Files of a home that belong to what is kept, beside the database.
 BESIDE = (TOKENS,)
 #: A manifest that is longer is none of ours.
@@ -104,6 +108,21 @@ def blobs_below(directory: Path) -> Iterator[Path]:
         for below in sorted(directory.iterdir()):
             if len(below.name) == 2 and below.is_dir():
                 yield from sorted(one for one in below.iterdir() if _DIGEST.fullmatch(one.name))
+
+
+def contents_below(directory: Path) -> Iterator[Path]:
+    """All contents of a home or a backup."""
+    for place in PLACES:
+        yield from blobs_below(directory / place)
+
+
+def is_whole(content: Path) -> bool:
+    """Whether a content is what its name says."""
+    digest = hash_of(content)
+    if content.parent.parent.name == DICTS:
+        half = len(digest) // 2
+        return content.name[half:] == digest[:half]
+    return content.name == digest
 
 
 def hash_of(path: Path) -> str:

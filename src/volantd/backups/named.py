@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from volantd.hub.deployed import described
-from volantd.store import calls, deployments
+from volantd.store import calls, deployments, dicts
 from volantd.store.engines import sqlite
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def named_by(path: Path) -> set[str]:
     try:
         with engine.begin() as connection:
             named = set(calls.digests(connection))
+            named |= {file for file, _ in dicts.files(connection)}
             for app_id, version in deployments.kept(connection):
                 raw = deployments.description_of(connection, app_id, version)
                 named |= described.named_by(raw)

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from volant.errors import AlreadyExistsError, ConflictError, DataLossError, VersionError
 from volantd import home_lock
 from volantd.backups import layout, named
-from volantd.backups.layout import BLOBS
 from volantd.backups.settling import READY, settle
 from volantd.store.database import FILE_NAME as DATABASE, HEAD
 
@@ -90,9 +89,9 @@ def _check(path: Path, manifest: Manifest, report: Report) -> None:
             hint="upgrade, then restore",
         )
     there = set()
-    blobs = list(layout.blobs_below(path / BLOBS))
+    blobs = list(layout.contents_below(path))
     for index, blob in enumerate(blobs):
-        if layout.hash_of(blob) != blob.name:
+        if not layout.is_whole(blob):
             raise DataLossError(
                 f"{blob} is damaged", hint="use another backup, or take this file from one"
             )
@@ -109,10 +108,10 @@ def _check(path: Path, manifest: Manifest, report: Report) -> None:
 
 def _place_blobs(path: Path, home: Path, report: Report) -> None:
     """Have all contents of a backup in the home; those that nothing names do no harm there."""
-    blobs = list(layout.blobs_below(path / BLOBS))
+    blobs = list(layout.contents_below(path))
     places = set()
     for index, blob in enumerate(blobs):
-        place = home / BLOBS / blob.parent.name
+        place = (home / blob.relative_to(path)).parent
         fresh = place / f"{_NEW}{blob.name}"
         with contextlib.suppress(FileNotFoundError):
             fresh.unlink()
@@ -122,5 +121,5 @@ def _place_blobs(path: Path, home: Path, report: Report) -> None:
         report("blobs", index + 1, len(blobs))
     for place in places:
         layout.sync_directory(place)
-    if places:
-        layout.sync_directory(home / BLOBS)
+    for above in {place.parent for place in places}:
+        layout.sync_directory(above)

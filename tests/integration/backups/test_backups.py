@@ -20,9 +20,10 @@ from volant.wire import values
 from volantd import home_lock
 from volantd.backups.settling import READY, settle
 from volantd.blobs.files import BlobFiles
-from volantd.store import database, deployments
+from volantd.store import database, deployments, dicts
 from volantd.store.deployments import VersionRow
 from volantd.store.engines.sqlite import SqliteSession
+from volantd.store.records import EntryRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +112,32 @@ def test_what_was_backed_up_is_there_again(home: Home, tmp_path: Path):
     assert (elsewhere / "blobs" / digest[:2] / digest).samefile(
         tmp_path / "copy/blobs" / digest[:2] / digest
     )
+
+
+def test_large_values_of_dicts_are_backed_up_and_checked(home: Home, tmp_path: Path):
+    content = os.urandom(300_000)
+    name = "0" * 32 + hashlib.sha256(content).hexdigest()[:32]
+    file = home.path / "dicts/00" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    entry = EntryRow(
+        object_id="di-1", key_hash=b"h", key=b"k", value=None, file=name, size=len(content),
+        used_hour=1,
+    )  # fmt: skip
+    home.session.run(lambda connection: dicts.put(connection, [entry]))
+    assert _backup(home.path, tmp_path / "copy")["blobs"] == 1
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    assert run_volant("server", "restore", tmp_path / "copy", home=elsewhere).returncode == 0
+    assert (elsewhere / "dicts/00" / name).read_bytes() == content
+    copied = tmp_path / "copy/dicts/00" / name
+    copied.unlink()
+    copied.write_bytes(content[::-1])
+    done = run_volant("server", "restore", tmp_path / "copy", "--force", home=elsewhere)
+    assert (done.returncode != 0, "is damaged" in done.stderr) == (True, True)
+    copied.unlink()
+    done = run_volant("server", "restore", tmp_path / "copy", "--force", home=elsewhere)
+    assert f"such as {name}" in done.stderr
 
 
 @pytest.mark.slow

@@ -136,6 +136,13 @@ def test_what_was_answered_is_kept_and_made_once_over_the_end_of_the_hub(tmp_pat
     world.close()
 
 
+@pytest.fixture
+def nothing_lingers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values that no entry has any more go at once."""
+    monkeypatch.setattr("volantd.hub.objects.dicts.files.LEAVING_S", 0.0)
+
+
+@pytest.mark.usefixtures("nothing_lingers")
 def test_a_large_value_lies_in_a_file_as_long_as_an_entry_has_it(world: World, entries: Entries):
     entries.put(b"a", entries.upload(LARGE))
     found = entries.get(b"a")
@@ -149,18 +156,22 @@ def test_a_large_value_lies_in_a_file_as_long_as_an_entry_has_it(world: World, e
         entries.read(found)
 
 
-def test_a_large_value_that_was_popped_can_be_read_for_a_while(
+def test_a_large_value_that_no_entry_has_can_be_read_for_a_while(
     world: World, entries: Entries, monkeypatch: pytest.MonkeyPatch
 ):
     entries.put(b"a", entries.upload(LARGE))
+    replaced = entries.get(b"a")
+    entries.put(b"a", entries.upload(LARGE[::-1]))
     found = entries.pop(b"a")
-    assert entries.read(found) == LARGE
+    assert entries.read(replaced) == LARGE
+    assert entries.read(found) == LARGE[::-1]
     monkeypatch.setattr(world.hub.dicts.files, "_leaving_bytes", 1 << 40)
     entries.put(b"b", entries.upload(LARGE))
     entries.pop(b"b")
     world.until(lambda: files(world) == [])
 
 
+@pytest.mark.usefixtures("nothing_lingers")
 def test_large_values_go_with_what_they_are_in(world: World, entries: Entries):
     for key in (b"a", b"b"):
         entries.put(key, entries.upload(LARGE))
@@ -183,8 +194,8 @@ def test_what_never_arrived_whole_is_removed(world: World, entries: Entries):
     world.until(lambda: files(world) == [])
 
 
-def test_files_that_a_dead_hub_left_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("volantd.hub.objects.dicts.files.LEAVING_S", 0.0)
+@pytest.mark.usefixtures("nothing_lingers")
+def test_files_that_a_dead_hub_left_are_removed(tmp_path: Path):
     world = World(tmp_path)
     entries = Entries(world.client())
     entries.put(b"a", entries.upload(LARGE))

@@ -151,7 +151,7 @@ def test_damage_that_a_query_meets_is_told_as_such(tmp_path: Path):
 
 
 def test_a_database_that_is_whole_gives_no_trouble(tmp_path: Path, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="volantd.store.database")
     database = Database(str(tmp_path))
     database.submit(_add("a")).result()
 

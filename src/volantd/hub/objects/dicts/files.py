@@ -3,13 +3,14 @@
     dict_upload, piece by piece ─► file, fsynced ─► named by an entry ─► removed with it
                                      └ its session closes first: removed
 
-Each file has a name of its own, which is also what allows reading it. A value that no entry has any
-more stays for a while, for whoever reads it or makes a backup: `LEAVING_S`, or until there are too
-many bytes of such.
+Each file has a name of its own: 32 characters of chance, which is also what allows reading it, and
+32 of its hash, by which backups check it. A value that no entry has any more stays for a while, for
+whoever reads it or makes a backup: `LEAVING_S`, or until there are too many bytes of such.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections import deque
@@ -36,17 +37,21 @@ ARRIVING_BYTES_MAX = 1 << 30
 #: How long a value that no entry has may be read, and how many bytes of such are kept.
 LEAVING_S = 600.0
 LEAVING_BYTES_MAX = 1 << 30
-_NAME_BYTES = 32
+_CHANCE_BYTES = 16
+_NAME_CHARS = 64
+#: How the names of files begin that are being written.
+_UNFINISHED = "new-"
 _HEX = frozenset("0123456789abcdef")
 
 
 class Arriving:
     """A value that a session is sending."""
 
-    __slots__ = ("have", "is_busy", "name", "size")
+    __slots__ = ("digest", "have", "is_busy", "name", "size")
 
     def __init__(self, size: int) -> None:
-        self.name = secrets.token_hex(_NAME_BYTES)
+        self.name = _UNFINISHED + secrets.token_hex(_CHANCE_BYTES)
+        self.digest = hashlib.sha256()
         self.size = size
         self.have = 0
         #: Whether a piece of it is being written.
@@ -96,7 +101,7 @@ class ValueFiles:
         """Write the next piece; the last one is on the disk when `done` is told."""
         arriving.is_busy = True
         ends = arriving.have + len(data) == arriving.size
-        future = self._loop.run_in_executor(None, self._write, arriving.name, data, ends)
+        future = self._loop.run_in_executor(None, self._write, arriving, data, ends)
 
         def written(ended: asyncio.Future[None]) -> None:
             arriving.is_busy = False
@@ -107,21 +112,28 @@ class ValueFiles:
 
         future.add_done_callback(written)
 
-    def _write(self, name: str, data: bytes, ends: bool) -> None:
-        path = self._path(name)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def _write(self, arriving: Arriving, data: bytes, ends: bool) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._directory / arriving.name
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         fd = os.open(path, flags, 0o600)
         try:
             written = 0
             while written < len(data):
                 written += os.write(fd, memoryview(data)[written:])
+            arriving.digest.update(data)
             if ends:
                 os.fsync(fd)
-                for directory in (path.parent, self._directory):
-                    _sync(directory)
         finally:
             os.close(fd)
+        if ends:
+            chance = arriving.name.removeprefix(_UNFINISHED)
+            arriving.name = chance + arriving.digest.hexdigest()[: len(chance)]
+            place = self._path(arriving.name)
+            place.parent.mkdir(mode=0o700, exist_ok=True)
+            path.rename(place)
+            for directory in (place.parent, self._directory):
+                _sync(directory)
 
     def arrived(self, session: Session, uploads: Sequence[str]) -> dict[str, Arriving] | None:
         """Take values that have arrived whole; None if one has not, as over another connection."""
@@ -172,7 +184,10 @@ class ValueFiles:
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove values that no entry has; off the event loop."""
-        paths = [self._path(name) for name in names]
+        paths = [
+            self._directory / name if name.startswith(_UNFINISHED) else self._path(name)
+            for name in names
+        ]
         if paths:
             self._loop.run_in_executor(None, _unlink, paths)
 
@@ -181,6 +196,9 @@ class ValueFiles:
         if not self._directory.is_dir():
             return
         for below in self._directory.iterdir():
+            if not below.is_dir():
+                below.unlink()  # it was never finished
+                continue
             for path in below.iterdir():
                 if path.name not in kept:
                     self._loop.call_soon_threadsafe(self.leave, path.name, path.stat().st_size)
@@ -196,7 +214,7 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: if not.
     """
-    if len(name) != 2 * _NAME_BYTES or not _HEX.issuperset(name):
+    if len(name) != _NAME_CHARS or not _HEX.issuperset(name):
         raise ValueError("this cannot be the file of a value")
 
 
