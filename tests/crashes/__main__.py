@@ -1,6 +1,6 @@
 """The harness. See the package.
 
-    python -m tests.crashes --kills 500 --seed 1 [--report FILE]
+python -m tests.crashes --kills 500 --seed 1 [--report FILE]
 """
 
 from __future__ import annotations
