@@ -1,4 +1,4 @@
-"""The load: spawns, results, dicts and queues, each written down when it was acknowledged.
+"""The load: spawns, results, dicts, queues and volumes, each written down when it was acknowledged.
 
     python -m tests.crashes.load JOURNAL FIRST COUNT
 
@@ -8,6 +8,7 @@ answer came, so whatever the file names was acknowledged.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -67,6 +68,20 @@ def use_queue(journal: Acknowledged, numbers: range) -> None:
             journal.note(did="taken", item=items.get())
 
 
+def write_files(journal: Acknowledged, numbers: range) -> None:
+    """Commit a file for each number, from outside and from a container in turn."""
+    volume = volant.Volume.from_name("crashes", create_if_missing=True)
+    write = volant.Function.from_name("crashes", "write")
+    for number in numbers:
+        if number % 2:
+            write.remote(number)
+            journal.note(did="committed", path=f"/inside-{number}", number=number)
+            continue
+        with volume.batch_upload(force=True) as batch:
+            batch.put_file(io.BytesIO(str(number).encode() * 1000), f"/outside-{number}")
+        journal.note(did="committed", path=f"/outside-{number}", number=number)
+
+
 def main(path: str, first: int, count: int) -> None:
     """Run the load from number `first` on; ends when all is done."""
     journal = Acknowledged(path)
@@ -78,7 +93,7 @@ def main(path: str, first: int, count: int) -> None:
     others = range(first, first + count // 10)
     threads += [
         threading.Thread(target=_tried, args=(one, journal, others))
-        for one in (change_dict, use_queue)
+        for one in (change_dict, use_queue, write_files)
     ]
     for thread in threads:
         thread.start()

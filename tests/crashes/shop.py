@@ -7,6 +7,7 @@ import os
 import volant
 
 app = volant.App("crashes")
+volume = volant.Volume.from_name("crashes", create_if_missing=True)
 
 
 @app.function(max_containers=4)
@@ -15,3 +16,11 @@ def work(number: int) -> tuple[int, str]:
     if number % 10 == 0:
         sum(range(1_000_000))
     return number, os.urandom(8).hex()
+
+
+@app.function(max_containers=2, volumes={"/data": volume})
+def write(number: int) -> None:
+    """Commit a file of its own."""
+    with open(f"/data/inside-{number}", "w", encoding="ascii") as file:
+        file.write(str(number) * 1000)
+    volume.commit()

@@ -9,8 +9,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import create_engine, select
+
 import volant
 from volant.errors import Error
+from volantd.store.schema import call_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,14 +37,15 @@ class Verdict:
             self.wrong.append(told)
 
 
-def verify(home: Path, journals: list[Path], clients_killed: int) -> Verdict:
+def verify(home: Path, url: str, journals: list[Path], clients_killed: int) -> Verdict:
     """Compare; the daemon of `home` is used, and started if it is not there."""
     verdict = Verdict()
     lines = [line for path in journals for line in _lines(path)]
     _calls(verdict, lines)
     _entries(verdict, lines)
     _items(verdict, lines, clients_killed)
-    _rows(verdict, home)
+    _files(verdict, lines)
+    _rows(verdict, home, url)
     _leftovers(verdict, home)
     return verdict
 
@@ -99,17 +103,35 @@ def _items(verdict: Verdict, lines: list[dict[str, Any]], clients_killed: int) -
         verdict.wrong.append(f"items {sorted(lost)} are lost, {clients_killed} clients were killed")
 
 
-def _rows(verdict: Verdict, home: Path) -> None:
+def _files(verdict: Verdict, lines: list[dict[str, Any]]) -> None:
+    """What was committed is in the volume."""
+    volume = volant.Volume.from_name("crashes", create_if_missing=True)
+    for line in lines:
+        if line["did"] == "committed":
+            try:
+                found = b"".join(volume.read_file(line["path"]))
+            except (Error, OSError) as error:
+                verdict.expect("files", False, f"{line['path']}: {type(error).__name__}: {error}")
+                continue
+            whole = found == str(line["number"]).encode() * 1000
+            verdict.expect("files", whole, f"{line['path']} is not what was committed")
+
+
+def _rows(verdict: Verdict, home: Path, url: str) -> None:
     """The database is whole, and no input has two results."""
-    with sqlite3.connect(f"file:{home / 'volant.db'}?mode=ro", uri=True) as database:
-        [(told,)] = database.execute("PRAGMA integrity_check").fetchall()
-        verdict.expect("databases", told == "ok", f"the database is not whole: {told}")
-        ends: dict[str, int] = {}
-        for call, first, count in database.execute(
-            'SELECT call_id, "first", "count" FROM call_results ORDER BY call_id, "first"'
-        ):
+    if not url:
+        with sqlite3.connect(f"file:{home / 'volant.db'}?mode=ro", uri=True) as database:
+            [(told,)] = database.execute("PRAGMA integrity_check").fetchall()
+            verdict.expect("databases", told == "ok", f"the database is not whole: {told}")
+    address = url.replace("postgresql://", "postgresql+psycopg://")
+    engine = create_engine(address or f"sqlite:///{home / 'volant.db'}")
+    ends: dict[str, int] = {}
+    query = select(call_results.c.call_id, call_results.c.first, call_results.c["count"])
+    with engine.connect() as connection:
+        for call, first, count in connection.execute(query.order_by(*call_results.primary_key)):
             verdict.expect("results stored", first >= ends.get(call, 0), f"{call}: {first} twice")
             ends[call] = first + count
+    engine.dispose()
 
 
 def _leftovers(verdict: Verdict, home: Path) -> None:

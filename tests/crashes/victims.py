@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.postgres import PostgresServer
+
     Kill = Callable[["Scene", random.Random], bool]
 
 
@@ -22,6 +24,7 @@ class Scene(Protocol):
     """What there is to be killed."""
 
     home: Path
+    postgres: PostgresServer | None
     load: subprocess.Popen[bytes]
 
     def begin_load(self) -> None:
@@ -60,8 +63,17 @@ def client(scene: Scene, chance: random.Random) -> bool:
     return killed
 
 
+def postgres(scene: Scene, chance: random.Random) -> bool:
+    """PostgreSQL, which is started again."""
+    if scene.postgres is None:
+        return False
+    scene.postgres.kill()
+    scene.postgres.start()
+    return True
+
+
 VICTIMS: dict[str, Kill] = {
-    one.__name__: one for one in (daemon, launcher, gateway, container, client)
+    one.__name__: one for one in (daemon, launcher, gateway, container, client, postgres)
 }
 
 
