@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from volant.sdk.ports.tunnels import Tunnel as Tunnel, forward as forward
     from volant.sdk.retries import Retries as Retries
     from volant.sdk.terminal.inside import interact as interact
+    from volant.sdk.volumes.volume import Volume as Volume
     from volant.sdk.web.forms import (
         asgi_app as asgi_app,
         fastapi_endpoint as fastapi_endpoint,
@@ -69,6 +70,7 @@ _HOME = {
     "Retries": "volant.sdk.retries",
     "Secret": "volant.sdk.objects.secret",
     "Server": "volant.sdk.web.servers",
+    "Volume": "volant.sdk.volumes.volume",
     "asgi_app": "volant.sdk.web.forms",
     "Tunnel": "volant.sdk.ports.tunnels",
     "batched": "volant.sdk.inputs.batching",
@@ -97,7 +99,7 @@ _SUBMODULES = frozenset({"billing", "experimental", "file_pattern_matcher", "typ
 _PLANNED = frozenset({
     "Client", "CloudBucketMount", "Cluster", "Environment",
     "NetworkFileSystem", "Probe", "Proxy", "Sandbox",
-    "SandboxSnapshot", "SchedulerPlacement", "Volume", "Workspace",
+    "SandboxSnapshot", "SchedulerPlacement", "Workspace",
     "clustered",
 })  # fmt: skip
 
@@ -117,6 +119,7 @@ __all__ = [
     "Secret",
     "Server",
     "Tunnel",
+    "Volume",
     "__version__",
     "asgi_app",
     "batched",

@@ -27,6 +27,9 @@ answers_requests = False
 #: Gives back the terminal that this container is joined to; None while it is not.
 leave_terminal: Callable[[], None] | None = None
 
+#: What is done when an input has failed, before that is told; None for nothing.
+on_failure: Callable[[], None] | None = None
+
 #: (call id, index of the input) that runs in this context.
 current_input: ContextVar[tuple[str, int] | None] = ContextVar("volant_input", default=None)
 

@@ -49,12 +49,14 @@ from volantd.hub.peer import Peer
 from volantd.hub.pools.configuration import EXIT_GRACE_S
 from volantd.hub.schedules.kept import KeptBook
 from volantd.hub.session import Session
+from volantd.hub.volumes.kind import volume_kind
 from volantd.hub.web.process import GatewayProcess
 from volantd.hub.web.tokens import TokenBook
 from volantd.runtime import cgroup as cgroups_module, leftovers
 from volantd.runtime.client import Launcher, RuntimeFailedError
 from volantd.store.database import Database
 from volantd.store.journal import Journal
+from volantd.volumes.service import Volumes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,6 +120,8 @@ class Services:
         )
         self.hub.dicts = Dicts(self.hub, config.home)
         self.hub.queues = Queues(self.hub)
+        self.volumes = Volumes(config.home, self.database, self.journal, time)
+        self.objects.register(volume_kind(self.volumes))
         self.deployments = Deployments(self.hub, self.database, self.contents, self.blobs)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent
@@ -312,6 +316,7 @@ async def serve(
         tasks.start(services.gateway.look_at_names(), "look-at-names")
         tasks.start(services.images.open(), "open-images")
         tasks.start(services.open_kept(), "open-kept")
+        tasks.start(services.volumes.open(), "open-volumes")
         # What is here now stays: the collector need not look at it again and again. Garbage in
         # cycles is rare in the hub, so it may look less often.
         gc.freeze()
@@ -346,6 +351,8 @@ async def _shut_down(services: Services, listener: socket.socket, runs_dir: str)
     assert services.gateway is not None
     services.gateway.close()
     await services.machine.launcher.close()
+    await _let_volumes_be_committed(services)
+    services.volumes.close()
     await services.gateway.wait_closed()
     await services.journal.drained()
     services.database.close()
@@ -365,6 +372,14 @@ async def _let_hooks_finish(services: Services) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(EXIT_GRACE_S):
                 await finished.wait()
+
+
+async def _let_volumes_be_committed(services: Services) -> None:
+    """Wait until what containers have written is committed, however much that is."""
+    agent, finished = services.agent, asyncio.Event()
+    if agent.volumes.is_committing(None):
+        agent.when_exited(None, finished.set)
+        await finished.wait()
 
 
 def _allow_many_files() -> None:

@@ -40,16 +40,16 @@ class Kept:
 #: What `from volant import *` gives: what works.
 PUBLIC = [
     "App", "Cls", "Cron", "Dict", "Error", "FilePatternMatcher", "Function", "FunctionCall",
-    "Image", "Period", "Queue", "Retries", "Secret", "Server", "Tunnel", "__version__", "asgi_app",
-    "batched", "concurrent", "current_function_call_id", "current_input_id", "enable_output",
-    "enter", "exit", "fastapi_endpoint", "forward", "interact", "is_local", "method", "parameter",
+    "Image", "Period", "Queue", "Retries", "Secret", "Server", "Tunnel", "Volume", "__version__",
+    "asgi_app", "batched", "concurrent", "current_function_call_id", "current_input_id",
+    "enable_output", "enter", "exit", "fastapi_endpoint", "forward", "interact", "is_local", "method", "parameter",
     "sessioned",
     "web_server", "wsgi_app",
 ]  # fmt: skip
 PLANNED_NAMES = [
     "Client", "CloudBucketMount", "Cluster", "Environment",
     "NetworkFileSystem", "Probe", "Proxy", "Sandbox",
-    "SandboxSnapshot", "SchedulerPlacement", "Volume", "Workspace",
+    "SandboxSnapshot", "SchedulerPlacement", "Workspace",
     "clustered",
 ]  # fmt: skip
 #: Public modules -> a name that each has in the model.
@@ -136,10 +136,10 @@ KEYWORDS: dict[str, object] = {
     "single_use_containers": True, "block_network": True, "serialized": True,
     "include_source": True, "name": "another", "is_generator": False,
     "enable_memory_snapshot": True, "gpu": ["H100:2", "any"], "ephemeral_disk": 1024,
-    "schedule": volant.Period(days=1),
+    "schedule": volant.Period(days=1), "volumes": {"/data": volant.Volume.from_name("surface")},
 }  # fmt: skip
 PLANNED_KEYWORDS = [
-    "volumes", "region", "cloud",
+    "region", "cloud",
     "routing_region", "nonpreemptible", "proxy", "restrict_modal_access", "i6pn",
     "experimental_options",
 ]  # fmt: skip
@@ -233,14 +233,6 @@ def test_a_planned_keyword_says_so_when_it_is_given(keyword: str) -> None:
         volant.App().function(**given)
     not_asked: Mapping[str, Any] = {keyword: options.PLANNED[keyword]}
     volant.App().function(**not_asked)
-
-
-@pytest.mark.parametrize("keyword", ["volumes"])
-def test_a_planned_keyword_of_an_app_says_so(keyword: str) -> None:
-    """By the name under which it was given."""
-    given: Mapping[str, Any] = {keyword: [object()]}
-    with pytest.raises(UnimplementedError, match=rf"^App\({keyword}=\.\.\.\) is not"):
-        volant.App(**given)
 
 
 def test_a_planned_form_cannot_be_awaited_either() -> None:

@@ -55,11 +55,13 @@ class Waiter:
 class RequestWaiter(Waiter):
     """Waits for the one reply to a control request."""
 
-    __slots__ = ("frame", "reply")
+    __slots__ = ("fd", "frame", "reply")
 
-    def __init__(self, frame: bytes) -> None:
+    def __init__(self, frame: bytes, fd: int | None = None) -> None:
+        """`fd`: travels with the frame; whoever waits keeps it open."""
         super().__init__()
         self.frame = frame
+        self.fd = fd
         self.reply: dict[str, Any] = {}
 
     def on_reply(self, reply: dict[str, Any]) -> None:
@@ -72,7 +74,7 @@ class RequestWaiter(Waiter):
             os.close(fd)
 
     def resubmit(self) -> list[tuple[bytes, int | None]]:
-        return [(self.frame, None)]
+        return [(self.frame, self.fd)]
 
 
 def raise_reply_error(reply: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ _X86 = _ARCHITECTURE == "x86_64"
 _SYS_CLONE = 56 if _X86 else 220
 _SYS_IOCTL = 16 if _X86 else 29
 _SYS_PIVOT_ROOT = 155 if _X86 else 41
-_SYS_CAPSET = 126 if _X86 else 91
+_SYS_CAPGET, _SYS_CAPSET = (125, 126) if _X86 else (90, 91)
 _SYS_SECCOMP = 317 if _X86 else 277
 _SYS_PIDFD_SEND_SIGNAL, _SYS_PIDFD_OPEN, _SYS_PIDFD_GETFD = 424, 434, 438
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
@@ -262,6 +262,15 @@ def capset(capabilities: tuple[int, ...] = ()) -> None:
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
     _call("capset", hex(bits), _SYS_CAPSET, ctypes.addressof(header), ctypes.addressof(data))
+
+
+def capset_all() -> None:
+    """Hold every capability that is permitted in effect as well."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    data = (ctypes.c_uint32 * 6)()
+    _call("capget", "all", _SYS_CAPGET, ctypes.addressof(header), ctypes.addressof(data))
+    data[0], data[3] = data[1], data[4]
+    _call("capset", "all", _SYS_CAPSET, ctypes.addressof(header), ctypes.addressof(data))
 
 
 class _FilterProgram(ctypes.Structure):

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 MEMORY_IDLE_MS = 2000
 #: What `breakpoint()` calls, in the part of this package that user code imports.
 BREAKPOINT_HOOK = "volant.sdk.terminal.inside.on_breakpoint"
+#: What sees to volumes, in the same part.
+VOLUMES_MODULE = "volant.sdk.volumes.inside"
 
 _OUR_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -266,6 +268,9 @@ class Runner:
             from volant.runner.libraries import late
 
             self.watch = late.Watch(message["watched"], self.send)
+        if message["volumes"]:
+            volumes: Any = loading.import_module(VOLUMES_MODULE)
+            volumes.begin()
 
     # -- batches
 
@@ -305,6 +310,8 @@ class Runner:
 
     def fault(self, exc: BaseException) -> bytes:
         """Encode an exception of user code, without our own frames."""
+        if _context.on_failure is not None:
+            _context.on_failure()
         return encode_fault(exc, skip_under=_OUR_FILES, where=self.container_id)
 
     # -- what the hub says in between

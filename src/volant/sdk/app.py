@@ -62,6 +62,7 @@ class App:
         name: letters, digits and `-._`, at most 64; needed to deploy.
         tags: labels that `volant app list` shows; names and values are written like `name`.
         image: image of every function that names none; `Image.host()` by default.
+        volumes: paths to volumes that all functions have.
         include_source: send the module or package that defines a function.
 
     Raises:
@@ -80,7 +81,7 @@ class App:
     ) -> None:
         if name is not None:
             check_name("an app", name)
-        options.refuse_planned({"volumes": volumes}, "App")
+        self._volumes = options.given_volumes(volumes)
         self._secrets = options.secret_values(secrets)
         self.name = name
         self._tags = checked_tags(tags or {})
@@ -191,6 +192,7 @@ class App:
             gpu: "H100", "H100:2", "any", or a list of alternatives, the best first; each container
                 gets such devices for itself.
             ephemeral_disk: MiB that a container may write; above it the container is killed.
+            volumes: paths in its containers, to the volumes that are mounted there.
             timeout: seconds that one attempt may run.
             startup_timeout: seconds for a container to start; `timeout` by default.
             retries: attempts after the first, or a `volant.Retries`.
@@ -214,22 +216,22 @@ class App:
         """
         decorating.refuse_positional(_positional)
         options.refuse_planned({
-            "volumes": volumes, "region": region, "cloud": cloud,
-            "proxy": proxy, "routing_region": routing_region, "nonpreemptible": nonpreemptible,
-            "restrict_modal_access": restrict_modal_access, "i6pn": i6pn,
-            "experimental_options": experimental_options, "keep_warm": keep_warm,
+            "region": region, "cloud": cloud, "proxy": proxy, "routing_region": routing_region,
+            "nonpreemptible": nonpreemptible, "restrict_modal_access": restrict_modal_access,
+            "i6pn": i6pn, "experimental_options": experimental_options, "keep_warm": keep_warm,
             "concurrency_limit": concurrency_limit,
             "container_idle_timeout": container_idle_timeout,
             "allow_concurrent_inputs": allow_concurrent_inputs,
         })  # fmt: skip
         checked = options.checked(
             env=env, cpu=cpu, memory=memory, gpu=gpu, ephemeral_disk=ephemeral_disk,
-            timeout=timeout, startup_timeout=startup_timeout,
-            retries=retries, min_containers=min_containers, max_containers=max_containers,
+            timeout=timeout, startup_timeout=startup_timeout, schedule=schedule, retries=retries,
+            min_containers=min_containers, max_containers=max_containers,
             buffer_containers=buffer_containers, scaledown_window=scaledown_window,
             single_use_containers=single_use_containers or decorating.single_use(max_inputs),
             enable_memory_snapshot=enable_memory_snapshot, block_network=block_network,
-            secrets=options.secret_values(secrets, self._secrets), schedule=schedule,
+            secrets=options.secret_values(secrets, self._secrets),
+            volumes=options.given_volumes(volumes, self._volumes),
         )  # fmt: skip
         return decorating.FunctionDecorator(self, {
             "options": checked, "image": image, "serialized": serialized, "name": name,

@@ -362,7 +362,7 @@ class Function(Generic[P, R, Raw]):
             "methods": self._methods(),
             "schema": self._schema(),
             "web": getattr(self._raw, WEB_MARK, None),
-            "options": self._options,
+            "options": on_wire(self._options),
             "image": image,
         }
 
@@ -430,6 +430,15 @@ def _forms() -> Any:
     from volant.sdk.calls import forms
 
     return forms
+
+
+def on_wire(options: dict[str, object]) -> dict[str, object]:
+    """Options as a control message carries them: volumes by their ids, which may ask the hub."""
+    if not options.get("volumes"):
+        return options
+    from volant.sdk.volumes import given
+
+    return given.described(options)
 
 
 def _autoscaler(function: Function[..., Any, Any]) -> Autoscaler:

@@ -94,7 +94,7 @@ if TYPE_CHECKING:
 
 #: Known keywords whose feature is not there yet -> the value that means "not asked for".
 PLANNED: dict[str, object] = {
-    "volumes": None, "region": None, "cloud": None, "routing_region": None,
+    "region": None, "cloud": None, "routing_region": None,
     "nonpreemptible": False, "proxy": None, "restrict_modal_access": False, "i6pn": None,
     "experimental_options": None,
 }  # fmt: skip
@@ -155,6 +155,7 @@ def checked(
     secrets: dict[str, str],
     enable_memory_snapshot: bool = False,
     schedule: object = None,
+    volumes: Sequence[dict[str, Any]] = (),
     is_part: bool = False,
 ) -> dict[str, object]:
     """The options as a control message carries them.
@@ -187,6 +188,7 @@ def checked(
         "block_network": bool(block_network),
         "snapshot": bool(enable_memory_snapshot),
         "schedule": None if schedule is None else _schedule(schedule),
+        "volumes": list(volumes),
         **_UNMARKED,
     }
     if not is_part:
@@ -200,8 +202,9 @@ _VARIANT_FIELDS = {
     "memory": ("memory_mib", "memory_limit_mib"), "timeout": ("timeout_s",),
     "retries": ("retries",), "max_containers": ("max_containers",), "gpu": ("gpu",),
     "buffer_containers": ("buffer_containers",), "scaledown_window": ("scaledown_window_s",),
+    "volumes": ("volumes",),
 }  # fmt: skip
-_VARIANT_PLANNED = ("volumes", "region", "cloud", "routing_region")
+_VARIANT_PLANNED = ("region", "cloud", "routing_region")
 
 
 def checked_variant(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, object]:
@@ -227,7 +230,8 @@ def checked_variant(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict
         max_containers=given.get("max_containers"),
         buffer_containers=given.get("buffer_containers"),
         scaledown_window=given.get("scaledown_window"), single_use_containers=False,
-        block_network=False, secrets=secret_values(given.get("secrets")), is_part=True,
+        block_network=False, secrets=secret_values(given.get("secrets")),
+        volumes=given_volumes(given.get("volumes"), before.get("volumes", ())), is_part=True,
     )  # fmt: skip
     for variables in ("env", "secrets"):
         added: Any = full[variables]
@@ -308,6 +312,21 @@ def secret_values(
     from volant.sdk.objects.secret import values_of
 
     return {**(before or {}), **values_of("a function or an app", secrets)}
+
+
+def given_volumes(
+    volumes: Mapping[str, object] | None, before: Sequence[dict[str, Any]] = ()
+) -> Sequence[dict[str, Any]]:
+    """The volumes of a function, by their handles, with those of its app or of its original.
+
+    Raises:
+        InvalidError: for a place where none can be, what is no volume, and one volume twice.
+    """
+    if not volumes:
+        return before
+    from volant.sdk.volumes import given
+
+    return given.checked(volumes, before)
 
 
 def checked_resources(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import os
 import select
 import signal
 from time import monotonic, monotonic_ns, time
@@ -18,8 +17,10 @@ from volant import ids
 from volant.errors import NotFoundError
 from volantd.agent import gpus as devices, limits
 from volantd.agent.commands import Commands
+from volantd.agent.containers import ends
 from volantd.agent.logs import LogStore, PipeReader
 from volantd.agent.memory import private_bytes
+from volantd.agent.volumes.mounted import MountedVolumes
 from volantd.agent.web.listening import Listeners
 from volantd.core import ExitCause
 from volantd.hub import checks
@@ -29,7 +30,6 @@ from volantd.hub.pools import waiting
 from volantd.hub.pools.configuration import exit_grace_s
 from volantd.hub.session import Session
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
-from volantd.runtime.wait_status import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,6 +148,7 @@ class Agent:
         #: Apps whose exit hooks somebody waits for.
         self._awaited: list[tuple[App | None, Callable[[], object]]] = []
         self.commands = Commands(self, tasks)
+        self.volumes = MountedVolumes(self, tasks)
 
     # -- what the hub asks
 
@@ -182,6 +183,11 @@ class Agent:
             await limits.limit(function, child, running.memory_limit_bytes)
             is_built = function.version.image["kind"] != "host"
             await devices.grant(self.machine, running.gpus, child.forked, is_built=is_built)
+            await self.volumes.mount(running, child.forked)
+        except PrepareFailedError as error:
+            self.zygotes.discard(child)
+            self._never_started(running, error.fault, retryable=False)
+            return
         except (OSError, RuntimeFailedError) as error:
             self.zygotes.discard(child)
             what = "limited" if isinstance(error, OSError) else "given its GPUs"
@@ -238,6 +244,7 @@ class Agent:
             "threads": limits.thread_count(function),
             "interactive": app.interactive,
             "urls": app.urls,
+            "volumes": bool(function.options["volumes"]),
         }
 
     def _on_reply(self, running: Running, reply: dict[str, Any]) -> None:
@@ -378,7 +385,7 @@ class Agent:
         assert child is not None and running.prepared is not None
         running.drain_logs()
         status = child.forked.exited.result()
-        cause, text = self._cause(running, child, status)
+        cause, text = ends.cause_of(running, child, status)
         for reader in running.readers:
             reader.close()
         for end in (running.link, running.session):
@@ -392,6 +399,7 @@ class Agent:
         running.prepared.in_use -= 1
         running.listeners.close()
         child.remove_cgroup()
+        self.volumes.end(running)
         log.info("container_exited", extra={"fields": {
             "container_id": running.container_id, "cause": cause.name, "text": text,
         }})  # fmt: skip
@@ -405,38 +413,26 @@ class Agent:
         self.hub.after_events()
 
     def is_exiting(self, app: App | None) -> bool:
-        """Whether containers of an app, or of any, run exit hooks, or are about to."""
+        """Whether containers of an app, or of any, have exit hooks to run or volumes to commit."""
         mine = (one for one in self._running.values() if app in (None, one.function.app))
-        return any(one.function.options["has_exit"] and one.child is not None for one in mine)
+        waited = (one.function.options for one in mine if one.child is not None)
+        is_any = any(options["has_exit"] or options["volumes"] for options in waited)
+        return is_any or self.volumes.is_committing(app)
 
     def when_exited(self, app: App | None, then: Callable[[], object]) -> None:
         """Do something when no container of an app, or of any, runs exit hooks any more."""
         self._awaited.append((app, then))
+
+    def volumes_committed(self) -> None:
+        """Note that the last commit of a container that has ended was made."""
+        self._tell_who_waits()
+        self.hub.after_events()
 
     def _tell_who_waits(self) -> None:
         for app, then in list(self._awaited):
             if not self.is_exiting(app):
                 self._awaited.remove((app, then))
                 then()
-
-    def _cause(self, running: Running, child: Child, status: int) -> tuple[ExitCause, str]:
-        if running.stop_reason is not None:
-            return ExitCause.STOPPED, running.stop_reason
-        if running.killed_for is not None:
-            return running.killed_for
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        if killed and child.cgroup is not None and child.cgroup.oom_kill_count():
-            return ExitCause.OOM, self._memory_text(running, child)
-        text = f"its process {in_words(status)}"
-        if killed:
-            return ExitCause.KILLED, text
-        return ExitCause.CRASHED if status else ExitCause.CLEAN, text
-
-    def _memory_text(self, running: Running, child: Child) -> str:
-        assert child.cgroup is not None
-        peak_mib = child.cgroup.peak_memory_bytes() >> 20
-        limit_mib = (running.memory_limit_bytes or self.machine.memory_bytes) >> 20
-        return f"it ran out of memory (limit {limit_mib} MiB, peak {peak_mib} MiB)"
 
     # -- what is shown
 

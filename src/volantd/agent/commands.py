@@ -131,6 +131,7 @@ class Commands:
             running.child.forked.exited.add_done_callback(lambda _: self._on_exited(running))
             self._fresh.add(running)
             await limits.limit(function, running.child, running.memory_limit_bytes)
+            await agent.volumes.mount(running, running.child.forked)
             if function.app.state == "stopped" or session.peer.closed:
                 raise CommandFailedError("its client is gone")
             command = await self._start(running, wish)
@@ -164,6 +165,7 @@ class Commands:
         os.close(child.forked.stdout_fd)
         os.close(child.forked.stderr_fd)
         child.remove_cgroup()
+        self._agent.volumes.end(running)
 
 
 def _refuse(session: Session, number: int, text: str) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -75,7 +76,8 @@ class DiskGuard:
     async def _hold_to_limits(self, limited: list[Running]) -> None:
         """Kill who has written more than its function may."""
         try:
-            writers = [_writer_of(one) for one in limited]
+            # What lies in its volumes is committed, and no part of its own disk.
+            writers = [replace(_writer_of(one), more=()) for one in limited]
             sizes = await self._agent.hub.loop.run_in_executor(None, written.measure, writers)
             for running, size in zip(limited, sizes, strict=True):
                 limit_bytes = running.disk_limit_bytes
@@ -154,7 +156,8 @@ class DiskGuard:
 def _writer_of(running: Running) -> written.Writer:
     assert running.child is not None
     forked = running.child.forked
-    return written.Writer(path=forked.scratch_path, pid=forked.pid)
+    more = tuple(running.agent.volumes.written_by(running.container_id))
+    return written.Writer(path=forked.scratch_path, pid=forked.pid, more=more)
 
 
 def guilty(sizes: list[int], shortage_bytes: int) -> int | None:

@@ -26,11 +26,13 @@ class Writer:
         path: on the host, everything below it is its own but what lies at `others`.
         pid: its first process, which all others of it descend from or share a namespace with; 0
             for who writes without one.
+        more: further directories that are its own: where its volumes are written to.
         other_pids: first processes of other writers among those.
     """
 
     path: str
     pid: int
+    more: tuple[str, ...] = ()
     others: frozenset[str] = frozenset()
     other_pids: frozenset[int] = frozenset()
 
@@ -51,7 +53,8 @@ def measure(writers: list[Writer]) -> list[int]:
     sizes = []
     for writer, files in zip(writers, unlinked, strict=True):
         own = files if writer.other_pids else files.keys() - inherited
-        total = bytes_below(writer.path, writer.others)
+        total = sum(bytes_below(one) for one in writer.more)
+        total += bytes_below(writer.path, writer.others)
         sizes.append(total + sum(files[file] for file in own))
     return sizes
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from volant import gpus
 from volant.errors import NotFoundError, PermissionDeniedError, ResourceExhaustedError
 from volant.wire.frames import EXPRESS_TOKEN_BYTES, FUNCTION_MASK, METHODS_MAX
+from volantd.core.volumes.entries import parts_of
 from volantd.fields import (
     mapping,
     module_names,
@@ -69,6 +70,11 @@ INPUTS_MAX = 1000
 MULTIPLIER_MAX = 10
 #: Largest number that the first of an app's functions may have on its connection.
 NUMBER_MAX = FUNCTION_MASK - (1 << 16)
+#: Volumes of one function, characters of where one is mounted, and names of the root below which
+#: none can be.
+VOLUMES_MAX = 100
+MOUNT_CHARS_MAX = 1000
+FORBIDDEN_MOUNTS = frozenset({"proc", "sys", "dev", ".volant"})
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -308,6 +314,8 @@ def check_options(options: dict[str, Any]) -> None:
     if whole(options, "batch_size", 0, INPUTS_MAX) not in (0, options["max_inputs"]):
         raise ValueError("what is taken together is as much as a container may have")
     number(options, "batch_wait_s", 0)
+    options.setdefault("volumes", [])  # described by a client of before there were any
+    _check_volumes(sequence(options, "volumes"))
     switch(options, "single_use")
     switch(options, "block_network")
     switch(options, "snapshot")
@@ -318,6 +326,27 @@ def check_options(options: dict[str, Any]) -> None:
         rule_of(mapping(options, "schedule"), 0.0)
     for name in ("cpu", "cpu_limit", "memory_limit_mib", "ephemeral_disk_mib"):
         optional(number, options, name, 0.001)
+
+
+def _check_volumes(volumes: list[Any]) -> None:
+    if len(volumes) > VOLUMES_MAX:
+        raise ValueError(f"{len(volumes)} volumes of one function, at most {VOLUMES_MAX}")
+    places: set[str] = set()
+    for one in volumes:
+        if not isinstance(one, dict):
+            raise ValueError("a volume is no map")
+        path = text(one, "path")
+        parts = path.split("/")
+        if parts[0] or len(parts) < 2 or any(part in ("", ".", "..") for part in parts[1:]):
+            raise ValueError(f"no volume can be mounted at {path[:200]!r}")
+        is_theirs = parts[1] in FORBIDDEN_MOUNTS or parts[1:] == ["tmp"]
+        if is_theirs or "\0" in path or len(path) > MOUNT_CHARS_MAX:
+            raise ValueError(f"no volume can be mounted at {path[:200]!r}")
+        places.update((path, text(one, "volume")))
+        parts_of(text(one, "sub_path"))
+        switch(one, "read_only")
+    if len(places) != 2 * len(volumes):
+        raise ValueError("a volume is mounted twice, or two at one place")
 
 
 def _check_gpus(wishes: list[Any]) -> None:

@@ -79,6 +79,8 @@ class Session:
         self.request_fd: int | None = None
         #: Key of the token that was lent to it.
         self.lent_token = ""
+        #: Requests about volumes that are being answered.
+        self.volume_requests = 0
         #: What it has handed in that waits; and answers for it, until there is room.
         self.held = Held(None if function is None else peer)
         self._answers: deque[tuple[int, Call, int, bool]] = deque()

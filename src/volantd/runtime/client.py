@@ -30,6 +30,7 @@ from volantd.runtime.imports import Prelude, PrepareFailedError, UnfitError
 from volantd.runtime.ports.addresses import Addresses
 from volantd.runtime.ports.relays import Relays
 from volantd.runtime.probe import Probe
+from volantd.runtime.volumes.mounting import BUSY
 from volantd.runtime.zygotes import RuntimeFailedError, Zygote, ZygoteSpec
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from volantd.runtime.cgroup import Cgroup
 
 __all__ = [
+    "BusyError",
     "Command",
     "CommandFailedError",
     "CommandSpec",
@@ -61,6 +63,10 @@ CLOSE_TIMEOUT_S = 15.0
 GRANT_TIMEOUT_S = 15.0
 
 
+class BusyError(Exception):
+    """What is mounted in a container cannot be mounted anew, because it is in use."""
+
+
 class Launcher:
     """The launcher process, as the agent sees it.
 
@@ -81,6 +87,8 @@ class Launcher:
         self._processes: dict[str, Zygote | Step] = {}
         self._spawning: dict[str, asyncio.Future[int]] = {}
         self._granting: dict[str, asyncio.Future[None]] = {}
+        self._mounting: dict[str, asyncio.Future[None]] = {}
+        self._mount_count = 0
         #: directories of layers that a process runs on, by its id
         self._layers: dict[str, tuple[str, ...]] = {}
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
@@ -267,6 +275,32 @@ class Launcher:
         finally:
             self._granting.pop(container_id, None)
 
+    async def mount(self, container: ForkedContainer, mounts: list[dict[str, Any]]) -> None:
+        """Mount volumes into a container, one after the other.
+
+        Args:
+            container: one of the rung `container`.
+            mounts: see `volantd.runtime.volumes.mounting`.
+
+        Raises:
+            BusyError: what is mounted there is in use.
+            RuntimeFailedError: with what failed.
+        """
+        mounted: asyncio.Future[None] = self._loop.create_future()
+        self._mount_count += 1
+        of = f"{container.container_id}.{self._mount_count}"
+        self._mounting[of] = mounted
+        request = {"op": "mount", "id": of, "pid": container.pid, "mounts": mounts}
+        try:
+            self._request(request, [linux.pidfd_open(container.pid)])
+            async with asyncio.timeout(GRANT_TIMEOUT_S):
+                await mounted
+        except OSError as error:  # TimeoutError is one too
+            text = f"no volume was mounted: {str(error) or 'it took too long'}"
+            raise RuntimeFailedError(text) from error
+        finally:
+            self._mounting.pop(of, None)
+
     def remove(self, path: str) -> None:
         """Have a path below a zygote's state directory deleted, some time soon."""
         self.removing.add(path)
@@ -339,6 +373,8 @@ class Launcher:
             self._forget(process_id, message["status"])
         elif event == "granted":
             self._on_granted(process_id, message["reason"])
+        elif event == "mounted":
+            self._on_mounted(process_id, message["reason"])
         elif event == "removed":
             self.removing.discard(message["path"])
 
@@ -351,6 +387,17 @@ class Launcher:
             granted.set_exception(error)
         else:
             granted.set_result(None)
+
+    def _on_mounted(self, of: str, reason: str) -> None:
+        mounted = self._mounting.get(of)
+        if mounted is None or mounted.done():
+            return
+        if reason.startswith(BUSY):
+            mounted.set_exception(BusyError(reason))
+        elif reason:
+            mounted.set_exception(RuntimeFailedError(f"no volume was mounted: {reason}"))
+        else:
+            mounted.set_result(None)
 
     def _forget(self, process_id: str, status: int) -> None:
         process = self._processes.pop(process_id, None)
@@ -381,6 +428,8 @@ class Launcher:
             self._forget(process_id, signal.SIGKILL)
         for container_id in list(self._granting):
             self._on_granted(container_id, "the launcher is gone")
+        for of in list(self._mounting):
+            self._on_mounted(of, "the launcher is gone")
         self.relays.lose()
         for spawned in self._spawning.values():
             if not spawned.done():

@@ -32,6 +32,7 @@ from volantd.runtime import cgroup, probe, template, tree
 from volantd.runtime.building import view
 from volantd.runtime.devices import granting
 from volantd.runtime.ports import relay
+from volantd.runtime.volumes import mounting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,9 +69,11 @@ class Launcher:
         self.base_dir = os.path.join(run_dir, "base")
         self.trash_dir = os.path.join(run_dir, "trash")
         self.starting: dict[int, Starting] = {}
-        #: containers that are being granted devices, and relays that are about to work, by the
-        #: descriptors of their reports; and those that work, by their pids
+        #: containers that are being granted devices or in which volumes are mounted, and relays
+        #: that are about to work, by the descriptors of their reports; and those that work, by
+        #: their pids
         self.granting: dict[int, str] = {}
+        self.mounting: dict[int, str] = {}
         self.relaying: dict[int, str] = {}
         self.relays: dict[int, str] = {}
         self.zygotes: dict[int, str] = {}
@@ -104,6 +107,8 @@ class Launcher:
                         self._receive()
                     elif fd in self.granting:
                         self._read_grant(fd, "granted", self.granting)
+                    elif fd in self.mounting:
+                        self._read_grant(fd, "mounted", self.mounting)
                     elif fd in self.relaying:
                         self._read_grant(fd, "relayed", self.relaying)
                     else:
@@ -144,6 +149,8 @@ class Launcher:
             self._spawn(request, list(fds))
         elif request["op"] == "grant":
             self._grant(request, fds[0])
+        elif request["op"] == "mount":
+            self._mount(request, fds[0])
         elif request["op"] == "relay":
             self._relay(request, list(fds))
         elif request["op"] == "unrelay":
@@ -212,6 +219,14 @@ class Launcher:
             granting.start(request, self.trash_dir, report_fd, container_fd)
 
         pid = self._fork_reporting(request["id"], "granted", self.granting, grant)
+        if pid is not None:
+            self.helpers.add(pid)
+
+    def _mount(self, request: dict[str, Any], container_fd: int) -> None:
+        def mount(report_fd: int) -> NoReturn:
+            mounting.start(request, self.trash_dir, report_fd, container_fd)
+
+        pid = self._fork_reporting(request["id"], "mounted", self.mounting, mount)
         if pid is not None:
             self.helpers.add(pid)
 

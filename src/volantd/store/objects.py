@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, text, tuple_
+from sqlalchemy import delete, insert, select, text, tuple_, update
 
 from volantd.store.records import ObjectRow
 from volantd.store.schema import environments, metadata, objects, tickets
@@ -36,6 +36,14 @@ def remove(connection: Connection, object_ids: list[str]) -> None:
     """Keep objects no more; what their kinds keep of them is purged afterwards."""
     for object_id in object_ids:
         connection.execute(delete(objects).where(objects.c.object_id == object_id))
+
+
+def rename(connection: Connection, rows: list[tuple[str, str]]) -> None:
+    """Give objects other names."""
+    for object_id, name in rows:
+        connection.execute(
+            update(objects).where(objects.c.object_id == object_id).values(name=name)
+        )
 
 
 def purge(connection: Connection, table_name: str, object_id: str, rows_max: int) -> int:

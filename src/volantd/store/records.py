@@ -65,3 +65,17 @@ class PartitionRow:
     #: of the item that was put last
     last_id: int
     expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitRow:
+    """One state of a volume."""
+
+    object_id: str
+    number: int
+    #: of its tree, JSON
+    root: str
+    created_at: float
+    made_by: str
+    action: str
+    change_id: str

@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     event,
     insert,
     text,
@@ -241,3 +242,21 @@ items = Table(
     Column("value", LargeBinary, nullable=False),
 )
 Index("items_partition", items.c.object_id, items.c.partition, items.c.item_id)
+
+volume_commits = Table(
+    "volume_commits",
+    metadata,
+    #: of the volume
+    Column("object_id", String(64), primary_key=True),
+    #: counted from 1; the latest is what the volume contains
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    #: the root of its tree, JSON
+    Column("root", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    #: the user, or the container
+    Column("made_by", String(64), nullable=False),
+    #: what was done, in a few words
+    Column("action", String(200), nullable=False),
+    #: of a client's change: how it is known when it is sent again
+    Column("change_id", String(64), nullable=False),
+)

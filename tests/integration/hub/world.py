@@ -339,6 +339,7 @@ class World:
         services.deployments.keeping.read.set_result(None)
         await services.hub.unfinished.open()
         services.objects.opened.set_result(None)
+        services.volumes.opened.set_result(None)
         services.rung = "container"
         services.machine.rung.set_result("container")
         services.zygotes = PlayedZygotes(self)  # type: ignore[assignment]
@@ -430,6 +431,7 @@ class World:
             for fd in {fd for _, _, fd in call.results.values() if fd is not None}:
                 os.close(fd)
         self.services.logs.close()
+        self.services.volumes.close()
         self.loop.run_until_complete(self.services.journal.drained())
         self.services.database.close()
         self.turn()

@@ -29,21 +29,23 @@ COMMANDS = {
     "dict": "Dicts: create, list, get, items, clear, delete.",
     "queue": "Queues: create, list, len, peek, clear, delete.",
     "curl": "Send a request to a web function, with a token where it needs one.",
+    "volume": "Volumes: create, list, ls, get, put, cp, rm, rename, delete, history, restore.",
     "token": "Tokens for web functions: create, list, revoke.",
     "server": "The daemon of this machine: start, stop, status, logs, backup, restore.",
     "config": "Settings, and where each comes from.",
 }
 
 #: Those about objects that have names, in a package of their own.
-_OF_OBJECTS = frozenset({"dict", "queue"})
+_OF_OBJECTS = frozenset({"dict", "queue", "volume"})
 
 #: Group -> commands of the programming model whose feature is not there yet.
 PLANNED = {
     "volant": (
-        "endpoint", "volume", "secret",
+        "endpoint", "secret",
         "nfs", "setup", "profile", "environment", "workspace",
         "billing", "changelog", "dashboard", "skills",
     ),
+    "volant volume": ("dashboard",),
     "volant app": ("stats", "promote", "dashboard"),
     "volant function": ("info", "logs", "calls", "variants", "metrics"),
     "volant image": ("build", "pull"),

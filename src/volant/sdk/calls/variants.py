@@ -8,7 +8,7 @@ hub what it means, ahead of the first call; nothing waits for that.
 from __future__ import annotations
 
 from volant.sdk.calls.calling import Binding
-from volant.sdk.function import Function
+from volant.sdk.function import Function, on_wire
 from volant.sdk.generics import P, R, Raw
 from volant.wire import values
 
@@ -49,6 +49,7 @@ def variant_of(base: Binding, options: Mapping[str, object], parameters: bytes) 
     """
     if not options and not parameters:
         return base
+    options = on_wire(dict(options))
     key = values.encode([dict(sorted(options.items())), parameters])
     found = base.variants.get(key)
     if found is None:

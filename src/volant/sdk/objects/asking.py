@@ -43,12 +43,15 @@ if TYPE_CHECKING:
 class Question:
     """One request to the hub."""
 
-    __slots__ = ("_fields", "_is_change", "_op")
+    __slots__ = ("_fd", "_fields", "_is_change", "_op")
 
-    def __init__(self, op: str, fields: dict[str, object], *, is_change: bool) -> None:
+    def __init__(
+        self, op: str, fields: dict[str, object], *, is_change: bool, fd: int | None = None
+    ) -> None:
         self._op = op
         self._fields = fields
         self._is_change = is_change
+        self._fd = fd
 
     def blocking(self) -> dict[str, Any]:
         """Ask, and wait for the reply.
@@ -60,7 +63,7 @@ class Question:
         ticket = channel.tickets.take() if self._is_change else None
         number, waiter = self._sent(channel, ticket)
         try:
-            channel.send(waiter.frame)
+            channel.send(waiter.frame, waiter.fd)
             channel.wait(waiter)
         finally:
             self._close(channel, number, waiter, ticket)
@@ -75,7 +78,7 @@ class Question:
         ticket = channel.tickets.take() if self._is_change else None
         number, waiter = self._sent(channel, ticket)
         try:
-            channel.send(waiter.frame)
+            channel.send(waiter.frame, waiter.fd)
             await aio.wait(channel, waiter)
         finally:
             self._close(channel, number, waiter, ticket)
@@ -87,7 +90,9 @@ class Question:
         message: dict[str, object] = {"id": number, "op": self._op, **self._fields}
         if ticket is not None:
             message["ticket"] = [channel.tickets.client, *ticket]
-        waiter = RequestWaiter(frames.control(frames.REQUEST, values.encode(message)))
+        flags = 0 if self._fd is None else frames.HAS_FD
+        frame = frames.control(frames.REQUEST, values.encode(message), flags)
+        waiter = RequestWaiter(frame, self._fd)
         channel.register(number, waiter)
         return number, waiter
 
@@ -114,6 +119,11 @@ class Value(Generic[T]):
 def ask(op: str, **fields: object) -> Question:
     """A question that changes nothing, or that is harmless to ask twice."""
     return Question(op, fields, is_change=False)
+
+
+def ask_with(fd: int, op: str, **fields: object) -> Question:
+    """`ask`, with a descriptor that the hub gets a copy of."""
+    return Question(op, fields, is_change=False, fd=fd)
 
 
 def change(op: str, **fields: object) -> Question:

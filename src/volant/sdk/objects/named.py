@@ -149,6 +149,10 @@ class Named:
         found = yield ask("object_find", kind=self._kind, object_id=(yield from self._id()))
         return ObjectInfo(found)
 
+    def _wishes(self) -> dict[str, object]:
+        """What it has to be like, and is made like."""
+        return {}
+
     def _id(self) -> Steps[str]:
         """Its id, asked for once."""
         if self._object_id is None:
@@ -162,7 +166,7 @@ class Named:
         else:
             found = yield ask(
                 "object_get", kind=self._kind, name=self._name, environment=self._environment,
-                create=self._create, **new(self._prefix),
+                create=self._create, **self._wishes(), **new(self._prefix),
             )  # fmt: skip
         self._name, self._object_id = found["name"], found["object_id"]
 
@@ -237,7 +241,7 @@ class Ephemeral(Generic[N]):
         handle = self._handle
         return {
             **new(handle._prefix), "kind": handle._kind, "environment": handle._environment,
-            "object_id": handle._object_id,
+            "object_id": handle._object_id, **handle._wishes(),
         }  # fmt: skip
 
     def _opened(self) -> Steps[N]:

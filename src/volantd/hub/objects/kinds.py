@@ -52,6 +52,10 @@ class ObjectKind:
     prefix: str
     #: tables in which it keeps rows, each with an `object_id`; they are purged with the object
     tables: tuple[str, ...] = ()
+    #: from a request that makes or finds one, what it keeps of it; raises when that cannot be
+    options_of: Callable[[dict[str, Any]], bytes] = lambda _: b""
+    #: told of an object that was found, and the request for it; raises when it is not as wished
+    check: Callable[[NamedObject, dict[str, Any]], object] = lambda *_: None
     #: told of each object that is no more: what is in memory goes, and who waits hears of it
     ended: Callable[[NamedObject], object] = lambda _: None
     #: awaited when the daemon has found what was kept, before anybody is answered

@@ -16,7 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import AlreadyExistsError, Error, NotFoundError, ResourceExhaustedError
+from volant.errors import (
+    AlreadyExistsError,
+    Error,
+    InvalidError,
+    NotFoundError,
+    ResourceExhaustedError,
+)
 from volant.wire.faults import error_fault
 from volantd.hub import checks
 from volantd.hub.objects.kinds import NamedObject, ObjectKind
@@ -69,7 +75,13 @@ def _add(connection: Connection, rows: list[NamedObject]) -> None:
     ])  # fmt: skip
 
 
-REMOVE, ADD = Kind(10, _remove), Kind(11, _add)
+def _rename(connection: Connection, rows: list[tuple[str, str]]) -> None:
+    from volantd.store import objects as store
+
+    store.rename(connection, rows)
+
+
+REMOVE, ADD, RENAME = Kind(10, _remove), Kind(11, _add), Kind(11, _rename)
 
 
 class Objects:
@@ -262,6 +274,27 @@ class Objects:
         waiting, made.waiting = made.waiting, []
         for say in waiting:
             say(failure)
+
+    def rename(self, found: NamedObject, name: str, done: Done) -> None:
+        """Give an object another name.
+
+        Args:
+            done: told when it is on the disk, or why it is not.
+
+        Raises:
+            AlreadyExistsError: when another one has it.
+            InvalidError: for an object without a name.
+        """
+        if found.name is None:
+            raise InvalidError(f"{found.object_id} has no name")
+        there = self._by_name.get((found.environment, found.kind, name))
+        if there is not None and there is not found:
+            raise AlreadyExistsError(f"there is a {found.kind} {name!r} already")
+        self._by_name.pop((found.environment, found.kind, found.name))
+        found.name = name
+        self._by_name[found.environment, found.kind, name] = found
+        rows = [(RENAME, (found.object_id, name))]
+        self.journal.write(rows, lambda error: done(None if error is None else write_error(error)))
 
     # -- ending
 

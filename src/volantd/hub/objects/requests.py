@@ -46,7 +46,14 @@ def object_get(session: Session, message: dict[str, Any]) -> dict[str, Any] | No
     if found is None:
         if not create:
             raise checks.not_found(kind.name, name, objects.names(kind.name, place))
-        found = objects.create(kind, place, name, object_id=wanted, created_by=created_by)
+        found = objects.create(
+            kind,
+            place,
+            name,
+            object_id=wanted,
+            created_by=created_by,
+            options=kind.options_of(message),
+        )
     return _when_kept(session, message, found)
 
 
@@ -70,7 +77,14 @@ def object_create(session: Session, message: dict[str, Any]) -> dict[str, Any] |
     place = objects.environment(environment)
     found = objects.named(kind.name, place, name)
     if found is None:
-        found = objects.create(kind, place, name, object_id=wanted, created_by=created_by)
+        found = objects.create(
+            kind,
+            place,
+            name,
+            object_id=wanted,
+            created_by=created_by,
+            options=kind.options_of(message),
+        )
     elif not allow and found.object_id != wanted:  # else it is this very request, sent again
         raise AlreadyExistsError(
             f"there is a {kind.name} {name!r} already",
@@ -91,7 +105,13 @@ def object_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | N
         found = objects.find(kind.name, wanted)
     except Error:
         found = objects.create(
-            kind, place, None, object_id=wanted, created_by=created_by, owner=session
+            kind,
+            place,
+            None,
+            object_id=wanted,
+            created_by=created_by,
+            owner=session,
+            options=kind.options_of(message),
         )
     if found.name is not None or found.owner not in (None, session):
         raise InvalidError(f"{wanted!r} does not end with this client")
@@ -134,6 +154,7 @@ def _when_kept(
     session: Session, message: dict[str, Any], found: NamedObject
 ) -> dict[str, Any] | None:
     """Tell of an object, as soon as it is on the disk."""
+    session.hub.objects.kinds[found.kind].check(found, message)
     if found.is_kept:
         return found.row()
     found.waiting.append(functools.partial(_answer, session, message["id"], found.row()))

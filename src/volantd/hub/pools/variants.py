@@ -33,7 +33,7 @@ REQUESTED_MAX = 1000
 _CHANGEABLE = frozenset({
     "env", "secrets", "gpu", "cpu", "cpu_limit", "memory_mib", "memory_limit_mib", "timeout_s",
     "retries", "max_containers", "buffer_containers", "scaledown_window_s", "max_inputs",
-    "target_inputs", "batch_size", "batch_wait_s",
+    "target_inputs", "batch_size", "batch_wait_s", "volumes",
 })  # fmt: skip
 
 
@@ -162,8 +162,25 @@ def _options(base: Function, changes: dict[str, Any]) -> dict[str, Any]:
     options = {**base.options, "min_containers": 0, **changes}
     for variables in ("env", "secrets"):  # who has looked a function up does not know those
         options[variables] = {**base.options[variables], **changes.get(variables, {})}
+    options["volumes"] = _volumes(base, checks.sequence({"volumes": [], **changes}, "volumes"))
     checks.check_options(options)
     return options
+
+
+def _volumes(base: Function, changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The volumes of a function, with those that a variant has besides or in their places.
+
+    Raises:
+        InvalidError: for one volume at two places; who looked the function up did not know.
+    """
+    places = {one["path"]: one for one in (*base.options["volumes"], *changes)}
+    found = list(places.values())
+    if len({one["volume"] for one in found}) < len(found):
+        raise InvalidError(
+            f"`{base.name}` has a volume already that with_options(volumes=...) mounts as well",
+            hint="give the volume the same path",
+        )
+    return found
 
 
 def _meaning(base: Function, options: dict[str, Any], parameters: bytes) -> bytes:

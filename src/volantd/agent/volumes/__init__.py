@@ -1,0 +1,1 @@
+"""Volumes in the containers of this machine: mounted at their start, committed until their end."""

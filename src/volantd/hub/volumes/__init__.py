@@ -1,0 +1,1 @@
+"""Requests about volumes: looked into, changed, sent to, committed."""
