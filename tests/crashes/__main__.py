@@ -95,8 +95,8 @@ def report(matrix: Matrix, seed: int, seconds: float) -> str:
     return "\n".join([
         "# Crash matrix", "",
         "Made by `scripts/crashes`. Under a load of spawned calls, dicts, queues and volumes, one",
-        "process at a time is ended with SIGKILL at a random instant; after each round what is there is",
-        "compared with what was acknowledged (`tests/crashes`).", "",
+        "process at a time is ended with SIGKILL at a random instant; after each round what is",
+        "there is compared with what was acknowledged (`tests/crashes`).", "",
         f"{sum(matrix.killed.values())} kills in {seconds:,.0f} s, seed {seed}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores.", "",
         "| killed | times |", "|---|---|", *rows, "",

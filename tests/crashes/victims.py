@@ -42,11 +42,6 @@ def launcher(scene: Scene, chance: random.Random) -> bool:
     return _kill(_child_named(pid, "volantd/runtime/launcher.py"))
 
 
-def gateway(scene: Scene, chance: random.Random) -> bool:
-    """The process that takes requests."""
-    return _kill(_child_named(daemon_pid(scene.home), "volantd.gateway"))
-
-
 def container(scene: Scene, chance: random.Random) -> bool:
     """A container, whatever it runs."""
     listed = run_volant("container", "list", "--json", home=scene.home)
@@ -73,7 +68,7 @@ def postgres(scene: Scene, chance: random.Random) -> bool:
 
 
 VICTIMS: dict[str, Kill] = {
-    one.__name__: one for one in (daemon, launcher, gateway, container, client, postgres)
+    one.__name__: one for one in (daemon, launcher, container, client, postgres)
 }
 
 
