@@ -223,7 +223,6 @@ class Services:
 
     async def open_kept(self) -> None:
         """Go on with what was deployed, and with what was left unfinished."""
-        await self.objects.open()
         await self.deployments.open()
         await self.hub.unfinished.open()
         Retention(self, self.config.number("result_retention_s")).begin()
@@ -317,6 +316,7 @@ async def serve(
         tasks.start(services.images.open(), "open-images")
         tasks.start(services.open_kept(), "open-kept")
         tasks.start(services.volumes.open(), "open-volumes")
+        tasks.start(services.objects.open(), "open-objects")
         # What is here now stays: the collector need not look at it again and again. Garbage in
         # cycles is rare in the hub, so it may look less often.
         gc.freeze()

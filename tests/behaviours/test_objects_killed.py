@@ -7,14 +7,12 @@ import random
 import signal
 from typing import TYPE_CHECKING
 
-from tests.behaviours.programs import run_program
+from tests.behaviours.programs import Program, run_program
 from tests.support import daemon_pid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from tests.behaviours.programs import Program
 
 COUNT = 120
 chance = random.Random(11)
@@ -91,3 +89,30 @@ def test_a_lock_is_taken_once_although_the_answer_was_lost(
     """Behaviour 142: whoever asks again after a kill is told what the first time had come of."""
     printed = run_killing(start("killed.py", "count", COUNT, home=own_home), own_home, 40)
     assert printed == ["locked True True"] * COUNT
+
+
+EPHEMERAL = """
+import sys, volant
+with volant.Dict.ephemeral() as entries, volant.Queue.ephemeral() as line:
+    entries["a"] = 1
+    line.put(2)
+    print(entries.object_id, line.object_id, flush=True)
+    sys.stdin.readline()
+    print(entries["a"], line.get(), flush=True)
+"""
+
+
+def test_an_ephemeral_object_goes_on_with_its_program(
+    own_home: Path, start: Callable[..., Program]
+) -> None:
+    """Behaviour 103: and ends with it, whatever daemon there is by then."""
+    program = Program("-c", EPHEMERAL, home=own_home, interactive=True)
+    ids = program.line().split()
+    kill(own_home)
+    program.say("go on\n")
+    assert program.line() == "1 2"
+    assert program.end()[0] == 0
+    gone = start("-c", f"import volant; volant.Dict.from_id({ids[0]!r}).get(1)", home=own_home)
+    code, _, complaint = gone.end()
+    assert code == 1
+    assert f"there is no dict '{ids[0]}'" in complaint

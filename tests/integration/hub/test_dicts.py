@@ -13,6 +13,7 @@ from tests.integration.hub.test_objects import again, asked, get as get_object
 from tests.integration.hub.world import World
 from volant import errors, ids
 from volantd.hub.objects.dicts import dicts, requests
+from volantd.store import objects as store_of_objects
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,6 +115,26 @@ def test_a_change_that_is_sent_again_is_made_once(world: World, entries: Entries
     assert asked(entries.client, "dict_pop", **later)["found"] is False
     with pytest.raises(errors.ConflictError, match="after its client has made another"):
         asked(entries.client, "dict_pop", **change)
+
+
+def test_nothing_is_made_while_it_is_not_known_whether_it_was(
+    world: World, entries: Entries, monkeypatch: pytest.MonkeyPatch
+):
+    entries.put(b"a", b"1")
+    change = {"object_id": entries.object_id, "key": b"a", "ticket": entries.ticket()}
+
+    def away(*_: object) -> None:
+        raise errors.ServiceError("the database is away")
+
+    monkeypatch.setattr(store_of_objects, "note_tickets", away)
+    with pytest.raises(errors.ServiceError, match="is away"):
+        asked(entries.client, "dict_pop", **change)
+    monkeypatch.setattr(store_of_objects, "tickets_of", away)
+    with pytest.raises(errors.ServiceError, match="is away"):
+        asked(entries.client, "dict_pop", **change)
+    monkeypatch.undo()
+    assert asked(entries.client, "dict_pop", **change)["value"] == b"1"
+    assert asked(entries.client, "dict_pop", **change)["value"] == b"1"
 
 
 def test_what_was_answered_is_kept_and_made_once_over_the_end_of_the_hub(tmp_path: Path):

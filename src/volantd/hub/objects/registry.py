@@ -22,6 +22,7 @@ from volant.errors import (
     InvalidError,
     NotFoundError,
     ResourceExhaustedError,
+    ServiceError,
 )
 from volant.wire.faults import error_fault
 from volantd.hub import checks
@@ -33,6 +34,7 @@ from volantd.store.journal import Kind
 from volantd.store.records import ObjectRow
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
@@ -110,7 +112,7 @@ class Objects:
         self._by_name: dict[tuple[str, str, str], NamedObject] = {}
         #: Those that end with a session.
         self._owned: dict[Session, dict[str, NamedObject]] = {}
-        self.opened = hub.loop.create_future()
+        self.opened: asyncio.Future[None] = hub.loop.create_future()
 
     def register(self, kind: ObjectKind) -> None:
         """Have a kind of objects."""
@@ -120,15 +122,21 @@ class Objects:
 
     async def open(self) -> None:
         """Learn what was kept; to be called once, before anybody is answered."""
-        try:
-            if self.database.exists:
-                await self._open()
-        except Exception as error:  # a broken database must not end the daemon
-            log.exception("objects_unusable")
-            self.opened.set_exception(write_error(error))
-            self.opened.exception()  # whoever asks gets it
-            return
-        self.opened.set_result(None)
+        while True:
+            try:
+                if self.database.exists:
+                    await self._open()
+            except ServiceError as error:  # the database is away: whoever asks is told
+                waiting, self.opened = self.opened, self._hub.loop.create_future()
+                _refuse(waiting, error)
+                await self.database.usable()
+            except Exception as error:  # a broken database must not end the daemon
+                log.exception("objects_unusable")
+                _refuse(self.opened, write_error(error))
+                return
+            else:
+                self.opened.set_result(None)
+                return
 
     async def _open(self) -> None:
         from volantd.store import objects as store
@@ -402,3 +410,8 @@ class Objects:
                     asker.refuse(asked, fault)
 
         self.journal.write([*rows, *noted], done)
+
+
+def _refuse(waiting: asyncio.Future[None], error: Error) -> None:
+    waiting.set_exception(error)
+    waiting.exception()  # whoever asks gets it

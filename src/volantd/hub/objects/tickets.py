@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from volant import ids
 from volant.errors import ConflictError
 from volant.wire import values
+from volant.wire.faults import error_fault
 from volantd.hub import checks
+from volantd.hub.objects.reads import write_error
 from volantd.images.kept.books import wall_clock
 from volantd.store.journal import Kind
 from volantd.store.records import TicketRow
@@ -137,19 +139,26 @@ class Tickets:
         return False
 
     def _look_up(self, client: str, session: Session, message: dict[str, Any]) -> None:
-        def found(kept: list[tuple[int, int, bytes]]) -> None:
+        def told(ended: Future[list[tuple[int, int, bytes]]]) -> None:
+            error = ended.exception()
+            if error is not None:
+                self._refuse(session, message["id"], error)
+                return
             self._lines.setdefault(client, {
-                line: Made(number, values.decode_map(answer)) for line, number, answer in kept
+                line: Made(number, values.decode_map(answer))
+                for line, number, answer in ended.result()
             })  # fmt: skip
             session.ask_again(message)
 
         # Behind all that is being written: on the thread that writes.
         future = self._database.submit(lambda connection: _kept_of(connection, client))
-        future.add_done_callback(
-            lambda done: self._loop.call_soon_threadsafe(
-                found, [] if done.exception() else done.result()
-            )
-        )
+        future.add_done_callback(lambda ended: self._loop.call_soon_threadsafe(told, ended))
+
+    @staticmethod
+    def _refuse(session: Session, number: int, error: BaseException) -> None:
+        known = error if isinstance(error, Exception) else RuntimeError(str(error))
+        session.refuse(number, error_fault(write_error(known)))
+        session.hub.after_events()
 
     def begin(self, session: Session, message: dict[str, Any]) -> tuple[str, Made] | None:
         """Note that a change is under way; None for a container's."""
@@ -185,8 +194,9 @@ class Tickets:
         if error is None:
             made.answer = dict(answer)
         else:
-            made.number -= 1  # nothing was changed: it may be asked for again
-            made.answer = {}
+            # Maybe nobody knows whether it was made: what is on the disk is looked up again.
+            self._lines.pop(client, None)
+            self._may_be_kept = True
         waiting, made.waiting = made.waiting, []
         self._forget_client(client)
         return waiting
