@@ -2,7 +2,6 @@
 
 $ volant run examples/crawler.py
 60 pages, fetched 60 times by 3 workers
-page 59 is called "Page 59"
 """
 
 import http.server
@@ -13,20 +12,16 @@ import urllib.request
 import volant
 
 app = volant.App("crawler")
-
-PAGES = 60
-WORKERS = 3
+PAGES, WORKERS = 60, 3
 
 
 @app.function(max_containers=WORKERS)
 def work(site: str, links: volant.Queue, titles: volant.Dict) -> int:
-    """Fetch what the queue says until it says None; how many pages that were."""
     fetched = 0
     while (link := links.get()) is not None:
         found = []
         if titles.put(link, "being fetched", skip_if_exists=True):  # else another worker has it
-            with urllib.request.urlopen(f"{site}/{link}") as answer:
-                text = answer.read().decode()
+            text = urllib.request.urlopen(f"{site}/{link}").read().decode()
             titles[link] = re.search("<title>(.*)</title>", text)[1]
             found = re.findall('href="(.*?)"', text)
             fetched += 1
@@ -36,14 +31,14 @@ def work(site: str, links: volant.Queue, titles: volant.Dict) -> int:
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """Pages with links to others, in the program itself."""
+    """What is crawled, in the program itself."""
 
     def do_GET(self) -> None:
         number = int(self.path[1:])
         linked = {2 * number + 1, 2 * number + 2, number // 3} & set(range(PAGES))
-        text = f"<title>Page {number}</title>" + "".join(f'<a href="{at}">' for at in linked)
         self.send_response(200)
         self.end_headers()
+        text = f"<title>Page {number}</title>" + "".join(f'<a href="{at}">' for at in linked)
         self.wfile.write(text.encode())
 
     def log_message(self, *_: object) -> None:
@@ -54,14 +49,12 @@ class Site(http.server.BaseHTTPRequestHandler):
 def main() -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    site = f"http://127.0.0.1:{server.server_port}"
+    site, waiting = f"http://127.0.0.1:{server.server_port}", 1
     with volant.Queue.ephemeral() as links, volant.Dict.ephemeral() as titles:
         workers = [work.spawn(site, links, titles) for _ in range(WORKERS)]
         links.put("0")
-        waiting = 1
         while waiting:
             waiting += links.get(partition="reports") - 1
         links.put_many([None] * WORKERS)
-        fetched = sum(worker.get() for worker in workers)
+        fetched = sum(volant.FunctionCall.gather(*workers))
         print(f"{len(titles)} pages, fetched {fetched} times by {WORKERS} workers")
-        print(f'page {PAGES - 1} is called "{titles[str(PAGES - 1)]}"')
