@@ -1,10 +1,9 @@
 """Training that is killed and goes on: its checkpoints lie on a volume.
 
-volant run examples/training_with_checkpoints.py
-
-    killed after epoch 4
-    went on from epoch 4
-    loss 0.0008 after 10 epochs
+$ volant run examples/training_with_checkpoints.py
+killed after epoch 4
+went on from epoch 4
+loss 0.0008 after 10 epochs
 """
 
 import json

@@ -77,6 +77,7 @@ def test_each_example_is_short_and_tells_its_command() -> None:
         "concurrent_pages.py",
         "crawler.py",
         "cron_report.py",
+        "training_with_checkpoints.py",
         "tunnel.py",
     ],
 )

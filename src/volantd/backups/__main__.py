@@ -70,7 +70,8 @@ def _refuse(verb: str, url: str, home: Path) -> None:
     tool = "pg_dump --format=custom --file=FILE" if verb == "backup" else "pg_restore --clean"
     raise InvalidError(
         f"the database is {url}, which has tools of its own",
-        hint=f"`{tool}` with that address, then `rsync -a` of {home}/blobs and tokens.json: "
+        hint=f"`{tool}` with that address, then `rsync -a` of {home}/blobs, of tokens.json and "
+        "of volumes/contents/large, and a backup of volumes/contents/small.db by `sqlite3`: "
         "contents never change, so that the later ones have all that is named",
     )
 

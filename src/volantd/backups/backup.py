@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from volant.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
 from volant.version import VERSION
-from volantd.backups import layout, named
+from volantd.backups import layout, named, volumes
 from volantd.backups.layout import BESIDE, FORMAT, Manifest
 from volantd.images.kept.books import wall_clock
 from volantd.store.database import FILE_NAME as DATABASE, HEAD
@@ -93,6 +93,7 @@ def _write(home: Path, directory: Path, report: Report) -> Manifest:
     _copy_database(home / DATABASE, directory / DATABASE, report)
     schema = layout.schema_of(directory / DATABASE)
     linked |= _link_blobs(home, directory, report)
+    volumes.back_up(home, directory, report)
     missing = sorted(named.named_by(directory / DATABASE) - linked) if schema == HEAD else []
     files = [DATABASE]
     for name in BESIDE:

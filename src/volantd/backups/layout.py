@@ -6,6 +6,7 @@
     tokens.json          as in the home, if there is one
     blobs/<2 digits>/<sha256>
     dicts/<2 digits>/    large values, each named by chance and by the first half of its sha256
+    volumes/             see `volumes.py`
 
 A directory and no archive: contents are linked where that is possible, so that a backup of many
 gigabytes takes no time and no room, and one file of it can be looked at without unpacking others.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from volant.errors import AlreadyExistsError, ConflictError, DataLossError, VersionError
 from volantd import home_lock
-from volantd.backups import layout, named
+from volantd.backups import layout, named, volumes
 from volantd.backups.settling import READY, settle
 from volantd.store.database import FILE_NAME as DATABASE, HEAD
 
@@ -65,6 +65,7 @@ def restore(home: Path, path: Path, report: Report, *, force: bool) -> Manifest:
     for name in manifest.files:
         layout.copy(path / name, unfinished / name)
     _place_blobs(path, home, report)
+    volumes.place(path, home, report)
     layout.sync_tree(unfinished)
     unfinished.rename(home / READY)
     layout.sync_directory(home)
@@ -97,6 +98,7 @@ def _check(path: Path, manifest: Manifest, report: Report) -> None:
             )
         there.add(blob.name)
         report("checked", index + 1, len(blobs))
+    volumes.check(path, report)
     if schema == HEAD:
         lacking = named.named_by(path / DATABASE) - there - set(manifest.missing)
         if lacking:

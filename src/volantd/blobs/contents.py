@@ -32,6 +32,8 @@ CREATE TABLE IF NOT EXISTS marks (
     PRIMARY KEY (digest, is_large)
 ) WITHOUT ROWID;
 """
+#: The file of small contents, and the directory of large ones.
+SMALL, LARGE = "small.db", "large"
 #: How the names of files begin that are being written.
 _UNFINISHED = "new-"
 #: Pages that several small files fit into; and how many are written before they are moved from the
@@ -51,7 +53,7 @@ class Contents:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._large = os.path.join(directory, "large")
+        self._large = os.path.join(directory, LARGE)
         self._local = threading.local()
         self._generation = 1
         self._lock = threading.Lock()
@@ -62,13 +64,13 @@ class Contents:
     @property
     def exists(self) -> bool:
         """Whether anything was ever kept."""
-        return os.path.exists(os.path.join(self._directory, "small.db"))
+        return os.path.exists(os.path.join(self._directory, SMALL))
 
     def _connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
             self._make()
-            path = os.path.join(self._directory, "small.db")
+            path = os.path.join(self._directory, SMALL)
             found = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
@@ -84,7 +86,7 @@ class Contents:
             if self._is_made:
                 return
             os.makedirs(self._large, mode=0o700, exist_ok=True)
-            path = os.path.join(self._directory, "small.db")
+            path = os.path.join(self._directory, SMALL)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Where they are in a home, and what they consist of.
+DIRECTORY = "volumes"
+CONTENTS_DIR = DIRECTORY + "/contents"
 #: How long after a volume was deleted its contents are removed; others may go along.
 COLLECT_AFTER_S = 30.0
 
@@ -37,10 +40,10 @@ class Volumes:
     def __init__(
         self, home: str, database: Database, journal: Journal, clock: Callable[[], float]
     ) -> None:
-        directory = os.path.join(home, "volumes")
+        directory = os.path.join(home, DIRECTORY)
         owners = Owners()
         self.clock = clock
-        self.contents = Contents(os.path.join(directory, "contents"))
+        self.contents = Contents(os.path.join(home, CONTENTS_DIR))
         self.states = States(self.contents, database, journal, clock)
         self.checkouts = Checkouts(os.path.join(directory, "checkouts"), self.contents, owners)
         self.mounts = Mounts(self.states, self.checkouts, owners, os.path.join(directory, "views"))
