@@ -23,7 +23,7 @@ READING = [
     "server status", "server logs",
     "config show", "function list", "function stats", "function autoscaler settings",
     "image list", "image inspect", "image logs", "image names list", "schedule list",
-    "token list", "volume list", "volume ls", "volume history",
+    "token list", "call list", "call show", "call logs", "volume list", "volume ls", "volume history",
     "dict list",
     "dict get",
     "dict items",
@@ -68,6 +68,7 @@ CHANGING = [
     "queue create",
     "queue clear",
     "queue delete",
+    "call cancel",
 ]
 #: Modules of the command itself that a plain run loads.
 RUN_MODULES = {"volant.cli", "volant.cli.main", "volant.cli.run", "volant.cli.target"}
@@ -87,7 +88,8 @@ def pages() -> dict[str, str]:
 def test_every_promised_command_is_there(pages: dict[str, str]) -> None:
     leaves = {path for path in pages if path and f"{path} " not in " ".join(sorted(pages))}
     groups = {"", "app", "container", "server", "config", "image", "image names", "token",
-              "function", "function autoscaler", "schedule", "dict", "queue", "volume"}  # fmt: skip
+              "function", "function autoscaler", "schedule", "dict", "queue", "volume",
+              "call"}  # fmt: skip
     assert set(pages) == {*READING, *CHANGING, *groups}, leaves
 
 

@@ -106,7 +106,8 @@ class Running:
 
     def on_output(self, stream: str, data: bytes) -> None:
         """Take what it printed."""
-        self.agent.logs.append(self.function, self.container_id, stream, data)
+        calls = [] if self.link is None else self.link.kept_calls()
+        self.agent.logs.append(self.function, self.container_id, stream, data, calls)
 
     def on_pipe_closed(self, fd: int) -> None:
         """Watch a pipe no more."""
@@ -131,13 +132,7 @@ class Running:
 class Agent:
     """The containers of this machine."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        zygotes: ZygoteStore,
-        logs: LogStore,
-        tasks: Tasks,
-    ) -> None:
+    def __init__(self, hub: Hub, zygotes: ZygoteStore, logs: LogStore, tasks: Tasks) -> None:
         self.hub = hub
         self.zygotes = zygotes
         self.logs = logs

@@ -18,7 +18,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from volantd.hub.records import App, Function
     from volantd.hub.session import Session
@@ -50,32 +50,40 @@ class LogStore:
         #: app id -> descriptor, the one written to last at the end
         self._files: OrderedDict[str, int] = OrderedDict()
         self._containers: OrderedDict[str, str] = OrderedDict()
-        self._followers: list[tuple[Session, str, str | None]] = []
+        self._followers: list[tuple[Session, str, str]] = []
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
 
     # -- writing
 
-    def append(self, function: Function, container_id: str, stream: str, data: bytes) -> None:
-        """Take what a container printed."""
+    def append(
+        self, function: Function, container_id: str, stream: str, data: bytes,
+        calls: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """Take what a container printed; `calls`: durable ones that it ran meanwhile."""
         self._containers[container_id] = function.app.app_id
         while len(self._containers) > CONTAINERS_MAX:
             self._containers.popitem(last=False)
-        self._add(function, container_id, stream, data)
+        self._add(function, container_id, stream, data, calls)
 
     def note(self, function: Function, text: str) -> None:
         """Take what the daemon has to say about a function: lines of stream `system`."""
         self._add(function, "", "system", text.encode("utf-8", "replace") + b"\n")
 
-    def _add(self, function: Function, container_id: str, stream: str, data: bytes) -> None:
+    def _add(
+        self, function: Function, container_id: str, stream: str, data: bytes,
+        calls: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         app = function.app
-        entry = {
+        entry: dict[str, Any] = {
             "time": time(), "app_id": app.app_id, "container_id": container_id,
             "function": function.name, "stream": stream,
         }  # fmt: skip
+        if calls:
+            entry["calls"] = list(calls)
         if app.output and app.session is not None:
             app.session.event("log", **entry, data=data)
         for session, app_id, wanted in self._followers:
-            if app_id == app.app_id and wanted in (None, container_id):
+            if app_id == app.app_id and _is_meant(wanted, entry):
                 session.event("log", **entry, data=data)
         text = data.decode("utf-8", "surrogateescape")
         self._write(app, json.dumps({**entry, "text": text}).encode() + b"\n")
@@ -139,20 +147,20 @@ class LogStore:
     # -- reading
 
     def read(
-        self, app_id: str, *, tail: int | None, container_id: str | None = None,
-        wanted: Callable[[dict[str, Any]], bool] = lambda row: True,
+        self, app_id: str, *, tail: int | None, wanted: str = "",
+        where: Callable[[dict[str, Any]], bool] = lambda row: True,
     ) -> list[dict[str, Any]]:  # fmt: skip
-        """The entries that hold the last `tail` lines of an app, or of one of its containers.
+        """The entries that hold the last `tail` lines of an app.
 
         Args:
             app_id: the app.
-            tail: None for all.
-            container_id: None for all.
-            wanted: which of their entries, all by default.
+            tail: how many lines; None for all.
+            wanted: one of its containers or durable calls, whose entries are meant alone.
+            where: which of those, all by default.
         """
         entries = []
         for row in self._rows(app_id):
-            if "text" in row and container_id in (None, row["container_id"]) and wanted(row):
+            if "text" in row and _is_meant(wanted, row) and where(row):
                 row["data"] = row.pop("text").encode("utf-8", "surrogateescape")
                 entries.append(row)
         entries = entries[-ENTRIES_MAX:]
@@ -213,10 +221,14 @@ class LogStore:
         """Remember a container that has printed nothing yet."""
         self._containers[container_id] = app_id
 
-    def follow(self, session: Session, *, app_id: str, container_id: str | None) -> None:
-        """Send a session what is printed from now on."""
+    def follow(self, session: Session, *, app_id: str, wanted: str = "") -> None:
+        """Send a session what is printed from now on; `wanted` as for `read`."""
         self._followers = [row for row in self._followers if not row[0].peer.closed]
-        self._followers.append((session, app_id, container_id))
+        self._followers.append((session, app_id, wanted))
+
+
+def _is_meant(wanted: str, entry: dict[str, Any]) -> bool:
+    return wanted in ("", entry["container_id"]) or wanted in entry.get("calls", ())
 
 
 def last_lines(entries: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ that breaks the protocol is killed.
 from __future__ import annotations
 
 import os
+from itertools import islice
 from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 #: Names of late imports that one container may tell.
 LATE_NAMES_MAX = 100
 _STREAMED = (frames.YIELD, frames.YIELD_MAPPED)
+#: Durable calls of one container that an entry of its log names.
+CALLS_NAMED_MAX = 16
 
 
 class Sent:
@@ -76,6 +79,18 @@ class ContainerLink:
     def held(self) -> int:
         """Inputs that it holds, and slots of it that are lent."""
         return len(self.batches) + self.hub.door.leases.held_by(self.container_id)
+
+    def kept_calls(self) -> list[str]:
+        """Ids (`fc-…`) of the durable calls whose inputs it runs: what it prints is theirs.
+
+        One at most for a container that runs one input at a time: the others wait in it.
+        """
+        options = self.function.options
+        running = iter(self.batches.values())
+        if options["max_inputs"] == 1 and not options["batch_size"]:
+            running = islice(running, 1)
+        ids = dict.fromkeys(sent.call.call_id for sent in running if sent.call.retain)
+        return [f"fc-{call_id}" for call_id in islice(ids, CALLS_NAMED_MAX)]
 
     # -- to the container
 

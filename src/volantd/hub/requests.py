@@ -20,7 +20,7 @@ from volant.version import VERSION
 from volantd.hub import checks, terminals
 from volantd.hub.deployed import requests as deployed_requests, updating
 from volantd.hub.deployed.described import add_functions, sizes_of
-from volantd.hub.durable import requests as call_requests
+from volantd.hub.durable import requests as call_requests, shown
 from volantd.hub.objects import requests as object_requests
 from volantd.hub.objects.dicts import requests as dict_requests
 from volantd.hub.objects.queues import requests as queue_requests
@@ -279,7 +279,7 @@ def app_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
             raise
     entries = logs.read(app_id, tail=_tail(message))
     if message.get("follow"):
-        logs.follow(session, app_id=app_id, container_id=None)
+        logs.follow(session, app_id=app_id)
     return {"app_id": app_id, "entries": entries}
 
 
@@ -327,9 +327,9 @@ def container_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     app_id = logs.app_of_container(wanted)
     if app_id is None:
         raise checks.not_found("container", wanted, logs.container_ids())
-    entries = logs.read(app_id, tail=_tail(message), container_id=wanted)
+    entries = logs.read(app_id, tail=_tail(message), wanted=wanted)
     if message.get("follow"):
-        logs.follow(session, app_id=app_id, container_id=wanted)
+        logs.follow(session, app_id=app_id, wanted=wanted)
     return {"container_id": wanted, "entries": entries}
 
 
@@ -363,6 +363,7 @@ HANDLERS: dict[str, Handler] = {
         hello, app_open, app_close, app_set_tags, app_list, app_stop, app_timings, app_logs,
         container_list, container_stop, container_logs, terminals.container_exec,
         terminals.function_shell, terminals.terminal_offer, *call_requests.SHARED_HANDLERS,
+        *shown.HANDLERS,
         autoscaler.function_list, autoscaler.function_stats, autoscaler.function_settings,
         autoscaler.function_update, printed.function_logs, server_status, server_stop,
         *image_requests.HANDLERS,

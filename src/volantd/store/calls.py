@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from volantd.store.journal import Kind
@@ -54,6 +54,18 @@ class Items:
     count: int
     section: bytes
     digest: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What there is of the results of a call."""
+
+    results: int
+    faults: int
+    #: those that came in a memory file
+    files: int
+    #: bytes of the others
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,24 +137,59 @@ def ids_since(connection: Connection, moment: float) -> list[str]:
 
 
 def listed(
-    connection: Connection, *, count: int, app_id: str | None, state: str | None
+    connection: Connection, *, count: int, app: str | None, state: str | None
 ) -> list[CallRow]:
-    """The latest calls, the latest first."""
+    """The latest calls, the latest first.
+
+    Args:
+        connection: the database's.
+        count: how many at most.
+        app: those of an app alone, by its id or name.
+        state: those in a state alone.
+    """
     query = select(calls).where(calls.c.state != "expired")
-    if app_id is not None:
-        query = query.where(calls.c.app_id == app_id)
+    if app is not None:
+        query = query.where((calls.c.app_id == app) | (calls.c.app == app))
     if state is not None:
         query = query.where(calls.c.state == state)
     rows = connection.execute(query.order_by(calls.c.created_at.desc()).limit(count))
     return [CallRow(**row._mapping) for row in rows]
 
 
-def made_by(connection: Connection, call_id: str) -> list[CallRow]:
-    """The calls that inputs of a call have made, the oldest first."""
+def made_by(connection: Connection, call_ids: Sequence[str], count: int) -> list[CallRow]:
+    """The calls that inputs of some calls have made, the oldest first, `count` at most."""
     rows = connection.execute(
-        select(calls).where(calls.c.parent == call_id).order_by(calls.c.created_at)
+        select(calls).where(calls.c.parent.in_(call_ids)).order_by(calls.c.created_at).limit(count)
     )
     return [CallRow(**row._mapping) for row in rows]
+
+
+def results_counted(connection: Connection, call_ids: Sequence[str]) -> dict[str, Counted]:
+    """What there is of the results of some calls; nothing for those that have none."""
+    table = call_results.c
+    rows = connection.execute(
+        select(
+            table.call_id, func.sum(table.count), func.sum(table.faults),
+            func.count(table.digest), func.sum(func.length(table.section)),
+        )
+        .where(table.call_id.in_(call_ids))
+        .group_by(table.call_id)
+    )  # fmt: skip
+    return {
+        row[0]: Counted(results=int(row[1]), faults=int(row[2]), files=row[3], size=int(row[4]))
+        for row in rows
+    }
+
+
+def faults_of(connection: Connection, call_id: str, count: int) -> list[Items]:
+    """The first results of a call among which there are faults, `count` times some at most."""
+    rows = connection.execute(
+        select(*_ITEMS_OF_RESULTS)
+        .where(call_results.c.call_id == call_id, call_results.c.faults > 0)
+        .order_by(call_results.c.first)
+        .limit(count)
+    )
+    return [Items(**row._mapping) for row in rows]
 
 
 _ITEMS_OF_RESULTS = [column for column in call_results.c if column.name in Items.__slots__]

@@ -49,7 +49,8 @@ ROUNDS_MAX = 20_000
 NONE = dumps(None)[1]
 #: Tasks of the hub that wait for a thread.
 _WORK_OF_THREADS = frozenset({
-    "keep-input", "keep-result", "fetch-result", "look-up-call", "resume-calls", "end-call",
+    "keep-input", "keep-result", "fetch-result", "look-up-call", "list-calls", "resume-calls",
+    "end-call",
 })  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What containers printed, for `app logs` and `container logs`: as bytes, or as JSON lines."""
+"""What containers printed, for all commands that show logs: as bytes, or as JSON lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: Lines shown when nobody says how many.
 TAIL_DEFAULT = 100
 
-_KEYS = ("time", "app_id", "container_id", "function", "stream")
+_KEYS = ("time", "app_id", "container_id", "function", "stream", "calls")
 
 
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,7 +27,9 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "-n", "--tail", type=click.IntRange(min=0), default=TAIL_DEFAULT, show_default=True,
             metavar="N", help="Show the last N lines.",
         ),
-        click.option("-f", "--follow", is_flag=True, help="Go on as more comes, until Ctrl-C."),
+        click.option(
+            "-f", "--follow", is_flag=True, help="Go on as more comes, until its end or Ctrl-C.",
+        ),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -36,10 +38,10 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def print_logs(
     noun: str, wanted: str, *, tail: int, follow: bool, as_json: bool, goes_on: Callable[..., bool]
 ) -> None:
-    """Show the logs of one app or container.
+    """Show the logs of one app, container or call.
 
     Args:
-        noun: `app` or `container`.
+        noun: `app`, `container` or `call`.
         goes_on: called with the channel and the reply's id, says whether more may come.
     """
     channel = hub.open_channel()

@@ -42,6 +42,9 @@ class IndexRanges:
         self.stops[low:high] = [stop]
         return fresh
 
+    def __len__(self) -> int:
+        return sum(self.stops) - sum(self.starts)
+
     def __contains__(self, index: int) -> bool:
         at = bisect_right(self.starts, index) - 1
         return at >= 0 and index < self.stops[at]

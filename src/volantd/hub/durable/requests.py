@@ -23,7 +23,7 @@ _SHARED_STATES = ("deployed", "pinned")
 
 def call_get(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """Answer with the result of one input of a call, now or when it is there."""
-    call_id, index = _id_of(message), checks.whole(message, "index", low=-(1 << 63))
+    call_id, index = id_of(message), checks.whole(message, "index", low=-(1 << 63))
     wait = checks.switch(message, "wait")
     call = _in_memory(session, call_id)
     if call is not None:
@@ -32,7 +32,7 @@ def call_get(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
             raise InvalidError(f"the call has {call.inputs} inputs, there is no index {index}")
         session.answer_later(message["id"], call, index, wait=wait)
         return None
-    if _asks_again(session, message, call_id) and wait:
+    if asks_again(session, message, call_id) and wait:
         return None
 
     async def answer(row: CallRow) -> None:
@@ -43,13 +43,13 @@ def call_get(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         else:
             session.hub.durable.fetch(session, message["id"], call_id, index)
 
-    _look_up(session, message, call_id, answer)
+    look_up(session, message, call_id, answer)
     return None
 
 
 def call_inputs(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """How many inputs a call has."""
-    call_id = _id_of(message)
+    call_id = id_of(message)
     call = _in_memory(session, call_id)
     if call is not None:
         return {"value": call.inputs}
@@ -57,28 +57,30 @@ def call_inputs(session: Session, message: dict[str, Any]) -> dict[str, Any] | N
     async def answer(row: CallRow) -> None:
         session.reply(message["id"], {"value": row.inputs})
 
-    if not _asks_again(session, message, call_id):
-        _look_up(session, message, call_id, answer)
+    if not asks_again(session, message, call_id):
+        look_up(session, message, call_id, answer)
     return None
 
 
 def call_cancel(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """Cancel what has not finished of a call."""
-    call_id = _id_of(message)
+    call_id = id_of(message)
     call = _in_memory(session, call_id)
     if call is not None:
+        was_finished = call.finished
         session.hub.cancel_call(call, terminate=bool(message.get("terminate")))
-        return {}
+        return {"cancelled": not was_finished}
 
     async def answer(row: CallRow) -> None:
-        session.reply(message["id"], {})  # it has finished
+        session.reply(message["id"], {"cancelled": False})  # it has finished
 
-    if not _asks_again(session, message, call_id):
-        _look_up(session, message, call_id, answer)
+    if not asks_again(session, message, call_id):
+        look_up(session, message, call_id, answer)
     return None
 
 
-def _id_of(message: dict[str, Any]) -> str:
+def id_of(message: dict[str, Any]) -> str:
+    """The id of the call that a request is about, without `fc-`."""
     return checks.text(message, "call").removeprefix("fc-")[:ID_CHARS_MAX]
 
 
@@ -106,7 +108,7 @@ def _check_allowed(session: Session, call_id: str, app_id: str, *, is_shared: bo
         raise PermissionDeniedError(f"fc-{call_id} belongs to another app")
 
 
-def _asks_again(session: Session, message: dict[str, Any], call_id: str) -> bool:
+def asks_again(session: Session, message: dict[str, Any], call_id: str) -> bool:
     """Have a request handled again when it is known what becomes of a call, if it is not now."""
     unfinished = session.hub.unfinished
     if not unfinished.opened.done():
@@ -118,24 +120,32 @@ def _asks_again(session: Session, message: dict[str, Any], call_id: str) -> bool
     return False
 
 
-def _look_up(
+def look_up(
     session: Session, message: dict[str, Any], call_id: str,
-    answer: Callable[[CallRow], Awaitable[None]],
+    answer: Callable[[CallRow], Awaitable[None]], *, even_expired: bool = False,
 ) -> None:  # fmt: skip
     """Answer by what the database has of a call.
+
+    Args:
+        session: who asks.
+        message: what it asks.
+        call_id: about which call.
+        answer: called with what there is; not for a call that this session may not see.
+        even_expired: whether a call will do whose results are kept no more.
 
     Raises:
         NotFoundError: when there is no database.
     """
     services = session.hub.services
     if not services.database.exists:
-        raise _unknown(call_id)
-    services.tasks.start(_looked_up(session, message, call_id, answer), "look-up-call")
+        raise unknown(call_id)
+    work = _looked_up(session, message, call_id, answer, even_expired=even_expired)
+    services.tasks.start(work, "look-up-call")
 
 
 async def _looked_up(
     session: Session, message: dict[str, Any], call_id: str,
-    answer: Callable[[CallRow], Awaitable[None]],
+    answer: Callable[[CallRow], Awaitable[None]], *, even_expired: bool,
 ) -> None:  # fmt: skip
     from volantd.store import calls as store
 
@@ -145,8 +155,8 @@ async def _looked_up(
         return
     try:
         if row is None:
-            raise _unknown(call_id)
-        if row.state == "expired":
+            raise unknown(call_id)
+        if row.state == "expired" and not even_expired:
             raise OutputExpiredError(f"the results of fc-{call_id} are kept no more")
         app = hub.apps.get(row.app_id)
         is_shared = app is not None and app.state in _SHARED_STATES
@@ -157,7 +167,8 @@ async def _looked_up(
     await answer(row)
 
 
-def _unknown(call_id: str) -> NotFoundError:
+def unknown(call_id: str) -> NotFoundError:
+    """The error for who names a call that there is not."""
     return NotFoundError(f"there is no call fc-{call_id}", hint="`volant call list` shows all")
 
 

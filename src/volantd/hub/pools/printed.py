@@ -31,5 +31,5 @@ def function_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         return bool(is_its and since <= row["time"] <= until)
 
     logs = session.hub.services.logs
-    entries = logs.read(function.app.app_id, tail=message["tail"], wanted=is_wanted)
+    entries = logs.read(function.app.app_id, tail=message["tail"], where=is_wanted)
     return {"function_id": function.object_id, "entries": entries}

@@ -1,0 +1,6 @@
+"""`volant call`: calls that are kept."""
+from __future__ import annotations
+
+from volant.cli.commands.call.looking import group
+
+__all__ = ["group"]

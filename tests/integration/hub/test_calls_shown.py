@@ -1,0 +1,164 @@
+"""Lists of durable calls, one of them, and what was printed for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.hub.players import function_spec
+from volant import errors
+from volant.wire import frames
+
+if TYPE_CHECKING:
+    from tests.integration.hub.world import Client, World
+
+FIELDS = {"app": None, "state": None, "count": 100}
+
+
+def _listed(client: Client, **fields: Any) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = client.request("call_list", **{**FIELDS, **fields})["calls"]
+    return calls
+
+
+def _spawn_many(world: World, client: Client, values: list[Any]) -> str:
+    number = client.submit(values, flags=frames.OPEN | frames.RETAIN | frames.LAST)
+    world.turn()
+    return f"fc-{client.session}{number:010x}"
+
+
+def test_without_any_call_the_list_is_empty(client: Client):
+    assert _listed(client) == []
+
+
+def test_calls_are_listed_with_how_they_stand(world: World, client: Client):
+    world.serve = lambda x: 1 // x
+    app_id = client.open()
+    first, second = client.spawn(1), _spawn_many(world, client, [1, 0, 1])
+    latest, before = _listed(client)
+    assert (before["call_id"], latest["call_id"]) == (f"fc-{first.removeprefix('fc-')}", second)
+    assert (before["state"], before["done"], before["failed"]) == ("success", 1, 0)
+    assert (latest["state"], latest["inputs"], latest["done"], latest["failed"]) == (
+        "failure", 3, 3, 1,
+    )  # fmt: skip
+    assert latest["app_id"] == app_id
+    assert latest["finished_at"] >= latest["created_at"]
+    assert [one["call_id"] for one in _listed(client, state="failure")] == [second]
+    assert _listed(client, app="another") == _listed(client, state="pending") == []
+    assert len(_listed(client, app=app_id)) == len(_listed(client, app=latest["app"])) == 2
+    assert len(_listed(client, count=1)) == 1
+
+
+def test_a_call_that_runs_shows_how_far_it_is(world: World, client: Client):
+    client.open(function_spec(max_containers=1))
+    call_id = _spawn_many(world, client, [1, 2, 3])
+    [container] = world.containers
+    container.outcome(container.batches[0], [(frames.PICKLE, b"1")])
+    world.turn()
+    shown = client.request("call_show", call=call_id)
+    row = shown["call"]
+    assert (row["state"], row["done"], row["inputs"]) == ("pending", 1, 3)
+    assert shown["results"]["values"] == 1
+    assert _listed(client)[0]["done"] == 1
+
+
+def test_faults_of_a_call_are_shown_as_text(world: World, client: Client):
+    world.serve = lambda x: 1 // x
+    client.open()
+    shown = client.request("call_show", call=_spawn_many(world, client, [1, 0, 0]))
+    assert [fault["index"] for fault in shown["faults"]] == [1, 2]
+    assert "ZeroDivisionError" in shown["faults"][0]["text"]
+    assert shown["results"] == {"values": 1, "faults": 2, "files": 0} | {
+        "bytes": shown["results"]["bytes"]
+    }
+
+
+def test_a_call_shows_those_that_it_made(world: World, client: Client):
+    client.open()
+    parent = client.spawn(1)
+    [container] = world.containers
+    child = container.user.submit([2], function=0, flags=frames.OPEN | frames.RETAIN | frames.LAST)
+    world.turn()
+    shown = client.request("call_show", call=parent)
+    [row] = shown["calls"]
+    assert row["call_id"].endswith(f"{child:010x}")
+    assert (row["parent"].removeprefix("fc-"), row["parent_index"]) == (
+        parent.removeprefix("fc-"), 0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("op", ["call_show", "call_logs"])
+def test_an_unknown_call_is_not_found(client: Client, op: str):
+    with pytest.raises(errors.NotFoundError, match="no call fc-nothing"):
+        client.request(op, call="fc-nothing", tail=None)
+
+
+def test_cancelling_says_whether_there_was_something_to_cancel(world: World, client: Client):
+    client.open()
+    call_id = client.spawn(1)
+    assert client.request("call_cancel", call=call_id)["cancelled"]
+    world.turn()
+    assert not client.request("call_cancel", call=call_id)["cancelled"]
+    assert _listed(client)[0]["state"] == "cancelled"
+
+
+def test_what_is_printed_is_that_of_the_call_that_runs(world: World, client: Client):
+    client.open(function_spec(max_containers=1))
+    client.call(1)
+    [container] = world.containers
+    container.print(b"plain\n")
+    world.turn()
+    container.answer(container.batches[0], lambda x: x)
+    calls = []
+    for text in (b"one\n", b"two\n"):
+        calls.append(client.spawn(1))
+        container.print(text)
+        container.answer(container.batches[0], lambda x: x)  # read before the outcome is taken
+        world.turn()
+    for call_id, text in zip(calls, (b"one\n", b"two\n"), strict=True):
+        reply = client.request("call_logs", call=call_id, tail=None, follow=False)
+        assert [entry["data"] for entry in reply["entries"]] == [text]
+
+
+def test_what_is_printed_beside_another_call_is_shown_for_both(world: World, client: Client):
+    spec = function_spec(max_containers=1)
+    spec["options"] = {**spec["options"], "max_inputs": 2}
+    client.open(spec)
+    calls = [client.spawn(1), client.spawn(2)]
+    [container] = world.containers
+    container.print(b"either\n")
+    world.turn()
+    for call_id in calls:
+        reply = client.request("call_logs", call=call_id, tail=None, follow=False)
+        assert [entry["data"] for entry in reply["entries"]] == [b"either\n"]
+
+
+def test_followers_of_a_call_hear_of_it_alone(world: World, client: Client):
+    client.open(function_spec(max_containers=2))
+    call_id, _ = client.spawn(1), client.spawn(2)
+    other = world.client()
+    other.request("call_logs", call=call_id, tail=0, follow=True)
+    for container in world.containers:
+        container.print(str(container.batches[0].first).encode() + container.container_id.encode())
+    world.turn()
+    told = [event for event in other.events if event["op"] == "log"]
+    assert len(told) == 1
+    assert told[0]["calls"] == [f"fc-{call_id.removeprefix('fc-')}"]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"state": "lost"}, {"count": -1}, {"count": 1 << 40}, {"app": 7}, {"state": b"x"}]
+)
+def test_a_list_that_makes_no_sense_is_refused(world: World, client: Client, fields: Any):
+    with pytest.raises((errors.Error, AssertionError)):
+        _listed(client, **fields)
+    world.check()
+
+
+@pytest.mark.parametrize("op", ["call_list", "call_show", "call_logs"])
+def test_user_code_in_containers_cannot_look_at_calls(world: World, client: Client, op: str):
+    client.open()
+    call_id = client.spawn(1)
+    user = world.containers[0].user
+    with pytest.raises(errors.InvalidError, match="knows no request"):
+        user.request(op, call=call_id, tail=None, **FIELDS)
