@@ -266,11 +266,12 @@ class Hub:
     # -- results
 
     def deliver(
-        self, call: Call, first: int, count: int, exec_us: int, section: bytes, fd: int | None
-    ) -> None:
-        """Hand results to whoever the call belongs to."""
+        self, call: Call, first: int, count: int, exec_us: int, section: bytes, fd: int | None,
+        container_id: str = "",
+    ) -> None:  # fmt: skip
+        """Hand results to whoever the call belongs to; those of a container come with its id."""
         if call.retain:
-            self.durable.keep(call, first, count, section, fd)
+            self.durable.keep(call, first, count, section, fd, container_id)
             return
         session = call.session
         if session is None or session.peer.closed:
@@ -289,6 +290,8 @@ class Hub:
             size = min(frames.BATCH_COUNT_MAX, first + count - at)
             section = frames.items_section([(frames.FAULT, payload)] * size)
             self.deliver(call, at, size, 0, section, None)
+        if call.made is not None:
+            call.made.faults += count
 
     def _finished(self, call: Call, now: float) -> None:
         call.finished = True
@@ -339,6 +342,8 @@ class Hub:
             self.durable.finish(call, cancelled=cancelled)
         else:
             self.calls.pop(call.call_id, None)
+            if call.made is not None:
+                call.made.ended(cancelled=cancelled)
 
     def take_call(self, call: Call) -> None:
         """Take a call into the books."""

@@ -92,6 +92,24 @@ class ContainerLink:
         ids = dict.fromkeys(sent.call.call_id for sent in running if sent.call.retain)
         return [f"fc-{call_id}" for call_id in islice(ids, CALLS_NAMED_MAX)]
 
+    def maker(self) -> tuple[Call, int | None] | None:
+        """The call that user code in it works for, as far as that is certain; of which input."""
+        if not self.batches:
+            return None
+        batches = iter(self.batches.values())
+        sent = next(batches)
+        if self.function.options["max_inputs"] == 1 and not self.function.options["batch_size"]:
+            return sent.call, sent.batch.first_index + sent.batch.done
+        is_alone = all(other.call is sent.call for other in batches)
+        return (sent.call, None) if is_alone else None
+
+    def runs(self, call_id: str, index: int) -> bool:
+        """Whether it has an input of a call."""
+        return any(
+            sent.call.call_id == call_id and 0 <= index - sent.batch.first_index < sent.batch.count
+            for sent in self.batches.values()
+        )
+
     # -- to the container
 
     def start(self, fields: dict[str, Any]) -> None:
@@ -240,7 +258,7 @@ class ContainerLink:
         )
         if deliver:
             if not delivered:
-                self.hub.deliver(sent.call, first, count, exec_us, section, fd)
+                self.hub.deliver(sent.call, first, count, exec_us, section, fd, self.container_id)
             timings = sent.call.function.app.timings
             timings.note_run(self, sent, first, count, exec_us, finished_ns, "ok")
         elif fd is not None:
@@ -276,7 +294,9 @@ class ContainerLink:
             verdict, commands = self.hub.scheduler.failed(self.container_id, key, True, now)
             if verdict == "deliver":
                 index = first + position
-                self.hub.deliver(sent.call, index, 1, exec_us, section, None)
+                self.hub.deliver(sent.call, index, 1, exec_us, section, None, self.container_id)
+                if sent.call.made is not None:
+                    sent.call.made.faults += 1
                 timings = sent.call.function.app.timings
                 timings.note_run(self, sent, index, 1, exec_us, finished_ns, "raised")
             self.hub.apply(commands, now)

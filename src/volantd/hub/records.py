@@ -22,6 +22,7 @@ from volantd.images import described
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from volantd.hub.durable.kept import Made
     from volantd.hub.link import ContainerLink
     from volantd.hub.peer import Peer
     from volantd.hub.session import Session
@@ -216,6 +217,11 @@ class Function:
             return None
         return values.encode({"changes": self.changes, "parameters": self.parameters})
 
+    def shown_name(self, method: int) -> str:
+        """Its name, with that of a method if it is a class."""
+        methods = self.spec["methods"]
+        return f"{self.name}.{methods[method]['name']}" if methods else self.name
+
     def latest(self) -> Function:
         """The version that calls go to."""
         found = self
@@ -311,8 +317,8 @@ class Call:
 
     __slots__ = (
         "accepted_ns", "call_id", "carrier", "closed", "death", "finished", "function", "inputs",
-        "kept", "method", "number", "on_end", "results", "retain", "sent_ns", "session", "single",
-        "stream", "streamed", "watchers",
+        "kept", "made", "method", "number", "on_end", "results", "retain", "sent_ns", "session",
+        "single", "stream", "streamed", "watchers",
     )  # fmt: skip
 
     def __init__(
@@ -328,6 +334,8 @@ class Call:
         self.retain = retain
         #: Of one that is retained: what of it is written. (Others have none, and nobody looks.)
         self.kept = Kept(origin) if retain else _NOT_KEPT
+        #: Of one that is not: how the call that made it remembers it, if that one is kept.
+        self.made: Made | None = None
         self.stream = stream
         #: One input and one result, which the client waits for.
         self.single = single

@@ -23,6 +23,8 @@ from volant.wire.frames import HOT
 from volantd.hub import checks, requests, terminals
 from volantd.hub.blobs import Upload
 from volantd.hub.deployed import replacing
+from volantd.hub.durable import announced
+from volantd.hub.durable.kept import MADE_MAX, Made
 from volantd.hub.pools import variants
 from volantd.hub.records import App, Call, Function, Held, InputItems
 
@@ -86,6 +88,8 @@ class Session:
         self._answers: deque[tuple[int, Call, int, bool]] = deque()
         #: Inputs that came before it was known which calls there are: flags, body, file.
         self._early: list[tuple[int, bytes, int | None]] = []
+        #: What was said ahead of spawned calls, by their numbers.
+        self.ahead: dict[int, announced.Ahead] = {}
         if function is not None:
             self.functions = dict(enumerate(function.app.functions.values()))
         peer.serve(self)
@@ -246,6 +250,8 @@ class Session:
         )  # fmt: skip
         self.calls[number] = call
         self.hub.take_call(call)
+        if self.container_id and not retain:
+            self._note_made(call)
         return call
 
     def _method(self, function_number: int, function: Function) -> int | None:
@@ -286,13 +292,22 @@ class Session:
         if reply is not None:
             self.reply(number, reply)
 
-    def parent_of(self, number: int) -> tuple[str, int] | None:
+    def parent_of(self, number: int) -> tuple[str, int | None] | None:
         """Id of the call and index of the input that makes a call; None for that of a client."""
+        ahead = self.ahead.pop(number, None)
+        if ahead is not None and ahead.parent is not None:
+            return ahead.parent
         link = self.hub.links.get(self.container_id)
-        if link is None or len(link.batches) != 1:
-            return None
-        (sent,) = link.batches.values()
-        return sent.call.call_id, sent.batch.first_index + sent.batch.done
+        maker = None if link is None else link.maker()
+        return None if maker is None else (maker[0].call_id, maker[1])
+
+    def _note_made(self, call: Call) -> None:
+        """Have a kept call remember one that its input makes, and that is not kept itself."""
+        link = self.hub.links.get(self.container_id)
+        maker = None if link is None else link.maker()
+        if maker is not None and maker[0].retain and len(maker[0].kept.made) < MADE_MAX:
+            call.made = Made(call.call_id, call.function.shown_name(call.method), maker[1])
+            maker[0].kept.made.append(call.made)
 
     def ask_again(self, message: dict[str, Any]) -> None:
         """Handle a request that could not be answered when it came."""
@@ -335,6 +350,8 @@ class Session:
             variants.variant(self, event)
         elif op == "upload":
             requests.upload(self, event)
+        elif op == "spawning":
+            announced.take(self, event)
         elif op == "terminal_left":
             terminals.terminal_left(self)
         elif op == "command_interrupt":

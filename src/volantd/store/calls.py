@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from volantd.store import deployments
 from volantd.store.journal import Kind
 from volantd.store.schema import call_inputs, call_results, calls, kept_apps
 
@@ -44,6 +45,7 @@ class CallRow:
     faults: int
     created_at: float
     finished_at: float | None
+    made: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ ADD_CALL = Kind(1, _adds(calls))
 ADD_INPUTS = Kind(2, _adds(call_inputs))
 CLOSE_CALL = Kind(3, _updates("inputs", "closed"))
 ADD_RESULTS = Kind(4, _adds(call_results))
-FINISH_CALL = Kind(5, _updates("inputs", "closed", "state", "faults", "finished_at"))
+FINISH_CALL = Kind(5, _updates("inputs", "closed", "state", "faults", "finished_at", "made"))
 
 
 def find(connection: Connection, call_id: str) -> CallRow | None:
@@ -181,6 +183,25 @@ def results_counted(connection: Connection, call_ids: Sequence[str]) -> dict[str
     }
 
 
+def results_of(connection: Connection, call_id: str, count: int) -> list[tuple[Items, str]]:
+    """The first results of a call, each with the container they come from; `count` times some."""
+    rows = connection.execute(
+        select(
+            call_results.c.first,
+            call_results.c.count,
+            call_results.c.section,
+            call_results.c.digest,
+            call_results.c.container_id,
+        )
+        .where(call_results.c.call_id == call_id)
+        .order_by(call_results.c.first)
+        .limit(count)
+    )
+    return [
+        (Items(first=row[0], count=row[1], section=row[2], digest=row[3]), row[4]) for row in rows
+    ]
+
+
 def faults_of(connection: Connection, call_id: str, count: int) -> list[Items]:
     """The first results of a call among which there are faults, `count` times some at most."""
     rows = connection.execute(
@@ -235,6 +256,14 @@ def app_of(connection: Connection, app_id: str) -> KeptApp | None:
     """An app that is not deployed, None if it is not kept."""
     row = connection.execute(select(kept_apps).where(kept_apps.c.app_id == app_id)).one_or_none()
     return None if row is None else KeptApp(**row._mapping)
+
+
+def description_of(connection: Connection, app_id: str, version: int) -> bytes | None:
+    """The app that a call is of, as it was described; None if that is not kept."""
+    if version:
+        return deployments.description_of(connection, app_id, version)
+    kept = app_of(connection, app_id)
+    return None if kept is None else kept.description
 
 
 def digests(connection: Connection) -> list[str]:

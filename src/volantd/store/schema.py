@@ -114,6 +114,8 @@ calls = Table(
     Column("faults", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float, index=True),
+    #: calls of its inputs that are not kept themselves, once it has ended; msgpack
+    Column("made", LargeBinary),
 )
 
 call_inputs = Table(
@@ -139,6 +141,8 @@ call_results = Table(
     Column("digest", String(64)),
     #: how many of them are faults
     Column("faults", Integer, nullable=False),
+    #: the container that they come from, empty for what the daemon says
+    Column("container_id", String(64), nullable=False),
 )
 
 #: Apps that are not deployed, with which calls can be run again.

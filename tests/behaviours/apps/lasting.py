@@ -54,6 +54,15 @@ def spawn_further(port: int) -> str:
     return pass_gate.spawn(port, "grandchild").object_id
 
 
+@app.function()
+@volant.concurrent(max_inputs=4)
+def branch(port: int, depth: int) -> int:
+    """Spawns as many calls as it is deep, side by side with others in the same container."""
+    calls = [branch.spawn(port, below) for below in range(depth)]
+    pass_gate.local(port, None)
+    return double.remote(depth) + sum(call.get() for call in calls)
+
+
 @app.cls()
 class Model:
     size: int = volant.parameter(default=1)

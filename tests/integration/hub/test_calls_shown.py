@@ -162,3 +162,86 @@ def test_user_code_in_containers_cannot_look_at_calls(world: World, client: Clie
     user = world.containers[0].user
     with pytest.raises(errors.InvalidError, match="knows no request"):
         user.request(op, call=call_id, tail=None, **FIELDS)
+
+
+def _graph(asking: Client, call_id: str) -> dict[tuple[str, int], dict[str, Any]]:
+    inputs = asking.request("call_graph", call=call_id)["inputs"]
+    return {(node["call_id"], node["index"]): node for node in inputs}
+
+
+def _concurrent(count: int) -> dict[str, Any]:
+    spec = function_spec(max_containers=1)
+    spec["options"] = {**spec["options"], "max_inputs": count}
+    return spec
+
+
+def _bare(call_id: str) -> str:
+    return call_id.removeprefix("fc-")
+
+
+def test_a_graph_has_what_inputs_spawned_even_side_by_side(world: World, client: Client):
+    client.open(_concurrent(2))
+    parents = [_bare(client.spawn(number)) for number in range(2)]
+    [container] = world.containers
+    user = container.user
+    user.hello()
+    children = []
+    for parent in parents:
+        user.event("spawning", call=user.number + 1, parent=[parent, 0])
+        children.append(_bare(user.spawn(5, function=0)))
+    for parent, child in zip(parents, children, strict=True):
+        nodes = _graph(client, parent)
+        assert nodes.keys() == {(parent, 0), (child, 0)}
+        assert nodes[child, 0]["parent"] == parent
+        assert nodes[parent, 0]["parent"] is None
+        assert nodes[parent, 0]["container_id"] == container.start["container_id"]
+        assert nodes[parent, 0]["module"] == "m"
+        assert nodes[parent, 0]["status"] == "pending"
+    assert _graph(user, parents[0]) == _graph(client, parents[0])
+
+
+def test_a_graph_has_plain_calls_before_and_after_the_end(world: World, client: Client):
+    client.open(function_spec(max_containers=1), function_spec("g", max_containers=1))
+    parent = _bare(client.spawn(1))
+    [container] = world.containers
+    for number in (1, 0):
+        container.user.call(number, function=1)
+    [_, other] = world.containers
+    container.user.call(2, function=1)  # this one has not ended
+    for _ in range(2):
+        other.answer(other.batches[0], lambda x: 1 // x)
+        world.turn()
+    before = _graph(client, parent)
+    plain = [node for key, node in before.items() if key[0] != parent]
+    assert [node["status"] for node in plain] == ["success", "failure", "pending"]
+    assert {(node["function"], node["parent"], node["parent_index"]) for node in plain} == {
+        ("g", parent, 0)
+    }
+    other.answer(other.batches[0], lambda x: x)
+    container.answer(container.batches[0], lambda x: x)
+    world.turn()
+    after = _graph(client, parent)
+    assert [node["status"] for node in after.values()] == ["success"] * 2 + ["failure", "success"]
+    assert after[parent, 0]["container_id"] == container.start["container_id"]
+
+
+def test_inputs_of_a_graph_tell_how_they_ended(world: World, client: Client):
+    world.serve = lambda x: 1 // x
+    client.open(function_spec(max_containers=1))
+    call_id = _bare(_spawn_many(world, client, [1, 0]))
+    assert [node["status"] for node in _graph(client, call_id).values()] == ["success", "failure"]
+    world.serve = None
+    cancelled = client.spawn(1)
+    client.request("call_cancel", call=cancelled)
+    world.turn()
+    assert _graph(client, cancelled)[_bare(cancelled), 0]["status"] == "terminated"
+
+
+@pytest.mark.parametrize("parent", [["x" * 26, 0], [None, 0], [7, 0], ["x"], "x", 5, ["x", -1]])
+def test_a_parent_that_is_none_is_passed_over(world: World, client: Client, parent: Any):
+    client.open()
+    client.spawn(1)
+    user = world.containers[0].user
+    user.event("spawning", call=user.number + 1, parent=parent)
+    world.turn()
+    world.check()

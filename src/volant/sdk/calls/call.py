@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from volant.channel.channel import Channel
     from volant.sdk.calls.forms import Hydrate
+    from volant.sdk.calls.graph import AskGraph
 
 
 class FunctionCall(Generic[R]):
@@ -80,6 +81,20 @@ class FunctionCall(Generic[R]):
         return Cancel("cancel", "call_cancel", self.object_id)
 
     @property
+    def get_call_graph(self) -> AskGraph:
+        """Its inputs, each with those of the calls that it has made: `get_call_graph()`.
+
+        Calls that were not spawned are in it as well, unless the container that made them ran
+        inputs of several calls. Of more than 10,000 inputs the rest is left out, with a warning.
+
+        Returns (when called):
+            One `volant.types.InputInfo` for each input of this call.
+        """
+        from volant.sdk.calls.graph import AskGraph
+
+        return AskGraph("get_call_graph", "call_graph", self.object_id)
+
+    @property
     def iter(self) -> Iter[R]:
         """Yield the results of inputs `start` to `end` (exclusive, default all), in order.
 
@@ -95,7 +110,6 @@ class FunctionCall(Generic[R]):
         return Hydrate(self, lambda: None)
 
     client = Planned("FunctionCall.client")
-    get_call_graph = Planned("FunctionCall.get_call_graph")
     get_dashboard_url = Planned("FunctionCall.get_dashboard_url")
     logs = Planned("FunctionCall.logs")
 

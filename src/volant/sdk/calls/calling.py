@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 
-from volant import ids
+from volant import _context, ids
 from volant.channel.waiters import CallWaiter, SpawnWaiter, StreamWaiter
 from volant.errors import SerializationError
-from volant.wire import frames
+from volant.wire import frames, values
 from volant.wire.frames import HAS_FD, LAST, METHOD_SHIFT, OPEN, RETAIN, STREAM, SUBMIT
 from volant.wire.payloads import dumps, dumps_arguments
 
@@ -222,6 +222,15 @@ async def stream_async(
         opened.close()
 
 
+def announcement(number: int) -> bytes:
+    """What goes ahead of a call that is kept: which input makes it; empty outside of inputs."""
+    parent = _context.current_input.get()
+    if parent is None:
+        return b""
+    event = {"op": "spawning", "call": number, "parent": list(parent)}
+    return frames.control(frames.EVENT, values.encode(event))
+
+
 def spawn(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Start a call whose result is kept until it is asked for.
 
@@ -230,7 +239,8 @@ def spawn(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> st
     """
     channel = binding.channel
     number = channel.next_number()
-    waiter = SpawnWaiter(*submit_frame(binding, number, RETAIN, args, kwargs))
+    frame, fd = submit_frame(binding, number, RETAIN, args, kwargs)
+    waiter = SpawnWaiter(announcement(number) + frame, fd)
     channel.register(number, waiter)
     try:
         channel.send(waiter.frame, waiter.fd)
@@ -247,7 +257,8 @@ async def spawn_async(binding: Binding, args: tuple[Any, ...], kwargs: dict[str,
 
     channel = binding.channel
     number = channel.next_number()
-    waiter = SpawnWaiter(*submit_frame(binding, number, RETAIN, args, kwargs))
+    frame, fd = submit_frame(binding, number, RETAIN, args, kwargs)
+    waiter = SpawnWaiter(announcement(number) + frame, fd)
     channel.register(number, waiter)
     try:
         await aio.call(channel, waiter)

@@ -12,6 +12,7 @@ from itertools import islice
 
 from volant.errors import InvalidError
 from volant.sdk import output
+from volant.sdk.calls.calling import announcement
 from volant.sdk.calls.mapping import CHUNK, MapState, MapWaiter
 
 TYPE_CHECKING = False
@@ -57,6 +58,10 @@ class _Map:
         self.lock = allocate_lock()  # guards the state when a thread pulls
         self.shown = output.active
         self.binding.channel.register(self.state.number, self.waiter)
+        if retain:
+            ahead = announcement(self.state.number)
+            if ahead:
+                self.binding.channel.send(ahead)
 
     def send(self, due: list[tuple[bytes, int | None]]) -> None:
         for frame, fd in due:

@@ -15,7 +15,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import Error
-from volant.wire import frames
+from volant.wire import frames, values
 from volant.wire.faults import error_fault
 from volantd.hub.durable.apps import KeptApps
 from volantd.hub.durable.contents import ContentLostError, file_of
@@ -25,6 +25,7 @@ from volantd.images.kept.books import wall_clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from volantd.hub.durable.kept import Kept
     from volantd.hub.hub import Hub
     from volantd.hub.records import Call
     from volantd.hub.session import Session
@@ -133,7 +134,7 @@ class DurableCalls:
             "parent": None if parent is None else parent[0],
             "parent_index": None if parent is None else parent[1],
             "inputs": call.inputs, "closed": int(call.closed), "state": "pending", "faults": 0,
-            "created_at": wall_clock(), "finished_at": None,
+            "created_at": wall_clock(), "finished_at": None, "made": None,
         }  # fmt: skip
 
     def _acknowledge(self, call: Call) -> None:
@@ -152,8 +153,20 @@ class DurableCalls:
 
     # -- results
 
-    def keep(self, call: Call, first: int, count: int, section: bytes, fd: int | None) -> None:
-        """Write results; takes the descriptor over. An input that has a result keeps that one."""
+    def keep(
+        self, call: Call, first: int, count: int, section: bytes, fd: int | None,
+        container_id: str = "",
+    ) -> None:  # fmt: skip
+        """Write results; takes the descriptor over. An input that has a result keeps that one.
+
+        Args:
+            call: a durable call.
+            first: index of the first of them.
+            count: how many there are.
+            section: the results as they came.
+            fd: the memory file that came along.
+            container_id: where they come from; empty for what the daemon says.
+        """
         fresh = call.kept.results.add(first, count)
         if call.call_id in self._parked or not fresh:
             if fd is not None:
@@ -164,13 +177,15 @@ class DurableCalls:
             for at, size in fresh:
                 piece = items[at - first : at - first + size]
                 own = fd if at == first else None
-                self._keep(call, at, size, frames.items_section(piece), own)
+                self._keep(call, at, size, frames.items_section(piece), own, container_id)
             if fd is not None and fresh[0][0] != first:
                 os.close(fd)
             return
-        self._keep(call, first, count, section, fd)
+        self._keep(call, first, count, section, fd, container_id)
 
-    def _keep(self, call: Call, first: int, count: int, section: bytes, fd: int | None) -> None:
+    def _keep(
+        self, call: Call, first: int, count: int, section: bytes, fd: int | None, container_id: str
+    ) -> None:
         from volantd.store import calls as store
 
         kept = call.kept
@@ -179,7 +194,7 @@ class DurableCalls:
         kept.faults += faults
         row: dict[str, Any] = {
             "call_id": call.call_id, "first": first, "count": count, "section": section,
-            "digest": None, "faults": faults,
+            "digest": None, "faults": faults, "container_id": container_id,
         }  # fmt: skip
 
         def done() -> None:
@@ -235,8 +250,9 @@ class DurableCalls:
             state = "failure" if kept.faults else "success"
         row = {
             "call_id": call.call_id, "inputs": call.inputs, "closed": 1, "state": state,
-            "faults": kept.faults, "finished_at": wall_clock(),
+            "faults": kept.faults, "finished_at": wall_clock(), "made": _made(kept),
         }  # fmt: skip
+        kept.made = []
 
         def done() -> None:
             kept.is_settled = True
@@ -283,3 +299,7 @@ class DurableCalls:
         finally:
             if fd is not None:
                 os.close(fd)
+
+
+def _made(kept: Kept) -> bytes | None:
+    return values.encode({"calls": [one.row() for one in kept.made]}) if kept.made else None

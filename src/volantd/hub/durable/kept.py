@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from volantd.core.records.intervals import IndexRanges
 
@@ -11,12 +11,38 @@ if TYPE_CHECKING:
     from volantd.hub.session import Session
 
 
+#: Calls that one call has made and that are not kept themselves, as far as they are remembered.
+MADE_MAX = 1000
+
+
+class Made:
+    """A call that is not kept, as the graph of the call that made it shows it."""
+
+    __slots__ = ("by", "call_id", "faults", "function", "state")
+
+    def __init__(self, call_id: str, function: str, by: int | None) -> None:
+        self.call_id = call_id
+        self.function = function
+        #: Index of the input that made it, None where several run at once.
+        self.by = by
+        self.faults = 0
+        self.state = "pending"
+
+    def ended(self, *, cancelled: bool) -> None:
+        """Note how it has ended."""
+        self.state = "cancelled" if cancelled else "failure" if self.faults else "success"
+
+    def row(self) -> list[Any]:
+        """As it is stored."""
+        return [self.call_id, self.function, self.by, self.state]
+
+
 class Kept:
     """State of one durable call."""
 
     __slots__ = (
-        "acknowledge", "begun", "ended", "faults", "is_settled", "origin", "problem", "results",
-        "unwritten", "unwritten_results", "written",
+        "acknowledge", "begun", "ended", "faults", "is_settled", "made", "origin", "problem",
+        "results", "unwritten", "unwritten_results", "written",
     )  # fmt: skip
 
     def __init__(self, origin: str = "") -> None:
@@ -35,6 +61,8 @@ class Kept:
         self.unwritten_results = 0
         #: Results that are faults.
         self.faults = 0
+        #: Calls of its inputs that are not kept themselves.
+        self.made: list[Made] = []
         #: How it has ended, before that is written; and whether it is.
         self.ended = ""
         self.is_settled = False

@@ -215,11 +215,11 @@ class Unfinished:
                 rows.append((store.ADD_RESULTS, {
                     "call_id": row.call_id, "first": at, "count": size, "digest": None,
                     "section": frames.items_section([(frames.FAULT, fault)] * size),
-                    "faults": size,
+                    "faults": size, "container_id": "",
                 }))  # fmt: skip
         rows.append((store.FINISH_CALL, {
             "call_id": row.call_id, "inputs": total, "closed": 1, "state": "cancelled",
-            "faults": faults, "finished_at": wall_clock(),
+            "faults": faults, "finished_at": wall_clock(), "made": None,
         }))  # fmt: skip
         await self._hub.services.journal.written(rows)
         self._tell(row.call_id)

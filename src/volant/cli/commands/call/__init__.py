@@ -1,4 +1,5 @@
 """`volant call`: calls that are kept."""
+
 from __future__ import annotations
 
 from volant.cli.commands.call.looking import group

@@ -44,9 +44,15 @@ def upgrade() -> None:
         sa.Column("faults", sa.Integer, nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("finished_at", sa.Float, index=True),
+        sa.Column("made", sa.LargeBinary),
     )
     op.create_table("call_inputs", *_items())
-    op.create_table("call_results", *_items(), sa.Column("faults", sa.Integer, nullable=False))
+    op.create_table(
+        "call_results",
+        *_items(),
+        sa.Column("faults", sa.Integer, nullable=False),
+        sa.Column("container_id", sa.String(64), nullable=False),
+    )
     op.create_table(
         "kept_apps",
         sa.Column("app_id", sa.String(64), primary_key=True),
