@@ -13,6 +13,8 @@ _HEX = frozenset("0123456789abcdef")
 
 #: Characters of a session that start the id of each of its calls; the rest is the number.
 SESSION_CHARS = 16
+#: Characters of a key by which a call is known.
+KEY_CHARS_MAX = 500
 _NUMBER_CHARS = 10
 _ID_CHARS = 26
 
@@ -42,6 +44,14 @@ def call_id(session: str, number: int) -> str:
     if not 0 <= number < 1 << 40:
         raise ValueError(f"{number} is not the number of a call")
     return f"{session}{number:010x}"
+
+
+def keyed_call_id(meant: bytes) -> str:
+    """The id of a call that is known by a key; `meant` says which function, and the key."""
+    import hashlib
+
+    digest = int.from_bytes(hashlib.sha256(meant).digest()[:15], "little")
+    return call_id(_base32(digest >> 40, SESSION_CHARS), digest & ((1 << 40) - 1))
 
 
 def check_session(session: str) -> None:

@@ -240,3 +240,34 @@ def test_results_are_kept_no_longer_than_they_were_to_be(
     )
     [told] = _said(start, deployed, code)
     assert f"the results of {call_id} are kept no more" in told
+
+
+def test_a_key_is_one_call_across_clients_and_a_kill(
+    deployed: Path, start: Start, gate: Gate
+) -> None:
+    code = (
+        "gate = from_name('lasting', 'pass_gate').with_idempotency_key('order-17')\n"
+        f"call = gate.spawn({gate.port}, sys.argv[1])\n"
+        "print(call.object_id)\n"
+        "if len(sys.argv) > 2: print(call.get())"
+    )
+    [first] = _said(start, deployed, code.replace("sys.argv[1]", "'first'"))
+    before = gate.wait()
+    [again] = _said(start, deployed, code.replace("sys.argv[1]", "'second'"))
+    assert again == first
+    _kill_daemon(deployed)
+    waiting = start("-c", PREAMBLE + code, "third", "get", home=deployed)
+    assert waiting.line() == first
+    gate.wait().close()
+    assert waiting.line() == "first"
+    before.close()
+    [after] = _said(start, deployed, code.replace("sys.argv[1]", "'fourth'"))
+    assert after == first
+    other = (
+        "model = volant.Cls.from_name('lasting', 'Model')\n"
+        "calls = [model(size=size).other.with_idempotency_key('k').spawn() for size in (1, 2, 1)]\n"
+        "print(*[call.object_id for call in calls])"
+    )
+    [ids] = _said(start, deployed, other)
+    one, two, same = ids.split()
+    assert (one == same, one == two) == (True, False)

@@ -113,7 +113,12 @@ class CallWaiter(Waiter):
 class SpawnWaiter(CallWaiter):
     """Waits until the hub has accepted a call whose result it keeps."""
 
-    __slots__ = ()
+    __slots__ = ("call_id",)
+
+    def __init__(self, frame: bytes, fd: int | None) -> None:
+        super().__init__(frame, fd)
+        #: Its id, where it has a key; else that follows from its number.
+        self.call_id = ""
 
     def is_call_of(self, function: int) -> bool:
         return False
@@ -122,6 +127,7 @@ class SpawnWaiter(CallWaiter):
         if "fault" in reply:
             super().on_reply(reply)
         else:
+            self.call_id = str(reply.get("call", ""))
             self.ready = True
 
 

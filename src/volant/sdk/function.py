@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from volant.sdk.calls.forms import (
         ForEach,
         Hydrate,
+        Keyed,
         Map,
         Remote,
         RemoteGen,
@@ -205,6 +206,18 @@ class Function(Generic[P, R, Raw]):
     def spawn(self) -> Spawn[P, R]:
         """Start it and return a `FunctionCall` at once."""
         form: Spawn[P, R] = _forms().Spawn(self)
+        return form
+
+    def with_idempotency_key(self, key: str) -> Keyed[P, R]:
+        """The function, for one call: `f.with_idempotency_key("order-17").spawn(x)`.
+
+        Who spawns this function of this app with the same key gets the same call, which runs once,
+        whatever the arguments: across clients and restarts, for as long as the call is known.
+
+        Raises:
+            InvalidError: for a key that is empty, too long, or no text.
+        """
+        form: Keyed[P, R] = _forms().Keyed(self, key)
         return form
 
     @property

@@ -22,6 +22,7 @@ from volantd.images import described
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from volantd.hub.durable.backlog import HeldHere
     from volantd.hub.durable.kept import Made
     from volantd.hub.link import ContainerLink
     from volantd.hub.peer import Peer
@@ -73,7 +74,7 @@ class InputItems:
 
     __slots__ = ("_held", "_offsets", "count", "fd", "lent", "queued_ns", "section")
 
-    def __init__(self, section: bytes, count: int, fd: int | None, held: Held) -> None:
+    def __init__(self, section: bytes, count: int, fd: int | None, held: Held | HeldHere) -> None:
         self.section = section
         self._held = held
         held.add(len(section), fd=fd is not None)

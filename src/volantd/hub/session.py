@@ -85,6 +85,7 @@ class Session:
         self.volume_requests = 0
         #: What it has handed in that waits; and answers for it, until there is room.
         self.held = Held(None if function is None else peer)
+        self.held_long = hub.durable.backlog.held_by(self.held)
         self._answers: deque[tuple[int, Call, int, bool]] = deque()
         #: Inputs that came before it was known which calls there are: flags, body, file.
         self._early: list[tuple[int, bytes, int | None]] = []
@@ -165,7 +166,7 @@ class Session:
         if (flags & frames.RETAIN and not self.hub.unfinished.opened.done()) or self._early:
             self._take_later(flags, body, fd)
         else:
-            self._submit(flags, body, fd)
+            self.submit(flags, body, fd)
 
     def _take_later(self, flags: int, body: bytes, fd: int | None) -> None:
         """Keep inputs back until it is known which calls there are from before."""
@@ -177,18 +178,22 @@ class Session:
         early, self._early = self._early, []
         for flags, body, fd in early:
             if not self.peer.closed:
-                self._submit(flags, body, fd)
+                self.submit(flags, body, fd)
             elif fd is not None:
                 os.close(fd)
         self.hub.after_events()
 
-    def _submit(self, flags: int, body: bytes, fd: int | None) -> None:
+    def submit(self, flags: int, body: bytes, fd: int | None) -> None:
+        """Take inputs of a call; takes the descriptor over."""
         number, first, count, function_number = HOT.unpack_from(body)
         section = body[HOT.size :]
-        items = None if fd is None else InputItems(section, count, fd, self.held)
+        hub, call = self.hub, self.calls.get(number)
+        kept = bool(flags & frames.RETAIN) if call is None else call.retain
+        held = self.held_long if kept else self.held
+        items = None if fd is None else InputItems(section, count, fd, held)
         now = monotonic()
-        hub = self.hub
-        call = self.calls.get(number)
+        if kept and self._keeps_back(call, flags, body, fd):
+            return
         if call is None:
             if not flags & frames.OPEN:
                 return  # inputs of a call that was cancelled meanwhile
@@ -200,7 +205,7 @@ class Session:
             if call.retain and first > call.inputs:
                 raise ValueError(f"inputs from {first} on, after {call.inputs}")
             call.inputs = max(call.inputs, first + count)
-            items = items or InputItems(section, count, None, self.held)
+            items = items or InputItems(section, count, None, held)
             if call.function.app.output:
                 hub.note_change(call.function)
             commands = hub.scheduler.submit(call.call_id, first, count, items, now)
@@ -219,6 +224,19 @@ class Session:
                 if commands:
                     hub.apply(commands, now)
 
+    def _keeps_back(self, call: Call | None, flags: int, body: bytes, fd: int | None) -> bool:
+        """Whether inputs of a kept call are refused, or come later."""
+        number, first, count, function_number = HOT.unpack_from(body)
+        if call is None and not flags & frames.OPEN:
+            return False
+        function = self.functions.get(function_number & frames.FUNCTION_MASK)
+        function = None if function is None else function.latest()
+        size = len(body)
+        backlog = self.hub.durable.backlog
+        if backlog.refuses(self, number, call, function, first, count, size):
+            return True
+        return call is None and announced.has_to_wait(self, flags, body, fd)
+
     def _open_call(self, number: int, function_number: int, flags: int, count: int) -> Call | None:
         function = self.functions.get(function_number & frames.FUNCTION_MASK)
         if function is not None and function.successor is not None:
@@ -226,15 +244,21 @@ class Session:
         if function is None or function.function_id not in self.hub.functions:
             self._refuse_call(number, function_number & frames.FUNCTION_MASK)
             return None
-        method = self._method(function_number, function)
+        method = self.method_of(function_number, function)
         if method is None:
             self._refuse_call(number, function_number & frames.FUNCTION_MASK)
             return None
-        call_id = ids.call_id(self.session_id, number)
+        ahead = self.ahead.get(number) if self.ahead else None
+        keyed = "" if ahead is None else ahead.call_id
+        call_id = keyed or ids.call_id(self.session_id, number)
         retain, stream = bool(flags & frames.RETAIN), bool(flags & frames.STREAM)
         if retain and stream:
             raise ValueError("the values of a generator cannot be kept")
         before = self.hub.calls.get(call_id)
+        if before is not None and keyed:
+            self.ahead.pop(number)
+            self.hub.durable.acknowledge_too(before, self, number)
+            return None
         if before is not None:  # spawned over a connection that was lost since: the same call
             if not before.finished:
                 self.calls[number] = before
@@ -254,7 +278,7 @@ class Session:
             self._note_made(call)
         return call
 
-    def _method(self, function_number: int, function: Function) -> int | None:
+    def method_of(self, function_number: int, function: Function) -> int | None:
         """The method of a class that is meant, in its present version; None: it has none such."""
         method = function_number >> frames.METHOD_SHIFT
         known = self.functions[function_number & frames.FUNCTION_MASK]

@@ -50,7 +50,7 @@ NONE = dumps(None)[1]
 #: Tasks of the hub that wait for a thread.
 _WORK_OF_THREADS = frozenset({
     "keep-input", "keep-result", "fetch-result", "look-up-call", "list-calls", "resume-calls",
-    "end-call",
+    "end-call", "look-up-key",
 })  # fmt: skip
 
 

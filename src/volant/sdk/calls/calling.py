@@ -222,16 +222,18 @@ async def stream_async(
         opened.close()
 
 
-def announcement(number: int) -> bytes:
-    """What goes ahead of a call that is kept: which input makes it; empty outside of inputs."""
+def announcement(number: int, key: str | None = None) -> bytes:
+    """What goes ahead of a call that is kept: which input makes it, and its key; may be empty."""
     parent = _context.current_input.get()
-    if parent is None:
+    if parent is None and key is None:
         return b""
-    event = {"op": "spawning", "call": number, "parent": list(parent)}
+    event = {"op": "spawning", "call": number, "parent": parent, "key": key}
     return frames.control(frames.EVENT, values.encode(event))
 
 
-def spawn(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+def spawn(
+    binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None = None
+) -> str:
     """Start a call whose result is kept until it is asked for.
 
     Returns:
@@ -240,7 +242,7 @@ def spawn(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> st
     channel = binding.channel
     number = channel.next_number()
     frame, fd = submit_frame(binding, number, RETAIN, args, kwargs)
-    waiter = SpawnWaiter(announcement(number) + frame, fd)
+    waiter = SpawnWaiter(announcement(number, key) + frame, fd)
     channel.register(number, waiter)
     try:
         channel.send(waiter.frame, waiter.fd)
@@ -248,24 +250,26 @@ def spawn(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> st
     finally:
         channel.unregister(number)
         waiter.release()
-    return f"fc-{ids.call_id(channel.session, number)}"
+    return waiter.call_id or f"fc-{ids.call_id(channel.session, number)}"
 
 
-async def spawn_async(binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+async def spawn_async(
+    binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None = None
+) -> str:
     """`spawn` for asyncio."""
     from volant.channel import aio
 
     channel = binding.channel
     number = channel.next_number()
     frame, fd = submit_frame(binding, number, RETAIN, args, kwargs)
-    waiter = SpawnWaiter(announcement(number) + frame, fd)
+    waiter = SpawnWaiter(announcement(number, key) + frame, fd)
     channel.register(number, waiter)
     try:
         await aio.call(channel, waiter)
     finally:
         channel.unregister(number)
         waiter.release()
-    return f"fc-{ids.call_id(channel.session, number)}"
+    return waiter.call_id or f"fc-{ids.call_id(channel.session, number)}"
 
 
 def in_event_loop() -> bool:

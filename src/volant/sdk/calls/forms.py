@@ -83,7 +83,11 @@ class RemoteGen(_Form, Generic[P, R]):
 class Spawn(_Form, Generic[P, R]):
     """`f.spawn(...)` and `f.spawn.aio(...)`."""
 
-    __slots__ = ()
+    __slots__ = ("_key",)
+
+    def __init__(self, function: Function[..., Any, Any], key: str | None = None) -> None:
+        super().__init__(function)
+        self._key = key
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
         from volant.sdk.calls.call import FunctionCall
@@ -91,7 +95,7 @@ class Spawn(_Form, Generic[P, R]):
         self._function._refuse_generator("spawn")
         binding = self._function._bound()
         _warn_blocking(self._function, "spawn")
-        return FunctionCall(calling.spawn(binding, args, kwargs), binding.local_path)
+        return FunctionCall(calling.spawn(binding, args, kwargs, self._key), binding.local_path)
 
     async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
         """Start the call without blocking the event loop."""
@@ -99,8 +103,27 @@ class Spawn(_Form, Generic[P, R]):
 
         self._function._refuse_generator("spawn")
         binding = self._function._bound()
-        call_id = await calling.spawn_async(binding, args, kwargs)
+        call_id = await calling.spawn_async(binding, args, kwargs, self._key)
         return FunctionCall(call_id, binding.local_path)
+
+
+class Keyed(Generic[P, R]):
+    """`f.with_idempotency_key(...)`: the function, for one call."""
+
+    __slots__ = ("_function", "_key")
+
+    def __init__(self, function: Function[..., Any, Any], key: str) -> None:
+        if not isinstance(key, str) or not 0 < len(key) <= ids.KEY_CHARS_MAX:
+            raise InvalidError(
+                f"an idempotency key has 1 to {ids.KEY_CHARS_MAX} characters, got {key!r:.99}"
+            )
+        self._function = function
+        self._key = key
+
+    @property
+    def spawn(self) -> Spawn[P, R]:
+        """Start the call, or get the one that has this key."""
+        return Spawn(self._function, self._key)
 
 
 class Map(_Form, Generic[R]):

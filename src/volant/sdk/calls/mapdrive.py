@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from _warnings import warn
+from contextlib import suppress
 from itertools import islice
 
-from volant.errors import InvalidError
+from volant.errors import InvalidError, TimeoutError
 from volant.sdk import output
 from volant.sdk.calls.calling import announcement
 from volant.sdk.calls.mapping import CHUNK, MapState, MapWaiter
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from volant.sdk.calls.calling import Binding
+
+
+#: The first wait of a `spawn_map` for which there is no room, and the longest.
+ROOM_WAIT_S = 0.5
+ROOM_WAIT_S_MAX = 30.0
 
 
 class MapOptions:
@@ -295,6 +301,25 @@ def is_sized(iterable: Any) -> bool:
     return hasattr(iterable, "__len__")
 
 
+class Patience:
+    """How long to wait before inputs are sent again for which there was no room."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._wait_s = 0.0
+
+    def next_s(self, error: BaseException) -> float:
+        """The next wait, in seconds; the first time with a warning that says why."""
+        if not self._wait_s:
+            warn(
+                f"`{self._name}.spawn_map(...)` waits until there is room: {error}",
+                UserWarning,
+                stacklevel=5,
+            )
+        self._wait_s = min(max(ROOM_WAIT_S, 2 * self._wait_s), ROOM_WAIT_S_MAX)
+        return self._wait_s
+
+
 def spawn_inputs(binding: Binding, inputs: Iterable[Any], kwargs: dict[str, Any]) -> int:
     """Send all inputs of a call whose results are kept; returns the number of the call."""
     mapped = _Map(binding, MapOptions(kwargs), retain=True)
@@ -304,9 +329,16 @@ def spawn_inputs(binding: Binding, inputs: Iterable[Any], kwargs: dict[str, Any]
             mapped.send(state.add(args, kwargs))
             state.yielded = state.pulled  # results stay with the hub: no window
         mapped.send(state.finish_inputs())
+        patience = Patience(binding.name)
         while not mapped.waiter.answered:  # the hub does when it has accepted the last input
             channel.wait(mapped.waiter)
-            mapped.send(mapped.waiter.book())
+            refusal, mapped.waiter.refusal = mapped.waiter.refusal, None
+            due = mapped.waiter.book()
+            if refusal is not None and not due:
+                with suppress(TimeoutError):
+                    channel.wait(mapped.waiter, patience.next_s(refusal[1]))
+                due = state.resubmission(refusal[0])
+            mapped.send(due)
     finally:
         mapped.forget()
     return state.number
@@ -330,9 +362,16 @@ async def spawn_inputs_async(
             if due:  # and nothing else that would hold back: the socket may be full for a while
                 await loop.run_in_executor(None, mapped.send, due)
         await loop.run_in_executor(None, mapped.send, state.finish_inputs())
+        patience = Patience(binding.name)
         while not mapped.waiter.answered:
             await aio.wait(channel, mapped.waiter)
-            mapped.send(mapped.waiter.book())
+            refusal, mapped.waiter.refusal = mapped.waiter.refusal, None
+            due = mapped.waiter.book()
+            if refusal is not None and not due:
+                with suppress(TimeoutError):
+                    await aio.wait(channel, mapped.waiter, patience.next_s(refusal[1]))
+                due = state.resubmission(refusal[0])
+            await loop.run_in_executor(None, mapped.send, due)
     finally:
         mapped.forget()
     return state.number

@@ -169,11 +169,17 @@ class MapState:
         self._open_flag &= ~OPEN
         return frames.hot(SUBMIT, flags, self.number, self.sent, 0, self.binding.number, b"")
 
-    def resubmission(self) -> list[tuple[bytes, int | None]]:
-        """Frames for everything without a result, for a hub that knows nothing of this call."""
+    def resubmission(self, start: int = 0) -> list[tuple[bytes, int | None]]:
+        """Frames for everything without a result, for a hub that knows nothing of this call.
+
+        Args:
+            start: index of the first input that is sent; the beginning of a frame.
+        """
         self._open_flag |= OPEN
         again = []
         for chunk in self._chunks.values():
+            if chunk.first < start:
+                continue
             for first, items in chunk.missing():
                 again.append((self._frame(first, items, chunk.fd), chunk.fd))
         if self.exhausted:
@@ -256,7 +262,7 @@ class MapWaiter(Waiter):
     Frames arrive on whichever thread reads the channel; the books are touched by the caller only.
     """
 
-    __slots__ = ("answered", "inbox", "lost", "state")
+    __slots__ = ("answered", "inbox", "lost", "refusal", "state")
 
     def __init__(self, state: MapState) -> None:
         super().__init__()
@@ -264,6 +270,8 @@ class MapWaiter(Waiter):
         self.inbox: deque[tuple[int, int, bytes, int | None]] = deque()
         #: The hub has said that it has all inputs.
         self.answered = False
+        #: There was no room from an input on: its index, and what the hub said.
+        self.refusal: tuple[int, BaseException] | None = None
         #: The hub was lost, and another one is there that knows nothing of this map.
         self.lost = False
 
@@ -276,7 +284,12 @@ class MapWaiter(Waiter):
         if "fault" in reply:
             from volant.wire.faults import decode_fault
 
-            self.fail(decode_fault(reply["fault"]))
+            error = decode_fault(reply["fault"])
+            if "from" in reply:
+                self.refusal = int(reply["from"]), error
+                self.ready = True
+            else:
+                self.fail(error)
         else:
             self.answered = True
             self.ready = True

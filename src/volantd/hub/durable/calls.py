@@ -14,10 +14,12 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from volant import ids
 from volant.errors import Error
 from volant.wire import frames, values
 from volant.wire.faults import error_fault
 from volantd.hub.durable.apps import KeptApps
+from volantd.hub.durable.backlog import Backlog
 from volantd.hub.durable.contents import ContentLostError, file_of
 from volantd.hub.durable.faults import error_of
 from volantd.images.kept.books import wall_clock
@@ -45,6 +47,7 @@ class DurableCalls:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self.apps = KeptApps(hub)
+        self.backlog = Backlog(hub)
         #: Calls that stay as they are: the daemon ends, and the next one goes on with them.
         self._parked: set[str] = set()
 
@@ -141,15 +144,24 @@ class DurableCalls:
         kept = call.kept
         if kept.acknowledge is None or kept.unwritten:
             return
-        (session, number), kept.acknowledge = kept.acknowledge, None
-        if kept.problem is None:
-            if not session.peer.closed:
-                session.reply(number, {})
-            return
-        log.error("call_not_kept", extra={"fields": {"call": call.call_id}})
-        if not session.peer.closed:
-            session.refuse(number, error_fault(kept.problem))
-        self._hub.drop_call(call)
+        told, kept.acknowledge, kept.also = [kept.acknowledge, *kept.also], None, []
+        for session, number in told:
+            if session.peer.closed:
+                continue
+            if kept.problem is None:
+                session.reply(number, _told(call, session, number))
+            else:
+                session.refuse(number, error_fault(kept.problem))
+        if kept.problem is not None:
+            log.error("call_not_kept", extra={"fields": {"call": call.call_id}})
+            self._hub.drop_call(call)
+
+    def acknowledge_too(self, call: Call, session: Session, number: int) -> None:
+        """Tell somebody else who has spawned a call by its key that it is kept, when it is."""
+        if call.kept.acknowledge is None:
+            session.reply(number, _told(call, session, number))
+        else:
+            call.kept.also.append((session, number))
 
     # -- results
 
@@ -303,3 +315,9 @@ class DurableCalls:
 
 def _made(kept: Kept) -> bytes | None:
     return values.encode({"calls": [one.row() for one in kept.made]}) if kept.made else None
+
+
+def _told(call: Call, session: Session, number: int) -> dict[str, Any]:
+    """What who spawned a call is told: its id, if it does not follow from the number."""
+    known = ids.call_id(session.session_id, number)
+    return {} if call.call_id == known else {"call": f"fc-{call.call_id}"}

@@ -41,8 +41,8 @@ class Kept:
     """State of one durable call."""
 
     __slots__ = (
-        "acknowledge", "begun", "ended", "faults", "is_settled", "made", "origin", "problem",
-        "results", "unwritten", "unwritten_results", "written",
+        "acknowledge", "also", "begun", "ended", "faults", "is_refused", "is_settled", "made",
+        "origin", "problem", "results", "unwritten", "unwritten_results", "written",
     )  # fmt: skip
 
     def __init__(self, origin: str = "") -> None:
@@ -55,6 +55,10 @@ class Kept:
         self.problem: Error | None = None
         #: Who is told when all inputs are written: a session, and its number for the call.
         self.acknowledge: tuple[Session, int] | None = None
+        #: Who else has spawned it, by its key, and is told then.
+        self.also: list[tuple[Session, int]] = []
+        #: There was no room for further inputs of it.
+        self.is_refused = False
         #: Indexes that have their result, here or on the disk; and on the disk alone.
         self.results = IndexRanges()
         self.written = IndexRanges()

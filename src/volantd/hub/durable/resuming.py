@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volantd.blobs.files import BlobFiles
+    from volantd.hub.durable.backlog import HeldHere
     from volantd.hub.hub import Hub
     from volantd.hub.records import App, Function
     from volantd.store.calls import CallRow, Items
@@ -45,8 +46,8 @@ class StoredItems(InputItems):
 
     __slots__ = ("_contents", "_digest")
 
-    def __init__(self, items: Items, contents: BlobFiles) -> None:
-        super().__init__(items.section, items.count, None, Held(None))
+    def __init__(self, items: Items, contents: BlobFiles, held: HeldHere) -> None:
+        super().__init__(items.section, items.count, None, held)
         self._contents = contents
         self._digest = items.digest
 
@@ -157,9 +158,9 @@ class Unfinished:
             call.kept.written.add(first, count)
             call.kept.faults += faults
             hub.scheduler.skip(call.call_id, first, count)
-        now = monotonic()
+        now, held = monotonic(), hub.durable.backlog.held_by(Held(None))
         for items in inputs:
-            stored = StoredItems(items, hub.services.contents)
+            stored = StoredItems(items, hub.services.contents, held)
             hub.apply(
                 hub.scheduler.submit(call.call_id, items.first, items.count, stored, now), now
             )
