@@ -69,6 +69,7 @@ CHANGING = [
     "queue clear",
     "queue delete",
     "call cancel",
+    "call replay",
 ]
 #: Modules of the command itself that a plain run loads.
 RUN_MODULES = {"volant.cli", "volant.cli.main", "volant.cli.run", "volant.cli.target"}

@@ -207,6 +207,24 @@ def for_function(raw: Callable[..., Any], function: dict[str, Any], runner: Runn
     return forms[bool(function["is_async"]), bool(function["is_generator"])](raw, runner)
 
 
+#: Debugs an input on a terminal, in the part of this package that user code imports.
+DEBUGGING = "volant.sdk.terminal.debugging"
+
+
+def debugged(raw: Callable[..., Any], function: dict[str, Any], how: str) -> Callable[..., Any]:
+    """The same function, debugged by whoever runs its call again.
+
+    Args:
+        raw: the plain function.
+        function: `is_async`.
+        how: `first-line`, or `post-mortem` for when it has raised.
+    """
+    from importlib import import_module
+
+    form: Callable[..., Any] = import_module(DEBUGGING).debugged(raw, how, function["is_async"])
+    return form
+
+
 def watched(raw: Callable[..., Any], function: dict[str, Any]) -> Callable[..., Any]:
     """For an interactive app, the same function, which gives the terminal back in the end.
 

@@ -211,6 +211,9 @@ class Runner:
             raws = self._resolve(function, message["parameters"])
             self.in_user_code = False
             forms = function["methods"] or [function]
+            if message["debug"]:
+                how = message["debug"]
+                raws = [execute.debugged(*one, how) for one in zip(raws, forms, strict=True)]
             if message["interactive"]:
                 raws = [execute.watched(*one) for one in zip(raws, forms, strict=True)]
             if self.listeners:

@@ -238,6 +238,7 @@ class Agent:
             "env": running.marks(),
             "threads": limits.thread_count(function),
             "interactive": app.interactive,
+            "debug": app.debug,
             "urls": app.urls,
             "volumes": bool(function.options["volumes"]),
         }

@@ -25,6 +25,8 @@ def named_by(path: Path) -> set[str]:
             for app_id in calls.kept_app_ids(connection):
                 app = calls.app_of(connection, app_id)
                 named |= described.named_by(None if app is None else app.description)
+            for raw in calls.versions_named(connection):
+                named |= described.named_by(raw)
     finally:
         engine.dispose()
     return named

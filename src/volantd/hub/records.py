@@ -35,6 +35,10 @@ HELD_FDS_MAX = 64
 FUNCTIONS_KEPT = 100
 
 
+#: How a call may be debugged: from the first line of its function on, or when it has raised.
+DEBUG_WAYS = ("first-line", "post-mortem")
+
+
 class Held:
     """What one session has handed in and the hub keeps: beyond a limit it is not read from.
 
@@ -263,6 +267,10 @@ class App:
     #: machine's user has started, in which or below which it did; "" for the user's own
     sponsor: str = ""
     stop_reason: str = ""
+    #: of one that runs a call again: the id of that
+    replays: str = ""
+    #: how its inputs are debugged: one of `DEBUG_WAYS`, empty for not at all
+    debug: str = ""
     created_at: float = field(default_factory=time)
     #: as they were described, whatever functions have them
     images: list[dict[str, Any]] = field(default_factory=list)

@@ -18,9 +18,10 @@ from volant.errors import (
 )
 from volant.version import VERSION
 from volantd.hub import checks, terminals
+from volantd.hub.calls import graph, replaying, shown
 from volantd.hub.deployed import requests as deployed_requests, updating
 from volantd.hub.deployed.described import add_functions, sizes_of
-from volantd.hub.durable import graph, requests as call_requests, shown
+from volantd.hub.durable import requests as call_requests
 from volantd.hub.objects import requests as object_requests
 from volantd.hub.objects.dicts import requests as dict_requests
 from volantd.hub.objects.queues import requests as queue_requests
@@ -363,7 +364,7 @@ HANDLERS: dict[str, Handler] = {
         hello, app_open, app_close, app_set_tags, app_list, app_stop, app_timings, app_logs,
         container_list, container_stop, container_logs, terminals.container_exec,
         terminals.function_shell, terminals.terminal_offer, *call_requests.SHARED_HANDLERS,
-        graph.call_graph, *shown.HANDLERS,
+        graph.call_graph, *replaying.HANDLERS, *shown.HANDLERS,
         autoscaler.function_list, autoscaler.function_stats, autoscaler.function_settings,
         autoscaler.function_update, printed.function_logs, server_status, server_stop,
         *image_requests.HANDLERS,

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from volantd.store import deployments
 from volantd.store.journal import Kind
-from volantd.store.schema import call_inputs, call_results, calls, kept_apps
+from volantd.store.schema import call_inputs, call_results, calls, kept_apps, versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -260,8 +260,9 @@ def app_of(connection: Connection, app_id: str) -> KeptApp | None:
 
 def description_of(connection: Connection, app_id: str, version: int) -> bytes | None:
     """The app that a call is of, as it was described; None if that is not kept."""
-    if version:
-        return deployments.description_of(connection, app_id, version)
+    deployed = deployments.description_of(connection, app_id, version) if version else None
+    if deployed is not None:
+        return deployed
     kept = app_of(connection, app_id)
     return None if kept is None else kept.description
 
@@ -278,6 +279,20 @@ def digests(connection: Connection) -> list[str]:
 def kept_app_ids(connection: Connection) -> list[str]:
     """The ids of all apps that are kept."""
     return list(connection.execute(select(kept_apps.c.app_id)).scalars())
+
+
+def versions_named(connection: Connection) -> list[bytes]:
+    """The descriptions of versions of deployed apps with which calls can be run again."""
+    named = (
+        select(calls.c.app_id, calls.c.version).where(calls.c.state != "expired").distinct()
+    ).subquery()
+    rows = connection.execute(
+        select(versions.c.description).join(
+            named,
+            (versions.c.app_id == named.c.app_id) & (versions.c.version == named.c.version),
+        )
+    )
+    return list(rows.scalars())
 
 
 def expire(connection: Connection, finished_before: float) -> int:

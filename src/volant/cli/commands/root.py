@@ -23,7 +23,7 @@ COMMANDS = {
     "deploy": "Deploy an app: it goes on when the command has ended.",
     "app": "Apps: list, history, rollback, rollover, stop, logs.",
     "function": "Functions: list, stats, and settings of their autoscalers.",
-    "call": "Spawned calls: list, show, logs, cancel.",
+    "call": "Spawned calls: list, show, logs, replay, cancel.",
     "schedule": "Schedules: list, pause, resume, run now.",
     "container": "Containers: list, logs, exec, stop.",
     "image": "Images: list, inspect, logs, prune, names.",

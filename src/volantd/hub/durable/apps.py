@@ -61,7 +61,9 @@ class KeptApps:
         return True
 
     def close(self, app: App) -> None:
-        """An app has ended."""
+        """An app has ended; sources that have come whole are kept, for who runs its calls again."""
         task = self._sources.pop(app.key, None)
-        if task is not None and not app.detach:
-            task.cancel()
+        if task is None or app.detach or app.description is None:
+            return
+        if self._hub.services.blobs.missing(described.sizes_of(app.description)):
+            task.cancel()  # they never come

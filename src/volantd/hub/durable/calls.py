@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from volantd.hub.hub import Hub
     from volantd.hub.records import Call
     from volantd.hub.session import Session
+    from volantd.store.calls import Items
     from volantd.store.journal import Kind
 
     Row = tuple[Kind, dict[str, Any]]
@@ -103,6 +104,26 @@ class DurableCalls:
                 self._start(self._with_file(rows, items, os.dup(fd), done), "keep-input")
                 return
         self._hub.services.journal.write(rows, done)
+
+    async def write_whole(self, call: Call, inputs: list[Items]) -> None:
+        """Write a call with all its inputs, whose contents are there.
+
+        Raises:
+            Error: when it cannot be written; it is forgotten then.
+        """
+        from volantd.store import calls as store
+
+        app_row = self.apps.row_of(call.function.app)
+        rows: list[Row] = [] if app_row is None else [(store.ADD_APP, app_row)]
+        rows.append((store.ADD_CALL, self._row(call)))
+        for items in inputs:
+            row = {name: getattr(items, name) for name in ("first", "count", "section", "digest")}
+            rows.append((store.ADD_INPUTS, {"call_id": call.call_id, **row}))
+        try:
+            await self._hub.services.journal.written(rows)
+        except Exception as error:  # whatever the database has met
+            self._hub.drop_call(call)
+            raise error_of(error) from error
 
     async def _with_file(
         self, rows: list[Row], items: dict[str, Any], fd: int,

@@ -138,7 +138,7 @@ class Unfinished:
         if row.pinned and app.version != row.version:
             deployments = hub.services.deployments
             app = await deployments.version(deployments.find(app.app_id), row.version)
-        function, method = _meant(hub, app, row)
+        function, method = meant(hub, app, row, {})
         inputs = await database.run(lambda one: store.inputs_of(one, row.call_id))
         results = await database.run(lambda one: store.ranges_of_results(one, row.call_id))
         if row.call_id in hub.calls:
@@ -241,8 +241,14 @@ def _missing(results: list[tuple[int, int, int]], total: int) -> list[tuple[int,
     return known.missing(total)
 
 
-def _meant(hub: Hub, app: App, row: CallRow) -> tuple[Function, int]:
+def meant(hub: Hub, app: App, row: CallRow, but: dict[str, Any]) -> tuple[Function, int]:
     """The pool and the method that a call is for.
+
+    Args:
+        hub: the hub.
+        app: the app that it runs in.
+        row: the call.
+        but: options of the pool that are other ones now, where it is not the function's own.
 
     Raises:
         NotFoundError: when the app has no such function any more.
@@ -259,5 +265,7 @@ def _meant(hub: Hub, app: App, row: CallRow) -> tuple[Function, int]:
     method = 0 if row.method is None else names.index(row.method)
     if row.variant is not None:
         told: dict[str, Any] = values.decode_map(row.variant)
-        function = variants.found_or_made(hub, function, told["changes"], told["parameters"])
+        function = variants.found_or_made(
+            hub, function, {**told["changes"], **but}, told["parameters"]
+        )
     return function, method

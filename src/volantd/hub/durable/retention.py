@@ -71,5 +71,7 @@ class Retention:
         for app_id in await database.run(calls.kept_app_ids):
             kept = await database.run(partial(calls.app_of, app_id=app_id))
             named |= described.named_by(None if kept is None else kept.description)
+        for raw in await database.run(calls.versions_named):
+            named |= described.named_by(raw)
         contents = self._services.contents
         return await asyncio.to_thread(contents.remove_all_but, named, now - FRESH_S)

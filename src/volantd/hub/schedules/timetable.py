@@ -121,8 +121,8 @@ class Timetable:
         self.look()
 
     def _take(self, app: App) -> None:
-        if app.state == "pinned":
-            return  # an earlier version of a deployed app: its times are those of the present one
+        if app.state == "pinned" or app.replays:
+            return  # an earlier version of an app: its times are those of the present one
         now = self._wall()
         since = app.deployed_at or now
         book = self.durable if app.deployed_at else self.memory

@@ -52,8 +52,8 @@ class Door:
     # -- apps
 
     def open_app(self, app: App) -> None:
-        """Make an app's web functions known; an earlier version that somebody calls has none."""
-        if app.state == "pinned":
+        """Make an app's web functions known; one that only runs earlier calls has none."""
+        if app.state == "pinned" or app.replays:
             return
         self.routes.add(app, self._url)
         session = app.session
