@@ -78,6 +78,7 @@ def test_each_example_is_short_and_tells_its_command() -> None:
         "crawler.py",
         "cron_report.py",
         "training_with_checkpoints.py",
+        "job_queue.py",
         "tunnel.py",
     ],
 )

@@ -74,6 +74,7 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
             "remote", "remote_gen", "local", "spawn", "map", "starmap", "for_each", "spawn_map",
             "experimental_spawn_map", "app", "object_id", "hydrate", "from_name",
             "with_options", "with_concurrency", "with_batching", "update_autoscaler",
+            "with_idempotency_key",
             "autoscaler", "get_current_stats", "from_id", "get_web_url",
         ],
         [

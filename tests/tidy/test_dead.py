@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SOURCE = ROOT / "src"
 #: Modules whose names users import; tests/surface holds what they are.
-PUBLIC_MODULES = {"volant/errors.py", "volant/_late_errors.py"}
+PUBLIC_MODULES = {"volant/errors.py", "volant/_late_errors.py", "volant/sdk/calls/graph.py"}
 #: Decorators that change how a name is used, not whether.
 PLAIN_DECORATORS = {"property", "staticmethod", "classmethod", "contextmanager", "overload"}
 #: Name -> who uses it.
@@ -44,6 +44,7 @@ USED_ELSEWHERE = {
     "tls_socket": "Tunnel, users",
     "with_batching": "Function and Cls, users",
     "with_concurrency": "Function and Cls, users",
+    "with_idempotency_key": "Function, users",
     # called or read by libraries
     "_fields_": "ctypes",
     "connection_lost": "asyncio",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from volant.errors import ResourceExhaustedError, TimeoutError
+from volant import errors
 from volant.sdk.calls import mapdrive
 from volant.sdk.calls.calling import Binding
 from volant.wire import frames
@@ -49,7 +49,7 @@ class PlayedChannel:
         if first == self._inputs and count and first and self.refusals:
             self.refusals -= 1
             self._passes_over = True
-            fault = error_fault(ResourceExhaustedError("no room for these"))
+            fault = error_fault(errors.ResourceExhaustedError("no room for these"))
             self.waiter.on_reply({"id": number, "fault": fault, "from": first})
             return
         if first == self._inputs and self._passes_over:
@@ -64,7 +64,7 @@ class PlayedChannel:
     def wait(self, waiter: Waiter, timeout_s: float | None = None) -> None:
         if timeout_s is not None:
             self.waits.append(timeout_s)
-            raise TimeoutError("nothing came")
+            raise errors.TimeoutError("nothing came")
         assert waiter.ready
 
 

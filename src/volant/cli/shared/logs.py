@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: Lines shown when nobody says how many.
 TAIL_DEFAULT = 100
 
-_KEYS = ("time", "app_id", "container_id", "function", "stream", "calls")
+_KEYS = ("time", "app_id", "container_id", "function", "stream")
 
 
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,7 +66,7 @@ def print_logs(
 def _print_entry(entry: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         fields = {key: entry[key] for key in _KEYS if key in entry}
-        show.print_json_line({**fields, "text": entry["data"]})
+        show.print_json_line({**fields, "calls": entry.get("calls", []), "text": entry["data"]})
         return
     target = sys.stdout if entry["stream"] == "stdout" else sys.stderr
     target.flush()

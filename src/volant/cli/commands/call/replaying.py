@@ -56,8 +56,8 @@ def replay(call: str, index: int | None, detach: bool, debug: str | None, as_jso
     if debug and (detach or as_json):
         raise Refused("`--debug` goes neither with `--detach` nor with `--json`")
     channel = current.channel()
-    output.active = _Printer(all_to_stderr=as_json)
-    channel.on_event = output.active.on_event
+    output.active = printer = _Printer(all_to_stderr=as_json)
+    channel.on_event = printer.on_event
     if debug:
         _offer_terminal(channel)
     begun = channel.request("call_replay", call=call, index=index, debug=debug or "", detach=detach)
@@ -66,7 +66,8 @@ def replay(call: str, index: int | None, detach: bool, debug: str | None, as_jso
         _show(shown, f"{begun['call_id']} runs {call} again", as_json=as_json)
         return 0
     if not as_json:
-        print(f"{begun['call_id']} runs {call} again", file=sys.stderr)
+        print(f"{begun['call_id']} runs {call} again", file=sys.stderr, flush=True)
+    printer.begin()
     faults = []
     for at in range(begun["inputs"]):
         kind, text = _outcome(channel, begun["call_id"], at)
@@ -91,9 +92,20 @@ class _Printer(output.Output):
     def __init__(self, *, all_to_stderr: bool) -> None:
         super().__init__()
         self._all_to_stderr = all_to_stderr
+        #: What came before it was said what runs.
+        self._early: list[tuple[str, bytes]] | None = []
 
     def write(self, stream: str, data: bytes) -> None:
-        super().write("stderr" if self._all_to_stderr else stream, data)
+        if self._early is None:
+            super().write("stderr" if self._all_to_stderr else stream, data)
+        else:
+            self._early.append((stream, data))
+
+    def begin(self) -> None:
+        """Show what has come, and all else as it comes."""
+        early, self._early = self._early or [], None
+        for stream, data in early:
+            self.write(stream, data)
 
 
 def _outcome(channel: Channel, call_id: str, index: int) -> tuple[int, str]:
@@ -114,7 +126,7 @@ def _outcome(channel: Channel, call_id: str, index: int) -> tuple[int, str]:
     ok, value = waiter.outcome(None)
     if not ok:  # its class is the program's, which is not imported here
         return kind, f"a value of {len(payload)} bytes that cannot be unpickled here"
-    return kind, "" if value is None else repr(value)[:SHOWN_CHARS_MAX]
+    return kind, "" if value is None else str(value)[:SHOWN_CHARS_MAX]
 
 
 def _print_outcome(index: int, count: int, kind: int, text: str) -> None:
