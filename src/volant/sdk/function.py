@@ -363,6 +363,8 @@ class Function(Generic[P, R, Raw]):
             module: what its module is called in a container.
             image: the index of its image among those of the app.
         """
+        from volant.sdk.options import on_wire
+
         serialized = self._pickled() if self._serialized else None
         return {
             "name": self.name,
@@ -443,15 +445,6 @@ def _forms() -> Any:
     from volant.sdk.calls import forms
 
     return forms
-
-
-def on_wire(options: dict[str, object]) -> dict[str, object]:
-    """Options as a control message carries them: volumes by their ids, which may ask the hub."""
-    if not options.get("volumes"):
-        return options
-    from volant.sdk.volumes import given
-
-    return given.described(options)
 
 
 def _autoscaler(function: Function[..., Any, Any]) -> Autoscaler:

@@ -421,3 +421,12 @@ def checked_environment(env: Mapping[str, str], where: str) -> dict[str, str]:
         if not key or "=" in key or "\0" in key + value:
             raise InvalidError(f"{where}: {key!r} cannot be the name of a variable")
     return dict(env)
+
+
+def on_wire(options: dict[str, object]) -> dict[str, object]:
+    """Options as a control message carries them: volumes by their ids, which may ask the hub."""
+    if not options.get("volumes"):
+        return options
+    from volant.sdk.volumes import given
+
+    return given.described(options)

@@ -8,8 +8,9 @@ hub what it means, ahead of the first call; nothing waits for that.
 from __future__ import annotations
 
 from volant.sdk.calls.calling import Binding
-from volant.sdk.function import Function, on_wire
+from volant.sdk.function import Function
 from volant.sdk.generics import P, R, Raw
+from volant.sdk.options import on_wire
 from volant.wire import values
 
 TYPE_CHECKING = False
