@@ -217,8 +217,7 @@ class Function(Generic[P, R, Raw]):
         Raises:
             InvalidError: for a key that is empty, too long, or no text.
         """
-        form: Keyed[P, R] = _forms().Keyed(self, key)
-        return form
+        return _forms().Keyed(self, key)  # type: ignore[no-any-return]
 
     @property
     def map(self) -> Map[R]:
