@@ -211,13 +211,13 @@ class Function(Generic[P, R, Raw]):
     def with_idempotency_key(self, key: str) -> Keyed[P, R]:
         """The function, for one call: `f.with_idempotency_key("order-17").spawn(x)`.
 
-        Who spawns this function of this app with the same key gets the same call, which runs once,
-        whatever the arguments: across clients and restarts, for as long as the call is known.
+        Who spawns it with the same key gets the same call, which runs once, while that is known.
 
         Raises:
             InvalidError: for a key that is empty, too long, or no text.
         """
-        return _forms().Keyed(self, key)  # type: ignore[no-any-return]
+        form: Keyed[P, R] = _forms().Keyed(self, key)
+        return form
 
     @property
     def map(self) -> Map[R]:
