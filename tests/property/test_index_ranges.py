@@ -19,6 +19,7 @@ def test_ranges_say_what_is_new_and_stay_normal(additions: list[tuple[int, int]]
         ]
         assert fresh == sorted(set(range(first, first + count)) - known)
         known |= set(fresh)
+        assert len(ranges) == len(known)
         pairs = list(zip(ranges.starts, ranges.stops, strict=True))
         assert {index for start, stop in pairs for index in range(start, stop)} == known
         assert all(a[1] < b[0] for a, b in pairwise(pairs))

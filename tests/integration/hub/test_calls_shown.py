@@ -187,7 +187,7 @@ def test_a_graph_has_what_inputs_spawned_even_side_by_side(world: World, client:
     user.hello()
     children = []
     for parent in parents:
-        user.event("spawning", call=user.number + 1, parent=[parent, 0])
+        user.event("spawning", call=user.number + 1, parent=[parent, 0], key=None)
         children.append(_bare(user.spawn(5, function=0)))
     for parent, child in zip(parents, children, strict=True):
         nodes = _graph(client, parent)
@@ -242,6 +242,6 @@ def test_a_parent_that_is_none_is_passed_over(world: World, client: Client, pare
     client.open()
     client.spawn(1)
     user = world.containers[0].user
-    user.event("spawning", call=user.number + 1, parent=parent)
+    user.event("spawning", call=user.number + 1, parent=parent, key=None)
     world.turn()
     world.check()
