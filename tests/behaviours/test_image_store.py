@@ -90,7 +90,7 @@ def test_an_image_is_built_without_running_an_app(
     image = base.run_commands("echo building; echo x > /built").env({"A": "1"})
     with volant.enable_output():
         assert image.build() is image
-    assert b"building\n" in capfdbinary.readouterr().err
+    assert b"run echo building" in capfdbinary.readouterr().err
     assert image.object_id is not None
     assert rows(home)[image.object_id]["state"] == "built"
     assert [entry.message for entry in image.logs.fetch(layers=9)] == ["building"]
