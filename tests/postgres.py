@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from tests.support import ROOT, eventually
 
@@ -130,12 +129,23 @@ class PostgresServer:
             )  # fmt: skip
 
 
-def find_or_skip() -> Path:
-    """The root below which Debian's PostgreSQL lies."""
+class UnavailableError(Exception):
+    """There is no PostgreSQL, and none is to be had."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{MISSING}: {why}")
+
+
+def find() -> Path:
+    """The root below which Debian's PostgreSQL lies.
+
+    Raises:
+        UnavailableError: when it is not installed, and cannot be unpacked.
+    """
     if _newest(INSTALLED) is not None:
         return Path("/")
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        pytest.skip(f"{MISSING}: there is no apt-get")
+        raise UnavailableError("there is no apt-get")
     FETCHED.mkdir(exist_ok=True)
     with (FETCHED / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -169,9 +179,9 @@ def _fetch() -> None:
         shutil.rmtree(archives)
     except subprocess.SubprocessError as error:
         said = (getattr(error, "stderr", None) or str(error)).strip()[-300:]
-        pytest.skip(f"{MISSING}: {said}")
+        raise UnavailableError(said) from None
     if _newest(tree / INSTALLED.relative_to("/")) is None:
-        pytest.skip(f"{MISSING}: what apt has of it has no initdb")
+        raise UnavailableError("what apt has of it has no initdb")
 
 
 def _run(*words: str, cwd: Path | None = None) -> str:

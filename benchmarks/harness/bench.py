@@ -15,7 +15,7 @@ from benchmarks.harness.contestant import ROOT, Contestant
 from benchmarks.harness.home import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 Count = TypeVar("Count", int, float)
@@ -81,6 +81,10 @@ class Bench:
         home = Home(self.directory / f"h{self._made}", **settings)
         self._stack.callback(home.stop)
         return home
+
+    def finally_do(self, act: Callable[[], object]) -> None:
+        """Have something done when the group has ended, after all that was made later."""
+        self._stack.callback(act)
 
     def contestant(self, target: str, home: Home | None = None, **options: object) -> Contestant:
         """A contestant of `benchmarks.contestants`, with a home if it is Volant's client."""

@@ -106,9 +106,9 @@ def report(matrix: Matrix, seed: int, seconds: float) -> str:
 
 
 def _postgres() -> PostgresServer:
-    from tests.postgres import PostgresServer, find_or_skip
+    from tests.postgres import PostgresServer, find
 
-    return PostgresServer(find_or_skip())
+    return PostgresServer(find())
 
 
 def main() -> int:
