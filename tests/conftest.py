@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import excuses, postgres as postgres_module
+from tests import excuses
 from tests.support import stop_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
+
+    from tests.postgres import PostgresServer
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,8 +63,10 @@ def volant_home(
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[postgres_module.PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL of this run."""
+    from tests import postgres as postgres_module  # its client is not installed everywhere
+
     try:
         server = postgres_module.PostgresServer(postgres_module.find())
     except postgres_module.UnavailableError as error:

@@ -197,7 +197,7 @@ def test_names() -> None:
         volant.Queue.from_name("a b")
     named = volant.Queue.from_name("work", create_if_missing=True)
     named.put(1)
-    assert [one.name for one in volant.Queue.objects.list()] == ["work"]
+    assert "work" in [one.name for one in volant.Queue.objects.list()]
     assert volant.Queue.from_name("work").get() == 1
     volant.Queue.objects.delete("work")
     with pytest.raises(NotFoundError):

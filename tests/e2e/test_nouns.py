@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.behaviours.programs import is_alive
-from tests.support import VOLANT, daemon_pid, eventually, run_volant, stop_daemon
+from tests.support import ROOT, VOLANT, daemon_pid, eventually, run_volant, stop_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,6 +117,15 @@ def test_the_log_of_a_server_outlives_it(own_home: Path) -> None:
     assert "stopping" in events
     shown = run_volant("server", "logs", "--tail", "1", home=own_home).stdout.splitlines()
     assert len(shown) == 1
+
+
+def test_apps_of_an_earlier_daemon_are_listed(own_home: Path) -> None:
+    assert run_volant("run", ROOT / "examples/hello.py", home=own_home).returncode == 0
+    for verb in ("stop", "start"):
+        run_volant("server", verb, home=own_home)
+    listed = run_volant("app", "list", home=own_home)
+    assert listed.returncode == 0, listed.stderr
+    assert "stopped" in listed.stdout
 
 
 def test_apps_are_listed_with_what_they_have(volant_home: Path, talking: str) -> None:

@@ -190,7 +190,7 @@ class LogStore:
                     rows.append({
                         "app_id": app_id, "name": head["name"], "tags": head.get("tags", {}),
                         "state": "stopped", "created_at": head["time"],
-                        "functions": head["functions"], "containers": 0, "calls": 0,
+                        "functions": head["functions"], "version": 0, "containers": 0, "calls": 0,
                     })  # fmt: skip
         return sorted(rows, key=lambda row: -row["created_at"])
 

@@ -34,7 +34,7 @@ ROWS = {
     "0003": (
         "INSERT INTO kept_apps VALUES ('ap-2', 'job', 1, :bytes, 12.5)",
         "INSERT INTO calls VALUES ('c1', 'ap-1', 'shop', 2, 0, 'f', NULL, NULL, '', NULL, NULL, 1,"
-        " 1, 'success', 0, 12.5, 13.5)",
+        " 1, 'success', 0, 12.5, 13.5, NULL)",
     ),
     "0004": (
         "INSERT INTO objects VALUES ('di-1', 'dict', 'main', 'index', 14.5, 'ada', :bytes)",
@@ -43,6 +43,7 @@ ROWS = {
         "INSERT INTO items VALUES (7, 'qu-1', 'p', 256, 15.5, :bytes)",
         "INSERT INTO tickets VALUES ('c1', 0, 5, 14.5, :bytes)",
     ),
+    "0005": ("INSERT INTO volume_commits VALUES ('vo-1', 1, 'r1', 16.5, 'ada', 'put', 'c1')",),
 }
 REVISIONS = sorted(f"{number:04}" for number in range(1, int(database.HEAD) + 1))
 BYTES = bytes(range(256))
