@@ -68,9 +68,12 @@ class FrameStream:
             OSError: when descriptors got lost because this process may open no more.
             ValueError: when the peer breaks the framing.
         """
-        size, ancillary, answer, _ = self.sock.recvmsg_into(
-            [self._buffer], _ANCILLARY_BYTES, flags | MSG_CMSG_CLOEXEC
-        )
+        try:
+            size, ancillary, answer, _ = self.sock.recvmsg_into(
+                [self._buffer], _ANCILLARY_BYTES, flags | MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:
+            return None  # the peer has gone, and has not read all that we sent
         if ancillary:
             for level, kind, raw in ancillary:
                 if level == SOL_SOCKET and kind == SCM_RIGHTS:

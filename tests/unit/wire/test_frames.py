@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from volant.wire import frames
 from volant.wire.frames import FrameReader
+from volant.wire.stream import FrameStream
 
 
 def test_a_hot_frame_has_the_documented_layout():
@@ -90,3 +93,13 @@ def test_a_long_frame_is_put_together_once_and_what_follows_is_kept():
         (frames.REPLY, 1),
         (frames.REPLY, 1),
     ]
+
+
+def test_a_peer_that_goes_without_having_read_all_has_ended_the_stream():
+    ours, theirs = socket.socketpair()
+    stream = FrameStream(ours)
+    stream.send(frames.control(frames.EVENT, b"nobody reads this"))
+    theirs.close()
+    assert stream.receive() is None
+    assert stream.receive_nowait() is None
+    ours.close()
