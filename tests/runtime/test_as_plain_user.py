@@ -37,6 +37,8 @@ PACKAGES = (
     "rich",
     "cronsim",
     "dateutil",
+    "sqlalchemy",
+    "typing_extensions",
     *WEB_PACKAGES,
 )
 SERIES = sys.version_info[:2]
