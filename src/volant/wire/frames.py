@@ -21,7 +21,7 @@ from _struct import Struct, pack, unpack_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 #: Version of this format; peers that differ do not talk.
 PROTOCOL = 1
@@ -113,6 +113,13 @@ def items_section(items: Sequence[tuple[int, bytes]]) -> bytes:
         raise ValueError(f"items of {len(payloads)} bytes, at most {FRAME_BYTES_MAX}")
     heads = [(kind << 28) | len(payload) for kind, payload in items]
     return pack(f"<{len(items)}I", *heads) + payloads
+
+
+def repeated(first: int, count: int, kind: int, payload: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """The same item for each of some indexes: (first, count, items section), each for one frame."""
+    for at in range(first, first + count, BATCH_COUNT_MAX):
+        size = min(BATCH_COUNT_MAX, first + count - at)
+        yield at, size, items_section([(kind, payload)] * size)
 
 
 def hot(

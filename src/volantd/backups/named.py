@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from volantd.hub.deployed import described
-from volantd.store import calls, deployments, dicts
+from volantd.store import calls, descriptions, dicts
 from volantd.store.engines import sqlite
 
 if TYPE_CHECKING:
@@ -19,14 +19,9 @@ def named_by(path: Path) -> set[str]:
         with engine.begin() as connection:
             named = set(calls.digests(connection))
             named |= {file for file, _ in dicts.files(connection)}
-            for app_id, version in deployments.kept(connection):
-                raw = deployments.description_of(connection, app_id, version)
-                named |= described.named_by(raw)
-            for app_id in calls.kept_app_ids(connection):
-                app = calls.app_of(connection, app_id)
-                named |= described.named_by(None if app is None else app.description)
-            for raw in calls.versions_named(connection):
-                named |= described.named_by(raw)
+            for find in descriptions.finders(connection):
+                for raw in find(connection):
+                    named |= described.named_by(raw)
     finally:
         engine.dispose()
     return named

@@ -286,9 +286,7 @@ class Hub:
 
     def _fail(self, call: Call, first: int, count: int, fault: Fault, detail: object) -> None:
         payload = fault_payload(call.function, fault, detail)
-        for at in range(first, first + count, frames.BATCH_COUNT_MAX):
-            size = min(frames.BATCH_COUNT_MAX, first + count - at)
-            section = frames.items_section([(frames.FAULT, payload)] * size)
+        for at, size, section in frames.repeated(first, count, frames.FAULT, payload):
             self.deliver(call, at, size, 0, section, None)
         if call.made is not None:
             call.made.faults += count

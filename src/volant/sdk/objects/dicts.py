@@ -15,7 +15,7 @@ import os
 from volant.errors import DeserializationError, InvalidError, NotFoundError, SerializationError
 from volant.sdk.calls.calling import warn_blocking
 from volant.sdk.objects.asking import Value, ask, blocking, both, both_iter, change
-from volant.sdk.objects.named import Named, Objects
+from volant.sdk.objects.named import Named, Objects, pickled
 from volant.wire import payloads
 
 TYPE_CHECKING = False
@@ -195,7 +195,7 @@ class Dict(Named):
 
     def _put(self, pairs: Iterable[tuple[object, object]], *, if_absent: bool) -> Steps[bool]:
         object_id = yield from self._id()
-        entries = [(_key_bytes(key), self._value_bytes(key, value)) for key, value in pairs]
+        entries = [(_key_bytes(key), _value_bytes(key, value)) for key, value in pairs]
         stored = True
         for part in _parts(entries):
             while True:
@@ -210,21 +210,6 @@ class Dict(Named):
                     break
             stored = bool(reply["stored"])
         return stored
-
-    def _value_bytes(self, key: object, value: object) -> bytes:
-        try:
-            raw = payloads.dumps_by_value(value)
-        except Exception as error:
-            raise SerializationError(
-                f"the value of {key!r} cannot be pickled: {type(value).__name__}: {error}",
-                hint="put plain data, and open files, connections or locks where it is used",
-            ) from error
-        if len(raw) > VALUE_BYTES_MAX:
-            raise InvalidError(
-                f"the value of {key!r} has {len(raw)} bytes as a pickle, at most {VALUE_BYTES_MAX}",
-                hint="keep what is larger in a volume",
-            )
-        return raw
 
     def _each(self, made: Any, *, values: bool) -> Values[Any]:
         object_id = yield from self._id()
@@ -242,6 +227,11 @@ class Dict(Named):
                     if found is not _MISSING:
                         yield Value(made(key, found))
             after = page["next"]
+
+
+def _value_bytes(key: object, value: object) -> bytes:
+    hint = "keep what is larger in a volume"
+    return pickled(value, lambda: f"the value of {key!r}", VALUE_BYTES_MAX, hint)
 
 
 def _key_bytes(key: object) -> bytes:

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 from volant import ids
 from volant.channel import current
-from volant.errors import Error, NotFoundError
+from volant.errors import Error, InvalidError, NotFoundError, SerializationError
 from volant.sdk.calls.autoscaler import Record
 from volant.sdk.calls.calling import warn_blocking
 from volant.sdk.generics import Generic, N
 from volant.sdk.naming import check_id, check_name
 from volant.sdk.objects.asking import ask, awaited, blocking, both
 from volant.sdk.planned import Planned, unimplemented
+from volant.wire import payloads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from types import TracebackType
     from typing import Any, ClassVar
@@ -29,6 +31,33 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from volant.sdk.objects.asking import Steps
+
+
+def pickled(value: object, what: Callable[[], str], bytes_max: int, hint: str) -> bytes:
+    """A value as what an object holds.
+
+    Args:
+        value: anything.
+        what: says what it is, in an error.
+        bytes_max: how long its pickle may be.
+        hint: what to do with a larger one.
+
+    Raises:
+        SerializationError: when it cannot be pickled.
+        InvalidError: when it is too large.
+    """
+    try:
+        raw = payloads.dumps_by_value(value)
+    except Exception as error:
+        raise SerializationError(
+            f"{what()} cannot be pickled: {type(value).__name__}: {error}",
+            hint="put plain data, and open files, connections or locks where it is used",
+        ) from error
+    if len(raw) > bytes_max:
+        raise InvalidError(
+            f"{what()} has {len(raw)} bytes as a pickle, at most {bytes_max}", hint=hint
+        )
+    return raw
 
 
 class ObjectInfo(Record):

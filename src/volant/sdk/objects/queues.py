@@ -11,9 +11,9 @@ what you like: no value is lost before somebody got it, and nobody gets one that
 
 from __future__ import annotations
 
-from volant.errors import DeserializationError, InvalidError, SerializationError
+from volant.errors import DeserializationError, InvalidError
 from volant.sdk.objects.asking import Value, ask, both, both_iter, change
-from volant.sdk.objects.named import Named, Objects
+from volant.sdk.objects.named import Named, Objects, pickled
 from volant.wire import payloads
 
 TYPE_CHECKING = False
@@ -210,19 +210,8 @@ class Queue(Named):
         return [self._opened(raw) for raw in raws]
 
     def _raw(self, value: object) -> bytes:
-        try:
-            raw = payloads.dumps_by_value(value)
-        except Exception as error:
-            raise SerializationError(
-                f"a value for {self!r} cannot be pickled: {type(value).__name__}: {error}",
-                hint="put plain data, and open files, connections or locks where it is used",
-            ) from error
-        if len(raw) > ITEM_BYTES_MAX:
-            raise InvalidError(
-                f"a value for {self!r} has {len(raw)} bytes as a pickle, at most {ITEM_BYTES_MAX}",
-                hint="put what is larger into a Dict or a volume, and its key or path here",
-            )
-        return raw
+        hint = "put what is larger into a Dict or a volume, and its key or path here"
+        return pickled(value, lambda: f"a value for {self!r}", ITEM_BYTES_MAX, hint)
 
     def _opened(self, raw: bytes) -> Any:
         try:

@@ -72,9 +72,9 @@ def sizes_of(description: dict[str, Any]) -> dict[str, int]:
     return sizes
 
 
-def named_by(raw: bytes | None) -> set[str]:
-    """The contents that a description names which was kept, if it is there."""
-    return set() if raw is None else set(sizes_of(values.decode_map(raw)))
+def named_by(raw: bytes) -> set[str]:
+    """The contents that a description names which was kept."""
+    return set(sizes_of(values.decode_map(raw)))
 
 
 def kept(description: dict[str, Any], name: str, sponsor: str = "") -> dict[str, Any]:

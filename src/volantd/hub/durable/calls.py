@@ -261,9 +261,7 @@ class DurableCalls:
     def fail_rest(self, call: Call, fault: bytes) -> None:
         """Give every input without a result this fault."""
         for first, count in call.kept.results.missing(call.inputs):
-            for at in range(first, first + count, frames.BATCH_COUNT_MAX):
-                size = min(frames.BATCH_COUNT_MAX, first + count - at)
-                section = frames.items_section([(frames.FAULT, fault)] * size)
+            for at, size, section in frames.repeated(first, count, frames.FAULT, fault):
                 self.keep(call, at, size, section, None)
 
     def finish(self, call: Call, *, cancelled: bool) -> None:

@@ -210,13 +210,11 @@ class Unfinished:
         rows: list[tuple[Any, dict[str, Any]]] = []
         faults = sum(of_range for _, _, of_range in results)
         for first, count in _missing(results, total):
-            for at in range(first, first + count, frames.BATCH_COUNT_MAX):
-                size = min(frames.BATCH_COUNT_MAX, first + count - at)
+            for at, size, section in frames.repeated(first, count, frames.FAULT, fault):
                 faults += size
                 rows.append((store.ADD_RESULTS, {
                     "call_id": row.call_id, "first": at, "count": size, "digest": None,
-                    "section": frames.items_section([(frames.FAULT, fault)] * size),
-                    "faults": size, "container_id": "",
+                    "section": section, "faults": size, "container_id": "",
                 }))  # fmt: skip
         rows.append((store.FINISH_CALL, {
             "call_id": row.call_id, "inputs": total, "closed": 1, "state": "cancelled",

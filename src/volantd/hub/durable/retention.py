@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 from typing import TYPE_CHECKING
 
 from volantd.hub.deployed import described
@@ -61,17 +60,12 @@ class Retention:
 
     async def _sweep(self, now: float) -> int:
         """Remove contents that nothing names."""
-        from volantd.store import calls, deployments
+        from volantd.store import calls, descriptions
 
         database = self._services.database
         named = set(await database.run(calls.digests))
-        for app_id, version in await database.run(deployments.kept):
-            found = partial(deployments.description_of, app_id=app_id, version=version)
-            named |= described.named_by(await database.run(found))
-        for app_id in await database.run(calls.kept_app_ids):
-            kept = await database.run(partial(calls.app_of, app_id=app_id))
-            named |= described.named_by(None if kept is None else kept.description)
-        for raw in await database.run(calls.versions_named):
-            named |= described.named_by(raw)
+        for find in await database.run(descriptions.finders):
+            for raw in await database.run(find):
+                named |= described.named_by(raw)
         contents = self._services.contents
         return await asyncio.to_thread(contents.remove_all_but, named, now - FRESH_S)

@@ -21,6 +21,8 @@ from volantd.hub import checks
 from volantd.hub.objects.kinds import MAKER_CHARS_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from volantd.hub.objects.kinds import NamedObject, ObjectKind
     from volantd.hub.objects.registry import Objects
     from volantd.hub.session import Session
@@ -37,8 +39,7 @@ def object_get(session: Session, message: dict[str, Any]) -> dict[str, Any] | No
     """The object with a name; made if there is none and `create` is set."""
     objects = session.hub.objects
     kind, environment, name = _place(objects, message)
-    created_by, create = _maker(session, message), checks.switch(message, "create")
-    wanted = _new_id(kind, message)
+    made, create = _making(session, message, kind), checks.switch(message, "create")
     if not objects.is_open(session, message):
         return None
     place = objects.environment(environment)
@@ -46,14 +47,7 @@ def object_get(session: Session, message: dict[str, Any]) -> dict[str, Any] | No
     if found is None:
         if not create:
             raise checks.not_found(kind.name, name, objects.names(kind.name, place))
-        found = objects.create(
-            kind,
-            place,
-            name,
-            object_id=wanted,
-            created_by=created_by,
-            options=kind.options_of(message),
-        )
+        found = made(place, name)
     return _when_kept(session, message, found)
 
 
@@ -70,22 +64,14 @@ def object_create(session: Session, message: dict[str, Any]) -> dict[str, Any] |
     """Make an object with a name that nothing has, or, with `allow_existing`, find it."""
     objects = session.hub.objects
     kind, environment, name = _place(objects, message)
-    created_by, allow = _maker(session, message), checks.switch(message, "allow_existing")
-    wanted = _new_id(kind, message)
+    made, allow = _making(session, message, kind), checks.switch(message, "allow_existing")
     if not objects.is_open(session, message):
         return None
     place = objects.environment(environment)
     found = objects.named(kind.name, place, name)
     if found is None:
-        found = objects.create(
-            kind,
-            place,
-            name,
-            object_id=wanted,
-            created_by=created_by,
-            options=kind.options_of(message),
-        )
-    elif not allow and found.object_id != wanted:  # else it is this very request, sent again
+        found = made(place, name)
+    elif not allow and found.object_id != message["object_id"]:  # else this request, sent again
         raise AlreadyExistsError(
             f"there is a {kind.name} {name!r} already",
             hint="choose another name, or say `allow_existing=True`",
@@ -97,22 +83,15 @@ def object_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | N
     """Make an object that ends with this session, or have one that was made before do so."""
     objects = session.hub.objects
     kind, environment = _kind(objects, message), _optional_text(message, "environment")
-    created_by, wanted = _maker(session, message), _new_id(kind, message)
+    made = _making(session, message, kind)
+    wanted = message["object_id"]
     if not objects.is_open(session, message):
         return None
     place = objects.environment(environment)
     try:
         found = objects.find(kind.name, wanted)
     except Error:
-        found = objects.create(
-            kind,
-            place,
-            None,
-            object_id=wanted,
-            created_by=created_by,
-            owner=session,
-            options=kind.options_of(message),
-        )
+        found = made(place, None, owner=session)
     if found.name is not None or found.owner not in (None, session):
         raise InvalidError(f"{wanted!r} does not end with this client")
     if found.owner is None:
@@ -190,6 +169,21 @@ def _optional_text(message: dict[str, Any], name: str) -> str | None:
     checks.optional(checks.text, message, name)
     found: str | None = message[name]
     return found
+
+
+def _making(
+    session: Session, message: dict[str, Any], kind: ObjectKind
+) -> Callable[..., NamedObject]:
+    """What makes an object as a message wants it, in an environment and under a name."""
+    created_by, wanted = _maker(session, message), _new_id(kind, message)
+
+    def make(place: str, name: str | None, owner: Session | None = None) -> NamedObject:
+        return session.hub.objects.create(
+            kind, place, name, object_id=wanted, created_by=created_by, owner=owner,
+            options=kind.options_of(message),
+        )  # fmt: skip
+
+    return make
 
 
 def _new_id(kind: ObjectKind, message: dict[str, Any]) -> str:

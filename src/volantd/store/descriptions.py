@@ -1,0 +1,35 @@
+"""Where the database keeps descriptions of apps: what these name must not be removed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from volantd.store import calls, deployments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    #: Reads some descriptions; few, so that others are not kept from the database for long.
+    Find = Callable[[Connection], list[bytes]]
+
+
+def finders(connection: Connection) -> list[Find]:
+    """What reads all descriptions that are kept now: of versions, and of apps with calls."""
+    return [
+        *(partial(_of_version, *version) for version in deployments.kept(connection)),
+        *(partial(_of_app, app_id) for app_id in calls.kept_app_ids(connection)),
+        calls.versions_named,
+    ]
+
+
+def _of_version(app_id: str, version: int, connection: Connection) -> list[bytes]:
+    found = deployments.description_of(connection, app_id, version)
+    return [] if found is None else [found]  # it may have gone since
+
+
+def _of_app(app_id: str, connection: Connection) -> list[bytes]:
+    found = calls.app_of(connection, app_id)
+    return [] if found is None else [found.description]
