@@ -48,6 +48,7 @@ from volantd.hub.objects.registry import Objects
 from volantd.hub.peer import Peer
 from volantd.hub.pools.configuration import EXIT_GRACE_S
 from volantd.hub.schedules.kept import KeptBook
+from volantd.hub.secrets.rotation import go_on
 from volantd.hub.session import Session
 from volantd.hub.volumes.kind import volume_kind
 from volantd.hub.web.process import GatewayProcess
@@ -112,6 +113,8 @@ class Services:
         self.images.apps = self.hub.apps.values
         self.zygotes = ZygoteStore(config, self.machine, self.blobs, self.images, tasks)
         self.database = Database(config.home, config.text("database_url"))
+        #: Of who changes the sealing key.
+        self.key_lock = asyncio.Lock()
         self.journal = Journal(self.database, loop, self.hub.after_events)
         self.standings = self.hub.timetable.durable = KeptBook(self.database, self.journal)
         reserve_bytes = int(config.number("disk_reserve_mib")) << 20
@@ -225,6 +228,8 @@ class Services:
         """Go on with what was deployed, and with what was left unfinished."""
         await self.deployments.open()
         await self.hub.unfinished.open()
+        async with self.key_lock:
+            await go_on(self.database)
         Retention(self, self.config.number("result_retention_s")).begin()
 
     # -- listening

@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("verb", choices=("backup", "restore"))
     parser.add_argument("path", type=Path)
     parser.add_argument("--force", action="store_true")
+    parser.add_argument("--without-key", action="store_true")
     arguments = parser.parse_args()
     os.umask(0o077)
     try:
@@ -49,7 +50,8 @@ def main() -> int:
         if url := str(config.shown("database_url")):
             _refuse(arguments.verb, url, home)
         if arguments.verb == "backup":
-            manifest = back_up(home, arguments.path, _report)
+            with_key = not arguments.without_key
+            manifest = back_up(home, arguments.path, _report, with_key=with_key)
         else:
             manifest = restore(home, arguments.path, _report, force=arguments.force)
     except Error as error:
@@ -70,9 +72,9 @@ def _refuse(verb: str, url: str, home: Path) -> None:
     tool = "pg_dump --format=custom --file=FILE" if verb == "backup" else "pg_restore --clean"
     raise InvalidError(
         f"the database is {url}, which has tools of its own",
-        hint=f"`{tool}` with that address, then `rsync -a` of {home}/blobs, of tokens.json and "
-        "of volumes/contents/large, and a backup of volumes/contents/small.db by `sqlite3`: "
-        "contents never change, so that the later ones have all that is named",
+        hint=f"`{tool}` with that address, then `rsync -a` of {home}/blobs, of tokens.json, "
+        "sealing.key and volumes/contents/large, and a backup of volumes/contents/small.db by "
+        "`sqlite3`: contents never change, so that the later ones have all that is named",
     )
 
 

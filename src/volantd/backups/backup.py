@@ -16,11 +16,18 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from volant.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
+from volant.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    DataLossError,
+    InvalidError,
+    NotFoundError,
+)
 from volant.version import VERSION
 from volantd.backups import layout, named, volumes
 from volantd.backups.layout import BESIDE, FORMAT, Manifest
 from volantd.images.kept.books import wall_clock
+from volantd.sealing.keyring import FILE_NAME as SEALING_KEY, Keyring
 from volantd.store.database import FILE_NAME as DATABASE, HEAD
 from volantd.store.engines import sqlite
 
@@ -29,20 +36,31 @@ if TYPE_CHECKING:
 
     from volantd.backups.layout import Report
 
+
+class KeysChangedError(DataLossError):
+    """The database that was copied needs other keys than were."""
+
+
 #: Pages of the database that are copied between two reports.
 PAGES_AT_ONCE = 4096
 #: How often it is made anew because contents that it needs have vanished meanwhile.
 ATTEMPTS_MAX = 3
 
 
-def back_up(home: Path, path: Path, report: Report) -> Manifest:
+def back_up(home: Path, path: Path, report: Report, *, with_key: bool = True) -> Manifest:
     """Make a backup of a home, at a path where nothing is yet.
+
+    Args:
+        home: of a daemon.
+        path: of the new directory.
+        report: told how far it is.
+        with_key: whether the keys go along with which descriptions and secrets can be read.
 
     Raises:
         NotFoundError: when there is nothing to back up.
         AlreadyExistsError: when there is something at `path`.
         ConflictError: when another backup is being made there.
-        DataLossError: when the database is damaged.
+        DataLossError: when the database is damaged, or its keys are not there.
         OSError: when it cannot be written; nothing of it stays.
     """
     if not (home / DATABASE).exists():
@@ -52,9 +70,16 @@ def back_up(home: Path, path: Path, report: Report) -> Manifest:
     with _unfinished(path) as directory:
         for attempt in range(ATTEMPTS_MAX):
             layout.empty(directory)
-            manifest = _write(home, directory, report)
+            try:
+                manifest = _write(home, directory, report)
+            except KeysChangedError:
+                if attempt == ATTEMPTS_MAX - 1:
+                    raise
+                continue
             if not manifest.missing or attempt == ATTEMPTS_MAX - 1:
                 break
+        if not with_key and manifest.files.pop(SEALING_KEY, ""):
+            (directory / SEALING_KEY).unlink()
         manifest.write(directory)
         layout.sync_tree(directory)
         directory.rename(path)
@@ -89,23 +114,43 @@ def _unfinished(path: Path) -> Iterator[Path]:
 
 
 def _write(home: Path, directory: Path, report: Report) -> Manifest:
+    files = [DATABASE, *_copy_beside(home, directory)]
     linked = _link_blobs(home, directory, report)
     _copy_database(home / DATABASE, directory / DATABASE, report)
     schema = layout.schema_of(directory / DATABASE)
     linked |= _link_blobs(home, directory, report)
     volumes.back_up(home, directory, report)
-    missing = sorted(named.named_by(directory / DATABASE) - linked) if schema == HEAD else []
-    files = [DATABASE]
-    for name in BESIDE:
-        with contextlib.suppress(FileNotFoundError):
-            layout.copy(home / name, directory / name)
-            files.append(name)
+    missing = []
+    if schema == HEAD:
+        keyring = Keyring(str(directory))
+        _check_keys(directory / DATABASE, keyring)
+        missing = sorted(named.named_by(directory / DATABASE, keyring) - linked)
     return Manifest(
         format=FORMAT, version=VERSION, schema=schema, created_at=wall_clock(), blobs=len(linked),
         blob_bytes=sum(one.stat().st_size for one in layout.contents_below(directory)),
         database_bytes=(directory / DATABASE).stat().st_size,
         files={name: layout.hash_of(directory / name) for name in files}, missing=missing,
     )  # fmt: skip
+
+
+def _copy_beside(home: Path, directory: Path) -> list[str]:
+    """Copy what belongs to the database; the names of the files that were there."""
+    copied = []
+    for name in BESIDE:
+        with contextlib.suppress(FileNotFoundError):
+            layout.copy(home / name, directory / name)
+            copied.append(name)
+    return copied
+
+
+def _check_keys(path: Path, keyring: Keyring) -> None:
+    """Make sure that keys were not changed between their copy and that of the database."""
+    lacking = named.keys_of(path) - {key.key_id for key in keyring.all()}
+    if lacking:
+        raise KeysChangedError(
+            f"what is kept was sealed with the key {min(lacking)}, which is not in the home",
+            hint="put the file sealing.key back that belongs to this database",
+        )
 
 
 def _link_blobs(home: Path, directory: Path, report: Report) -> set[str]:

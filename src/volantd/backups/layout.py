@@ -4,6 +4,7 @@
     backup.json          what it is, and hashes of the other files; written last
     volant.db            the database, whole, without a journal beside it
     tokens.json          as in the home, if there is one
+    sealing.key          the same, unless it was to be left out
     blobs/<2 digits>/<sha256>
     dicts/<2 digits>/    large values, each named by chance and by the first half of its sha256
     volumes/             see `volumes.py`
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from volant.errors import DataLossError, InvalidError
 from volantd.hub.objects.dicts.dicts import DIRECTORY as DICTS
 from volantd.hub.web.tokens import FILE_NAME as TOKENS
+from volantd.sealing.keyring import FILE_NAME as SEALING_KEY
 from volantd.store.database import FILE_NAME as DATABASE
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ BLOBS = "blobs"
 #: Where contents are, in a home and in a backup.
 PLACES = (BLOBS, DICTS)
 #: Files of a home that belong to what is kept, beside the database.
-BESIDE = (TOKENS,)
+BESIDE = (TOKENS, SEALING_KEY)
 #: A manifest that is longer is none of ours.
 MANIFEST_BYTES_MAX = 16 << 20
 _PIECE_BYTES = 1 << 20

@@ -20,6 +20,7 @@ from volant.errors import AlreadyExistsError, ConflictError, DataLossError, Vers
 from volantd import home_lock
 from volantd.backups import layout, named, volumes
 from volantd.backups.settling import READY, settle
+from volantd.sealing.keyring import FILE_NAME as SEALING_KEY, Keyring
 from volantd.store.database import FILE_NAME as DATABASE, HEAD
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def restore(home: Path, path: Path, report: Report, *, force: bool) -> Manifest:
         InvalidError: when there is no backup at `path`.
         ConflictError: when a daemon runs in the home.
         AlreadyExistsError: when there is a database, and no `force`.
-        DataLossError: when the backup is damaged.
+        DataLossError: when the backup is damaged, or its key is nowhere.
         VersionError: when it is of a later release.
         OSError: when it cannot be written; the old state stays.
     """
@@ -58,7 +59,7 @@ def restore(home: Path, path: Path, report: Report, *, force: bool) -> Manifest:
         raise AlreadyExistsError(
             f"there is a database in {home}", hint="--force has the backup take its place"
         )
-    _check(path, manifest, report)
+    _check(path, manifest, report, home)
     unfinished = home / _UNFINISHED
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
@@ -73,7 +74,7 @@ def restore(home: Path, path: Path, report: Report, *, force: bool) -> Manifest:
     return manifest
 
 
-def _check(path: Path, manifest: Manifest, report: Report) -> None:
+def _check(path: Path, manifest: Manifest, report: Report, home: Path) -> None:
     """Look at every byte of a backup."""
     for name, digest in manifest.files.items():
         try:
@@ -100,12 +101,28 @@ def _check(path: Path, manifest: Manifest, report: Report) -> None:
         report("checked", index + 1, len(blobs))
     volumes.check(path, report)
     if schema == HEAD:
-        lacking = named.named_by(path / DATABASE) - there - set(manifest.missing)
+        keyring = _keyring(path, manifest, home)
+        lacking = named.named_by(path / DATABASE, keyring) - there - set(manifest.missing)
         if lacking:
             raise DataLossError(
                 f"the backup lacks {len(lacking)} contents that its database names, such as "
                 f"{min(lacking)}"
             )
+
+
+def _keyring(path: Path, manifest: Manifest, home: Path) -> Keyring:
+    """The keys that a backup is restored with: its own, or those that the home has."""
+    if SEALING_KEY in manifest.files:
+        return Keyring(str(path), is_home=False)
+    keyring = Keyring(str(home))
+    lacking = named.keys_of(path / DATABASE) - {key.key_id for key in keyring.all()}
+    if lacking:
+        raise DataLossError(
+            f"the backup was made without its key, and {keyring.path} does not have it "
+            f"({min(lacking)})",
+            hint=f"put the file {SEALING_KEY} of that time into {home} first",
+        )
+    return keyring
 
 
 def _place_blobs(path: Path, home: Path, report: Report) -> None:

@@ -9,7 +9,7 @@ import os
 
 #: Directory of a home with files that are about to take the places of those in the home.
 READY = "restored"
-#: What becomes of a database that gives way; one such is kept.
+#: What becomes of a database, and of its keys, that give way; one such is kept.
 REPLACED = ".replaced"
 #: A file and its journals, in the order in which they are moved: where the file is, all are.
 _PARTS = ("-wal", "-shm", "")
@@ -25,7 +25,7 @@ def settle(home: str) -> bool:
         return False
     for name in sorted(os.listdir(ready)):
         place = os.path.join(home, name)
-        if name.endswith(".db"):
+        if name.endswith((".db", ".key")):
             _move_aside(place)
         os.replace(os.path.join(ready, name), place)
     directory = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
@@ -38,7 +38,7 @@ def settle(home: str) -> bool:
 
 
 def _move_aside(place: str) -> None:
-    """Make room for a database: a journal of the old one must never be taken for its own."""
+    """Make room for a file: a journal of an old database must never be taken for its own."""
     old = place + REPLACED
     if os.path.lexists(place) and os.path.lexists(old):  # of the time before
         for suffix in _PARTS:

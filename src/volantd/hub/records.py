@@ -113,6 +113,10 @@ class InputItems:
             os.close(self.fd)
 
 
+#: Keys of versions are seen by others, and must not tell whether somebody has guessed a secret.
+_SALT = os.urandom(16)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """What a zygote is made of: image, sources, entry, environment. Equal keys share zygotes."""
@@ -162,7 +166,7 @@ class Version:
             "imports": imports,
         }
         return Version(
-            key=hashlib.sha256(values.encode(parts)).hexdigest()[:32],
+            key=hashlib.sha256(_SALT + values.encode(parts)).hexdigest()[:32],
             image=image,
             entry=entry,
             files=tuple(tuple(file) for file in files),

@@ -29,6 +29,7 @@ from volantd.hub.pools import autoscaler, printed
 from volantd.hub.ports import tunnels
 from volantd.hub.records import App, Function
 from volantd.hub.schedules import requests as schedule_requests
+from volantd.hub.secrets import rotation as secret_rotation
 from volantd.hub.volumes import changing, looking, mounting
 from volantd.hub.web import asking, counting, dedicated, tokens
 from volantd.images import described, requests as image_requests
@@ -371,7 +372,7 @@ HANDLERS: dict[str, Handler] = {
         *deployed_requests.HANDLERS, *updating.HANDLERS, *schedule_requests.HANDLERS,
         *tokens.HANDLERS, *dedicated.HANDLERS, *counting.HANDLERS, *asking.HANDLERS,
         *object_requests.HANDLERS, *dict_requests.HANDLERS, *queue_requests.HANDLERS,
-        *looking.HANDLERS, *changing.HANDLERS, *mounting.HANDLERS,
+        *looking.HANDLERS, *changing.HANDLERS, *mounting.HANDLERS, *secret_rotation.HANDLERS,
     )
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from volantd.sealing.sealer import place_of
 from volantd.store import deployments
 from volantd.store.journal import Kind
 from volantd.store.schema import call_inputs, call_results, calls, kept_apps, versions
@@ -35,6 +36,7 @@ class CallRow:
     pinned: int
     function: str
     method: str | None
+    #: sealed
     variant: bytes | None
     origin: str
     parent: str | None
@@ -77,8 +79,19 @@ class KeptApp:
     app_id: str
     name: str
     detached: int
+    #: sealed
     description: bytes
     created_at: float
+
+
+def place_of_app(app_id: str) -> str:
+    """What the description of an app that is not deployed is sealed for."""
+    return place_of("kept_apps.description", app_id)
+
+
+def place_of_variant(call_id: str) -> str:
+    """What the variant of a call is sealed for."""
+    return place_of("calls.variant", call_id)
 
 
 def _adds(table: Table) -> Any:
@@ -90,6 +103,18 @@ def _adds(table: Table) -> Any:
         connection.execute(statement, rows)
 
     return add
+
+
+def _adds_sealed(table: Table, column: str) -> Any:
+    """`_adds` for rows of which one column is an `Unsealed`, or None."""
+    add = _adds(table)
+
+    def add_sealed(connection: Connection, rows: list[dict[str, Any]]) -> None:
+        add(connection, [
+            row if row[column] is None else {**row, column: row[column].sealed()} for row in rows
+        ])  # fmt: skip
+
+    return add_sealed
 
 
 def _updates(*names: str) -> Any:
@@ -109,8 +134,8 @@ def _updates(*names: str) -> Any:
 
 
 #: In the order in which they are written: apps, their calls, inputs, results, ends.
-ADD_APP = Kind(0, _adds(kept_apps))
-ADD_CALL = Kind(1, _adds(calls))
+ADD_APP = Kind(0, _adds_sealed(kept_apps, "description"))
+ADD_CALL = Kind(1, _adds_sealed(calls, "variant"))
 ADD_INPUTS = Kind(2, _adds(call_inputs))
 CLOSE_CALL = Kind(3, _updates("inputs", "closed"))
 ADD_RESULTS = Kind(4, _adds(call_results))
@@ -258,13 +283,16 @@ def app_of(connection: Connection, app_id: str) -> KeptApp | None:
     return None if row is None else KeptApp(**row._mapping)
 
 
-def description_of(connection: Connection, app_id: str, version: int) -> bytes | None:
-    """The app that a call is of, as it was described; None if that is not kept."""
+def description_of(connection: Connection, app_id: str, version: int) -> tuple[str, bytes] | None:
+    """The app that a call is of, as it was described: place and sealed content.
+
+    None if it is not kept.
+    """
     deployed = deployments.description_of(connection, app_id, version) if version else None
     if deployed is not None:
-        return deployed
+        return deployments.place_of_description(app_id, version), deployed
     kept = app_of(connection, app_id)
-    return None if kept is None else kept.description
+    return None if kept is None else (place_of_app(app_id), kept.description)
 
 
 def digests(connection: Connection) -> list[str]:
@@ -281,18 +309,19 @@ def kept_app_ids(connection: Connection) -> list[str]:
     return list(connection.execute(select(kept_apps.c.app_id)).scalars())
 
 
-def versions_named(connection: Connection) -> list[bytes]:
-    """The descriptions of versions of deployed apps with which calls can be run again."""
+def versions_named(connection: Connection) -> list[tuple[str, bytes]]:
+    """The versions of deployed apps with which calls can be run again: place, sealed content."""
     named = (
         select(calls.c.app_id, calls.c.version).where(calls.c.state != "expired").distinct()
     ).subquery()
     rows = connection.execute(
-        select(versions.c.description).join(
+        select(versions.c.app_id, versions.c.version, versions.c.description).join(
             named,
             (versions.c.app_id == named.c.app_id) & (versions.c.version == named.c.version),
         )
     )
-    return list(rows.scalars())
+    place = deployments.place_of_description
+    return [(place(app_id, version), sealed) for app_id, version, sealed in rows]
 
 
 def expire(connection: Connection, finished_before: float) -> int:

@@ -11,10 +11,13 @@ import logging
 import os
 import sqlite3
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from volant.config import without_password
 from volant.errors import DataLossError, Error, ResourceExhaustedError
+from volantd.sealing.keyring import Keyring
+from volantd.sealing.sealer import Sealer
 from volantd.store.engines import postgres, sqlite
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "volant.db"
 #: The latest migration, to which a database that is opened is brought.
-HEAD = "0005"
+HEAD = "0006"
 #: How often a database that is out of order is tried again.
 TRY_AGAIN_S = 1.0
 
@@ -42,6 +45,7 @@ class Database:
         url: `postgresql://...`; empty for a file in `home`.
 
     Attributes:
+        sealer: with the keys of `home`.
         trouble: why the database cannot be used as a whole, None while it can.
     """
 
@@ -51,7 +55,8 @@ class Database:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._reading_thread = ThreadPoolExecutor(1, thread_name_prefix="store-read")
         kind, place = (postgres.PostgresSession, url) if url else (sqlite.SqliteSession, self._path)
-        self._writer: Session = kind(place, bring_up_to_date)
+        self.sealer = Sealer(Keyring(home))
+        self._writer: Session = kind(place, partial(bring_up_to_date, sealer=self.sealer))
         self._reader: Session = kind(place, None)
         self._is_prepared = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -201,8 +206,15 @@ def _nothing(connection: Connection) -> None:
     """Have the database opened."""
 
 
-def bring_up_to_date(connection: Connection) -> None:
+def bring_up_to_date(connection: Connection, sealer: Sealer | None = None) -> bool:
     """Bring a database to the present schema, in the transaction of `connection`.
+
+    Args:
+        connection: to it.
+        sealer: seals what earlier releases kept in clear; None where there can be no such thing.
+
+    Returns:
+        Whether there was an earlier one, of which nothing is to be left where it can be read.
 
     Raises:
         alembic.util.CommandError: for a database of a later release than this.
@@ -211,7 +223,9 @@ def bring_up_to_date(connection: Connection) -> None:
     if revision is None:
         _begin(connection)
     elif revision != HEAD:
-        upgrade(connection)
+        upgrade(connection, sealer=sealer)
+        return True
+    return False
 
 
 def _revision(connection: Connection) -> str | None:
@@ -233,8 +247,8 @@ def _begin(connection: Connection) -> None:
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
-def upgrade(connection: Connection, revision: str = HEAD) -> None:
-    """Bring a database to a later schema.
+def upgrade(connection: Connection, revision: str = HEAD, *, sealer: Sealer | None = None) -> None:
+    """Bring a database to a later schema; `sealer` as for `bring_up_to_date`.
 
     Raises:
         alembic.util.CommandError: for a database of a later release than this.
@@ -245,4 +259,6 @@ def upgrade(connection: Connection, revision: str = HEAD) -> None:
     config = Config()
     config.set_main_option("script_location", os.path.join(os.path.dirname(__file__), "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    config.attributes["sealer"] = sealer
+    with sqlite.erasing(connection):
+        command.upgrade(config, revision)

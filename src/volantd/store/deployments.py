@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
 
+from volantd.sealing.sealer import place_of
 from volantd.store.schema import apps, functions, versions
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ class VersionRow:
     """One version of an app, but for its content."""
 
     version: int
-    fingerprint: str
     action: str
     of_version: int | None
     tag: str
@@ -46,12 +46,18 @@ class AppRow:
     name: str
     created_at: float
     served: VersionRow
+    #: sealed
     description: bytes
     #: name -> id, also of functions that only earlier versions had
     function_ids: dict[str, str]
 
 
 _OF_A_VERSION = [column for column in versions.c if column.name not in ("app_id", "description")]
+
+
+def place_of_description(app_id: str, version: int) -> str:
+    """What the description of a version is sealed for."""
+    return place_of("versions.description", app_id, version)
 
 
 def deployed(connection: Connection) -> list[AppRow]:
@@ -89,7 +95,11 @@ def add_version(
     connection: Connection, app_id: str, name: str, row: VersionRow, description: bytes,
     function_ids: Mapping[str, str],
 ) -> None:  # fmt: skip
-    """Keep a version as the one that is served; with the first one the app begins."""
+    """Keep a version as the one that is served; with the first one the app begins.
+
+    Args:
+        description: its content, sealed.
+    """
     if row.version == 1:
         connection.execute(insert(apps).values(
             app_id=app_id, name=name, state="deployed", version=1, created_at=row.deployed_at,
@@ -127,7 +137,7 @@ def history(connection: Connection, app_id: str) -> list[VersionRow]:
 
 
 def description_of(connection: Connection, app_id: str, version: int) -> bytes | None:
-    """The content of one version, None if it is not kept."""
+    """The sealed content of one version, None if it is not kept."""
     found: bytes | None = connection.execute(
         select(versions.c.description).where(
             versions.c.app_id == app_id, versions.c.version == version

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    #: Reads some descriptions; few, so that others are not kept from the database for long.
-    Find = Callable[[Connection], list[bytes]]
+    #: Reads some descriptions, each with its place, sealed for it; few, so that others are not kept
+    #: from the database for long.
+    Find = Callable[[Connection], list[tuple[str, bytes]]]
 
 
 def finders(connection: Connection) -> list[Find]:
@@ -25,11 +26,12 @@ def finders(connection: Connection) -> list[Find]:
     ]
 
 
-def _of_version(app_id: str, version: int, connection: Connection) -> list[bytes]:
+def _of_version(app_id: str, version: int, connection: Connection) -> list[tuple[str, bytes]]:
     found = deployments.description_of(connection, app_id, version)
-    return [] if found is None else [found]  # it may have gone since
+    place = deployments.place_of_description(app_id, version)
+    return [] if found is None else [(place, found)]  # it may have gone since
 
 
-def _of_app(app_id: str, connection: Connection) -> list[bytes]:
+def _of_app(app_id: str, connection: Connection) -> list[tuple[str, bytes]]:
     found = calls.app_of(connection, app_id)
-    return [] if found is None else [found.description]
+    return [] if found is None else [(calls.place_of_app(app_id), found.description)]

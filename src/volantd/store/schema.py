@@ -48,10 +48,8 @@ versions = Table(
     metadata,
     Column("app_id", String(64), ForeignKey("apps.app_id"), primary_key=True),
     Column("version", Integer, primary_key=True),
-    #: the app as its client described it, msgpack
+    #: the app as its client described it, msgpack; sealed
     Column("description", LargeBinary, nullable=False),
-    #: equal for descriptions of apps that do the same
-    Column("fingerprint", String(64), nullable=False),
     #: deploy, rollback or rollover
     Column("action", String(16), nullable=False),
     #: the version whose content it has, of a rollback or rollover
@@ -98,7 +96,7 @@ calls = Table(
     #: name of the function, or of the class with the method beside it
     Column("function", String(500), nullable=False),
     Column("method", String(500)),
-    #: what makes the pool another than the function's own: options, parameters; msgpack
+    #: what makes the pool another than the function's own: options, parameters; msgpack, sealed
     Column("variant", LargeBinary),
     #: what made it, if not a client: `schedule:...`, `replay:fc-...`
     Column("origin", String(600), nullable=False),
@@ -153,7 +151,7 @@ kept_apps = Table(
     Column("name", String(64), nullable=False),
     #: whether it goes on without its client
     Column("detached", Integer, nullable=False),
-    #: as of a version
+    #: as of a version; sealed
     Column("description", LargeBinary, nullable=False),
     Column("created_at", Float, nullable=False),
 )

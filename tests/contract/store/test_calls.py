@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from volantd.store.journal import Kind
 
 T = TypeVar("T")
-SECTION = bytes(range(256))
+
+
+class Kept(bytes):
+    """What is sealed already."""
+
+    def sealed(self) -> bytes:
+        return self
+
+
+SECTION = Kept(range(256))
 DIGEST = "d" * 64
 
 
@@ -123,7 +132,7 @@ def test_results_are_counted_and_their_faults_found(session: Session):
 def test_what_calls_were_made_with_is_found_and_named(session: Session):
     for number in (1, 2):
         version = deployments.VersionRow(
-            version=number, fingerprint=str(number), action="deploy", of_version=None, tag="",
+            version=number, action="deploy", of_version=None, tag="",
             strategy="rolling", deployed_at=1.0, deployed_by="", commit_id=None, branch=None,
             dirty=None,
         )  # fmt: skip
@@ -132,14 +141,16 @@ def test_what_calls_were_made_with_is_found_and_named(session: Session):
     later = _call("c2", app_id="ap-1", version=2)
     _write(session, calls.ADD_CALL, _call("c1", app_id="ap-1", version=1), later)
     _write(session, calls.FINISH_CALL, _end("c2", "success", 5.0))
-    assert _ask(session, calls.description_of, "ap-1", 1) == b"\1"
-    assert _ask(session, calls.description_of, "ap-2", 0) == SECTION
-    assert _ask(session, calls.description_of, "ap-2", 7) == SECTION  # a replay of a version
+    first, second = "versions.description/ap-1/1", "versions.description/ap-1/2"
+    kept = "kept_apps.description/ap-2", SECTION
+    assert _ask(session, calls.description_of, "ap-1", 1) == (first, b"\1")
+    assert _ask(session, calls.description_of, "ap-2", 0) == kept
+    assert _ask(session, calls.description_of, "ap-2", 7) == kept  # a replay of a version
     assert _ask(session, calls.description_of, "ap-1", 3) is None
     assert _ask(session, calls.description_of, "ap-3", 0) is None
-    assert sorted(_ask(session, calls.versions_named)) == [b"\1", b"\2"]
+    assert sorted(_ask(session, calls.versions_named)) == [(first, b"\1"), (second, b"\2")]
     _ask(session, calls.expire, 10.0)
-    assert _ask(session, calls.versions_named) == [b"\1"]
+    assert _ask(session, calls.versions_named) == [(first, b"\1")]
 
 
 def test_what_is_old_goes_in_its_turn(session: Session):
@@ -153,7 +164,7 @@ def test_what_is_old_goes_in_its_turn(session: Session):
     assert len(_ask(session, calls.inputs_of, "c1")) == 1
     assert _ask(session, calls.forget, 10.0) == 1
     assert _ask(session, calls.find, "c0") is None
-    assert len(_ask(session, calls.kept_app_ids)) == 2
+    assert sorted(_ask(session, calls.kept_app_ids)) == ["ap-1", "ap-2"]
     assert _ask(session, calls.forget_apps, []) == 1
     assert _ask(session, calls.app_of, "ap-2") is None
     assert _ask(session, calls.app_of, "ap-1") == calls.KeptApp(**_app("ap-1", "shop"))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, text, update
 
+from tests.contract.store.sealed import sealed_values
 from tests.contract.store.test_queries import compare
+from volantd.sealing import anew
+from volantd.sealing.keyring import Keyring
+from volantd.sealing.sealer import Sealer
 from volantd.store import database, deployments, schedules
+from volantd.store.engines.sqlite import SqliteSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
@@ -35,6 +42,8 @@ ROWS = {
         "INSERT INTO kept_apps VALUES ('ap-2', 'job', 1, :bytes, 12.5)",
         "INSERT INTO calls VALUES ('c1', 'ap-1', 'shop', 2, 0, 'f', NULL, NULL, '', NULL, NULL, 1,"
         " 1, 'success', 0, 12.5, 13.5, NULL)",
+        "INSERT INTO calls VALUES ('c2', 'ap-1', 'shop', 2, 0, 'f', NULL, :bytes, '', NULL, NULL,"
+        " 1, 1, 'success', 0, 12.5, 13.5, NULL)",
     ),
     "0004": (
         "INSERT INTO objects VALUES ('di-1', 'dict', 'main', 'index', 14.5, 'ada', :bytes)",
@@ -44,21 +53,33 @@ ROWS = {
         "INSERT INTO tickets VALUES ('c1', 0, 5, 14.5, :bytes)",
     ),
     "0005": ("INSERT INTO volume_commits VALUES ('vo-1', 1, 'r1', 16.5, 'ada', 'put', 'c1')",),
+    "0006": (
+        "INSERT INTO versions VALUES ('ap-0', 2, :sealed, 'deploy', NULL, '', 'rolling',"
+        " 6.5, 'ada', NULL, NULL, NULL)",
+    ),
 }
 REVISIONS = sorted(f"{number:04}" for number in range(1, int(database.HEAD) + 1))
 BYTES = bytes(range(256))
+SEALED_PLACE = "versions.description/ap-0/2"
 
 
-def _with_rows(revision: str) -> Callable[[Connection], None]:
+@pytest.fixture
+def sealer(tmp_path: Path) -> Sealer:
+    return Sealer(Keyring(str(tmp_path)))
+
+
+def _with_rows(revision: str, sealer: Sealer) -> Callable[[Connection], None]:
     """Makes a database as a release of that revision has left it."""
 
     def make(connection: Connection) -> None:
         if inspect(connection).has_table("alembic_version"):
             return
         for step in REVISIONS[: REVISIONS.index(revision) + 1]:
-            database.upgrade(connection, step)
+            database.upgrade(connection, step, sealer=sealer)
             for statement in ROWS[step]:
                 given = {"bytes": BYTES} if ":bytes" in statement else {}
+                if ":sealed" in statement:
+                    given = {"sealed": sealer.seal(SEALED_PLACE, BYTES)}
                 connection.execute(text(statement), given)
 
     return make
@@ -69,11 +90,18 @@ def test_each_migration_has_rows_to_be_upgraded():
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-def test_what_an_earlier_release_has_kept_is_there(revision: str, opened: Callable[..., Session]):
-    opened(_with_rows(revision)).run(lambda _: None)
-    session = opened(database.bring_up_to_date)
+def test_what_an_earlier_release_has_kept_is_there(
+    revision: str, sealer: Sealer, opened: Callable[..., Session]
+):
+    opened(_with_rows(revision, sealer)).run(lambda _: None)
+    session = opened(partial(database.bring_up_to_date, sealer=sealer))
     [app] = session.run(deployments.deployed)
-    assert (app.app_id, app.description, app.function_ids) == ("ap-1", BYTES, {"f": "fu-1"})
+    assert (app.app_id, app.function_ids) == ("ap-1", {"f": "fu-1"})
+    sealed = session.run(sealed_values)
+    assert len(sealed) == (4 if revision < "0003" else 6) - (revision < "0006")
+    for place, value in sealed.items():
+        assert BYTES not in value
+        assert sealer.open(place, value) == BYTES
     assert (app.served.version, app.served.of_version, app.served.dirty) == (2, 1, None)
     assert session.run(lambda one: deployments.history(one, "ap-1"))[1].dirty is True
     assert session.run(lambda one: deployments.stopped(one, "shop")) == "ap-0"
@@ -82,12 +110,14 @@ def test_what_an_earlier_release_has_kept_is_there(revision: str, opened: Callab
     assert standings == ({("ap-1", "f"): BYTES} if revision >= "0002" else {})
 
 
-def test_an_upgrade_that_is_broken_off_leaves_what_was_there(opened: Callable[..., Session]):
+def test_an_upgrade_that_is_broken_off_leaves_what_was_there(
+    sealer: Sealer, opened: Callable[..., Session]
+):
     def broken_off(connection: Connection) -> None:
-        database.bring_up_to_date(connection)
+        database.bring_up_to_date(connection, sealer)
         raise KeyboardInterrupt
 
-    opened(_with_rows("0001")).run(lambda _: None)
+    opened(_with_rows("0001", sealer)).run(lambda _: None)
     with pytest.raises(KeyboardInterrupt):
         opened(broken_off).run(lambda _: None)
 
@@ -107,3 +137,26 @@ def test_a_database_of_a_later_release_is_left_alone(opened: Callable[..., Sessi
     opened(later).run(lambda _: None)
     with pytest.raises(Exception, match="9999"):
         opened(database.bring_up_to_date).run(lambda _: None)
+
+
+def test_nothing_of_what_was_kept_in_clear_is_left_in_the_file(tmp_path: Path, sealer: Sealer):
+    path = tmp_path / database.FILE_NAME
+    session = SqliteSession(str(path), _with_rows("0003", sealer))
+    canary = b"canary" * 100
+
+    def put(connection: Connection) -> None:
+        for column in anew.COLUMNS:
+            connection.execute(update(column.table).values({column.name: canary}))
+
+    session.run(put)
+    assert canary in b"".join(one.read_bytes() for one in tmp_path.iterdir())
+    reader = SqliteSession(str(path), None)  # the journal stays as long as somebody reads
+    reader.run(lambda one: one.execute(text("SELECT 1")).all())
+    session.close()
+    upgraded = SqliteSession(str(path), partial(database.bring_up_to_date, sealer=sealer))
+    upgraded.run(lambda _: None)
+    left = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    assert sorted(left) == ["sealing.key", "volant.db", "volant.db-shm", "volant.db-wal"]
+    assert [name for name, content in left.items() if b"canary" in content] == []
+    upgraded.close()
+    reader.close()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FIRST = VersionRow(
-    version=1, fingerprint="f1", action="deploy", of_version=None, tag="v1", strategy="rolling",
+    version=1, action="deploy", of_version=None, tag="v1", strategy="rolling",
     deployed_at=10.25, deployed_by="ada", commit_id="c0ffee", branch="main", dirty=True,
 )  # fmt: skip
 BYTES = bytes(range(256))
@@ -63,7 +63,7 @@ def test_a_new_database_has_what_the_migrations_make(session: Session):
 
 
 def test_versions_follow_each_other(session: Session):
-    second = replace(FIRST, version=2, fingerprint="f2", commit_id=None, branch=None, dirty=None)
+    second = replace(FIRST, version=2, commit_id=None, branch=None, dirty=None)
     _add(session, "ap-1", FIRST, BYTES, f="fu-1")
     _add(session, "ap-1", second, b"two", f="fu-1", g="fu-2")
     [app] = _asked(session, deployments.deployed)

@@ -20,6 +20,8 @@ from volant.wire import values
 from volantd import home_lock
 from volantd.backups.settling import READY, settle
 from volantd.blobs.files import BlobFiles
+from volantd.sealing.keyring import Keyring
+from volantd.sealing.sealer import Sealer
 from volantd.store import database, deployments, dicts
 from volantd.store.deployments import VersionRow
 from volantd.store.engines.sqlite import SqliteSession
@@ -36,6 +38,7 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(mode=0o700, exist_ok=True)
+        self.sealer = Sealer(Keyring(str(path)))
         self.session = SqliteSession(str(path / "volant.db"), database.bring_up_to_date)
         self.blobs = BlobFiles(str(path / "blobs"))
 
@@ -45,12 +48,14 @@ class Home:
         self.blobs.put(digest, content + name.encode())
         described = {"files": [["a.py", 0, digest, len(content)]], "images": []}
         row = VersionRow(
-            version=1, fingerprint="f", action="deploy", of_version=None, tag="",
+            version=1, action="deploy", of_version=None, tag="",
             strategy="rolling", deployed_at=1.0, deployed_by="ada", commit_id=None, branch=None,
             dirty=None,
         )  # fmt: skip
+        place = deployments.place_of_description(f"ap-{name}", 1)
+        sealed = self.sealer.later(place, values.encode(described))
         self.session.run(lambda connection: deployments.add_version(
-            connection, f"ap-{name}", name, row, values.encode(described), {}
+            connection, f"ap-{name}", name, row, sealed.sealed(), {}
         ))  # fmt: skip
         return digest
 
@@ -69,7 +74,9 @@ def _apps(home: Path) -> list[str]:
     """The names of apps in a home, whose contents are all there."""
     with sqlite3.connect(home / "volant.db") as plain:
         names = sorted(name for (name,) in plain.execute("SELECT name FROM apps"))
-        for (raw,) in plain.execute("SELECT description FROM versions"):
+        sealer = Sealer(Keyring(str(home)))
+        for app_id, sealed in plain.execute("SELECT app_id, description FROM versions"):
+            raw = sealer.open(deployments.place_of_description(app_id, 1), sealed)
             for entry in values.decode_map(raw)["files"]:
                 content = (home / "blobs" / entry[2][:2] / entry[2]).read_bytes()
                 assert hashlib.sha256(content).hexdigest() == entry[2]

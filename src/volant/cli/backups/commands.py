@@ -11,6 +11,9 @@ import click
 from volant.cli.backups.worker import run
 from volant.cli.shared import show
 
+#: The file with the keys to what is sealed.
+KEY = "sealing.key"
+
 
 @click.command(
     "backup", short_help="Back up what outlives the daemon, while it runs.",
@@ -18,17 +21,27 @@ from volant.cli.shared import show
     "  volant server backup /backups/volant-today --json",
 )  # fmt: skip
 @click.argument("path", type=click.Path())
+@click.option(
+    "--without-key",
+    is_flag=True,
+    help="Leave out sealing.key, so that the backup alone tells nobody what it holds.",
+)
 @show.json_option
-def backup(path: str, as_json: bool) -> None:
+def backup(path: str, without_key: bool, as_json: bool) -> None:
     """Make a backup in the new directory PATH: the database with the contents that it names.
 
-    The daemon may run meanwhile. On the same file system contents are linked, not copied.
+    The daemon may run meanwhile. On the same file system contents are linked, not copied. The key
+    with which secrets can be read goes along, unless --without-key is given.
     """
-    done = run("backup", os.path.abspath(path))
+    done = run("backup", os.path.abspath(path), *(["--without-key"] if without_key else []))
     if as_json:
         show.print_json(done)
         return
     print(f"backed up {done['home']} to {done['path']}: {_amounts(done)}")
+    if KEY in done["files"]:
+        print(f"it holds {KEY}, with which the secrets in it can be read: keep it as you keep them")
+    else:
+        print(f"it holds no {KEY}: it cannot be used without that file of the home, as it is now")
     _tell_missing(done)
 
 

@@ -31,18 +31,19 @@ COMMANDS = {
     "queue": "Queues: create, list, len, peek, clear, delete.",
     "curl": "Send a request to a web function, with a token where it needs one.",
     "volume": "Volumes: create, list, ls, get, put, cp, rm, rename, delete, history, restore.",
+    "secret": "Secrets: change the key that seals them.",
     "token": "Tokens for web functions: create, list, revoke.",
     "server": "The daemon of this machine: start, stop, status, logs, backup, restore.",
     "config": "Settings, and where each comes from.",
 }
 
 #: Those about objects that have names, in a package of their own.
-_OF_OBJECTS = frozenset({"dict", "queue", "volume"})
+_OF_OBJECTS = frozenset({"dict", "queue", "secret", "volume"})
 
 #: Group -> commands of the programming model whose feature is not there yet.
 PLANNED = {
     "volant": (
-        "endpoint", "secret",
+        "endpoint",
         "nfs", "setup", "profile", "environment", "workspace",
         "billing", "changelog", "dashboard", "skills",
     ),
@@ -51,6 +52,7 @@ PLANNED = {
     "volant function": ("info", "logs", "calls", "variants", "metrics"),
     "volant image": ("build", "pull"),
     "volant server": ("deploy", "info", "stats", "requests", "metrics", "autoscaler"),
+    "volant secret": ("create", "list", "delete"),
     "volant config": ("set", "set-environment"),
 }  # fmt: skip
 

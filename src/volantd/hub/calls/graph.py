@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from volantd.hub.durable.kept import Made
     from volantd.hub.hub import Hub
     from volantd.hub.session import Session
+    from volantd.sealing.sealer import Sealer
     from volantd.store.calls import CallRow
 
 #: Inputs of one graph; the rest is left out, and the answer says so.
@@ -36,7 +37,7 @@ def call_graph(session: Session, message: dict[str, Any]) -> dict[str, Any] | No
         return None
 
     async def answer(found: CallRow) -> None:
-        graph = _Graph()
+        graph = _Graph(session.hub.services.database.sealer)
         await session.hub.services.database.run(lambda connection: graph.read(connection, found))
         graph.look_around(session.hub)
         if not session.peer.closed:
@@ -50,7 +51,8 @@ def call_graph(session: Session, message: dict[str, Any]) -> dict[str, Any] | No
 class _Graph:
     """The graph as far as it is known: a node for each input, parents first."""
 
-    def __init__(self) -> None:
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
         self.nodes: list[dict[str, Any]] = []
         self.is_cut = False
         self._modules: dict[tuple[str, int], dict[str, str]] = {}
@@ -116,7 +118,8 @@ class _Graph:
 
         key = row.app_id, row.version
         if key not in self._modules:
-            raw = store.description_of(connection, *key)
+            found = store.description_of(connection, *key)
+            raw = None if found is None else self._sealer.open(*found)
             specs: Any = [] if raw is None else values.decode_map(raw)["functions"]
             self._modules[key] = {spec["name"]: spec["module"] or "" for spec in specs}
         return self._modules[key].get(row.function, "")

@@ -133,7 +133,8 @@ class _Replay:
         from volantd.store import calls as store
 
         row = self._row
-        raw = store.description_of(connection, row.app_id, row.version)
+        found = store.description_of(connection, row.app_id, row.version)
+        raw = None if found is None else self._hub.services.database.sealer.open(*found)
         return raw, store.inputs_of(connection, row.call_id)
 
     def _chosen(self, inputs: list[Items]) -> list[Items]:

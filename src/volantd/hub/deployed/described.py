@@ -98,6 +98,11 @@ def sponsor_of(description: dict[str, Any]) -> str:
     return str(description.get(_SPONSOR, ""))
 
 
+def fingerprint_of(raw: bytes) -> str:
+    """`fingerprint` of a description that was kept."""
+    return fingerprint(values.decode_map(raw))
+
+
 def fingerprint(description: dict[str, Any]) -> str:
     """Equal for settled descriptions of apps that do the same."""
     told = {name: value for name, value in description.items() if name not in _OF_THE_CLIENT}

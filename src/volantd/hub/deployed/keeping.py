@@ -91,10 +91,12 @@ class Keeping:
         """
         from volantd.store import deployments as store
 
+        place = store.place_of_description(app_id, row.version)
+        kept = self._database.sealer.later(place, raw)
         with _told_when_full(name):
             await self._database.run(
                 lambda connection: store.add_version(
-                    connection, app_id, name, row, raw, function_ids
+                    connection, app_id, name, row, kept.sealed(), function_ids
                 )
             )
         description: dict[str, Any] = values.decode_map(raw)
@@ -125,7 +127,9 @@ class Keeping:
         from volantd.store import deployments as store
 
         def count(app_id: str, version: int, connection: Connection) -> None:
-            raw = store.description_of(connection, app_id, version)
+            sealed = store.description_of(connection, app_id, version)
+            place = store.place_of_description(app_id, version)
+            raw = self._database.sealer.opened(place, sealed)
             if raw is not None:  # else it has gone since
                 self._count(values.decode_map(raw), f"{app_id}/{version}", len(raw))
 

@@ -16,7 +16,14 @@ from dataclasses import dataclass, replace as changed
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import Error, InvalidError, NotFoundError, ServiceError
+from volant.errors import (
+    DataLossError,
+    Error,
+    InvalidError,
+    NotFoundError,
+    PermissionDeniedError,
+    ServiceError,
+)
 from volant.wire import values
 from volantd.hub import checks
 from volantd.hub.deployed import described, inside
@@ -62,9 +69,13 @@ class Wish:
 class Deployed:
     """One app that is deployed, beside the `App` that serves it."""
 
-    def __init__(self, app: App, served: VersionRow, function_ids: Mapping[str, str]) -> None:
+    def __init__(
+        self, app: App, served: VersionRow, fingerprint: str, function_ids: Mapping[str, str]
+    ) -> None:
         self.app = app
         self.served = served
+        #: of the description of the version that is served
+        self.fingerprint = fingerprint
         self.function_ids = dict(function_ids)
         #: Earlier versions that are called by their number.
         self.pinned: dict[int, App] = {}
@@ -139,15 +150,20 @@ class Deployments:
 
         await self._hub.services.standings.open()
         rows = await self._database.run(store.deployed)
+        sealer = self._database.sealer
         for row in rows:
+            place = store.place_of_description(row.app_id, row.served.version)
             try:
-                app = described.opened(row.description, row.app_id, row.served.version)
+                raw = sealer.open(place, row.description)
+                app = described.opened(raw, row.app_id, row.served.version)
+            except (DataLossError, PermissionDeniedError):  # of the key: it is the same for all
+                raise
             except (ValueError, KeyError, Error):
                 log.exception("deployment_unusable", extra={"fields": {"app": row.name}})
                 continue
             app.name, app.created_at = row.name, row.created_at
             app.deployed_at = row.served.deployed_at
-            deployed = Deployed(app, row.served, row.function_ids)
+            deployed = Deployed(app, row.served, described.fingerprint_of(raw), row.function_ids)
             self._take_ids(deployed, app, row.function_ids)
             self._by_name[row.name] = deployed
             self._hub.open_app(app)
@@ -209,15 +225,15 @@ class Deployments:
         from volantd.store import deployments as store
 
         app_id = deployed.app.app_id
-        raw = await self._database.run(
+        sealed = await self._database.run(
             lambda connection: store.description_of(connection, app_id, version)
         )
-        if raw is None:
+        if sealed is None:
             raise NotFoundError(
                 f"app {deployed.app.name!r} has no version {version}",
                 hint=f"`volant app history {deployed.app.name}` shows those that are kept",
             )
-        return raw
+        return self._database.sealer.open(store.place_of_description(app_id, version), sealed)
 
     async def history(self, wanted: str) -> list[VersionRow]:
         """The versions of an app, the latest first; also of one that was stopped.
@@ -264,7 +280,7 @@ class Deployments:
             await self.keeping.put(kept, wish.name)
             if staged.state != "staged":
                 raise NotFoundError("its client is gone")
-            row = self._row(current, print_, "deploy", wish)
+            row = self._row(current, "deploy", wish)
             staged.name, staged.version = wish.name, row.version  # whatever it was described as
             return await self._serve(current, staged, raw, row, wish)
 
@@ -315,15 +331,16 @@ class Deployments:
                     hint=f"`volant app history {current.app.name}` shows its versions",
                 )
             raw = await self._description(current, of)
-            row = changed(
-                self._row(current, current.served.fingerprint, action, wish), of_version=of
-            )
+            row = changed(self._row(current, action, wish), of_version=of)
             if action == "rollback":
                 earlier = {one.version: one for one in await self.history(current.app.app_id)}[of]
                 row = changed(
-                    row, fingerprint=earlier.fingerprint, tag=earlier.tag, branch=earlier.branch,
-                    commit_id=earlier.commit_id, dirty=earlier.dirty,
-                )  # fmt: skip
+                    row,
+                    tag=earlier.tag,
+                    branch=earlier.branch,
+                    commit_id=earlier.commit_id,
+                    dirty=earlier.dirty,
+                )
             coming = described.opened(raw, current.app.app_id, row.version, key=ids.new_id("ap"))
             with self._staged(coming):
                 await try_out(self._hub, coming)
@@ -340,14 +357,14 @@ class Deployments:
             del self._hub.apps[app.key]
             self._hub.services.images.end_unwanted()
 
-    def _row(self, current: Deployed | None, print_: str, action: str, wish: Wish) -> VersionRow:
+    def _row(self, current: Deployed | None, action: str, wish: Wish) -> VersionRow:
         from volantd.store.deployments import VersionRow
 
         return VersionRow(
-            version=1 if current is None else current.app.version + 1, fingerprint=print_,
-            action=action, of_version=None, tag=wish.tag, strategy=wish.strategy,
-            deployed_at=wall_clock(), deployed_by=wish.deployed_by, commit_id=wish.commit_id,
-            branch=wish.branch, dirty=wish.dirty,
+            version=1 if current is None else current.app.version + 1, action=action,
+            of_version=None, tag=wish.tag, strategy=wish.strategy, deployed_at=wall_clock(),
+            deployed_by=wish.deployed_by, commit_id=wish.commit_id, branch=wish.branch,
+            dirty=wish.dirty,
         )  # fmt: skip
 
     async def _serve(
@@ -359,10 +376,11 @@ class Deployments:
         of_functions = {name: one.function_id for name, one in coming.functions.items()}
         function_ids = {**of_functions, **known}
         await self.keeping.add(app_id, wish.name, row, raw, function_ids)
+        print_ = described.fingerprint_of(raw)
         if current is None:
-            current = self._begin(coming, row)
+            current = self._begin(coming, row, print_)
         else:
-            current.served = row
+            current.served, current.fingerprint = row, print_
             current.app.version, current.app.deployed_at = row.version, row.deployed_at
             current.app.sponsor = coming.sponsor
             replace(
@@ -377,7 +395,7 @@ class Deployments:
         settled = await self._settled(current.app)
         return {**self._told(current), "changed": True, "settled": settled}
 
-    def _begin(self, coming: App, row: VersionRow) -> Deployed:
+    def _begin(self, coming: App, row: VersionRow, fingerprint: str) -> Deployed:
         """Serve the first version of an app."""
         app = App(
             app_id=coming.app_id, name=coming.name, version=1, tags=coming.tags, detach=True,
@@ -388,7 +406,7 @@ class Deployments:
         app.deployed_at = row.deployed_at
         for function in app.functions.values():
             function.app = app
-        found = self._by_name[app.name] = Deployed(app, row, {})
+        found = self._by_name[app.name] = Deployed(app, row, fingerprint, {})
         self._hub.open_app(app)
         return found
 
@@ -440,4 +458,4 @@ class Deployments:
 def _is_no_news(current: Deployed, fingerprint: str, wish: Wish) -> bool:
     """Whether a deployment would change nothing."""
     has_tag = not wish.tag or wish.tag == current.served.tag
-    return current.served.fingerprint == fingerprint and has_tag
+    return current.fingerprint == fingerprint and has_tag

@@ -32,9 +32,12 @@ class KeptApps:
             return None
         kept = described.kept(app.description, app.name)
         self._sources[app.key] = self._hub.loop.create_task(self._keep_sources(kept))
+        from volantd.store import calls as store
+
+        sealer, place = self._hub.services.database.sealer, store.place_of_app(app.app_id)
         return {
             "app_id": app.app_id, "name": app.name, "detached": int(app.detach),
-            "description": values.encode(kept), "created_at": app.created_at,
+            "description": sealer.later(place, values.encode(kept)), "created_at": app.created_at,
         }  # fmt: skip
 
     async def _keep_sources(self, description: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import Error
+from volant.errors import Error, OutputExpiredError
 from volant.wire import frames, values
 from volant.wire.faults import error_fault
 from volantd.hub.durable.apps import KeptApps
@@ -143,18 +143,22 @@ class DurableCalls:
     def _start(self, work: Any, name: str) -> None:
         self._hub.services.tasks.start(work, name)
 
-    @staticmethod
-    def _row(call: Call) -> dict[str, Any]:
+    def _row(self, call: Call) -> dict[str, Any]:
+        from volantd.store import calls as store
+
         function = call.function
         methods = function.spec["methods"]
         session = call.session
         parent = None if session is None else session.parent_of(call.number)
+        variant, sealer = function.described_variant(), self._hub.services.database.sealer
+        place = store.place_of_variant(call.call_id)
         return {
             "call_id": call.call_id, "app_id": function.app.app_id, "app": function.app.name,
             "version": function.app.version, "pinned": int(function.app.state == "pinned"),
             "function": function.name,
             "method": methods[call.method]["name"] if methods else None,
-            "variant": function.described_variant(), "origin": call.kept.origin,
+            "variant": None if variant is None else sealer.later(place, variant),
+            "origin": call.kept.origin,
             "parent": None if parent is None else parent[0],
             "parent_index": None if parent is None else parent[1],
             "inputs": call.inputs, "closed": int(call.closed), "state": "pending", "faults": 0,
@@ -315,6 +319,9 @@ class DurableCalls:
             if session.peer.closed:
                 return
             if found is None:
+                row = await services.database.run(lambda one: store.find(one, call_id))
+                if row is None or row.state != "pending":  # it has just become too old
+                    raise OutputExpiredError(f"the results of fc-{call_id} are kept no more")
                 self._hub.retained.say_pending(session, number)
                 return
             kind, payload = frames.split_items(found.section, found.count)[index - found.first]

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import Error, NotFoundError
+from volant.errors import DataLossError, Error, NotFoundError
 from volant.wire import frames, values
 from volant.wire.faults import platform_fault
 from volantd.core.records.intervals import IndexRanges
@@ -115,7 +115,10 @@ class Unfinished:
         if kept is None or not kept.detached:
             return None
         try:
-            app = described.opened(kept.description, app_id, 0)
+            raw = self._hub.services.database.sealer.open(
+                store.place_of_app(app_id), kept.description
+            )
+            app = described.opened(raw, app_id, 0)
         except (ValueError, KeyError, Error):
             log.exception("kept_app_unusable", extra={"fields": {"app": kept.name}})
             return None
@@ -239,6 +242,24 @@ def _missing(results: list[tuple[int, int, int]], total: int) -> list[tuple[int,
     return known.missing(total)
 
 
+def variant_of(hub: Hub, row: CallRow) -> dict[str, Any] | None:
+    """What makes the pool of a call another than that of its function, None for nothing.
+
+    Raises:
+        DataLossError: when that cannot be read.
+    """
+    from volantd.store import calls as store
+
+    if row.variant is None:
+        return None
+    sealer, place = hub.services.database.sealer, store.place_of_variant(row.call_id)
+    try:
+        told: dict[str, Any] = values.decode_map(sealer.open(place, row.variant))
+    except ValueError as error:
+        raise DataLossError(f"the options of call fc-{row.call_id} cannot be read") from error
+    return told
+
+
 def meant(hub: Hub, app: App, row: CallRow, but: dict[str, Any]) -> tuple[Function, int]:
     """The pool and the method that a call is for.
 
@@ -261,9 +282,9 @@ def meant(hub: Hub, app: App, row: CallRow, but: dict[str, Any]) -> tuple[Functi
         name = row.function if row.method is None else f"{row.function}.{row.method}"
         raise NotFoundError(f"app {app.name!r} has no `{name}` since version {app.version}")
     method = 0 if row.method is None else names.index(row.method)
-    if row.variant is not None:
-        told: dict[str, Any] = values.decode_map(row.variant)
+    variant = variant_of(hub, row)
+    if variant is not None:
         function = variants.found_or_made(
-            hub, function, {**told["changes"], **but}, told["parameters"]
+            hub, function, {**variant["changes"], **but}, variant["parameters"]
         )
     return function, method

@@ -62,10 +62,10 @@ class Retention:
         """Remove contents that nothing names."""
         from volantd.store import calls, descriptions
 
-        database = self._services.database
+        database, sealer = self._services.database, self._services.database.sealer
         named = set(await database.run(calls.digests))
         for find in await database.run(descriptions.finders):
-            for raw in await database.run(find):
-                named |= described.named_by(raw)
+            for place, sealed in await database.run(find):
+                named |= described.named_by(sealer.open(place, sealed))
         contents = self._services.contents
         return await asyncio.to_thread(contents.remove_all_but, named, now - FRESH_S)

@@ -5,6 +5,7 @@ What is committed survives a power cut. A file in which damage was found is only
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from volant.errors import DataLossError, ResourceExhaustedError, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Engine
 
@@ -80,7 +81,8 @@ def open_engine(path: str, prepare: Callable[[Connection], object] | None) -> En
 
     Args:
         path: of the file.
-        prepare: called in the first transaction; None for an engine that only reads.
+        prepare: called in the first transaction; None for an engine that only reads. What it says
+            is whether what was there before is not to be found in the journal either.
     """
     from sqlalchemy import create_engine, event
 
@@ -94,11 +96,33 @@ def open_engine(path: str, prepare: Callable[[Connection], object] | None) -> En
     event.listen(engine, "begin", _on_begin)
     try:
         with engine.begin() as connection:
-            prepare(connection)
+            has_erased = prepare(connection)
+        if has_erased:
+            with engine.connect() as connection:
+                _empty_journal(connection)
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+@contextlib.contextmanager
+def erasing(connection: Connection) -> Iterator[None]:
+    """Overwrite what is replaced or removed meanwhile, where the database is a file."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    connection.exec_driver_sql("PRAGMA secure_delete=ON")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("PRAGMA secure_delete=OFF")
+
+
+def _empty_journal(connection: Connection) -> None:
+    """Have the file itself be what it is now, and nothing of before lie beside it."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _on_connect(connection: Any, _record: object) -> None:

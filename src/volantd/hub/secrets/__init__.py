@@ -1,0 +1,1 @@
+"""Secrets that are stored, and the key with which they and descriptions of apps are sealed."""
