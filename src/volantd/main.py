@@ -49,6 +49,7 @@ from volantd.hub.peer import Peer
 from volantd.hub.pools.configuration import EXIT_GRACE_S
 from volantd.hub.schedules.kept import KeptBook
 from volantd.hub.secrets.rotation import go_on
+from volantd.hub.secrets.stored import Secrets
 from volantd.hub.session import Session
 from volantd.hub.volumes.kind import volume_kind
 from volantd.hub.web.process import GatewayProcess
@@ -113,18 +114,16 @@ class Services:
         self.images.apps = self.hub.apps.values
         self.zygotes = ZygoteStore(config, self.machine, self.blobs, self.images, tasks)
         self.database = Database(config.home, config.text("database_url"))
-        #: Of who changes the sealing key.
-        self.key_lock = asyncio.Lock()
         self.journal = Journal(self.database, loop, self.hub.after_events)
         self.standings = self.hub.timetable.durable = KeptBook(self.database, self.journal)
         reserve_bytes = int(config.number("disk_reserve_mib")) << 20
         self.objects = self.hub.objects = Objects(
             self.hub, self.database, self.journal, home=config.home, reserve_bytes=reserve_bytes
         )
-        self.hub.dicts = Dicts(self.hub, config.home)
-        self.hub.queues = Queues(self.hub)
+        self.hub.dicts, self.hub.queues = Dicts(self.hub, config.home), Queues(self.hub)
         self.volumes = Volumes(config.home, self.database, self.journal, time)
         self.objects.register(volume_kind(self.volumes))
+        self.hub.secrets = Secrets(self.hub, self.zygotes, self.images)
         self.deployments = Deployments(self.hub, self.database, self.contents, self.blobs)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent
@@ -228,7 +227,7 @@ class Services:
         """Go on with what was deployed, and with what was left unfinished."""
         await self.deployments.open()
         await self.hub.unfinished.open()
-        async with self.key_lock:
+        async with self.hub.secrets.key_lock:
             await go_on(self.database)
         Retention(self, self.config.number("result_retention_s")).begin()
 

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     Start = Callable[..., Program]
 
 TOKEN, OTHER = "canary-4711-token", "canary-4712-other"
-#: Begins programs that have `secretive`.
+#: Begins programs that have `tokened`.
 PREAMBLE = (
     "import sys, volant; sys.path.insert(0, '.')\n"
-    "token = volant.Function.from_name('secretive', 'token')\n"
+    "token = volant.Function.from_name('tokened', 'token')\n"
 )
 
 
@@ -35,7 +35,7 @@ def hashed(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()[:8]
 
 
-def _files_with(home: Path, needle: bytes) -> list[str]:
+def files_with(home: Path, needle: bytes) -> list[str]:
     """The files below a home that contain something."""
     found = []
     for directory, _, names in os.walk(home):
@@ -48,7 +48,7 @@ def _files_with(home: Path, needle: bytes) -> list[str]:
     return found
 
 
-def _kill_daemon(home: Path) -> None:
+def kill_daemon(home: Path) -> None:
     pid = daemon_pid(home)
     assert pid is not None
     gone = os.pidfd_open(pid)
@@ -59,9 +59,9 @@ def _kill_daemon(home: Path) -> None:
 
 @pytest.fixture
 def deployed(own_home: Path) -> Path:
-    """A home with a daemon of its own, where `secretive` is deployed."""
+    """A home with a daemon of its own, where `tokened` is deployed."""
     done = run_volant(
-        "deploy", str(APPS / "secretive.py"), home=own_home, env={"TOKEN": TOKEN}
+        "deploy", str(APPS / "tokened.py"), home=own_home, env={"TOKEN": TOKEN}
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return own_home
@@ -81,11 +81,11 @@ def test_what_functions_were_given_is_nowhere_in_clear(deployed: Path, start: St
     )
     *told, call_id = _said(start, deployed, code)
     assert told == [hashed(TOKEN), hashed("plain"), hashed(OTHER)]
-    assert _files_with(deployed, b"canary-471") == []
-    assert _files_with(deployed, b"secretive") != []  # this is what is looked through
-    shown = run_volant("app", "info", "secretive", "--json", home=deployed)
+    assert files_with(deployed, b"canary-471") == []
+    assert files_with(deployed, b"tokened") != []  # this is what is looked through
+    shown = run_volant("app", "info", "tokened", "--json", home=deployed)
     assert "canary" not in shown.stdout
-    _kill_daemon(deployed)
+    kill_daemon(deployed)
     code = f"print(token.remote(), volant.FunctionCall.from_id({call_id!r}).get())"
     assert _said(start, deployed, code) == [hashed(TOKEN), hashed(OTHER)]
 
@@ -100,9 +100,9 @@ def test_the_key_is_changed_while_functions_are_called(deployed: Path, start: St
     assert (told["count"], told["broken"]) == (1, 0)
     assert before != after
     assert _said(start, deployed, "print(token.remote())") == [hashed(TOKEN)]
-    _kill_daemon(deployed)
+    kill_daemon(deployed)
     assert _said(start, deployed, "print(token.remote())") == [hashed(TOKEN)]
-    rolled = run_volant("app", "rollback", "secretive", "1", home=deployed)
+    rolled = run_volant("app", "rollback", "tokened", "1", home=deployed)
     assert "cannot be rolled back from version 1 to 1" in rolled.stderr
 
 
@@ -120,7 +120,7 @@ def test_a_daemon_that_is_killed_while_the_key_changes_is_followed_by_one_that_r
             key = (deployed / "sealing.key").stat().st_ino
             while (deployed / "sealing.key").stat().st_ino == key and command.poll() is None:
                 pass
-            _kill_daemon(deployed)
+            kill_daemon(deployed)
             command.communicate()
     assert _said(start, deployed, "print(token.remote())") == [hashed(TOKEN)]
 
@@ -143,7 +143,7 @@ def test_a_backup_says_whether_its_key_goes_along(deployed: Path, tmp_path: Path
     assert "it holds no sealing.key" in bare.stdout
     assert not (tmp_path / "bare/sealing.key").exists()
     key = json.loads((deployed / "sealing.key").read_text())["keys"][0]["key"].encode()
-    assert _files_with(tmp_path / "bare", key) == []
+    assert files_with(tmp_path / "bare", key) == []
     elsewhere = tmp_path / "elsewhere"
     refused = run_volant("server", "restore", tmp_path / "bare", home=elsewhere)
     assert refused.returncode == 3

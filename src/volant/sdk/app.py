@@ -82,7 +82,7 @@ class App:
         if name is not None:
             check_name("an app", name)
         self._volumes = options.given_volumes(volumes)
-        self._secrets = options.secret_values(secrets)
+        self._secrets = options.given_secrets(secrets)
         self.name = name
         self._tags = checked_tags(tags or {})
         self._image = image
@@ -230,7 +230,7 @@ class App:
             buffer_containers=buffer_containers, scaledown_window=scaledown_window,
             single_use_containers=single_use_containers or decorating.single_use(max_inputs),
             enable_memory_snapshot=enable_memory_snapshot, block_network=block_network,
-            secrets=options.secret_values(secrets, self._secrets),
+            secrets=options.given_secrets(secrets, self._secrets),
             volumes=options.given_volumes(volumes, self._volumes),
         )  # fmt: skip
         return decorating.FunctionDecorator(self, {

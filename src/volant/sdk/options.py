@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, TypedDict
 
+    from volant.sdk.objects.secret import Given
     from volant.sdk.retries import Retries
 
     class VariantOptions(TypedDict, total=False):
@@ -152,7 +153,7 @@ def checked(
     scaledown_window: float | None,
     single_use_containers: bool,
     block_network: bool,
-    secrets: dict[str, str],
+    secrets: Given,
     enable_memory_snapshot: bool = False,
     schedule: object = None,
     volumes: Sequence[dict[str, Any]] = (),
@@ -174,7 +175,7 @@ def checked(
         _number("scaledown_window", scaledown_window, *SCALEDOWN_WINDOW_LIMITS_S)
     options = {
         "env": checked_environment(env or {}, "env"),
-        "secrets": secrets,
+        **_as_options(secrets),
         **resources,
         "startup_timeout_s": float(startup_timeout if startup_timeout is not None else timeout),
         "gpu": checked_gpus(gpu),
@@ -198,7 +199,7 @@ def checked(
 
 #: What `with_options` takes -> the fields of a control message that it decides.
 _VARIANT_FIELDS = {
-    "env": ("env",), "secrets": ("secrets",), "cpu": ("cpu", "cpu_limit"),
+    "env": ("env",), "secrets": ("secrets", "stored"), "cpu": ("cpu", "cpu_limit"),
     "memory": ("memory_mib", "memory_limit_mib"), "timeout": ("timeout_s",),
     "retries": ("retries",), "max_containers": ("max_containers",), "gpu": ("gpu",),
     "buffer_containers": ("buffer_containers",), "scaledown_window": ("scaledown_window_s",),
@@ -230,18 +231,22 @@ def checked_variant(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict
         max_containers=given.get("max_containers"),
         buffer_containers=given.get("buffer_containers"),
         scaledown_window=given.get("scaledown_window"), single_use_containers=False,
-        block_network=False, secrets=secret_values(given.get("secrets")),
+        block_network=False, secrets=given_secrets(given.get("secrets")),
         volumes=given_volumes(given.get("volumes"), before.get("volumes", ())), is_part=True,
     )  # fmt: skip
-    for variables in ("env", "secrets"):
-        added: Any = full[variables]
-        full[variables] = {**before.get(variables, {}), **added}
+    added: Any = full["env"]
+    full["env"] = {**before.get("env", {}), **added}
+    full["stored"], full["secrets"] = given_secrets(
+        given.get("secrets"), (before.get("stored", []), before.get("secrets", {}))
+    )
     changes = {
         field: full[field]
         for name in given
         if given[name] is not None
         for field in _VARIANT_FIELDS.get(name, ())
     }
+    if not changes.get("stored", True):
+        del changes["stored"]
     check_growth({**before, **changes})
     return changes
 
@@ -299,19 +304,22 @@ def checked_autoscaler(given: Mapping[str, Any]) -> dict[str, object]:
     return changes
 
 
-def secret_values(
-    secrets: Sequence[object] | None, before: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """The variables of some secrets and of those before them; those of later ones win.
+def given_secrets(secrets: Sequence[object] | None, before: Given = ([], {})) -> Given:
+    """What some secrets give, behind those before them; later ones win.
 
     Raises:
         InvalidError: for what are no secrets.
     """
     if not secrets:
-        return dict(before or {})
-    from volant.sdk.objects.secret import values_of
+        return before
+    from volant.sdk.objects.secret import given_by
 
-    return {**(before or {}), **values_of("a function or an app", secrets)}
+    return given_by("a function or an app", secrets, before)
+
+
+def _as_options(secrets: Given) -> dict[str, object]:
+    stored, values = secrets
+    return {"stored": stored, "secrets": values} if stored else {"secrets": values}
 
 
 def given_volumes(

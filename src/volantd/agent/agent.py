@@ -100,8 +100,9 @@ class Running:
 
     def read_pipes(self, forked: ForkedContainer) -> None:
         """Begin to take what it prints."""
+        hidden = () if self.prepared is None else self.prepared.version.hidden
         for fd, stream in ((forked.stdout_fd, "stdout"), (forked.stderr_fd, "stderr")):
-            self.readers.append(PipeReader(fd, stream, self))
+            self.readers.append(PipeReader(fd, stream, self, hidden))
             self._printed.register(fd, select.POLLIN)
 
     def on_output(self, stream: str, data: bytes) -> None:
@@ -124,9 +125,9 @@ class Running:
 
     def drain_logs(self) -> None:
         """Take everything it has printed so far."""
-        if self._printed.poll(0):
-            for reader in self.readers:
-                reader.drain()
+        is_news = bool(self._printed.poll(0))
+        for reader in self.readers:
+            reader.tell_all(is_news=is_news)
 
 
 class Agent:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import ImageBuildError, InvalidError, NotFoundError
+from volant.errors import Error, ImageBuildError, InvalidError, NotFoundError
 from volantd import patience
 from volantd.agent.bare import PROCESSES_MAX
 from volantd.agent.written import Writer
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from volantd.agent.tasks import Tasks
     from volantd.hub.blobs import BlobCache
     from volantd.hub.records import App, Version
+    from volantd.hub.secrets.stored import Secrets
     from volantd.images.builder import OnStep
     from volantd.images.kept.caches import Cache
     from volantd.images.workbench import Command, Say, Workbench
@@ -77,6 +78,8 @@ class Images:
         self.catalogue = Catalogue(self.store, self.builder)
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.apps: Callable[[], Iterable[App]] = tuple
+        #: Completes what steps are given with what is stored.
+        self.secrets: Secrets | None = None
         #: running commands of steps by the place that they fill
         self._steps: dict[str, Step] = {}
         self._held: Counter[str] = Counter()
@@ -122,9 +125,19 @@ class Images:
         )
         if key not in self.users():
             raise ended
+        try:
+            secrets = image["secrets"]
+            if self.secrets is not None:
+                secrets = await self.secrets.of_steps(image.get("stored", {}), secrets)
+        except Error as error:
+            raise ImageBuildError(
+                f"building image {image_id(key)}: {error.message}",
+                hint=error.hint,
+                image_id=image_id(key),
+            ) from error
         brought = Brought(
             calls=image.get("calls", {}), files=version.files, entry=version.entry,
-            all_secrets=image["secrets"],
+            all_secrets=secrets,
         )  # fmt: skip
         wish = image.get(described.ASKED_BY, "")
         building = asyncio.ensure_future(

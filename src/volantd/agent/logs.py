@@ -14,8 +14,11 @@ import json
 import logging
 import os
 from collections import OrderedDict
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any
+
+from volantd.images.redaction import Redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -265,13 +268,21 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 class PipeReader:
-    """Reads one output pipe of a container."""
+    """Reads one output pipe of a container.
 
-    __slots__ = ("_fd", "_loop", "_sink", "stream")
+    Args:
+        fd: of the pipe.
+        stream: stdout or stderr.
+        sink: hears what is printed.
+        hidden: values that it does not hear; mostly there are none.
+    """
 
-    def __init__(self, fd: int, stream: str, sink: Any) -> None:
+    __slots__ = ("_fd", "_loop", "_redacted", "_sink", "stream")
+
+    def __init__(self, fd: int, stream: str, sink: Any, hidden: Sequence[str] = ()) -> None:
         self._fd = fd
         self._sink = sink
+        self._redacted = Redacted(partial(sink.on_output, stream), hidden) if hidden else None
         self._loop = asyncio.get_running_loop()
         self.stream = stream
         self._loop.add_reader(fd, self._on_readable)
@@ -296,9 +307,23 @@ class PipeReader:
             if not data:
                 self.close()
                 return
-            self._sink.on_output(self.stream, data)
+            if self._redacted is None:
+                self._sink.on_output(self.stream, data)
+            else:
+                self._redacted(data)
             if len(data) < READ_BYTES:
                 return
+
+    def tell_all(self, *, is_news: bool) -> None:
+        """Have told what was printed, also an end that may be the beginning of a hidden value.
+
+        Args:
+            is_news: whether there is anything to be read.
+        """
+        if is_news:
+            self.drain()
+        if self._redacted is not None:
+            self._redacted.end()
 
     def _resume(self) -> None:
         if self._fd >= 0:
@@ -306,6 +331,8 @@ class PipeReader:
 
     def close(self) -> None:
         """Stop reading."""
+        if self._redacted is not None:
+            self._redacted.end()
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             self._sink.on_pipe_closed(self._fd)

@@ -7,6 +7,7 @@ version known ──► bare zygote (made ahead) ──PREPARE──► ready �
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections import OrderedDict, deque
@@ -15,10 +16,11 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import ExecutionError, ImageBuildError, ResourceExhaustedError
+from volant.errors import Error, ExecutionError, ImageBuildError, ResourceExhaustedError
 from volant.wire.faults import error_fault
 from volantd.agent.bare import PROCESSES_MAX, BareZygotes, Machine, check_trees
 from volantd.agent.late.templates import LateTemplates, RefusedError
+from volantd.images.redaction import Redacted
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError, UnfitError, Zygote
 from volantd.runtime.seat import Leaves
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from volantd.agent.tasks import Tasks
     from volantd.hub.blobs import BlobCache
     from volantd.hub.records import App, Function, Version
+    from volantd.hub.secrets.stored import Secrets
     from volantd.runtime.cgroup import Cgroup
     from volantd.runtime.client import ForkedContainer
 
@@ -165,6 +168,8 @@ class ZygoteStore:
         self.spare_count = int(config.number("spare_containers"))
         #: Hears what the user's imports print: (key of the version, data).
         self.on_output: Callable[[str, bytes], None] = lambda key, data: None
+        #: Completes versions that refer to stored secrets.
+        self.secrets: Secrets | None = None
         self._bare = BareZygotes(machine, images, tasks)
         self._blobs = blobs
         self._count_max = int(config.number("zygote_count_max"))
@@ -199,13 +204,30 @@ class ZygoteStore:
         """Begin to prepare the version that an app's calls will need first."""
         for function in app.functions.values():
             if function.version.snapshot is None:  # else its parameters may be missing
-                self._find(function.version)
+                self.tasks.start(self._warm(function.version), "warm-zygote")
                 return
+
+    async def _warm(self, version: Version) -> None:
+        with contextlib.suppress(PrepareFailedError):  # who needs it is told
+            self._find(await self._completed(version))
+
+    async def _completed(self, version: Version) -> Version:
+        """A version with what its stored secrets mean now.
+
+        Raises:
+            PrepareFailedError: when one is not there.
+        """
+        if not version.stored or self.secrets is None:
+            return version
+        try:
+            return await self.secrets.resolved(version)
+        except Error as error:
+            raise PrepareFailedError(error_fault(error)) from error
 
     async def get_for(self, function: Function) -> Prepared:
         """The zygote that a container of a function is forked from; raises as `get`."""
         self._end_retired()
-        version = function.version
+        version = await self._completed(function.version)
         found = self.late.find(function)
         if found is not None:
             self._prepared.move_to_end(found.key)
@@ -221,10 +243,10 @@ class ZygoteStore:
         """The zygote of a version, prepared when needed.
 
         Raises:
-            PrepareFailedError: the user's import raised.
+            PrepareFailedError: the user's import raised, or a secret is not there.
             RuntimeFailedError: there can be no zygote.
         """
-        prepared = self._find(version)
+        prepared = self._find(await self._completed(version))
         await asyncio.shield(prepared.ready)
         return prepared
 
@@ -322,14 +344,14 @@ class ZygoteStore:
             # A process with threads cannot be forked safely: its children import for themselves.
             prepared.threads = answer["threads"]
             names = ", ".join(dict.fromkeys(prepared.threads))
-            self.on_output(version.key, (
+            self.on_output(version.told_key, (
                 f"volant: importing this program starts threads ({names}), so every container "
                 "imports it anew instead of sharing one import\n"
             ).encode())  # fmt: skip
             await self._prepare_anew(prepared, files, None)
         elif answer["culprits"]:
             assert snapshot is not None
-            self.on_output(version.key, (
+            self.on_output(version.told_key, (
                 f"volant: the hooks of enter(snap=True) of `{snapshot['function']['name']}` left "
                 f"{', '.join(answer['culprits'])}, which containers cannot share, so each runs "
                 "those hooks anew; move it into a hook of enter()\n"
@@ -364,18 +386,19 @@ class ZygoteStore:
     async def _take_bare(
         self, version: Version, *, plain: bool = False, is_heard: bool = True
     ) -> Zygote:
-        say = partial(self.on_output, version.key)
+        say = partial(self.on_output, version.told_key)
         try:
             zygote = await self._bare.take(version, say, plain=plain)
         except ImageBuildError as error:
             fault = error_fault(error)
             raise PrepareFailedError(fault) from error
-        self._read_output(zygote, version.key, is_heard=is_heard)
+        self._read_output(zygote, version, is_heard=is_heard)
         return zygote
 
-    def _read_output(self, zygote: Zygote, key: str, *, is_heard: bool) -> None:
+    def _read_output(self, zygote: Zygote, version: Version, *, is_heard: bool) -> None:
         """Pass on what the user's imports print, unless another zygote has printed it already."""
         loop = asyncio.get_running_loop()
+        said = Redacted(partial(self.on_output, version.told_key), version.hidden)
 
         def on_readable() -> None:
             try:
@@ -384,8 +407,9 @@ class ZygoteStore:
                 return
             if data:
                 if is_heard:
-                    self.on_output(key, data)
+                    said(data)
                 return
+            said.end()
             loop.remove_reader(zygote.log_fd)
             os.close(zygote.log_fd)
 

@@ -26,6 +26,7 @@ from volantd.fields import (
     text,
     whole,
 )
+from volantd.hub.secrets import layers
 from volantd.hub.web import checked
 from volantd.images import described
 from volantd.schedules.times import rule_of
@@ -180,6 +181,7 @@ def confine(app: dict[str, Any], own: dict[str, Any], *, may_last: bool) -> None
     for function in app["functions"]:
         options = function["options"]
         confine_options(options, own)
+        layers.confine(options.get("stored", ()), own)
         kept += options["min_containers"] + options["buffer_containers"]
     if kept > NESTED_KEPT_MAX:
         raise ResourceExhaustedError(
@@ -250,6 +252,9 @@ def _check_image(image: Any) -> None:
         raise ValueError("an image is no map")
     if image["kind"] != "host":
         described.check(image)
+        for of_step in image.get("stored", {}).values():
+            for field in mapping({"step": of_step}, "step"):
+                layers.check({"stored": of_step[field]})
         return
     for name in ("python", "prefix", "base_prefix"):
         text(image, name)
@@ -293,6 +298,7 @@ def check_options(options: dict[str, Any]) -> None:
         ValueError: naming the one that is not what it has to be.
         KeyError: when one is missing.
     """
+    layers.check(options)
     for variables in ("env", "secrets"):
         for name in mapping(options, variables):
             text(options[variables], name)

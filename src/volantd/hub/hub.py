@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from volantd.hub.objects.dicts.dicts import Dicts
     from volantd.hub.objects.queues.queues import Queues
     from volantd.hub.objects.registry import Objects
+    from volantd.hub.secrets.stored import Secrets
     from volantd.hub.session import Session
     from volantd.main import Services
 
@@ -104,6 +105,7 @@ class Hub:
         self.objects: Objects
         self.dicts: Dicts
         self.queues: Queues
+        self.secrets: Secrets
         self.apps: dict[str, App] = {}
         #: Rows of the apps that ended last, the latest at the end.
         self.ended: deque[dict[str, Any]] = deque(maxlen=ENDED_MAX)

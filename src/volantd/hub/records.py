@@ -18,6 +18,7 @@ from volantd.hub.durable.kept import Kept
 from volantd.hub.timings import Timings
 from volantd.hub.web import checked
 from volantd.images import described
+from volantd.images.redaction import HIDDEN_CHARS_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -127,6 +128,12 @@ class Version:
     #: [path below root, mode, sha256, size]
     files: tuple[tuple[str, int, str, int], ...]
     env: dict[str, str]
+    #: layers of secrets of which some are stored, completed when it is about to be used
+    stored: list[dict[str, Any]] = field(default_factory=list)
+    #: values of secrets that are not to be read in what its containers print
+    hidden: tuple[str, ...] = ()
+    #: the key of the version that this one completes
+    completes: str = ""
     block_network: bool
     #: whether its zygote imports the program; for a shell it does not
     imports: bool
@@ -147,9 +154,23 @@ class Version:
         digest = hashlib.sha256(self.key.encode() + values.encode(snapshot)).hexdigest()
         return replace(self, key=digest[:32], snapshot={**snapshot, "timeout_s": timeout_s})
 
+    @property
+    def told_key(self) -> str:
+        """The key by which functions know it."""
+        return self.completes or self.key
+
     def with_options(self, options: dict[str, Any]) -> Version:
         """The version of a function that is the same but for its options, without a snapshot."""
         return Version._made(self.image, self.entry, self.files, options, imports=self.imports)
+
+    def with_secrets(self, variables: dict[str, str]) -> Version:
+        """The version with what its stored secrets mean now."""
+        env = {**variables, **self.env}
+        digest = hashlib.sha256(_SALT + self.key.encode() + values.encode(env)).hexdigest()
+        hidden = (*_hidden({**variables, **dict.fromkeys(self.env, "")}), *self.hidden)
+        return replace(
+            self, key=digest[:32], env=env, hidden=hidden, stored=[], completes=self.key
+        )  # fmt: skip
 
     @staticmethod
     def _made(
@@ -162,6 +183,7 @@ class Version:
             "entry": entry,
             "files": [list(file) for file in files],
             "env": env,
+            "stored": options.get("stored", []),
             "block_network": options["block_network"],
             "imports": imports,
         }
@@ -171,9 +193,16 @@ class Version:
             entry=entry,
             files=tuple(tuple(file) for file in files),
             env=env,
+            stored=options.get("stored", []),
+            hidden=_hidden(options["secrets"]),
             block_network=options["block_network"],
             imports=imports,
         )
+
+
+def _hidden(variables: dict[str, str]) -> tuple[str, ...]:
+    """Of values of secrets those that are long enough to be told from other text."""
+    return tuple(value for value in variables.values() if len(value) >= HIDDEN_CHARS_MIN)
 
 
 def _with_web(description: dict[str, Any]) -> dict[str, Any]:

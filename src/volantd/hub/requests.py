@@ -29,7 +29,7 @@ from volantd.hub.pools import autoscaler, printed
 from volantd.hub.ports import tunnels
 from volantd.hub.records import App, Function
 from volantd.hub.schedules import requests as schedule_requests
-from volantd.hub.secrets import rotation as secret_rotation
+from volantd.hub.secrets import requests as secret_requests, rotation as secret_rotation
 from volantd.hub.volumes import changing, looking, mounting
 from volantd.hub.web import asking, counting, dedicated, tokens
 from volantd.images import described, requests as image_requests
@@ -373,6 +373,7 @@ HANDLERS: dict[str, Handler] = {
         *tokens.HANDLERS, *dedicated.HANDLERS, *counting.HANDLERS, *asking.HANDLERS,
         *object_requests.HANDLERS, *dict_requests.HANDLERS, *queue_requests.HANDLERS,
         *looking.HANDLERS, *changing.HANDLERS, *mounting.HANDLERS, *secret_rotation.HANDLERS,
+        *secret_requests.HANDLERS,
     )
 }  # fmt: skip
 

@@ -39,6 +39,7 @@ def check(image: dict[str, Any]) -> None:
         known.check(step)
     _check_calls(image)
     _check_secrets(mapping(image, "secrets"))
+    mapping({"stored": {}, **image}, "stored")  # its layers are the hub's to check
     kind.files(image, "attached")
     for digest, size in mapping(image, "contents").items():
         kind.digest(digest)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 #: What stands in place of a hidden text.
 HIDDEN = "***"
+#: Characters of a value of a secret from which on it is hidden: others are words like any.
+HIDDEN_CHARS_MIN = 8
 #: Name and password in an address.
 _ACCOUNT = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 #: Characters of what a step does, in one line.
@@ -83,5 +85,9 @@ class Redacted:
 
 def _begun(text: bytes, hidden: bytes) -> int:
     """How many bytes at the end of a text are the beginning of a hidden one."""
-    longest = min(len(text), len(hidden) - 1)
-    return next((size for size in range(longest, 0, -1) if text.endswith(hidden[:size])), 0)
+    at = max(0, len(text) - len(hidden) + 1)
+    while (at := text.find(hidden[:1], at)) >= 0:
+        if hidden.startswith(text[at:]):
+            return len(text) - at
+        at += 1
+    return 0

@@ -13,7 +13,7 @@ from volant.errors import ImageBuildError
 from volantd.images.kept.books import wall_clock
 from volantd.images.kept.tree import has_file
 from volantd.images.keys import image_id
-from volantd.images.redaction import Redacted, redacted
+from volantd.images.redaction import HIDDEN_CHARS_MIN, Redacted, redacted
 from volantd.images.store import Record
 from volantd.patience import on_thread
 
@@ -288,12 +288,14 @@ class Workbench:
             ImageBuildError: when it fails, or has to end.
         """
         await on_thread(self.store.clear_work, place)
+        secrets = self.brought.secrets.get("secrets", {})
+        hidden = [*hidden, *(one for one in secrets.values() if len(one) >= HIDDEN_CHARS_MIN)]
         what = redacted(what, hidden)
         command = Command(
             layers=self.layers if layers is None else layers,
             output=place,
             argv=argv,
-            env={**self.env, **self.brought.secrets.get("secrets", {}), **(env or {})},
+            env={**self.env, **secrets, **(env or {})},
             cwd=cwd or self.below.settings.workdir or "/",
             shared=shared,
             readable=readable,

@@ -14,7 +14,7 @@ from sqlalchemy import and_, func, select, update
 
 from volantd.sealing.keyring import ID_BYTES
 from volantd.sealing.sealer import MARK, SealBrokenError, key_id_of, place_of
-from volantd.store.schema import calls, kept_apps, versions
+from volantd.store.schema import calls, kept_apps, secrets, versions
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Connection
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 #: Every column with sealed values; a row's place is made of its primary key.
 COLUMNS: tuple[Column[bytes], ...] = (
-    versions.c.description, kept_apps.c.description, calls.c.variant,
+    versions.c.description, kept_apps.c.description, calls.c.variant, secrets.c.value,
 )  # fmt: skip
 
 

@@ -190,6 +190,15 @@ objects = Table(
 )
 Index("objects_name", objects.c.environment, objects.c.kind, objects.c.name, unique=True)
 
+secrets = Table(
+    "secrets",
+    metadata,
+    #: of a secret
+    Column("object_id", String(64), primary_key=True),
+    #: its variables, msgpack; sealed
+    Column("value", LargeBinary, nullable=False),
+)
+
 tickets = Table(
     "tickets",
     metadata,

@@ -28,7 +28,7 @@ OPTIONS_GIVEN: dict[str, Any] = {
     "timeout": 300, "startup_timeout": None,
     "retries": None, "min_containers": None, "max_containers": None, "buffer_containers": None,
     "scaledown_window": None, "single_use_containers": False, "block_network": False,
-    "secrets": {},
+    "secrets": ([], {}),
 }  # fmt: skip
 
 

@@ -213,6 +213,7 @@ class PlayedPrepared:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.version: Version
         self.in_use = 0
         self.threads: list[str] = []
         self.zygote = PlayedZygote()
@@ -287,6 +288,7 @@ class PlayedZygotes:
         self.world.sources.append(files)
         if self.world.prepare_failures:
             raise self.world.prepare_failures.pop(0)
+        self.prepared.version = version
         return self.prepared
 
 

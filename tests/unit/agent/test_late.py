@@ -59,7 +59,14 @@ class Store:
 
 
 def _function(name: str = "f", key: str = "v", **changes: Any) -> Any:
-    fields = {"imports": True, "snapshot": None, "entry": {"module": "app"}, "gpu": [], **changes}
+    fields = {
+        "imports": True,
+        "snapshot": None,
+        "entry": {"module": "app"},
+        "gpu": [],
+        "stored": [],
+        **changes,
+    }
     gpu = fields.pop("gpu")
     version = SimpleNamespace(key=key, **fields)
     return SimpleNamespace(name=name, version=version, options={"gpu": gpu})
@@ -177,9 +184,9 @@ def test_functions_that_were_used_long_ago_are_forgotten(place: Place) -> None:
     "function",
     [
         _function(gpu=[["H100", 1]]), _function(snapshot={}), _function(imports=False),
-        _function(entry={"module": None}),
+        _function(stored=[{"name": "db"}]), _function(entry={"module": None}),
     ],
-    ids=["a GPU", "a snapshot", "a shell", "no sources"],
+    ids=["a GPU", "a snapshot", "a shell", "a stored secret", "no sources"],
 )  # fmt: skip
 def test_some_functions_are_not_watched(place: Place, function: Any) -> None:
     assert not place.late.watches(function)

@@ -10,8 +10,8 @@ import pytest
 
 import volant
 from volant import Secret, _context
-from volant.errors import InvalidError, NotFoundError, UnimplementedError
-from volant.sdk.objects.secret import VALUE_CHARS_MAX, values_of
+from volant.errors import InvalidError, NotFoundError
+from volant.sdk.objects.secret import VALUE_CHARS_MAX, given_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,12 +21,15 @@ HIDDEN = Secret.from_dict({"KEY": "hidden", "OTHER": "hidden too"})
 
 
 def test_a_dict_without_its_nones() -> None:
-    assert values_of("", [Secret.from_dict({"A": "1", "B": None, "C": ""})]) == {"A": "1", "C": ""}
+    assert given_by("", [Secret.from_dict({"A": "1", "B": None, "C": ""})])[1] == {
+        "A": "1",
+        "C": "",
+    }
 
 
 def test_later_secrets_win() -> None:
     secrets = [Secret.from_dict({"A": "1", "B": "1"}), Secret.from_dict({"B": "2"})]
-    assert values_of("", secrets) == {"A": "1", "B": "2"}
+    assert given_by("", secrets)[1] == {"A": "1", "B": "2"}
 
 
 @pytest.mark.parametrize(
@@ -37,7 +40,7 @@ def test_later_secrets_win() -> None:
         (lambda: Secret.from_dict({"A=B": "1"}), r"'A=B' cannot be the name"),
         (lambda: Secret.from_dict({"A": "x" * (VALUE_CHARS_MAX + 1)}), r"'A' is too long"),
         (lambda: Secret.from_local_environ("PATH"), r"needs a list of names, got 'PATH'"),
-        (lambda: values_of("f", HIDDEN), r"f: secrets must be a list"),
+        (lambda: given_by("f", HIDDEN), r"f: secrets must be a list"),
         (lambda: volant.App(secrets=["x"]), r"secrets must be a list"),
         (lambda: volant.App().function(secrets=["x"]), r"secrets must be a list"),
     ],
@@ -58,7 +61,7 @@ def test_values_are_not_shown_or_pickled() -> None:
 
 def test_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONE", "1")
-    assert values_of("", [Secret.from_local_environ(["ONE"])]) == {"ONE": "1"}
+    assert given_by("", [Secret.from_local_environ(["ONE"])])[1] == {"ONE": "1"}
     with pytest.raises(NotFoundError, match="NOT_SET is not set"):
         Secret.from_local_environ(["ONE", "NOT_SET"])
     monkeypatch.setattr(_context, "container_id", "ta-1")
@@ -85,9 +88,9 @@ def test_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "PLAIN": "a b", "EXPORTED": "spaced", "SINGLE": r"a # \n b", "DOUBLE": 'a\nb "c" \\',
         "EMPTY": "", "HASH": "a#b",
     }  # fmt: skip
-    assert values_of("", [Secret.from_dotenv(below)]) == expected
+    assert given_by("", [Secret.from_dotenv(below)])[1] == expected
     monkeypatch.chdir(below)
-    assert values_of("", [Secret.from_dotenv()]) == expected
+    assert given_by("", [Secret.from_dotenv()])[1] == expected
     with pytest.raises(NotFoundError, match=r"no absent\.env in"):
         Secret.from_dotenv(filename="absent.env")
 
@@ -99,10 +102,61 @@ def test_a_line_that_sets_nothing_is_named(tmp_path: Path, line: str) -> None:
         Secret.from_dotenv(tmp_path)
 
 
-def test_secrets_are_not_stored_yet() -> None:
-    for use in (lambda: Secret.from_name("x"), lambda: HIDDEN.update({"A": "1"})):
-        with pytest.raises(UnimplementedError):
-            use()
+def test_what_is_stored_is_a_reference_in_its_place_among_values() -> None:
+    stored = Secret.from_name("db", environment_name="dev", required_keys=["PASSWORD"])
+    first, second = Secret.from_dict({"A": "1"}), Secret.from_dict({"B": "2"})
+    reference = {"name": "db", "environment": "dev", "keys": ["PASSWORD"]}
+    assert given_by("", [first, stored, second]) == (
+        [{"values": {"A": "1"}}, reference], {"B": "2"},
+    )  # fmt: skip
+    assert given_by("", [second], given_by("", [stored])) == ([reference], {"B": "2"})
+    assert repr(stored) == "<volant.Secret db>"
+    assert stored.names == ["PASSWORD"]
+    assert given_by("", [pickle.loads(pickle.dumps(stored))]) == ([reference], {})
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Secret.from_name("a b"), "'a b' cannot be the name of a Secret"),
+        (lambda: Secret.from_name("a/b"), "'a/b' cannot be the name of a Secret"),
+        (lambda: Secret.from_name("x" * 65), "cannot be the name of a Secret"),
+        (lambda: Secret.from_name("db", required_keys="KEY"), "must be a list of names"),
+        (Secret.ephemeral, "made by Secret.from_dict"),
+        (lambda: HIDDEN.update({"A": "1"}), "this secret is not stored"),
+        (HIDDEN.info, "this secret is not stored"),
+        (lambda: Secret.from_name("db").update({"A": 1}), "the value of 'A' must be a string"),
+        (lambda: Secret.objects.create("a b", {}), "'a b' cannot be the name"),
+        (lambda: Secret.objects.create("db", {"A=": "x"}), "'A=' cannot be the name"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_without_asking(
+    make: Callable[[], object], said: str
+) -> None:
+    """Behaviour 98."""
+    with pytest.raises(InvalidError, match=said):
+        make()
+
+
+def test_no_error_tells_a_value() -> None:
+    with pytest.raises(InvalidError, match="got dict") as caught:
+        volant.App(secrets={"KEY": "hidden"})  # type: ignore[arg-type]
+    assert "hidden" not in str(caught.value)
+    with pytest.raises(InvalidError, match="got list of Secret, str") as caught:
+        volant.App(secrets=[HIDDEN, "hidden"])
+    assert "hidden" not in str(caught.value)
+
+
+def test_what_is_stored_is_a_reference_in_steps_too() -> None:
+    token = Secret.from_name("index", required_keys=["TOKEN"])
+    image = volant.Image.from_registry("x", token).run_commands("true", secrets=[HIDDEN, token])
+    wire: Any = image.to_wire()
+    reference = {"name": "index", "environment": None, "keys": ["TOKEN"]}
+    assert wire["steps"][0]["auth"] == ["TOKEN"]
+    assert wire["steps"][1]["secrets"] == ["KEY", "OTHER", "TOKEN"]
+    assert wire["stored"]["0"] == {"auth": [reference]}
+    assert wire["stored"]["1"]["secrets"][1] == reference
+    assert b"hidden" not in pickle.dumps(image)
 
 
 def test_values_of_a_step_are_sent_beside_it() -> None:

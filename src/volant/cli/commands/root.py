@@ -31,7 +31,7 @@ COMMANDS = {
     "queue": "Queues: create, list, len, peek, clear, delete.",
     "curl": "Send a request to a web function, with a token where it needs one.",
     "volume": "Volumes: create, list, ls, get, put, cp, rm, rename, delete, history, restore.",
-    "secret": "Secrets: change the key that seals them.",
+    "secret": "Secrets: create, list, delete, and the key that seals them.",
     "token": "Tokens for web functions: create, list, revoke.",
     "server": "The daemon of this machine: start, stop, status, logs, backup, restore.",
     "config": "Settings, and where each comes from.",
@@ -52,7 +52,6 @@ PLANNED = {
     "volant function": ("info", "logs", "calls", "variants", "metrics"),
     "volant image": ("build", "pull"),
     "volant server": ("deploy", "info", "stats", "requests", "metrics", "autoscaler"),
-    "volant secret": ("create", "list", "delete"),
     "volant config": ("set", "set-environment"),
 }  # fmt: skip
 

@@ -38,18 +38,27 @@ _OWN_WORKDIR = frozenset({"registry", "dockerfile", "id", "name"})
 class SecretVariables:
     """What secrets give a step: their names are part of it, their values are sent beside it."""
 
-    __slots__ = ("values",)
+    __slots__ = ("stored", "values")
 
-    def __init__(self, values: dict[str, str]) -> None:
+    def __init__(self, stored: list[dict[str, Any]], values: dict[str, str]) -> None:
+        self.stored = stored
         self.values = values
 
     def __reduce__(self) -> tuple[object, ...]:
-        return SecretVariables, ({},)  # as `Secret`
+        return SecretVariables, ([], {})  # as `Secret`
 
     def names(self, field: str, gathered: Gathered) -> list[str]:
-        """The names, for the wire; the values go into `gathered` for the field of this step."""
-        gathered.secrets.setdefault(str(gathered.step), {})[field] = self.values
-        return sorted(self.values)
+        """The names, for the wire; the values go into `gathered` for the field of this step.
+
+        Of what is stored only those are known that it is required to have.
+        """
+        step, names = str(gathered.step), set(self.values)
+        gathered.secrets.setdefault(step, {})[field] = self.values
+        if self.stored:
+            gathered.stored.setdefault(step, {})[field] = self.stored
+        for layer in self.stored:
+            names.update(layer["values"] if "values" in layer else layer["keys"])
+        return sorted(names)
 
 
 class Step:
@@ -137,6 +146,8 @@ class Chain:
             "contents": gathered.sizes,
             "secrets": gathered.secrets,
         }
+        if gathered.stored:
+            wire["stored"] = gathered.stored
         if gathered.calls:
             wire["calls"] = gathered.calls
         return Described(wire, gathered.contents)

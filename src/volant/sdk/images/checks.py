@@ -154,9 +154,9 @@ def secret_variables(where: str, secrets: object) -> SecretVariables:
         InvalidError: for what are no secrets.
     """
     from volant.sdk.images import chain
-    from volant.sdk.objects.secret import values_of
+    from volant.sdk.objects.secret import given_by
 
-    return chain.SecretVariables(values_of(where, secrets))
+    return chain.SecretVariables(*given_by(where, secrets))
 
 
 def refuse_given(where: str, given: Mapping[str, object]) -> None:

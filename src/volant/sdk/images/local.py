@@ -23,7 +23,7 @@ from volant.sdk.sources import sha256
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from volant.sdk.images.patterns import Ignored
 
@@ -47,7 +47,7 @@ _PIECE_BYTES = 1 << 20
 class Gathered:
     """What reading the steps of an image brings together, beside their own fields."""
 
-    __slots__ = ("calls", "contents", "files_count", "secrets", "sizes", "step")
+    __slots__ = ("calls", "contents", "files_count", "secrets", "sizes", "step", "stored")
 
     def __init__(self) -> None:
         #: sha256 -> where the content is: a local path, or the content itself
@@ -61,6 +61,8 @@ class Gathered:
         self.step = 0
         #: index of a step -> its field -> values of the variables that secrets give it
         self.secrets: dict[str, dict[str, dict[str, str]]] = {}
+        #: the same of secrets that are stored, in layers
+        self.stored: dict[str, dict[str, list[dict[str, Any]]]] = {}
 
     def add_bytes(self, content: bytes) -> str:
         """Have a content sent; returns its digest."""

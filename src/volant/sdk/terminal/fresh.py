@@ -10,7 +10,7 @@ import os
 from volant.errors import InvalidError, NotFoundError
 from volant.sdk.images.local import walk
 from volant.sdk.images.patterns import Ignored
-from volant.sdk.objects.secret import Secret, values_of
+from volant.sdk.objects.secret import Secret, given_by
 from volant.sdk.options import checked_resources
 
 TYPE_CHECKING = False
@@ -51,7 +51,8 @@ def give(
         options |= {name: limits[name] for name in ("memory_mib", "memory_limit_mib")}
     if variables:
         secret = Secret.from_local_environ(variables)
-        options["secrets"] = {**options["secrets"], **values_of("a shell", [secret])}
+        before = options.get("stored", []), options["secrets"]
+        options["stored"], options["secrets"] = given_by("a shell", [secret], before)
     function._options = options
 
 

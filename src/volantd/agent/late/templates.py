@@ -70,9 +70,11 @@ class LateTemplates:
         """Whether it matters what containers of a function import late.
 
         A module may look for a GPU while it is imported, and a template has none; what a class with
-        a snapshot wants to be shared stands in its hooks.
+        a snapshot wants to be shared stands in its hooks; what stored secrets mean may change.
         """
         version = function.version
+        if version.stored:
+            return False
         is_plain = version.imports and version.snapshot is None and version.entry["module"]
         return self._is_on and bool(is_plain) and not function.options["gpu"]
 

@@ -50,6 +50,8 @@ class ObjectKind:
     name: str
     #: what ids of it begin with
     prefix: str
+    #: of the machine's user alone, and made by requests of its own
+    is_guarded: bool = False
     #: tables in which it keeps rows, each with an `object_id`; they are purged with the object
     tables: tuple[str, ...] = ()
     #: from a request that makes or finds one, what it keeps of it; raises when that cannot be

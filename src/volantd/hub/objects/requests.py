@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from volant.errors import AlreadyExistsError, Error, InvalidError
+from volant.errors import AlreadyExistsError, Error, InvalidError, PermissionDeniedError
 from volant.wire.faults import error_fault
 from volantd.hub import checks
 from volantd.hub.objects.kinds import MAKER_CHARS_MAX
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volantd.hub.objects.kinds import NamedObject, ObjectKind
-    from volantd.hub.objects.registry import Objects
     from volantd.hub.session import Session
 
 #: Characters of a name, and of an id.
@@ -38,8 +37,9 @@ _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012
 def object_get(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """The object with a name; made if there is none and `create` is set."""
     objects = session.hub.objects
-    kind, environment, name = _place(objects, message)
+    kind, environment, name = named_place(session, message)
     made, create = _making(session, message, kind), checks.switch(message, "create")
+    _kind(session, message, makes=create)
     if not objects.is_open(session, message):
         return None
     place = objects.environment(environment)
@@ -48,23 +48,24 @@ def object_get(session: Session, message: dict[str, Any]) -> dict[str, Any] | No
         if not create:
             raise checks.not_found(kind.name, name, objects.names(kind.name, place))
         found = made(place, name)
-    return _when_kept(session, message, found)
+    return when_kept(session, message, found)
 
 
 def object_find(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """The object with an id."""
     objects = session.hub.objects
-    kind, wanted = _kind(objects, message), checks.text(message, "object_id")
+    kind, wanted = _kind(session, message), checks.text(message, "object_id")
     if not objects.is_open(session, message):
         return None
-    return _when_kept(session, message, objects.find(kind.name, wanted))
+    return when_kept(session, message, objects.find(kind.name, wanted))
 
 
 def object_create(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """Make an object with a name that nothing has, or, with `allow_existing`, find it."""
     objects = session.hub.objects
-    kind, environment, name = _place(objects, message)
+    kind, environment, name = named_place(session, message)
     made, allow = _making(session, message, kind), checks.switch(message, "allow_existing")
+    _kind(session, message, makes=True)
     if not objects.is_open(session, message):
         return None
     place = objects.environment(environment)
@@ -76,14 +77,14 @@ def object_create(session: Session, message: dict[str, Any]) -> dict[str, Any] |
             f"there is a {kind.name} {name!r} already",
             hint="choose another name, or say `allow_existing=True`",
         )
-    return _when_kept(session, message, found)
+    return when_kept(session, message, found)
 
 
 def object_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """Make an object that ends with this session, or have one that was made before do so."""
     objects = session.hub.objects
-    kind, environment = _kind(objects, message), _optional_text(message, "environment")
-    made = _making(session, message, kind)
+    kind = _kind(session, message, makes=True)
+    environment, made = _optional_text(message, "environment"), _making(session, message, kind)
     wanted = message["object_id"]
     if not objects.is_open(session, message):
         return None
@@ -96,13 +97,13 @@ def object_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | N
         raise InvalidError(f"{wanted!r} does not end with this client")
     if found.owner is None:
         objects.own(found, session)
-    return _when_kept(session, message, found)
+    return when_kept(session, message, found)
 
 
 def object_list(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """The objects of a kind that have names, the newest first."""
     objects = session.hub.objects
-    kind, environment = _kind(objects, message), _optional_text(message, "environment")
+    kind, environment = _kind(session, message), _optional_text(message, "environment")
     checks.optional(checks.whole, message, "max", 0)
     checks.optional(checks.number, message, "created_before", 0)
     if not objects.is_open(session, message):
@@ -118,7 +119,7 @@ def object_list(session: Session, message: dict[str, Any]) -> dict[str, Any] | N
 def object_delete(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """End an object, by its id; answers when it is gone from the disk."""
     objects = session.hub.objects
-    kind, wanted = _kind(objects, message), checks.text(message, "object_id")
+    kind, wanted = _kind(session, message), checks.text(message, "object_id")
     if not objects.is_open(session, message):
         return None
     try:
@@ -129,7 +130,7 @@ def object_delete(session: Session, message: dict[str, Any]) -> dict[str, Any] |
     return None
 
 
-def _when_kept(
+def when_kept(
     session: Session, message: dict[str, Any], found: NamedObject
 ) -> dict[str, Any] | None:
     """Tell of an object, as soon as it is on the disk."""
@@ -150,19 +151,32 @@ def _answer(session: Session, number: int, fields: dict[str, Any], error: Error 
 # -- fields
 
 
-def _kind(objects: Objects, message: dict[str, Any]) -> ObjectKind:
-    name = checks.text(message, "kind")
+def _kind(session: Session, message: dict[str, Any], *, makes: bool = False) -> ObjectKind:
+    objects, name = session.hub.objects, checks.text(message, "kind")
     if name not in objects.kinds:
         raise ValueError(f"there are no objects of kind {name[: checks.SOUGHT_CHARS_MAX]!r}")
-    return objects.kinds[name]
+    kind = objects.kinds[name]
+    if kind.is_guarded and session.container_app is not None:
+        raise PermissionDeniedError(
+            f"a container may not ask about a {name}",
+            hint="give it to the function, as secrets=[volant.Secret.from_name(...)]",
+        )
+    if kind.is_guarded and makes:
+        raise ValueError(f"a {name} is made by a request of its own")
+    return kind
 
 
-def _place(objects: Objects, message: dict[str, Any]) -> tuple[ObjectKind, str | None, str]:
-    """Kind, environment and name."""
+def named_place(session: Session, message: dict[str, Any]) -> tuple[ObjectKind, str | None, str]:
+    """Kind, environment and name.
+
+    Raises:
+        PermissionDeniedError: for a kind that is not the business of containers.
+        ValueError: for what cannot be one.
+    """
     name = checks.text(message, "name")
     if not 0 < len(name) <= NAME_CHARS_MAX or not _NAME_CHARS.issuperset(name):
         raise ValueError(f"{name[: checks.SOUGHT_CHARS_MAX]!r} cannot be the name of an object")
-    return _kind(objects, message), _optional_text(message, "environment"), name
+    return _kind(session, message), _optional_text(message, "environment"), name
 
 
 def _optional_text(message: dict[str, Any], name: str) -> str | None:
@@ -175,7 +189,7 @@ def _making(
     session: Session, message: dict[str, Any], kind: ObjectKind
 ) -> Callable[..., NamedObject]:
     """What makes an object as a message wants it, in an environment and under a name."""
-    created_by, wanted = _maker(session, message), _new_id(kind, message)
+    created_by, wanted = maker(session, message), new_id(kind, message)
 
     def make(place: str, name: str | None, owner: Session | None = None) -> NamedObject:
         return session.hub.objects.create(
@@ -186,7 +200,7 @@ def _making(
     return make
 
 
-def _new_id(kind: ObjectKind, message: dict[str, Any]) -> str:
+def new_id(kind: ObjectKind, message: dict[str, Any]) -> str:
     """The id that a new object gets."""
     wanted = checks.text(message, "object_id")
     bare = wanted.removeprefix(f"{kind.prefix}-")
@@ -195,7 +209,7 @@ def _new_id(kind: ObjectKind, message: dict[str, Any]) -> str:
     return wanted
 
 
-def _maker(session: Session, message: dict[str, Any]) -> str:
+def maker(session: Session, message: dict[str, Any]) -> str:
     """Who makes an object: the container, or what a client says of its user."""
     if session.container_app is not None:
         return session.container_id

@@ -16,6 +16,7 @@ from volant.wire import values
 from volant.wire.frames import EXPRESS_TOKEN_BYTES, FUNCTION_MASK
 from volantd.hub import checks
 from volantd.hub.records import App, Function
+from volantd.hub.secrets import layers
 
 if TYPE_CHECKING:
     from volantd.hub.hub import Hub
@@ -31,9 +32,9 @@ PARAMETERS_BYTES_MAX = 16 << 10
 REQUESTED_MAX = 1000
 #: Options that a variant may change.
 _CHANGEABLE = frozenset({
-    "env", "secrets", "gpu", "cpu", "cpu_limit", "memory_mib", "memory_limit_mib", "timeout_s",
-    "retries", "max_containers", "buffer_containers", "scaledown_window_s", "max_inputs",
-    "target_inputs", "batch_size", "batch_wait_s", "volumes",
+    "env", "secrets", "stored", "gpu", "cpu", "cpu_limit", "memory_mib", "memory_limit_mib",
+    "timeout_s", "retries", "max_containers", "buffer_containers", "scaledown_window_s",
+    "max_inputs", "target_inputs", "batch_size", "batch_wait_s", "volumes",
 })  # fmt: skip
 
 
@@ -54,6 +55,7 @@ def variant(session: Session, event: dict[str, Any]) -> None:
     changes = checks.mapping(event, "options")
     if not _CHANGEABLE.issuperset(changes):
         raise ValueError(f"a pool cannot change {sorted(set(changes) - _CHANGEABLE)}")
+    layers.check(changes)
     session.refused_functions.pop(number, None)
     try:
         found = _found_or_made(session, base, changes, parameters)
@@ -83,6 +85,7 @@ def _confined(base: Function, changes: dict[str, Any], own: Function) -> dict[st
     """What a container may change of the changes that it asks for, whenever they are applied."""
     asked, allowed = _options(base, changes), _options(base, changes)
     checks.confine_options(allowed, own.options, base.options["gpu"])
+    layers.confine(changes.get("stored", ()), own.options, base.options)
     differing = {name: value for name, value in allowed.items() if value != asked[name]}
     return {**changes, **differing}
 
@@ -160,8 +163,11 @@ def _make_room(hub: Hub, app: App) -> None:
 def _options(base: Function, changes: dict[str, Any]) -> dict[str, Any]:
     # What is kept ready is kept for the function itself.
     options = {**base.options, "min_containers": 0, **changes}
-    for variables in ("env", "secrets"):  # who has looked a function up does not know those
-        options[variables] = {**base.options[variables], **changes.get(variables, {})}
+    # Who has looked a function up does not know its environment and secrets.
+    options["env"] = {**base.options["env"], **changes.get("env", {})}
+    options["stored"], options["secrets"] = layers.merged(base.options, changes)
+    if not options["stored"]:
+        del options["stored"]
     options["volumes"] = _volumes(base, checks.sequence({"volumes": [], **changes}, "volumes"))
     checks.check_options(options)
     return options

@@ -62,8 +62,7 @@ async def _finish(database: Database) -> dict[str, Any]:
 
 async def secret_rotate_key(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Make another sealing key; answers when nothing needs the old one."""
-    lock = session.hub.services.key_lock
-    async with lock:
+    async with session.hub.secrets.key_lock:
         return await rotate(session.hub.services.database)
 
 

@@ -21,22 +21,18 @@ environment_option: Callable[[Any], Any] = click.option(
 yes_option: Callable[[Any], Any] = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
-def add_commands(group: click.Group, noun: str, find: Callable[[], Any]) -> None:
+def add_commands(
+    group: click.Group, noun: str, find: Callable[[], Any], *, creates: bool = True
+) -> None:
     """Add `create`, `list` and `delete` to a group.
 
     Args:
         noun: as users call one, such as `dict`.
         find: gives the class of the SDK, imported on use.
+        creates: whether `create` is among them.
     """
-
-    @group.command("create", epilog=f"\b\nExample:\n  volant {noun} create NAME")
-    @click.argument("name")
-    @environment_option
-    def create(name: str, environment: str | None) -> None:
-        find().objects.create(name, environment_name=environment)
-        click.echo(f"created {noun} {name}")
-
-    create.help = f"Make a {noun} called NAME."
+    if creates:
+        _add_create(group, noun, find)
 
     @group.command("list", epilog=f"\b\nExample:\n  volant {noun} list --json")
     @environment_option
@@ -67,6 +63,17 @@ def add_commands(group: click.Group, noun: str, find: Callable[[], Any]) -> None
     delete.help = (
         f"Delete the {noun} NAME and what is in it. Asks first, where there is a terminal."
     )
+
+
+def _add_create(group: click.Group, noun: str, find: Callable[[], Any]) -> None:
+    @group.command("create", epilog=f"\b\nExample:\n  volant {noun} create NAME")
+    @click.argument("name")
+    @environment_option
+    def create(name: str, environment: str | None) -> None:
+        find().objects.create(name, environment_name=environment)
+        click.echo(f"created {noun} {name}")
+
+    create.help = f"Make a {noun} called NAME."
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -1,4 +1,4 @@
-"""Descriptions of apps and options of calls are sealed; what was kept in clear is overwritten."""
+"""Descriptions of apps and options of calls are sealed, and secrets are stored."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def upgrade() -> None:
     for place, key in _SEALED.items():
         table, column = place.split(".")
         _seal(sealer, sa.table(table, sa.column(column), *map(sa.column, key)), column, key)
+    op.create_table(
+        "secrets",
+        sa.Column("object_id", sa.String(64), primary_key=True),
+        sa.Column("value", sa.LargeBinary, nullable=False),
+    )
     with op.batch_alter_table("versions") as versions:
         versions.drop_column("fingerprint")
 
