@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,8 @@ def test_a_second_daemon_does_not_take_the_database_of_the_first(
         assert f"another daemon uses the database {url.partition(':')[0]}" in refused.stderr
         assert f"volantd {daemon_pid(own_home)} on " in refused.stderr
         stop_daemon(own_home)
+        eventually(lambda: "was sealed with the key" in second.ask().stderr, 30.0)
+        shutil.copy(own_home / "sealing.key", second.home)
         eventually(lambda: "one" in second.ask().stdout or None, 30.0)
     finally:
         stop_daemon(second.home)

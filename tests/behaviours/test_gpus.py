@@ -143,5 +143,5 @@ def test_cuda_runs_on_the_device_that_was_granted(volant_home: Path) -> None:
     """On a machine with a GPU: CUDA sees one device however many there are, and computes there."""
     if not gpus.discover().devices:
         pytest.skip("there is no GPU on this machine")
-    with granting.cuda_app.run():
+    with at_home(volant_home), granting.cuda_app.run():
         assert granting.on_the_device.remote(b"there and back") == (1, b"there and back")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -41,10 +42,11 @@ def files_with(home: Path, needle: bytes) -> list[str]:
     for directory, _, names in os.walk(home):
         for name in names:
             path = os.path.join(directory, name)
-            if os.path.isfile(path) and not os.path.islink(path):
-                with open(path, "rb") as file:
-                    if needle in file.read():
-                        found.append(os.path.relpath(path, home))
+            with contextlib.suppress(FileNotFoundError):  # containers end meanwhile
+                if os.path.isfile(path) and not os.path.islink(path):
+                    with open(path, "rb") as file:
+                        if needle in file.read():
+                            found.append(os.path.relpath(path, home))
     return found
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.behaviours.programs import Program, apps, ask, program_file
 from tests.support import daemon_pid, eventually
-from volant.errors import Error, InvalidError
+from volant.errors import Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,10 +155,16 @@ def test_a_module_that_is_imported_counts_too(served: Served) -> None:
     served.await_answer("back")
 
 
+#: What a program may have besides, whose arrival shows that it has been read again.
+OTHER = (
+    PROGRAM.format(answer="other")
+    .replace('app = volant.App("served")', "")
+    .replace("def answer", "def other")
+)
+
+
 def test_functions_come_and_go(served: Served) -> None:
-    another = PROGRAM.format(answer="first") + PROGRAM.format(answer="other").replace(
-        'app = volant.App("served")', ""
-    ).replace("def answer", "def other")
+    another = PROGRAM.format(answer="first") + OTHER
     served.path.write_text(another)
     eventually(lambda: {row["name"] for row in served.rows()} == {"answer", "other"})
     served.path.write_text(another.replace("def answer", "def renamed"))
@@ -169,21 +175,14 @@ def test_what_runs_is_run_again_by_the_new_version(served: Served) -> None:
     """`recreate`: containers of the old version are stopped at once."""
     endless = 'print("{answer}", flush=True)\n    import time; time.sleep({seconds})'
     text = PROGRAM.replace('print("{answer}", flush=True)', endless)
-    served.path.write_text(text.format(answer="slow", seconds=600))
-    eventually(lambda: _begins(served, "slow"))
+    served.path.write_text(text.format(answer="slow", seconds=600) + OTHER)
+    eventually(lambda: "other" in {row["name"] for row in served.rows()})
+    ask(served.home, "schedule_run", function="served.answer")
+    assert served.program.line() == "slow"
     served.path.write_text(text.format(answer="quick", seconds=0))
     assert served.program.line() == "quick"
     eventually(lambda: served.rows()[0]["running"] is None)
     assert served.rows()[0]["last_ok"] is True
-
-
-def _begins(served: Served, wanted: str) -> bool:
-    """Run the function once more; False while its last run is still being written down."""
-    try:
-        ask(served.home, "schedule_run", function="served.answer")
-    except InvalidError:
-        return False
-    return served.program.line() == wanted
 
 
 @pytest.mark.parametrize("name", ["VOLANT_SERVE_TIMEOUT", "MODAL_SERVE_TIMEOUT"])

@@ -39,6 +39,10 @@ PACKAGES = (
     "dateutil",
     "sqlalchemy",
     "typing_extensions",
+    "cryptography",
+    "cffi",
+    "_cffi_backend",
+    "pycparser",
     *WEB_PACKAGES,
 )
 SERIES = sys.version_info[:2]

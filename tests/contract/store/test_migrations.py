@@ -146,7 +146,8 @@ def test_nothing_of_what_was_kept_in_clear_is_left_in_the_file(tmp_path: Path, s
 
     def put(connection: Connection) -> None:
         for column in anew.COLUMNS:
-            connection.execute(update(column.table).values({column.name: canary}))
+            if inspect(connection).has_table(column.table.name):
+                connection.execute(update(column.table).values({column.name: canary}))
 
     session.run(put)
     assert canary in b"".join(one.read_bytes() for one in tmp_path.iterdir())

@@ -26,6 +26,7 @@ def _first_loop(tmp_path_factory: pytest.TempPathFactory) -> None:
 def world(tmp_path: Path) -> Iterator[World]:
     """A hub that must be whole at the end of the test, and leave no descriptor."""
     silence_logs()
+    gc.collect()  # what a test before this one has left
     before = fd_count()
     made = World(tmp_path)
     try:
