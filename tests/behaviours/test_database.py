@@ -152,8 +152,12 @@ def test_a_second_daemon_does_not_take_the_database_of_the_first(
         assert f"volantd {daemon_pid(own_home)} on " in refused.stderr
         stop_daemon(own_home)
         eventually(lambda: "was sealed with the key" in second.ask().stderr, 30.0)
+        stop_daemon(second.home)
         shutil.copy(own_home / "sealing.key", second.home)
-        eventually(lambda: "one" in second.ask().stdout or None, 30.0)
+        assert f"is not in {second.home}/blobs" in second.ask().stderr
+        stop_daemon(second.home)
+        shutil.copytree(own_home / "blobs", second.home / "blobs", dirs_exist_ok=True)
+        assert second.ask().stdout == "one\n"
     finally:
         stop_daemon(second.home)
 

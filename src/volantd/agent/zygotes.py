@@ -16,7 +16,13 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
-from volant.errors import Error, ExecutionError, ImageBuildError, ResourceExhaustedError
+from volant.errors import (
+    DataLossError,
+    Error,
+    ExecutionError,
+    ImageBuildError,
+    ResourceExhaustedError,
+)
 from volant.wire.faults import error_fault
 from volantd.agent.bare import PROCESSES_MAX, BareZygotes, Machine, check_trees
 from volantd.agent.late.templates import LateTemplates, RefusedError
@@ -297,7 +303,7 @@ class ZygoteStore:
         except (PrepareFailedError, RuntimeFailedError) as error:
             self._give_up(prepared, error)
             return
-        except ResourceExhaustedError as error:  # there was no room for its sources
+        except (ResourceExhaustedError, DataLossError) as error:  # its sources are not here
             self._give_up(prepared, RuntimeFailedError(error.message))
             return
         except Exception as error:

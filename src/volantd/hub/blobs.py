@@ -15,7 +15,7 @@ import mmap
 import tempfile
 from typing import TYPE_CHECKING
 
-from volant.errors import ResourceExhaustedError
+from volant.errors import DataLossError, Error, ResourceExhaustedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -143,7 +143,7 @@ class BlobCache:
         self._memory_bytes = self._file_bytes = 0
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}
         #: Why contents that were sent are not here.
-        self._failed: dict[str, str] = {}
+        self._failed: dict[str, Error] = {}
 
     def missing(self, digests: Iterable[str]) -> set[str]:
         """Those of `digests` that have to be uploaded; the others count as used now."""
@@ -163,12 +163,12 @@ class BlobCache:
 
         Raises:
             ResourceExhaustedError: when there was no room for it.
+            DataLossError: when it was kept, and is not there any more.
         """
         while digest not in self._contents:
             if digest in self._failed:
-                raise ResourceExhaustedError(
-                    self._failed[digest], hint="make room where the daemon's home is"
-                )
+                error = self._failed[digest]
+                raise type(error)(error.message, hint=error.hint)
             kept = None if self._kept is None else self._kept.get(digest)
             if kept is not None:
                 self.add(digest, kept)
@@ -178,9 +178,22 @@ class BlobCache:
             await arrival
         return self._contents[digest]
 
-    def fail(self, digest: str, reason: str) -> None:
+    def refuse(self, digest: str, reason: str) -> None:
         """Note that a file that was sent cannot be kept: nobody shall wait for it."""
-        self._failed[digest] = reason
+        hint = "make room where the daemon's home is"
+        self._fail(digest, ResourceExhaustedError(reason, hint=hint))
+
+    def expect_all(self, digests: Iterable[str], name: str) -> None:
+        """Note that nobody sends what an app has that runs without its client: it was kept."""
+        for digest in self.missing(digests):
+            self._fail(digest, DataLossError(
+                f"the content {digest[:12]} of app {name!r} is not in {self.directory}/blobs",
+                hint="put that directory back from a backup, or from the home that the app was "
+                "deployed from; or deploy it again",
+            ))  # fmt: skip
+
+    def _fail(self, digest: str, error: Error) -> None:
+        self._failed[digest] = error
         self._wake(digest)
 
     def add(self, digest: str, content: Content) -> None:

@@ -166,7 +166,7 @@ def upload(session: Session, event: dict[str, Any]) -> None:
         )  # fmt: skip
     except OSError as error:
         session.uploads.drop(digest)
-        session.hub.services.blobs.fail(digest, f"a file could not be taken: {error.strerror}")
+        session.hub.services.blobs.refuse(digest, f"a file could not be taken: {error.strerror}")
         return
     if content is not None:
         session.hub.services.blobs.add(digest, content)

@@ -100,7 +100,8 @@ class Keyring:
                 return key
         raise DataLossError(
             f"what is kept was sealed with the key {key_id}, which is not in {self.path}",
-            hint="put the file back that belongs to this database, from a backup",
+            hint="put the file back that belongs to this database, then `volant server stop`: the "
+            "next command starts the daemon with it",
         )
 
     def begin(self, key: SealingKey) -> None:

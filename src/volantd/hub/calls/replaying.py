@@ -172,7 +172,7 @@ class _Replay:
                 f"{len(lost)} files that fc-{row.call_id} needs are not kept",
                 hint="sources are kept of deployed apps, and of others once they have come whole",
             )
-        app = described.opened(raw, ids.new_id("ap"), row.version)
+        app = described.opened(hub.services.blobs, raw, ids.new_id("ap"), row.version)
         app.description, app.replays = kept, f"fc-{row.call_id}"
         app.detach, app.state = wish.detach, "detached" if wish.detach else "ephemeral"
         app.name = row.app

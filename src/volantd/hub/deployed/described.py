@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from volant import ids
 from volant.wire import values
@@ -11,6 +11,9 @@ from volant.wire.frames import EXPRESS_TOKEN_BYTES
 from volantd.hub import checks
 from volantd.hub.records import App, Function, Version
 from volantd.images import described
+
+if TYPE_CHECKING:
+    from volantd.hub.blobs import BlobCache
 
 #: Options of what has an image and is no function.
 _BARE: dict[str, Any] = {"env": {}, "secrets": {}, "block_network": False}
@@ -45,8 +48,10 @@ def add_functions(app: App, description: dict[str, Any]) -> None:
         app.alone = [Version.of(description, one) for one in alone]
 
 
-def opened(raw: bytes, app_id: str, version: int, key: str = "") -> App:
+def opened(blobs: BlobCache, raw: bytes, app_id: str, version: int, key: str = "") -> App:
     """An app from a description that was kept, not yet in the books of the hub.
+
+    Its contents were kept as well: whoever needs one that is not here fails, and does not wait.
 
     Raises:
         ValueError: for a description that is none, or of another release.
@@ -61,6 +66,7 @@ def opened(raw: bytes, app_id: str, version: int, key: str = "") -> App:
         interactive=False, session=None, state="deployed", sponsor=sponsor_of(description),
     )  # fmt: skip
     add_functions(app, description)
+    blobs.expect_all(sizes_of(description), app.name)
     return app
 
 

@@ -92,6 +92,7 @@ class Deployments:
     def __init__(self, hub: Hub, database: Database, contents: BlobFiles, blobs: BlobCache) -> None:
         self._hub = hub
         self._database = database
+        self._blobs = blobs
         self.keeping = Keeping(database, contents, blobs)
         #: Who changes an app waits for whoever does already, by its name; and how many there are.
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
@@ -155,7 +156,7 @@ class Deployments:
             place = store.place_of_description(row.app_id, row.served.version)
             try:
                 raw = sealer.open(place, row.description)
-                app = described.opened(raw, row.app_id, row.served.version)
+                app = described.opened(self._blobs, raw, row.app_id, row.served.version)
             except (DataLossError, PermissionDeniedError):  # of the key: it is the same for all
                 raise
             except (ValueError, KeyError, Error):
@@ -210,7 +211,9 @@ class Deployments:
             found = deployed.pinned.get(version)  # somebody else was faster, meanwhile
             if found is None:
                 app_id = deployed.app.app_id
-                found = described.opened(raw, app_id, version, key=f"{app_id}/{version}")
+                found = described.opened(
+                    self._blobs, raw, app_id, version, key=f"{app_id}/{version}"
+                )
                 found.name, found.state = deployed.app.name, "pinned"
                 for function in found.functions.values():
                     # What is kept ready is kept for the version that is served.
@@ -341,7 +344,9 @@ class Deployments:
                     commit_id=earlier.commit_id,
                     dirty=earlier.dirty,
                 )
-            coming = described.opened(raw, current.app.app_id, row.version, key=ids.new_id("ap"))
+            coming = described.opened(
+                self._blobs, raw, current.app.app_id, row.version, key=ids.new_id("ap")
+            )
             with self._staged(coming):
                 await try_out(self._hub, coming)
                 return await self._serve(current, coming, raw, row, wish)
