@@ -16,7 +16,7 @@ import pytest
 import volant
 from tests.behaviours.apps import granting
 from tests.behaviours.programs import APPS, ask, at_home, containers
-from tests.support import eventually, run_volant
+from tests.support import ROOT, eventually, run_volant
 from volantd.agent import gpus
 
 if TYPE_CHECKING:
@@ -145,3 +145,14 @@ def test_cuda_runs_on_the_device_that_was_granted(volant_home: Path) -> None:
         pytest.skip("there is no GPU on this machine")
     with at_home(volant_home), granting.cuda_app.run():
         assert granting.on_the_device.remote(b"there and back") == (1, b"there and back")
+
+
+def test_the_example_computes_on_the_device(volant_home: Path) -> None:
+    if not gpus.discover().devices:
+        pytest.skip("there is no GPU on this machine")
+    pytest.importorskip("torch")
+    name = "gpu_inference.py"
+    done = run_volant("run", f"examples/{name}", home=volant_home, within_s=120.0)
+    assert done.returncode == 0, done.stderr
+    promised = (ROOT / "examples" / name).read_text().partition(f"examples/{name}\n")[2]
+    assert done.stdout.startswith(promised.partition("\n\n")[0]), done.stdout

@@ -116,9 +116,9 @@ def _tell(deployment: Deployment, took_s: float) -> None:
     name, version = deployment.name, deployment.version
     if not deployment.changed:
         print(f"{name} is at version {version} already: nothing has changed", file=sys.stderr)
-        return
-    print(f"deployed {name}, version {version}, in {took_s:.2f} s", file=sys.stderr)
-    if not deployment.settled:
+    else:
+        print(f"deployed {name}, version {version}, in {took_s:.2f} s", file=sys.stderr)
+    if deployment.changed and not deployment.settled:
         print("  its first containers are still starting: the version before is served until "
               "they are there", file=sys.stderr)  # fmt: skip
     for function in deployment.function_ids:
