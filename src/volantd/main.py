@@ -77,6 +77,10 @@ GC_ALLOCATIONS = 20_000
 PROCESS_NOTICE = "functions run as plain processes (rung `process`), which are not containers"
 #: How long a daemon that listens no more may take to be gone, seen by the one that follows it.
 PREDECESSOR_S = 20.0
+#: How often in a row a launcher that does not come up is started, and the pause ahead of the
+#: second of these tries; each is longer by as much.
+LAUNCHER_TRIES = 5
+LAUNCHER_PAUSE_S = 0.1
 
 
 class Services:
@@ -148,10 +152,13 @@ class Services:
     # -- the machine
 
     async def start_runtime(self, runs_dir: str) -> None:
-        """Start the launcher of a new run, and choose the rung of the isolation ladder."""
-        self.run_id = f"{os.getpid()}-{int(time() * 1000):x}"
+        """Start the launcher of a new run, and choose the rung of the isolation ladder.
+
+        Raises:
+            RuntimeFailedError: when it does not come up, however often that is tried.
+        """
         self.machine.lent_dir = await asyncio.to_thread(lent.directory, self.config.home)
-        launcher = await Launcher.start(runs_dir, self.run_id)
+        launcher = await self._launched(runs_dir)
         probe = launcher.probe
         self.machine.launcher = launcher
         wanted = self.config.text("isolation")
@@ -172,6 +179,20 @@ class Services:
         self.machine.rung.set_result(rung)
         log.info("runtime_ready", extra={"fields": {"rung": rung, "reasons": self.reasons}})
 
+    async def _launched(self, runs_dir: str) -> Launcher:
+        """The launcher of a new run; of another one if it is killed before it is up."""
+        for number in range(1, LAUNCHER_TRIES + 1):
+            self.run_id = f"{os.getpid()}-{int(time() * 1000):x}"
+            try:
+                return await Launcher.start(runs_dir, self.run_id)
+            except RuntimeFailedError as error:
+                failed = error
+            log.warning("launcher_not_up", extra={"fields": {"error": str(failed), "try": number}})
+            await asyncio.sleep(LAUNCHER_PAUSE_S * number)
+            await asyncio.to_thread(leftovers.clean_dead_runs, runs_dir)
+        text = f"the launcher did not come up, {LAUNCHER_TRIES} times in a row: {failed}"
+        raise RuntimeFailedError(text) from failed
+
     async def keep_runtime(self, runs_dir: str) -> None:
         """Start anew whenever the launcher dies: every container has died with it."""
         while True:
@@ -185,7 +206,7 @@ class Services:
             try:
                 await self.start_runtime(runs_dir)
             except RuntimeFailedError as error:
-                self.stop(f"the launcher died and cannot be started again: {error}")
+                self.stop(f"the launcher died: {error}")
                 return
 
     def _set_capacity(self) -> None:
@@ -313,7 +334,10 @@ async def serve(
         if cleaned:
             log.info("leftovers_removed", extra={"fields": {"runs": cleaned}})
         tasks.start(_compile_sdk(), "compile-sdk")
-        await services.start_runtime(runs_dir)
+        try:
+            await services.start_runtime(runs_dir)
+        except RuntimeFailedError as error:
+            raise SystemExit(f"the daemon cannot run anything: {error}") from error
         tasks.start(services.keep_runtime(runs_dir), "keep-runtime")
         tasks.start(services.look_for_gpus(), "look-for-gpus")
         tasks.start(services.gateway.look_at_names(), "look-at-names")
