@@ -100,6 +100,10 @@ class Database:
         """`submit` for what changes nothing: it sees all that was committed, and waits for none."""
         return self._reading_thread.submit(self._read, work)
 
+    async def look(self, work: Callable[[Connection], T]) -> T:
+        """`read`, for who waits in a coroutine; it does not see what is only being written."""
+        return await asyncio.wrap_future(self.read(work))
+
     async def usable(self) -> None:
         """Return as soon as the database is not out of order, as far as is known."""
         await self._usable.wait()

@@ -162,16 +162,16 @@ class States:
             return []
         from volantd.store import volumes as store
 
-        return await asyncio.wrap_future(
-            self.database.read(lambda connection: store.latest(connection, volume_id, count))
+        return await self.database.look(
+            lambda connection: store.latest(connection, volume_id, count)
         )
 
     async def state(self, volume_id: str, number: int) -> CommitRow | None:
         """One state that a volume has had, None if it is not kept."""
         from volantd.store import volumes as store
 
-        return await asyncio.wrap_future(
-            self.database.read(lambda connection: store.state(connection, volume_id, number))
+        return await self.database.look(
+            lambda connection: store.state(connection, volume_id, number)
         )
 
     def forget(self, volume_id: str) -> None:
@@ -210,7 +210,7 @@ class States:
             await ended
         from volantd.store import volumes as store
 
-        rows = await asyncio.wrap_future(self.database.read(store.roots))
+        rows = await self.database.look(store.roots)
         kept = [line.state.root for line in self._lines.values() if line.state is not None]
         tops = [*in_use(), *kept, *map(trees.decode_root, rows)]
 

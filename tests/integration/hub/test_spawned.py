@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,6 +124,42 @@ def test_results_that_are_not_in_memory_any_more_are_on_the_disk(
     client.request("call_cancel", call=calls[0])
     with pytest.raises(errors.InvalidError, match="has 1 inputs, there is no index 1"):
         client.reply(client.get(calls[0], 1))
+
+
+def test_a_result_on_the_disk_does_not_wait_for_what_is_being_written(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retained, "CALLS_MAX", 1)
+    world.serve = lambda x: x
+    client.open()
+    calls = [client.spawn(number) for number in range(3)]
+    is_over = threading.Event()
+    writing = world.services.database.submit(lambda _: is_over.wait())
+    try:
+        assert client.value(client.get(calls[0])) == 0
+        assert client.request("call_inputs", call=calls[0])["value"] == 1
+    finally:
+        is_over.set()
+    assert writing.result()
+
+
+@pytest.mark.parametrize("request_", ["call_get", "call_inputs", "call_list", "call_graph"])
+def test_who_asks_a_database_that_is_away_is_told(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch, request_: str
+):
+    monkeypatch.setattr(retained, "CALLS_MAX", 1)
+    world.serve = lambda x: x
+    client.open()
+    call, *_ = [client.spawn(number) for number in range(3)]
+    away: Future[None] = Future()
+    away.set_exception(errors.ServiceError("the database is away"))
+    monkeypatch.setattr(world.services.database, "read", lambda _: away)
+    given = {
+        "call_get": {"call": call, "index": 0, "wait": True},
+        "call_list": {"app": None, "state": None, "count": 3},
+    }.get(request_, {"call": call})
+    with pytest.raises(errors.ServiceError, match="is away"):
+        client.request(request_, **given)
 
 
 def test_results_in_memory_are_bounded_by_their_bytes(

@@ -38,7 +38,7 @@ def call_graph(session: Session, message: dict[str, Any]) -> dict[str, Any] | No
 
     async def answer(found: CallRow) -> None:
         graph = _Graph(session.hub.services.database.sealer)
-        await session.hub.services.database.run(lambda connection: graph.read(connection, found))
+        await session.hub.services.database.look(lambda connection: graph.read(connection, found))
         graph.look_around(session.hub)
         if not session.peer.closed:
             fields = {"inputs": graph.nodes[:INPUTS_MAX], "cut": graph.is_cut}

@@ -11,7 +11,7 @@ from volant.errors import InvalidError
 from volant.wire import frames
 from volant.wire.faults import text_of_fault
 from volantd.hub import checks
-from volantd.hub.durable.requests import asks_again, id_of, look_up
+from volantd.hub.durable.requests import answered, asks_again, id_of, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def call_list(session: Session, message: dict[str, Any]) -> dict[str, Any] | Non
     if asks_again(session, message, ""):
         return None
     work = _list(session, message["id"], app, state, count)
-    session.hub.services.tasks.start(work, "list-calls")
+    session.hub.services.tasks.start(answered(session, message["id"], work), "list-calls")
     return None
 
 
@@ -58,7 +58,7 @@ async def _list(
     def find(connection: Connection) -> list[dict[str, Any]]:
         return rows_of(connection, store.listed(connection, count=count, app=app, state=state))
 
-    rows = await session.hub.services.database.run(find)
+    rows = await session.hub.services.database.look(find)
     _answer(session, number, {"calls": [_now(session.hub, row) for row in rows]})
 
 
@@ -77,7 +77,7 @@ def call_show(session: Session, message: dict[str, Any]) -> dict[str, Any] | Non
                 "faults": _faults(connection, call_id), "calls": rows_of(connection, children),
             }  # fmt: skip
 
-        shown = await session.hub.services.database.run(look)
+        shown = await session.hub.services.database.look(look)
         shown["call"] = _now(session.hub, shown["call"])
         shown["calls"] = [_now(session.hub, row) for row in shown["calls"]]
         _answer(session, message["id"], shown)

@@ -313,13 +313,13 @@ class DurableCalls:
 
         services = self._hub.services
         try:
-            found = await services.database.run(
+            found = await services.database.look(
                 lambda connection: store.result_at(connection, call_id, index)
             )
             if session.peer.closed:
                 return
             if found is None:
-                row = await services.database.run(lambda one: store.find(one, call_id))
+                row = await services.database.look(lambda one: store.find(one, call_id))
                 if row is None or row.state != "pending":  # it has just become too old
                     raise OutputExpiredError(f"the results of fc-{call_id} are kept no more")
                 self._hub.retained.say_pending(session, number)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from volant.errors import InvalidError, NotFoundError, OutputExpiredError, PermissionDeniedError
+from volant.errors import (
+    Error,
+    InvalidError,
+    NotFoundError,
+    OutputExpiredError,
+    PermissionDeniedError,
+)
 from volant.wire.faults import error_fault
 from volantd.hub import checks
 from volantd.hub.retained import no_such_index
@@ -140,7 +146,16 @@ def look_up(
     if not services.database.exists:
         raise unknown(call_id)
     work = _looked_up(session, message, call_id, answer, even_expired=even_expired)
-    services.tasks.start(work, "look-up-call")
+    services.tasks.start(answered(session, message["id"], work), "look-up-call")
+
+
+async def answered(session: Session, number: int, work: Awaitable[None]) -> None:
+    """Do what ends in an answer to a request; an error of the database is one too."""
+    try:
+        await work
+    except Error as error:
+        if not session.peer.closed:
+            session.refuse(number, error_fault(error))
 
 
 async def _looked_up(
@@ -150,20 +165,16 @@ async def _looked_up(
     from volantd.store import calls as store
 
     hub = session.hub
-    row = await hub.services.database.run(lambda connection: store.find(connection, call_id))
+    row = await hub.services.database.look(lambda connection: store.find(connection, call_id))
     if session.peer.closed:
         return
-    try:
-        if row is None:
-            raise unknown(call_id)
-        if row.state == "expired" and not even_expired:
-            raise OutputExpiredError(f"the results of fc-{call_id} are kept no more")
-        app = hub.apps.get(row.app_id)
-        is_shared = app is not None and app.state in _SHARED_STATES
-        _check_allowed(session, call_id, row.app_id, is_shared=is_shared)
-    except (NotFoundError, OutputExpiredError, PermissionDeniedError) as error:
-        session.refuse(message["id"], error_fault(error))
-        return
+    if row is None:
+        raise unknown(call_id)
+    if row.state == "expired" and not even_expired:
+        raise OutputExpiredError(f"the results of fc-{call_id} are kept no more")
+    app = hub.apps.get(row.app_id)
+    is_shared = app is not None and app.state in _SHARED_STATES
+    _check_allowed(session, call_id, row.app_id, is_shared=is_shared)
     await answer(row)
 
 
