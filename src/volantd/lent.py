@@ -6,6 +6,9 @@ import hashlib
 import importlib.util
 import os
 import shutil
+from pathlib import Path
+
+from volantd import syncing
 
 #: What serves web functions, with all that it imports; `typing_extensions` is a single module.
 WEB_PACKAGES = ("a2wsgi", "click", "h11", "typing_extensions", "uvicorn", "websockets")
@@ -24,21 +27,32 @@ def directory(home: str) -> str:
     """The directory with copies of what web functions are lent, in a daemon's home.
 
     Containers see it as one, and nothing else of this installation. It is made when it is not there
-    or one of the packages has changed, and those before it are removed.
+    or one of the packages has changed, and those before it are removed. Nothing of it is synced, so
+    after another start of the machine it is made anew.
     """
     origins = [_origin(name) for name in WEB_PACKAGES]
     marks = [f"{path} {os.stat(path).st_mtime_ns} {os.stat(path).st_size}" for path in origins]
     key = hashlib.sha256("\n".join(marks).encode()).hexdigest()[:16]
     parent = os.path.join(home, "lent")
     wanted = os.path.join(parent, key)
-    if not os.path.isdir(wanted):
+    about = os.path.join(parent, "boot")
+    boot = syncing.boot()
+    if not os.path.isdir(wanted) or _read(about) != boot:
         shutil.rmtree(parent, ignore_errors=True)
         made = os.path.join(parent, "new")
         os.makedirs(made)
         for path in origins:
             _copy(path, made)
+        Path(about).write_text(boot, encoding="ascii")
         os.rename(made, wanted)
     return wanted
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _origin(name: str) -> str:

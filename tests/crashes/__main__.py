@@ -1,6 +1,7 @@
 """The harness. See the package.
 
 python -m tests.crashes --kills 500 --seed 1 [--report FILE]
+python -m tests.crashes --power-cuts 300 --seed 1 [--report FILE]
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from tests.crashes.load import AHEAD
+from tests.crashes.power.cuts import Cuts, cut
+from tests.crashes.power.recording import record
 from tests.crashes.verify import Verdict, verify
 from tests.crashes.victims import VICTIMS
 from tests.support import ROOT, run_volant, stop_daemon
@@ -31,6 +35,11 @@ ROUND = 25
 LOAD_CALLS = 600
 #: Seconds between two kills.
 PAUSE_S = (0.02, 0.6)
+#: Cuts of the power of which one record is made; how many loads are in it, and calls in each.
+CUTS_OF_ONE = 100
+CUT_LOADS, CUT_CALLS = 2, 120
+#: Where what is said of them begins.
+POWER_CUTS = "## Power cuts"
 
 
 class Matrix:
@@ -56,8 +65,9 @@ class Matrix:
 
     def deploy(self) -> None:
         """Deploy what the load calls."""
-        done = run_volant("deploy", ROOT / "tests/crashes/shop.py", home=self.home)
-        assert done.returncode == 0, done.stderr
+        for words in AHEAD:
+            done = run_volant(*words, home=self.home)
+            assert done.returncode == 0, done.stderr
 
     def begin_load(self) -> None:
         """Start a load that goes on where the last one was."""
@@ -87,22 +97,69 @@ class Matrix:
 
 
 def report(matrix: Matrix, seed: int, seconds: float) -> str:
-    """The page."""
+    """What the page says of kills."""
     verdict = matrix.verdict
     rows = [f"| {name} | {count:,} |" for name, count in sorted(matrix.killed.items())]
     checks = [f"| {what} | {count:,} |" for what, count in sorted(verdict.counts.items())]
     wrong = [f"- {told}" for told in verdict.wrong] or ["Nothing was wrong."]
     return "\n".join([
         "# Crash matrix", "",
-        "Made by `scripts/crashes`. Under a load of spawned calls, dicts, queues and volumes, one",
-        "process at a time is ended with SIGKILL at a random instant; after each round what is",
-        "there is compared with what was acknowledged (`tests/crashes`).", "",
-        f"{sum(matrix.killed.values())} kills in {seconds:,.0f} s, seed {seed}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores.", "",
+        "Made by `scripts/crashes`. Under a load that changes all that is durable, one process at",
+        "a time is ended with SIGKILL at a random instant; after each round what is there is",
+        "compared with what was acknowledged (`tests/crashes`).", "",
+        f"{sum(matrix.killed.values())} kills in {_where(seed, seconds)}", "",
         "| killed | times |", "|---|---|", *rows, "",
         "| compared at the end | |", "|---|---|", *checks, "",
         *wrong, "",
     ])  # fmt: skip
+
+
+def _where(seed: int, seconds: float) -> str:
+    python = platform.python_version()
+    return f"{seconds:,.0f} s, seed {seed}, Python {python}, {os.cpu_count()} cores."
+
+
+def cut_power(count: int, seed: int) -> Cuts:
+    """So many cuts of the power, some of each of several records."""
+    found = Cuts()
+    for done in range(0, count, CUTS_OF_ONE):
+        with tempfile.TemporaryDirectory(prefix="power-") as directory:
+            written = record(Path(directory), CUT_CALLS, CUT_LOADS)
+            some = min(CUTS_OF_ONE, count - done)
+            found.add(cut(written, Path(directory) / "home", some, seed + done))
+        found.records += 1
+        print(f"{sum(found.counts.values())} cuts, {len(found.verdict.wrong)} wrong")
+    return found
+
+
+def report_cuts(cuts: Cuts, seed: int, seconds: float) -> str:
+    """What the page says of power cuts."""
+    verdict = cuts.verdict
+    rows = [f"| {name} | {count:,} |" for name, count in sorted(cuts.counts.items())]
+    checks = [f"| {what} | {count:,} |" for what, count in sorted(verdict.counts.items())]
+    wrong = [f"- {told}" for told in verdict.wrong] or ["Nothing was wrong."]
+    return "\n".join([
+        POWER_CUTS, "",
+        "Made by `scripts/crashes --power-cuts`. All that daemons do to their files under load is",
+        "recorded; from that the directory is made as a disk may have it if the power goes at",
+        "some moment: what was synced is there, of the rest only what is said here. Another daemon",
+        "starts there, and what it has is compared with what was acknowledged until then; then",
+        "each content, commit and sealed value is looked at (`tests/crashes/power`).", "",
+        f"{sum(cuts.counts.values())} cuts of {cuts.records} records in {_where(seed, seconds)}",
+        "", "| there of what was not synced | cuts |", "|---|---|", *rows, "",
+        "| compared after all cuts | |", "|---|---|", *checks, "",
+        *wrong, "",
+    ])  # fmt: skip
+
+
+def put(path: Path, text: str) -> None:
+    """Put one part of the page in the place of the one before; the other part stays."""
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    kills, _, cuts = before.partition(POWER_CUTS)
+    if text.startswith(POWER_CUTS):
+        path.write_text(f"{kills.rstrip()}\n\n{text}".lstrip(), encoding="utf-8")
+    else:
+        path.write_text(text + (f"\n{POWER_CUTS}{cuts}" if cuts else ""), encoding="utf-8")
 
 
 def _postgres() -> PostgresServer:
@@ -115,33 +172,44 @@ def main() -> int:
     """Run the matrix; 1 when something was wrong."""
     parser = argparse.ArgumentParser(prog="scripts/crashes", description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--power-cuts", type=int, default=0, help="instead of kills")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgres", action="store_true", help="keep it in PostgreSQL")
     parser.add_argument("--report", type=Path, help="where the page is written to")
     given = parser.parse_args()
     begun = monotonic()
+    if given.power_cuts:
+        cuts = cut_power(given.power_cuts, given.seed)
+        page, wrong = report_cuts(cuts, given.seed, monotonic() - begun), cuts.verdict.wrong
+    else:
+        matrix = _killed(given.kills, given.seed, in_postgres=given.postgres)
+        page, wrong = report(matrix, given.seed, monotonic() - begun), matrix.verdict.wrong
+    print(page)
+    if given.report is not None:
+        put(given.report, page)
+    return bool(wrong)
+
+
+def _killed(kills: int, seed: int, *, in_postgres: bool) -> Matrix:
+    """The matrix after so many kills."""
     with tempfile.TemporaryDirectory(prefix="crashes-") as directory:
-        postgres = _postgres() if given.postgres else None
+        postgres = _postgres() if in_postgres else None
         home = Path(directory) / "home"
         home.mkdir(mode=0o700)
         os.environ["VOLANT_HOME"] = str(home)
         if postgres is not None:
             (home / "config.toml").write_text(f'database_url = "{postgres.url}"\n')
-        matrix = Matrix(home, given.seed, postgres)
+        matrix = Matrix(home, seed, postgres)
         try:
             matrix.deploy()
-            for done in range(0, given.kills, ROUND):
-                matrix.round(min(ROUND, given.kills - done))
+            for done in range(0, kills, ROUND):
+                matrix.round(min(ROUND, kills - done))
                 print(f"{sum(matrix.killed.values())} kills, {len(matrix.verdict.wrong)} wrong")
         finally:
             stop_daemon(home)
             if postgres is not None:
                 postgres.close()
-    page = report(matrix, given.seed, monotonic() - begun)
-    print(page)
-    if given.report is not None:
-        given.report.write_text(page, encoding="utf-8")
-    return bool(matrix.verdict.wrong)
+    return matrix
 
 
 if __name__ == "__main__":

@@ -1,23 +1,31 @@
-"""What is there, compared with what was acknowledged."""
+"""What is there, compared with what was acknowledged.
+
+    python -m tests.crashes.verify HOME CLIENTS_KILLED JOURNAL...
+
+That says what it has found as JSON, for who has to look at several daemons.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sqlite3
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, select
 
 import volant
+from tests.crashes.load import key_of, large_of, times_of, value_of
+from volant.cli.shared import hub
 from volant.errors import Error
 from volantd.store.schema import call_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 #: How long an acknowledged call may take to its end once nothing is killed any more.
 WITHIN_S = 120.0
@@ -45,6 +53,9 @@ def verify(home: Path, url: str, journals: list[Path], clients_killed: int) -> V
     _entries(verdict, lines)
     _items(verdict, lines, clients_killed)
     _files(verdict, lines)
+    _secret(verdict, lines)
+    _versions(verdict, lines)
+    _tokens(verdict, lines)
     _rows(verdict, home, url)
     _leftovers(verdict, home)
     return verdict
@@ -58,7 +69,10 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _calls(verdict: Verdict, lines: list[dict[str, Any]]) -> None:
     """Each acknowledged call has one result, and who saw it saw that one."""
-    results: dict[str, list[Any]] = {}
+    results: dict[str, str] = {}
+    work = volant.Function.from_name("crashes", "work")
+    if any(line["did"] == "ahead" for line in lines):
+        verdict.expect("apps", work.object_id != "", "nothing is deployed")
     for line in lines:
         if line["did"] != "spawned":
             continue
@@ -67,12 +81,19 @@ def _calls(verdict: Verdict, lines: list[dict[str, Any]]) -> None:
         except (Error, TimeoutError) as error:
             verdict.expect("calls", False, f"{line['call']}: {type(error).__name__}: {error}")
             continue
-        results[line["call"]] = list(result)
-        verdict.expect("calls", result[0] == line["number"], f"{line['call']} gave {result}")
+        number = line["number"]
+        results[line["call"]] = result[1]
+        so = (result[0], result[2]) == (number, large_of(number))
+        verdict.expect("calls", so, f"{line['call']} gave {result[:2]}")
+        key = key_of(number)
+        if key is not None:
+            again = work.with_idempotency_key(key).spawn(number, large_of(number))
+            told = f"{key} was {line['call']}, and is {again.object_id}"
+            verdict.expect("keys", again.object_id == line["call"], told)
     for line in lines:
         if line["did"] == "seen" and line["call"] in results:
-            told = f"{line['call']} was {line['result']}, and is {results[line['call']]}"
-            verdict.expect("results seen", line["result"] == results[line["call"]], told)
+            told = f"{line['call']} was {line['token']}, and is {results[line['call']]}"
+            verdict.expect("results seen", line["token"] == results[line["call"]], told)
 
 
 def _entries(verdict: Verdict, lines: list[dict[str, Any]]) -> None:
@@ -85,7 +106,8 @@ def _entries(verdict: Verdict, lines: list[dict[str, Any]]) -> None:
         if key in popped:
             verdict.expect("entries", key not in there, f"{key} was popped, and is there")
         elif key % 5:  # the others may have been popped without an answer
-            verdict.expect("entries", there.get(key) == -key, f"{key} is {there.get(key)}")
+            so = there.get(key) == value_of(key)
+            verdict.expect("entries", so, f"{key} is {str(there.get(key))[:40]}")
 
 
 def _items(verdict: Verdict, lines: list[dict[str, Any]], clients_killed: int) -> None:
@@ -113,8 +135,48 @@ def _files(verdict: Verdict, lines: list[dict[str, Any]]) -> None:
             except (Error, OSError) as error:
                 verdict.expect("files", False, f"{line['path']}: {type(error).__name__}: {error}")
                 continue
-            whole = found == str(line["number"]).encode() * 1000
+            number = line["number"]
+            whole = found == str(number).encode() * times_of(number)
             verdict.expect("files", whole, f"{line['path']} is not what was committed")
+
+
+def _secret(verdict: Verdict, lines: list[dict[str, Any]]) -> None:
+    """A container is given what the secret was last, or what was on its way then."""
+    numbers = [line["number"] for line in lines if line["did"] == "secret"]
+    if numbers:
+        told: int = volant.Function.from_name("crashes", "tell").remote()
+        verdict.expect("secrets", told >= max(numbers), f"the secret is {told}, not {max(numbers)}")
+
+
+def _versions(verdict: Verdict, lines: list[dict[str, Any]]) -> None:
+    """Each version is there, and the latest one is served."""
+    tags = {line["tag"] for line in lines if line["did"] == "deployed"}
+    if not tags:
+        return
+    history = hub.ask("app_history", app="crashes-served")
+    assert history is not None
+    versions = {one["version"]: one for one in history["versions"]}
+    there = {one["tag"] for one in versions.values()}
+    for tag in tags:
+        verdict.expect("deployments", tag in there, f"version {tag} is not there")
+    for line in lines:
+        if line["did"] == "rolled back":
+            version = line["version"]
+            verdict.expect("rollbacks", version in versions, f"version {version} is not there")
+    served = versions[max(versions)]
+    verdict.expect("served", served["served"], f"{served} is the latest, and not served")
+    while served["of_version"]:
+        served = versions[served["of_version"]]
+    told = volant.Function.from_name("crashes-served", "told").remote()
+    verdict.expect("served", f"n{told}" == served["tag"], f"{served} is served, and tells {told}")
+
+
+def _tokens(verdict: Verdict, lines: list[dict[str, Any]]) -> None:
+    """Each token is there."""
+    there = {row["key"] for row in (hub.ask("token_list") or {"tokens": []})["tokens"]}
+    for line in lines:
+        if line["did"] == "token":
+            verdict.expect("tokens", line["key"] in there, f"token {line['key']} is not there")
 
 
 def _rows(verdict: Verdict, home: Path, url: str) -> None:
@@ -142,3 +204,8 @@ def _leftovers(verdict: Verdict, home: Path) -> None:
         mounts = [line for line in file if f"{home}/run" in line]
     strange = [line for line in mounts if not any(run in line for run in present)]
     verdict.expect("mounts", not strange, f"mounts of dead daemons: {strange[:3]}")
+
+
+if __name__ == "__main__":
+    found = verify(Path(sys.argv[1]), "", [Path(one) for one in sys.argv[3:]], int(sys.argv[2]))
+    print(json.dumps({"counts": found.counts, "wrong": found.wrong}))

@@ -365,6 +365,11 @@ class Images:
             await asyncio.to_thread(self.store.empty_trash)
         except OSError as error:
             log.warning("images_not_removed", extra={"fields": {"error": str(error)}})
+        if not self.builder.benches:
+            try:
+                await asyncio.to_thread(self.store.unsettled.settle)
+            except OSError as error:
+                log.warning("images_not_settled", extra={"fields": {"error": str(error)}})
 
     async def measure(self) -> None:
         """Measure what caches have become, unless steps are being built: these fill them."""

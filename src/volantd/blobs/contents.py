@@ -22,6 +22,8 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING
 
+from volantd import syncing
+
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
 
@@ -85,9 +87,10 @@ class Contents:
         with self._lock:
             if self._is_made:
                 return
-            os.makedirs(self._large, mode=0o700, exist_ok=True)
+            syncing.make_directory(self._large)
             path = os.path.join(self._directory, SMALL)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            syncing.sync_database(path)
             connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode=WAL")
@@ -187,11 +190,11 @@ class Contents:
         target = self.path(digest)
         directory = os.path.dirname(target)
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        _sync(path)
+        syncing.sync(path)
         with self._large_lock:  # no sweep removes the file of a row that is about to come
             os.rename(path, target)
             for one in (directory, self._large):
-                _sync(one)
+                syncing.sync(one)
             with self._transaction() as connection:
                 self._mark(connection, [bytes.fromhex(digest)], is_large=True)
 
@@ -278,11 +281,3 @@ def _marked(
         query = f"SELECT digest, generation FROM marks WHERE {which}"  # noqa: S608
         found.update(connection.execute(query, (is_large, *some)).fetchall())
     return found
-
-
-def _sync(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

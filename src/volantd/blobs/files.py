@@ -14,6 +14,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from volantd import syncing
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO
@@ -34,6 +36,7 @@ class BlobFiles:
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
         self._lock = threading.Lock()
+        self._is_made = False
 
     def has(self, digest: str) -> bool:
         """Whether a content is here; one that is counts as new, so that it is not about to go."""
@@ -56,9 +59,11 @@ class BlobFiles:
             OSError: when it cannot be written; then nothing of it stays.
         """
         path = self._path(digest)
+        self._make()
         if self._is_here(path):
+            self._sync_names(path)  # whoever has put it may be about to, or was killed before
             return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         with self._written(path.parent) as (file, name):
             file.write(content)
             self._publish(file, name, path)
@@ -72,7 +77,7 @@ class BlobFiles:
         Raises:
             OSError: when it cannot be read or written; then nothing of it stays.
         """
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make()
         digest, offset = hashlib.sha256(), 0
         with self._written(self._directory) as (file, name):
             while data := os.pread(fd, _COPY_BYTES, offset):
@@ -83,6 +88,12 @@ class BlobFiles:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             self._publish(file, name, path)
         return path.name
+
+    def _make(self) -> None:
+        with self._lock:
+            if not self._is_made:
+                syncing.make_directory(self._directory)
+                self._is_made = True
 
     @staticmethod
     @contextlib.contextmanager
@@ -101,8 +112,11 @@ class BlobFiles:
         file.flush()
         os.fsync(file.fileno())
         os.replace(name, path)
+        self._sync_names(path)
+
+    def _sync_names(self, path: Path) -> None:
         for directory in (path.parent, self._directory):
-            _sync(directory)
+            syncing.sync(directory)
 
     def _is_here(self, path: Path) -> bool:
         with self._lock:
@@ -141,11 +155,3 @@ class BlobFiles:
     def _path(self, digest: str) -> Path:
         assert len(digest) == _DIGEST_CHARS and digest.isalnum(), digest
         return self._directory / digest[:2] / digest
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -2,6 +2,7 @@
 
     <home>/images/layers/<id>/diff          the files of one layer, owners as containers see them
                              /about.json    its size, measured once, and when it was begun
+                  unsettled                 there while a power cut could take a part of it away
                   blobs/                    what a registry is sending
                   caches/, uv/              what build steps keep for later ones (`kept.caches`)
                   work/                     what is being made
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 from pathlib import Path
 from secrets import token_hex
@@ -31,12 +33,15 @@ from volantd.images.kept.books import Books, Record
 from volantd.images.kept.caches import Caches
 from volantd.images.kept.modes import settle_modes
 from volantd.images.kept.names import Names
+from volantd.images.kept.unsettled import Unsettled
 from volantd.usage import bytes_below
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterator
 
     from volantd.images.kept.packing import Packed
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Record", "Store"]
 
@@ -52,6 +57,7 @@ class Store:
     Attributes:
         books: what is known of images.
         names: what published names mean.
+        unsettled: what may not be on the disk yet.
         caches: what build steps keep for later ones.
         blobs: where what registries send arrives.
     """
@@ -60,7 +66,8 @@ class Store:
         self._root = os.path.join(home, "images")
         self.books = Books(self._root)
         self.names = Names(self._part("names.json"))
-        self.caches = Caches(self._root)
+        self.unsettled = Unsettled(self._root)
+        self.caches = Caches(self._root, self.unsettled)
         self.blobs = self._part("blobs")
         self._layers = self._part("layers")
         self._work = self._part("work")
@@ -93,8 +100,13 @@ class Store:
         self._discard(os.path.join(self.caches.uv, "out"))
         for directory in (self._work, self.blobs):
             self._discard_all(directory)
+        lost = self.unsettled.lost()
+        if lost:
+            log.warning("images_not_trusted", extra={"fields": {"period": lost}})
+            for one in self.caches.all():
+                self.clear_cache(one)
         for layer_id in os.listdir(self._layers):
-            size = self._size_of(layer_id)
+            size = self._size_of(layer_id, lost)
             if size is not None:
                 self.sizes[layer_id] = size
         self.books.open(self.sizes.__contains__)
@@ -102,12 +114,17 @@ class Store:
         for layer_id in set(os.listdir(self._layers)) - self._referred():
             self._discard(os.path.join(self._layers, layer_id))
             self.sizes.pop(layer_id, None)
+        if lost:
+            self.unsettled.settle()
 
-    def _size_of(self, layer_id: str) -> int | None:
-        """The size of a layer as it was measured; None when this is no whole layer."""
+    def _size_of(self, layer_id: str, lost: str) -> int | None:
+        """The size of a layer as it was measured; None when this may be no whole layer."""
         try:
-            size = self._about(layer_id)["size_bytes"]
+            about = self._about(layer_id)
+            size = about["size_bytes"]
         except (OSError, ValueError, LookupError, TypeError):
+            return None
+        if lost and about.get("period") == lost:
             return None
         return size if type(size) is int and self._is_there(layer_id) else None
 
@@ -124,6 +141,7 @@ class Store:
 
     def begin(self, place: str = "") -> str:
         """A fresh directory for a layer that is being made: `diff` and `work`, both empty."""
+        self.unsettled.note()
         place = place or self.new_place()
         os.mkdir(place, 0o700)
         self._began[place] = os.stat(place).st_mtime  # the clock of files is behind the other one
@@ -162,7 +180,8 @@ class Store:
             settle(os.path.join(place, "diff"), self._began[place])
         size = bytes_below(os.path.join(place, "diff"))
         with open(os.path.join(place, _ABOUT), "w", encoding="ascii") as target:
-            json.dump({"size_bytes": size, "began_at": self._began[place]}, target)
+            about = {"size_bytes": size, "began_at": self._began[place]}
+            json.dump({**about, "period": self.unsettled.note()}, target)
         with self._lock:
             name, number = layer_id, 0
             while os.path.lexists(os.path.join(self._layers, name)):

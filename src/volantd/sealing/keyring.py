@@ -16,6 +16,7 @@ import threading
 from dataclasses import asdict, dataclass
 
 from volant.errors import DataLossError, PermissionDeniedError
+from volantd import syncing
 
 FILE_NAME = "sealing.key"
 FORMAT = 1
@@ -24,7 +25,6 @@ KEY_BYTES = 32
 ID_BYTES = 8
 #: A file that is longer is none of ours.
 FILE_BYTES_MAX = 64 << 10
-_UNFINISHED = f"{FILE_NAME}.new"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,6 @@ class Keyring:
 
     def __init__(self, directory: str, *, is_home: bool = True) -> None:
         self.path = os.path.join(directory, FILE_NAME)
-        self._directory = directory
         self._is_home = is_home
         self._lock = threading.Lock()
         self._keys: tuple[SealingKey, ...] | None = None
@@ -148,20 +147,7 @@ class Keyring:
 
     def _write(self, keys: tuple[SealingKey, ...]) -> tuple[SealingKey, ...]:
         content = json.dumps({"format": FORMAT, "keys": [asdict(key) for key in keys]}, indent=2)
-        unfinished = os.path.join(self._directory, _UNFINISHED)
-        if os.path.lexists(unfinished):
-            os.unlink(unfinished)
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        with open(os.open(unfinished, flags, 0o600), "w", encoding="ascii") as file:
-            file.write(content + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, self.path)
-        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        syncing.replace(self.path, content.encode() + b"\n")
         self._keys = keys
         return keys
 

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from volant import ids
-from volantd import removal
+from volantd import removal, syncing
 from volantd.core.volumes import trees
 from volantd.volumes.laying import Layer
 
@@ -34,7 +34,6 @@ LAYER_ENTRIES = 1000
 LAYER_SHARE = 0.25
 #: Checkouts that are kept although nobody uses them, beyond the latest of each family.
 UNUSED_MAX = 8
-_BOOT = "/proc/sys/kernel/random/boot_id"
 
 
 class Checkout:
@@ -73,7 +72,7 @@ class Checkouts:
         """Learn what earlier daemons of this boot have laid out; ahead of all else."""
         if not os.path.isdir(self._directory):
             return
-        boot = _boot()
+        boot = syncing.boot()
         found: dict[str, dict[str, str]] = {}
         for name in os.listdir(self._directory):
             about = _about(os.path.join(self._directory, name))
@@ -150,7 +149,7 @@ class Checkouts:
             before = None if below is None else trees.decode_root(below.tree)
             Layer(self._contents, nodes, self._owners, layer).lay(before, tree)
             about = {
-                "tree": trees.encode_root(tree), "family": family, "boot": _boot(),
+                "tree": trees.encode_root(tree), "family": family, "boot": syncing.boot(),
                 "below": "" if below is None else below.checkout_id,
             }  # fmt: skip
             with open(os.path.join(path, "about"), "w", encoding="utf-8") as file:
@@ -191,14 +190,6 @@ class Checkouts:
     def _remove(self, path: str) -> None:
         os.makedirs(self._trash, mode=0o700, exist_ok=True)
         removal.remove_tree(path, self._trash)
-
-
-def _boot() -> str:
-    try:
-        with open(_BOOT, encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ids.new_id("bt")  # nothing is known: nothing that was there before is trusted
 
 
 def _about(path: str) -> dict[str, str] | None:

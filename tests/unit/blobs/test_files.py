@@ -44,6 +44,7 @@ def test_nobody_else_may_read_them(tmp_path: Path):
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch):
     contents, digest = BlobFiles(str(tmp_path / "blobs")), _digest(b"x")
+    contents.put(_digest(b"before"), b"before")
 
     def full(_fd: int) -> None:
         raise OSError(28, "No space left on device")

@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 
 from volantd.images.kept.caches import UV, UV_NAME, Caches
+from volantd.images.kept.unsettled import Unsettled
 
 MIB = 1 << 20
 
 
 @pytest.fixture
 def caches(tmp_path: Path) -> Caches:
-    made = Caches(str(tmp_path))
+    made = Caches(str(tmp_path), Unsettled(str(tmp_path)))
     made.open()
     return made
 
 
 def again(tmp_path: Path) -> Caches:
-    made = Caches(str(tmp_path))
+    made = Caches(str(tmp_path), Unsettled(str(tmp_path)))
     made.open()
     return made
 

@@ -14,6 +14,7 @@ import pytest
 from volant.errors import ImageBuildError
 from volantd.images.builder import Builder
 from volantd.images.kept.caches import Caches
+from volantd.images.kept.unsettled import Unsettled
 from volantd.images.packages import installing, tools
 from volantd.images.store import Store
 from volantd.images.workbench import Brought
@@ -254,7 +255,8 @@ def _kept_static(home: Path) -> str:
     """As if it had been fetched before."""
     import importlib.metadata
 
-    place = Caches(str(home / "images")).directory(installing.STATIC)
+    root = str(home / "images")
+    place = Caches(root, Unsettled(root)).directory(installing.STATIC)
     kept = Path(place, f"uv-{importlib.metadata.version('uv')}")
     kept.touch()
     return asyncio.run(tools.static_uv(str(kept.parent)))

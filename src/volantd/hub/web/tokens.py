@@ -14,7 +14,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import InvalidError, NotFoundError
-from volantd import fields
+from volantd import fields, syncing
 
 if TYPE_CHECKING:
     from volantd.hub.session import Session
@@ -89,14 +89,7 @@ class TokenBook:
         return kept | self._lent
 
     def _save(self) -> None:
-        part = f"{self._path}.part"
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(file, json.dumps(self._rows, indent=1).encode())
-            os.fsync(file)
-        finally:
-            os.close(file)
-        os.replace(part, self._path)
+        syncing.replace(self._path, json.dumps(self._rows, indent=1).encode())
 
 
 def _new() -> tuple[str, str, bytes]:

@@ -18,9 +18,13 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from volantd.images.kept.books import wall_clock
 from volantd.usage import bytes_below
+
+if TYPE_CHECKING:
+    from volantd.images.kept.unsettled import Unsettled
 
 #: The cache of uv, by its id and by its name.
 UV, UV_NAME = "uv", "packages of Python"
@@ -54,7 +58,8 @@ class Caches:
         uv: the directory of uv's.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, unsettled: Unsettled) -> None:
+        self._unsettled = unsettled
         self.uv = os.path.join(root, UV)
         self._others = os.path.join(root, "caches")
         self._book = os.path.join(root, "caches.json")
@@ -100,6 +105,7 @@ class Caches:
         self._use(UV, UV_NAME)
 
     def _use(self, one: str, name: str) -> None:
+        self._unsettled.note()
         with self._lock:
             before = self._caches.get(one)
             self._caches[one] = Cache(

@@ -8,9 +8,10 @@ A name is moved by publishing it again. What it means is written before anybody 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
+
+from volantd import syncing
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -92,9 +93,5 @@ class Names:
 
     def _write(self, names: dict[str, Published]) -> None:
         fields = {name: asdict(one) for name, one in names.items()}
-        with open(f"{self._path}.new", "w", encoding="utf-8") as target:
-            json.dump(fields, target)
-            target.flush()
-            os.fsync(target.fileno())
-        os.replace(f"{self._path}.new", self._path)
+        syncing.replace(self._path, json.dumps(fields).encode())
         self._names = names

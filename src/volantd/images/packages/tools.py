@@ -18,6 +18,7 @@ import uv
 
 from volant.errors import ImageBuildError
 from volant.runner.isolate import OWN_DIR
+from volantd import syncing
 from volantd.images.files import put
 from volantd.images.packages import indexes
 from volantd.images.redaction import redacted
@@ -81,6 +82,7 @@ async def static_uv(home: str) -> str:
     if not os.path.exists(kept):
         with tempfile.TemporaryDirectory(dir=home) as place:
             await _fetch(version, place)
+            syncing.sync(os.path.join(place, "bin/uv"))
             os.replace(os.path.join(place, "bin/uv"), kept)
     return kept
 

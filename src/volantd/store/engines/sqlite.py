@@ -12,6 +12,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from volant.errors import DataLossError, ResourceExhaustedError, ServiceError
+from volantd import syncing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,6 +88,9 @@ def open_engine(path: str, prepare: Callable[[Connection], object] | None) -> En
     from sqlalchemy import create_engine, event
 
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    if prepare is not None:
+        syncing.sync_above(path)
+        syncing.sync_database(path)
     engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
     event.listen(engine, "connect", _on_connect)
     if prepare is None:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import threading
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volant.errors import NotFoundError, ResourceExhaustedError
+from volantd import syncing
 
 if TYPE_CHECKING:
     import asyncio
@@ -71,6 +73,8 @@ class ValueFiles:
         self._arriving: dict[Session, dict[str, Arriving]] = {}
         self._leaving: deque[tuple[float, str, int]] = deque()
         self._leaving_bytes = 0
+        self._lock = threading.Lock()
+        self._is_made = False
 
     # -- arriving
 
@@ -113,7 +117,7 @@ class ValueFiles:
         future.add_done_callback(written)
 
     def _write(self, arriving: Arriving, data: bytes, ends: bool) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make()
         path = self._directory / arriving.name
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         fd = os.open(path, flags, 0o600)
@@ -133,7 +137,13 @@ class ValueFiles:
             place.parent.mkdir(mode=0o700, exist_ok=True)
             path.rename(place)
             for directory in (place.parent, self._directory):
-                _sync(directory)
+                syncing.sync(directory)
+
+    def _make(self) -> None:
+        with self._lock:
+            if not self._is_made:
+                syncing.make_directory(self._directory)
+                self._is_made = True
 
     def arrived(self, session: Session, uploads: Sequence[str]) -> dict[str, Arriving] | None:
         """Take values that have arrived whole; None if one has not, as over another connection."""
@@ -221,11 +231,3 @@ def check_name(name: str) -> None:
 def _unlink(paths: list[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
