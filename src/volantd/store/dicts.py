@@ -5,10 +5,11 @@ A key is known by its hash. `since` is the hour since 1970 that an entry has to 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Row, delete, func, select, text, update
+from sqlalchemy import delete, func, select, update
 
+from volantd.store.engines.statements import OftenUsed
 from volantd.store.schema import entries
 
 if TYPE_CHECKING:
@@ -21,26 +22,35 @@ if TYPE_CHECKING:
 #: Keys that one statement names: databases bound how many values one has.
 KEYS_AT_ONCE = 500
 
-_PUT = text(
+_PUT = OftenUsed(
     "INSERT INTO entries (object_id, key_hash, key, value, file, size, used_hour)"
     " VALUES (:object_id, :key_hash, :key, :value, :file, :size, :used_hour)"
     " ON CONFLICT (object_id, key_hash) DO UPDATE SET value = excluded.value,"
     " file = excluded.file, size = excluded.size, used_hour = excluded.used_hour"
 )
-_PUT_IF_ABSENT = text(f"{_PUT.text} WHERE entries.used_hour < :since")
-_STANDING = text(
+_PUT_IF_ABSENT = OftenUsed(f"{_PUT.words} WHERE entries.used_hour < :since")
+_STANDING = OftenUsed(
     "SELECT file, size, used_hour FROM entries"
     " WHERE object_id = :object_id AND key_hash = :key_hash"
 )
-_GET = text(
+_GET = OftenUsed(
     "SELECT value, file, size, used_hour FROM entries"
     " WHERE object_id = :object_id AND key_hash = :key_hash AND used_hour >= :since"
 )
 
 
+class Found(NamedTuple):
+    """What is asked for of one entry: its value or the file of that, and the last use."""
+
+    value: bytes | None
+    file: str | None
+    size: int
+    used_hour: int
+
+
 def put(connection: Connection, rows: Sequence[EntryRow]) -> None:
     """Keep entries of one dict, in the place of those that have the same keys."""
-    connection.execute(_PUT, [_values(row) for row in rows])
+    _PUT.for_each(connection, [_values(row) for row in rows])
 
 
 def _values(row: EntryRow) -> dict[str, object]:
@@ -52,8 +62,7 @@ def _values(row: EntryRow) -> dict[str, object]:
 
 def put_if_absent(connection: Connection, row: EntryRow, since: int) -> bool:
     """Keep an entry unless there is one of that key; whether it is kept."""
-    made = connection.execute(_PUT_IF_ABSENT, {**_values(row), "since": since})
-    return bool(made.rowcount)
+    return bool(_PUT_IF_ABSENT.changed(connection, {**_values(row), "since": since}))
 
 
 def standing(
@@ -61,7 +70,7 @@ def standing(
 ) -> list[tuple[str | None, int, int]]:
     """Of those keys that there are: file and size of the value, and when it was last used."""
     if len(hashes) == 1:
-        known = connection.execute(_STANDING, {"object_id": object_id, "key_hash": hashes[0]})
+        known = _STANDING.found(connection, {"object_id": object_id, "key_hash": hashes[0]})
         return [(file, size, hour) for file, size, hour in known]
     found: list[tuple[str | None, int, int]] = []
     for at in range(0, len(hashes), KEYS_AT_ONCE):
@@ -75,10 +84,10 @@ def standing(
     return found
 
 
-def get(connection: Connection, object_id: str, key_hash: bytes, since: int) -> Row[Any] | None:
-    """Value, file, size and hour of the last use of an entry, None if there is none."""
+def get(connection: Connection, object_id: str, key_hash: bytes, since: int) -> Found | None:
+    """An entry, None if there is none."""
     wanted = {"object_id": object_id, "key_hash": key_hash, "since": since}
-    return connection.execute(_GET, wanted).one_or_none()
+    return next((Found(*row) for row in _GET.found(connection, wanted)), None)
 
 
 def remove(connection: Connection, object_id: str, key_hash: bytes) -> None:

@@ -149,9 +149,12 @@ def _told(error: BaseException | None) -> Exception | None:
 
 def _is_for_all(error: BaseException) -> bool:
     """Whether what went wrong is the database's, and no row's."""
+    import sqlite3
+
     from sqlalchemy.exc import DataError, IntegrityError
 
-    return not isinstance(error, (IntegrityError, DataError))
+    of_rows = (IntegrityError, DataError, sqlite3.IntegrityError, sqlite3.DataError)
+    return not isinstance(error, of_rows)
 
 
 def _apply(connection: Connection, group: list[tuple[Rows, Done]]) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, text, tuple_, update
+from sqlalchemy import delete, insert, select, tuple_, update
 
+from volantd.store.engines.statements import OftenUsed
 from volantd.store.records import ObjectRow
 from volantd.store.schema import environments, metadata, objects, tickets
 
@@ -79,7 +80,7 @@ def tickets_of(connection: Connection, client: str) -> list[tuple[int, int, byte
     return [(line, number, answer) for line, number, answer in rows]
 
 
-_NOTE = text(
+_NOTE = OftenUsed(
     "INSERT INTO tickets (client, line, number, made_at, answer)"
     " VALUES (:client, :line, :number, :made_at, :answer) ON CONFLICT (client, line)"
     " DO UPDATE SET number = excluded.number, made_at = excluded.made_at, answer = excluded.answer"
@@ -88,7 +89,7 @@ _NOTE = text(
 
 def note_tickets(connection: Connection, rows: list[TicketRow]) -> None:
     """Note changes that have been made in this very transaction."""
-    connection.execute(_NOTE, [
+    _NOTE.for_each(connection, [
         {"client": row.client, "line": row.line, "number": row.number, "made_at": row.made_at,
          "answer": row.answer()}
         for row in rows

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, func, select
 
+from volantd.store.engines.statements import OftenUsed
 from volantd.store.records import PartitionRow
 from volantd.store.schema import items
 
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_PUT = text(
+_PUT = OftenUsed(
     "INSERT INTO items (item_id, object_id, partition, size, expires_at, value)"
     " VALUES (:item_id, :object_id, :partition, :size, :expires_at, :value)"
 )
-_TAKE = text("DELETE FROM items WHERE item_id = :item_id")
+_TAKE = OftenUsed("DELETE FROM items WHERE item_id = :item_id")
 
 
 def partitions(connection: Connection, object_id: str) -> list[PartitionRow]:
@@ -49,12 +50,12 @@ def last_id(connection: Connection) -> int:
 
 def put(connection: Connection, rows: Sequence[dict[str, object]]) -> None:
     """Keep items; each row has the columns of the table."""
-    connection.execute(_PUT, rows)
+    _PUT.for_each(connection, rows)
 
 
 def take(connection: Connection, item_ids: Sequence[int]) -> None:
     """Keep items no more."""
-    connection.execute(_TAKE, [{"item_id": item_id} for item_id in item_ids])
+    _TAKE.for_each(connection, [{"item_id": item_id} for item_id in item_ids])
 
 
 def clear(connection: Connection, object_id: str, partition: str | None) -> None:

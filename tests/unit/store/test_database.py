@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import DatabaseError
 
 from volantd.store import database
@@ -26,6 +27,29 @@ def engine(tmp_path: Path):
 
 def test_the_file_is_its_users_alone(tmp_path: Path, engine: Engine):
     assert (tmp_path / "volant.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_journal_is_as_long_as_it_becomes_before_anything_is_written(
+    tmp_path: Path, engine: Engine
+):
+    journal = tmp_path / "volant.db-wal"
+    length = journal.stat().st_size
+    assert length >= sqlite.JOURNAL_BYTES
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO environments VALUES ('other', 1.0)"))
+    assert journal.stat().st_size == length
+    with engine.begin() as connection:
+        assert not inspect(connection).has_table("lengthening")
+        assert connection.execute(text("PRAGMA cache_size")).scalar_one() < 0  # as it was before
+
+
+def test_a_nearly_full_disk_is_not_filled_with_an_empty_journal(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(sqlite, "JOURNAL_ROOM_BYTES", 1 << 62)
+    sqlite.open_engine(str(tmp_path / "volant.db"), database.bring_up_to_date).dispose()
+    engine = sqlite.open_engine(str(tmp_path / "volant.db"), database.bring_up_to_date)
+    with engine.connect() as connection, connection.begin():
+        assert (tmp_path / "volant.db-wal").stat().st_size < sqlite.JOURNAL_BYTES
+    engine.dispose()
 
 
 def test_what_is_no_database_is_refused(tmp_path: Path):

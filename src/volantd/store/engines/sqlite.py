@@ -26,6 +26,10 @@ T = TypeVar("T")
 #: Free space below which a file that cannot be written is taken for a full disk.
 NO_ROOM_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+#: How large the journal becomes, which from then on is written over: SQLite writes it back into the
+#: file every 1,000 pages. Free space below which it is left to grow by itself.
+JOURNAL_BYTES = 4 << 20
+JOURNAL_ROOM_BYTES = 256 << 20
 #: What it says of a file that is not what it was.
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 #: What it says when a file cannot be written, whatever the reason.
@@ -45,18 +49,31 @@ class SqliteSession:
         self._path = path
         self._prepare = prepare
         self._engine: Engine | None = None
+        self._connection: Connection | None = None
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Do something in one transaction.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: when it cannot be done; nothing is changed.
+            sqlite3.Error: the same, of an `OftenUsed` statement.
             OSError: when the file cannot be made.
         """
         if self._engine is None:
             self._engine = open_engine(self._path, self._prepare)
-        with self._engine.begin() as connection:
-            return work(connection)
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        try:
+            with self._connection.begin():
+                return work(self._connection)
+        except BaseException:
+            self._let_go()  # whatever has become of it
+            raise
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def probe(self, connection: Connection) -> None:
         """Have a page written that changes nothing, to see whether that is possible."""
@@ -72,6 +89,7 @@ class SqliteSession:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._let_go()
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
@@ -104,6 +122,7 @@ def open_engine(path: str, prepare: Callable[[Connection], object] | None) -> En
         if has_erased:
             with engine.connect() as connection:
                 _empty_journal(connection)
+        _lengthen_journal(engine, path)
     except BaseException:
         engine.dispose()
         raise
@@ -129,6 +148,30 @@ def _empty_journal(connection: Connection) -> None:
     driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
+def _lengthen_journal(engine: Engine, path: str) -> None:
+    """Have the journal be as long as it becomes, so that no commit has to make it longer.
+
+    A commit takes twice as long if the file system has to write down that a file has grown. What
+    does not fit into the memory of a transaction is written to the journal; one that is taken back
+    leaves nothing behind but the length.
+    """
+    journal = f"{path}-wal"
+    length = os.stat(journal).st_size if os.path.exists(journal) else 0
+    if length >= JOURNAL_BYTES or _free_bytes(path) < JOURNAL_ROOM_BYTES:
+        return
+    with engine.connect() as connection, contextlib.suppress(sqlite3.Error):  # it grows by itself
+        driver: Any = connection.connection.driver_connection
+        [(cache,)] = driver.execute("PRAGMA cache_size").fetchall()
+        driver.execute("PRAGMA cache_size=0")
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            driver.execute("CREATE TABLE lengthening (zeros BLOB)")
+            driver.execute("INSERT INTO lengthening VALUES (zeroblob(?))", [JOURNAL_BYTES])
+        finally:
+            driver.rollback()
+            driver.execute(f"PRAGMA cache_size={cache}")
+
+
 def _on_connect(connection: Any, _record: object) -> None:
     """Settings of one connection: what is committed survives a power cut."""
     connection.isolation_level = None  # else changes of the schema are not part of transactions
@@ -141,11 +184,13 @@ def _on_connect_reading(connection: Any, _record: object) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    driver: Any = connection.connection.driver_connection
+    driver.execute("BEGIN IMMEDIATE")
 
 
 def _on_begin_reading(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    driver: Any = connection.connection.driver_connection
+    driver.execute("BEGIN")
 
 
 def is_refused_write(error: Exception) -> bool:
