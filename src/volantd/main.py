@@ -113,7 +113,7 @@ class Services:
         #: Where HTTP comes in; None until the daemon listens.
         self.gateway: GatewayProcess | None = None
         self.machine = Machine()
-        self.logs = LogStore(config.home, int(config.number("log_bytes_max")))
+        self.logs = LogStore(config.home, config.number("log_bytes_max"), self.hub.streams.came)
         self.images = Images(config, self.machine, self.blobs, tasks)
         self.images.apps = self.hub.apps.values
         self.zygotes = ZygoteStore(config, self.machine, self.blobs, self.images, tasks)

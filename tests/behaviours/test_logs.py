@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -109,6 +111,70 @@ def test_logs_are_kept_when_nobody_looks(volant_home: Path) -> None:
     assert {(entry["stream"], entry["data"]) for entry in entries} == {
         ("stdout", b"out 5\n"), ("stderr", b"err 5\n"),
     }  # fmt: skip
+
+
+def test_logs_of_a_function_an_app_and_a_call_have_one_shape() -> None:
+    """Issue 6: lines with their source and time, of one function, of its app, of one call."""
+    with printing.app.run():
+        printing.both.remote(1)
+        call = printing.both.spawn(2)
+        call.get()
+        [line] = printing.both.logs.tail(1, source="stdout")
+        assert (line.message, line.source) == ("out 2", "stdout")
+        assert line.object_id == printing.both.object_id
+        assert line.context_ids[0] == printing.app.app_id
+        assert line.context_ids[1].startswith("ta-")
+        everything = printing.app.logs.fetch(since=0, search_text="out")
+        assert [one.message for one in everything] == ["out 1", "out 2"]
+        assert {one.object_id for one in everything} == {printing.app.app_id}
+        assert printing.below_python.logs.tail() == []
+    assert {(one.message, one.object_id) for one in call.logs.tail()} == {
+        ("out 2", call.object_id), ("err 2", call.object_id),
+    }  # fmt: skip
+
+
+def test_a_stream_of_a_call_has_all_its_lines_and_ends_with_it() -> None:
+    """Issue 6: also those of before; each once, and the one without an end at last."""
+    with printing.app.run():
+        call = printing.many_lines.spawn(1000)
+        assert [one.message for one in call.logs.stream()] == [f"line {n}" for n in range(1000)]
+        assert [one.message for one in call.logs.stream()] == [f"line {n}" for n in range(1000)]
+        last = printing.without_newline.spawn()
+        assert [one.message for one in last.logs.stream()] == ["no newline"]
+
+
+def test_a_stream_has_what_is_printed_meanwhile_and_ends_in_its_time() -> None:
+    """Issue 6: a function's, an app's; from now on."""
+    with printing.app.run():
+        printing.both.remote(1)
+        assert list(printing.both.logs.stream(timeout=0)) == []
+        stream = printing.app.logs.stream()
+        feeder = threading.Thread(target=_call_until_seen, args=(seen := threading.Event(),))
+        feeder.start()
+        first = next(stream)
+        seen.set()
+        feeder.join()
+        assert first.message in {"out 2", "err 2"}
+        stream.close()
+
+
+def _call_until_seen(seen: threading.Event) -> None:
+    while not seen.is_set():
+        printing.both.remote(2)
+
+
+def test_a_stream_in_async_code_ends_with_its_app() -> None:
+    """Issue 6: and other tasks go on meanwhile."""
+
+    async def main() -> list[str]:
+        async with printing.app.run():
+            stream = printing.app.logs.stream.aio()
+            first = asyncio.ensure_future(anext(stream))
+            while not first.done():
+                await printing.both.remote.aio(3)
+        return [(await first).message, *[one.message async for one in stream]]
+
+    assert set(asyncio.run(main())) == {"out 3", "err 3"}
 
 
 def test_enable_output_ends_with_its_block(capfd: Captured) -> None:

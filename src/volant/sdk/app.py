@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack, dataclass_transform
 
+    from volant.sdk.calls.logs import Logs
     from volant.sdk.classes.decorating import ClassDecorator
     from volant.sdk.classes.parameters import parameter
     from volant.sdk.deploying.apps import AppInfo, StopApp
@@ -305,9 +306,15 @@ class App:
             check_name("an app", name)
         return RunContext(self, name=name, detach=detach, interactive=interactive)
 
+    @property
+    def logs(self) -> Logs:
+        """What its containers printed: `app.logs.tail()`, `.fetch(since=...)`, `.stream()`."""
+        from volant.sdk.calls.logs import app_logs
+
+        return app_logs(self.app_id, str(self.name))
+
     client = Planned("App.client")
     get_dashboard_url = Planned("App.get_dashboard_url")
-    logs = Planned("App.logs")
     sandboxes = Planned("App.sandboxes")
     stats = Planned("App.stats")
 

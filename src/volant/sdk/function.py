@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         SpawnMapHandle,
         StarMap,
     )
+    from volant.sdk.calls.logs import Logs
     from volant.sdk.images.image import Image
     from volant.sdk.options import VariantOptions
     from volant.sdk.web.urls import GetWebUrl
@@ -321,6 +322,13 @@ class Function(Generic[P, R, Raw]):
         return _autoscaler(self).stats
 
     @property
+    def logs(self) -> Logs:
+        """What its containers printed: `f.logs.tail()`, `.fetch(since=...)`, `.stream()`."""
+        from volant.sdk.calls.logs import function_logs
+
+        return function_logs(self._bound)
+
+    @property
     def get_web_url(self) -> GetWebUrl:
         """Where it answers to the web: `f.get_web_url()`; None for one that does not.
 
@@ -364,7 +372,11 @@ class Function(Generic[P, R, Raw]):
         """
         from volant.sdk.options import on_wire
 
-        serialized = self._pickled() if self._serialized else None
+        serialized = None
+        if self._serialized:
+            from volant.sdk.calls.serialized import pickled
+
+            serialized = pickled(self.name, self._by_value(), self.__module__)
         return {
             "name": self.name,
             "module": module,
@@ -380,64 +392,11 @@ class Function(Generic[P, R, Raw]):
             "image": image,
         }
 
-    def _pickled(self) -> bytes:
-        try:
-            data = _dumps_by_value(self._by_value(), self.__module__)
-        except Exception as error:
-            from volant.errors import SerializationError
-
-            raise SerializationError(
-                f"function `{self.name}` cannot be pickled: {error}",
-                hint="what it refers to must be picklable; import and open things inside it",
-            ) from error
-        if len(data) > SERIALIZED_BYTES_MAX:
-            raise InvalidError(
-                f"function `{self.name}` is {len(data) >> 20} MiB when pickled, "
-                f"at most {SERIALIZED_BYTES_MAX >> 20} MiB",
-                hint="it captures large objects: pass them as arguments",
-            )
-        if len(data) > SERIALIZED_WARN_BYTES:
-            import warnings
-
-            warnings.warn(
-                f"function `{self.name}` is {len(data) >> 10} KiB when pickled, and every "
-                "container unpickles it: pass what it captures as arguments",
-                stacklevel=2,
-            )
-        return data
-
 
 for _name in (
-    "stats", "metrics", "info", "logs", "get_dashboard_url", "client",
+    "stats", "metrics", "info", "get_dashboard_url", "client",
 ):  # fmt: skip
     setattr(Function, _name, Planned(f"Function.{_name}"))
-
-
-def _dumps_by_value(raw: object, module_name: str) -> bytes:
-    """Pickle a function with what it uses of its own module, which is not sent beside it."""
-    import sys
-
-    import cloudpickle
-
-    from volant.sdk.sources import is_local
-
-    module = sys.modules.get(module_name)
-    path = getattr(module, "__file__", None)
-    asked_for = cloudpickle.list_registry_pickle_by_value()
-    if module is None or path is None or not is_local(path) or module.__name__ in asked_for:
-        data: bytes = cloudpickle.dumps(raw, 5)
-        return data
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        data = cloudpickle.dumps(raw, 5)
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)
-    return data
-
-
-#: Largest pickled function of `serialized=True`, and the size beyond which one warns.
-SERIALIZED_BYTES_MAX = 16 << 20
-SERIALIZED_WARN_BYTES = 256 << 10
 
 
 def _forms() -> Any:

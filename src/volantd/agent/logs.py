@@ -15,9 +15,11 @@ import logging
 import os
 from collections import OrderedDict
 from functools import partial
+from math import inf, nextafter
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from volantd.hub.pools.printed import is_meant
 from volantd.images.redaction import Redacted
 
 if TYPE_CHECKING:
@@ -45,15 +47,25 @@ ENTRIES_MAX = 10_000
 
 
 class LogStore:
-    """The logs of all apps of this machine."""
+    """The logs of all apps of this machine.
 
-    def __init__(self, home: str, bytes_max: int) -> None:
+    Args:
+        home: the directory of the daemon.
+        bytes_max: of one file.
+        on_entry: hears each entry, and its bytes, when it is written.
+    """
+
+    def __init__(
+        self, home: str, bytes_max: float, on_entry: Callable[[dict[str, Any], bytes], object]
+    ) -> None:
         self._directory = os.path.join(home, "logs")
-        self._bytes_max = bytes_max
+        self._bytes_max = int(bytes_max)
         #: app id -> descriptor, the one written to last at the end
         self._files: OrderedDict[str, int] = OrderedDict()
         self._containers: OrderedDict[str, str] = OrderedDict()
         self._followers: list[tuple[Session, str, str]] = []
+        self._on_entry = on_entry
+        self._last_time = 0.0
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
 
     # -- writing
@@ -78,7 +90,7 @@ class LogStore:
     ) -> None:  # fmt: skip
         app = function.app
         entry: dict[str, Any] = {
-            "time": time(), "app_id": app.app_id, "container_id": container_id,
+            "time": self.now(), "app_id": app.app_id, "container_id": container_id,
             "function": function.name, "stream": stream,
         }  # fmt: skip
         if calls:
@@ -86,10 +98,16 @@ class LogStore:
         if app.output and app.session is not None:
             app.session.event("log", **entry, data=data)
         for session, app_id, wanted in self._followers:
-            if app_id == app.app_id and _is_meant(wanted, entry):
+            if app_id == app.app_id and is_meant(wanted, entry):
                 session.event("log", **entry, data=data)
         text = data.decode("utf-8", "surrogateescape")
         self._write(app, json.dumps({**entry, "text": text}).encode() + b"\n")
+        self._on_entry(entry, data)
+
+    def now(self) -> float:
+        """The time of an entry, in seconds since 1970: each is later than the one before."""
+        self._last_time = max(time(), nextafter(self._last_time, inf))
+        return self._last_time
 
     def _write(self, app: App, line: bytes) -> None:
         try:
@@ -151,7 +169,8 @@ class LogStore:
 
     def read(
         self, app_id: str, *, tail: int | None, wanted: str = "",
-        where: Callable[[dict[str, Any]], bool] = lambda row: True,
+        where: Callable[[dict[str, Any]], bool] = lambda row: True, after: float = 0.0,
+        count_max: int | None = None,
     ) -> list[dict[str, Any]]:  # fmt: skip
         """The entries that hold the last `tail` lines of an app.
 
@@ -160,27 +179,28 @@ class LogStore:
             tail: how many lines; None for all.
             wanted: one of its containers or durable calls, whose entries are meant alone.
             where: which of those, all by default.
+            after: only what was printed later, in seconds since 1970.
+            count_max: how many entries, the first of them; None for the last `ENTRIES_MAX`.
         """
-        entries = []
-        for row in self._rows(app_id):
-            if "text" in row and _is_meant(wanted, row) and where(row):
+        entries: list[dict[str, Any]] = []
+        for row in self._rows(app_id, after):
+            if "text" in row and is_meant(wanted, row) and where(row):
                 row["data"] = row.pop("text").encode("utf-8", "surrogateescape")
                 entries.append(row)
+                if len(entries) == count_max:
+                    return entries
         entries = entries[-ENTRIES_MAX:]
         return entries if tail is None else last_lines(entries, tail)
 
-    def _rows(self, app_id: str) -> list[dict[str, Any]]:
-        rows = []
+    def _rows(self, app_id: str, after: float = 0.0) -> list[dict[str, Any]]:
         try:
             with open(self._path(app_id), "rb") as file:
-                for line in file:
-                    try:
-                        rows.append(json.loads(line))
-                    except ValueError:
-                        continue  # the last line of a daemon that was killed
+                if after:
+                    _seek_after(file, after)
+                rows = [_row(line) for line in file]
         except FileNotFoundError:
             return []
-        return rows
+        return [row for row in rows if row and (not after or row["time"] > after)]
 
     def past_apps(self, known: set[str]) -> list[dict[str, Any]]:
         """Apps beside the known ones that have ended and left a log."""
@@ -230,8 +250,29 @@ class LogStore:
         self._followers.append((session, app_id, wanted))
 
 
-def _is_meant(wanted: str, entry: dict[str, Any]) -> bool:
-    return wanted in ("", entry["container_id"]) or wanted in entry.get("calls", ())
+def _row(line: bytes) -> dict[str, Any]:
+    """What a line of a file says; nothing for the last one of a daemon that was killed."""
+    try:
+        row: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {}
+    return row
+
+
+def _seek_after(file: BinaryIO, after: float) -> None:
+    """Go to a line before all that was printed after a moment, from the end of a file backwards."""
+    start = file.seek(0, os.SEEK_END)
+    while start:
+        start = max(0, start - READ_BYTES)
+        file.seek(start)
+        if start:
+            file.readline()  # the rest of one that begins before
+        here = file.tell()
+        row = _row(file.readline())
+        if row and row["time"] <= after:
+            file.seek(here)
+            return
+    file.seek(0)
 
 
 def last_lines(entries: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

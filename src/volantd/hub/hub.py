@@ -40,6 +40,7 @@ from volantd.hub.loans import Loans
 from volantd.hub.peer import Outgoing
 from volantd.hub.pools import waiting
 from volantd.hub.pools.configuration import pool_config
+from volantd.hub.pools.streams import Streams
 from volantd.hub.records import App, Call, Function
 from volantd.hub.retained import Retained
 from volantd.hub.schedules.timetable import Timetable
@@ -118,6 +119,7 @@ class Hub:
         self.unfinished = Unfinished(self)
         self.door = Door(self)
         self.loans = Loans()
+        self.streams = Streams(self)
         self.timetable = Timetable(self)
         #: What to do for each command; looked up by its class, for it is on the path of a call.
         self._carry_out: dict[type[Any], Callable[[Any, float], None]] = {
@@ -424,6 +426,7 @@ class Hub:
         if not was_staged:
             self.ended.append(app.last_row())
         self.services.images.end_unwanted()
+        self.streams.ended(app.app_id)
         if app.session is not None:
             app.session.apps.pop(app.app_id, None)
             for number in app.numbers:

@@ -269,20 +269,20 @@ def app_timings(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     return {"calls": app.timings.rows()}
 
 
-def app_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+def app_logs(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """What an app's containers printed, running or not."""
     logs = session.hub.services.logs
-    wanted = str(message["app"])
+    wanted, goes_on = str(message["app"]), True
     try:
         app_id = find_app(session, wanted).app_id
     except NotFoundError:
-        app_id = logs.find_app(wanted) or _find_ended(session, wanted)
+        app_id, goes_on = logs.find_app(wanted) or _find_ended(session, wanted), False
         if not app_id:
             raise
-    entries = logs.read(app_id, tail=_tail(message))
     if message.get("follow"):
         logs.follow(session, app_id=app_id)
-    return {"app_id": app_id, "entries": entries}
+    asked = printed.Wanted.of(message, app_id)
+    return printed.printed(session, message, asked, goes_on=goes_on, app_id=app_id)
 
 
 def _find_ended(session: Session, wanted: str) -> str:

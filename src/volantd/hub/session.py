@@ -397,6 +397,7 @@ class Session:
         if number in self.watching:
             self.hub.retained.unwatch(self, number)
         self.hub.queues.cancel(self, number)
+        self.hub.streams.cancel(self, number)
         call = self.calls.get(number)
         if call is not None and not call.finished:
             call.session = None  # nobody waits for what is still to come
@@ -434,6 +435,7 @@ class Session:
         hub.objects.session_closed(self)
         hub.dicts.files.session_closed(self)
         hub.queues.session_closed(self)
+        hub.streams.session_closed(self)
         terminals.terminal_left(self)
         if self.desk is not None:
             self.desk.close()

@@ -9,6 +9,7 @@ import pytest
 from tests.integration.hub.players import function_spec
 from volant import errors
 from volant.wire import frames
+from volantd.hub.pools import streams
 
 if TYPE_CHECKING:
     from tests.integration.hub.world import Client, World
@@ -245,3 +246,89 @@ def test_a_parent_that_is_none_is_passed_over(world: World, client: Client, pare
     user.event("spawning", call=user.number + 1, parent=parent, key=None)
     world.turn()
     world.check()
+
+
+STREAM = {"tail": None, "after": -1.0, "wait_s": 60.0}
+
+
+def _printed(world: World, client: Client, text: bytes) -> str:
+    """Have a container print something while it runs a call, and end the call."""
+    call_id = client.spawn(1)
+    [container] = world.containers
+    container.print(text)
+    container.answer(container.batches[0], lambda x: x)
+    world.turn()
+    return call_id
+
+
+def test_a_stream_goes_on_from_where_it_was(world: World, client: Client):
+    app_id = client.open(function_spec(max_containers=1))
+    _printed(world, client, b"before\n")
+    begun = client.request("app_logs", app=app_id, **STREAM)
+    assert (begun["entries"], begun["ended"]) == ([], False)
+    for text in (b"one\n", b"two\n"):
+        _printed(world, client, text)
+    fields = {**STREAM, "after": begun["last"]}
+    found = client.request("app_logs", app=app_id, **fields)
+    assert [entry["data"] for entry in found["entries"]] == [b"one\n", b"two\n"]
+    rest = client.request("app_logs", app=app_id, **{**fields, "after": found["last"], "wait_s": 0})
+    assert (rest["entries"], rest["last"], rest["ended"]) == ([], found["last"], False)
+
+
+def test_a_question_of_a_stream_waits_for_what_it_is_about(world: World, client: Client):
+    app_id = client.open(function_spec(max_containers=1))
+    call_id = _printed(world, client, b"before\n")
+    start = client.request("app_logs", app=app_id, **STREAM)["last"]
+    asked = client.ask("app_logs", app=app_id, **{**STREAM, "after": start, "source": "stdout"})
+    other = client.ask("app_logs", app=app_id, **{**STREAM, "after": start, "source": "system"})
+    world.turn()
+    assert not {asked, other} & set(client.replies)
+    _printed(world, client, b"after\n")
+    assert [entry["data"] for entry in client.replies[asked]["entries"]] == [b"after\n"]
+    assert other not in client.replies
+    client.event("cancel", call=other)
+    world.turn()
+    assert world.hub.streams._waiting == {}
+    ended = client.request("call_logs", call=call_id, **{**STREAM, "after": 0.0})
+    assert [entry["data"] for entry in ended["entries"]] == [b"before\n"]
+    assert client.request("call_logs", call=call_id, **{**STREAM, "after": ended["last"]})["ended"]
+
+
+def test_what_comes_after_a_moment_is_found_from_the_end_of_a_long_log(
+    world: World, client: Client
+):
+    app_id = client.open()
+    [function] = world.hub.functions.values()
+    logs = world.services.logs
+    for size in (1, 30_000, 200_000, 5, 70_000, 1):  # below and above what is read at once
+        for number in range(3):
+            logs.append(function, "ta-1", "stdout", f"{size}-{number}-".encode() + b"x" * size)
+    every = logs.read(app_id, tail=None)
+    assert len(every) == 18
+    for place, entry in enumerate(every):
+        assert logs.read(app_id, tail=None, after=entry["time"]) == every[place + 1 :]
+    assert logs.read(app_id, tail=None, after=1.0, count_max=2) == every[:2]
+
+
+def test_a_stream_ends_with_its_app(world: World, client: Client):
+    app_id = client.open(function_spec(max_containers=1))
+    start = client.request("app_logs", app=app_id, **STREAM)["last"]
+    asked = client.ask("app_logs", app=app_id, **{**STREAM, "after": start})
+    world.turn()
+    client.request("app_stop", app=app_id)
+    assert client.replies[asked]["ended"]
+
+
+def test_one_client_waits_for_a_bounded_number_of_streams(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(streams, "WAITING_MAX", 2)
+    app_id = client.open()
+    fields = {**STREAM, "after": client.request("app_logs", app=app_id, **STREAM)["last"]}
+    for _ in range(2):
+        client.ask("app_logs", app=app_id, **fields)
+    with pytest.raises(errors.ResourceExhaustedError, match="2 streams"):
+        client.request("app_logs", app=app_id, **fields)
+    client.close()
+    world.turn()
+    assert (world.hub.streams._waiting, world.hub.streams._counts) == ({}, {})

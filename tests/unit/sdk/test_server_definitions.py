@@ -222,8 +222,6 @@ def test_an_app_lists_its_servers() -> None:
 def test_what_is_planned_of_servers_says_so() -> None:
     with pytest.raises(UnimplementedError, match=r"Server.metrics"):
         volant.Server.metrics()
-    with pytest.raises(UnimplementedError, match=r"logs.stream"):
-        server().logs.stream()
 
 
 @pytest.mark.parametrize(
@@ -234,6 +232,7 @@ def test_what_is_planned_of_servers_says_so() -> None:
         (lambda logs: logs.tail(source="file"), "source must be one of"),
         (lambda logs: logs.fetch(since="today"), "since must be a datetime"),
         (lambda logs: logs.fetch(since=0, until=-1), "until must be a datetime"),
+        (lambda logs: list(logs.stream(timeout=-1)), "seconds from 0 on"),
     ],
 )
 def test_logs_are_asked_for_with_what_makes_sense(ask: Any, text: str) -> None:

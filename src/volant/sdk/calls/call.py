@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from volant.channel.channel import Channel
     from volant.sdk.calls.forms import Hydrate
     from volant.sdk.calls.graph import AskGraph
+    from volant.sdk.calls.logs import Logs
 
 
 class FunctionCall(Generic[R]):
@@ -95,6 +96,16 @@ class FunctionCall(Generic[R]):
         return AskGraph("get_call_graph", "call_graph", self.object_id)
 
     @property
+    def logs(self) -> Logs:
+        """What was printed for it: `call.logs.tail()`, `.fetch(since=...)`, `.stream()`.
+
+        Where a container runs inputs of several calls at once, that is what any of them printed.
+        """
+        from volant.sdk.calls.logs import call_logs
+
+        return call_logs(self.object_id)
+
+    @property
     def iter(self) -> Iter[R]:
         """Yield the results of inputs `start` to `end` (exclusive, default all), in order.
 
@@ -111,7 +122,6 @@ class FunctionCall(Generic[R]):
 
     client = Planned("FunctionCall.client")
     get_dashboard_url = Planned("FunctionCall.get_dashboard_url")
-    logs = Planned("FunctionCall.logs")
 
     gather: Gather
 

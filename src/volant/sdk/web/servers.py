@@ -278,10 +278,10 @@ class Server:
 
     @property
     def logs(self) -> Logs:
-        """What its containers printed: `server.logs.tail()`, `.fetch(since=...)`."""
-        from volant.sdk.calls.logs import Logs
+        """What its containers printed: `server.logs.tail()`, `.fetch(since=...)`, `.stream()`."""
+        from volant.sdk.calls.logs import function_logs
 
-        return Logs(self._name, self._bound)
+        return function_logs(self._bound)
 
     @property
     def sessions(self) -> ServerSessions:

@@ -5,6 +5,7 @@ For clients only: they show calls of all apps, and nothing that is pickled is lo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import InvalidError
@@ -12,6 +13,7 @@ from volant.wire import frames
 from volant.wire.faults import text_of_fault
 from volantd.hub import checks
 from volantd.hub.durable.requests import answered, asks_again, id_of, look_up
+from volantd.hub.pools.printed import Wanted, printed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,14 +92,18 @@ def call_show(session: Session, message: dict[str, Any]) -> dict[str, Any] | Non
 def call_logs(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """What containers printed while they ran inputs of a durable call."""
     call_id = id_of(message)
-    tail = None if message["tail"] is None else checks.whole(message, "tail")
+    wanted = Wanted.of(message, "", part=f"fc-{call_id}")
 
     async def answer(found: CallRow) -> None:
-        logs, wanted = session.hub.services.logs, f"fc-{call_id}"
-        entries = logs.read(found.app_id, tail=tail, wanted=wanted)
         if message.get("follow"):
-            logs.follow(session, app_id=found.app_id, wanted=wanted)
-        _answer(session, message["id"], {"call_id": wanted, "entries": entries})
+            session.hub.services.logs.follow(session, app_id=found.app_id, wanted=wanted.part)
+        call = session.hub.calls.get(call_id)
+        reply = printed(
+            session, message, replace(wanted, app_id=found.app_id), call_id=wanted.part,
+            goes_on=call is not None and not call.finished,
+        )  # fmt: skip
+        if reply is not None:
+            _answer(session, message["id"], reply)
 
     if not asks_again(session, message, ""):
         look_up(session, message, call_id, answer, even_expired=True)

@@ -271,6 +271,7 @@ class DurableCalls:
     def finish(self, call: Call, *, cancelled: bool) -> None:
         """Note that all results of a call are known."""
         call.kept.ended = "cancelled" if cancelled else "finished"
+        self._hub.streams.ended(call.function.app.app_id, f"fc-{call.call_id}")
         self._settle(call)
 
     def _settle(self, call: Call) -> None:

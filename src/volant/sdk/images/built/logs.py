@@ -5,6 +5,7 @@ from __future__ import annotations
 from volant.channel import current
 from volant.errors import ExecutionError, InvalidError
 from volant.sdk.calls.calling import warn_blocking
+from volant.sdk.calls.logs import LogEntry
 from volant.sdk.images.built.building import refuse_in_container
 
 TYPE_CHECKING = False
@@ -17,28 +18,6 @@ if TYPE_CHECKING:
 
 #: Lines that `tail` gives when nobody says how many.
 TAIL_DEFAULT = 100
-
-
-class LogEntry:
-    """One line of a log.
-
-    Attributes:
-        message: the line, without its end.
-        timestamp: when its step was built, in seconds since 1970; None when that is not known.
-        source: `stdout`: a step has one stream.
-        object_id: the id of the image up to its step.
-    """
-
-    __slots__ = ("message", "object_id", "source", "timestamp")
-
-    def __init__(self, message: str, timestamp: float | None, object_id: str) -> None:
-        self.message = message
-        self.timestamp = timestamp
-        self.source = "stdout"
-        self.object_id = object_id
-
-    def __repr__(self) -> str:
-        return f"LogEntry({self.message!r}, object_id={self.object_id!r})"
 
 
 class Logs:
@@ -103,13 +82,22 @@ class Ask:
         text = b""
         for piece in pieces(current.channel(), str(self._image._object_id), wait=False):
             if "begins" in piece or "end" in piece:
-                entries += [
-                    LogEntry(line, step["at"], str(step["image_id"]))
-                    for line in text.decode("utf-8", "replace").splitlines()
-                ]
+                entries += _entries(step, text)
                 step, text = piece.get("begins", step), b""
             text += piece["data"]
         return entries
+
+
+def _entries(step: dict[str, Any], text: bytes) -> list[LogEntry]:
+    """The lines of one step, which has one stream; its time is when it was built."""
+    from datetime import datetime, timezone
+
+    built_at = None if step["at"] is None else datetime.fromtimestamp(step["at"], timezone.utc)
+    image_id = str(step["image_id"])
+    return [
+        LogEntry(line, built_at, "stdout", image_id, (image_id,))
+        for line in text.decode("utf-8", "replace").splitlines()
+    ]
 
 
 def pieces(channel: Channel, image: str, *, wait: bool) -> Iterator[dict[str, Any]]:
