@@ -263,6 +263,13 @@ def test_a_key_is_one_call_across_clients_and_a_kill(
     before.close()
     [after] = _said(start, deployed, code.replace("sys.argv[1]", "'fourth'"))
     assert after == first
+    results = (
+        "import asyncio\n"
+        "gate = from_name('lasting', 'pass_gate').with_idempotency_key('order-17')\n"
+        f"print(gate.remote({gate.port}, 'fifth'))\n"
+        f"print(asyncio.run(gate.remote.aio({gate.port}, 'sixth')))"
+    )
+    assert _said(start, deployed, results) == ["first", "first"]
     other = (
         "model = volant.Cls.from_name('lasting', 'Model')\n"
         "calls = [model(size=size).other.with_idempotency_key('k').spawn() for size in (1, 2, 1)]\n"

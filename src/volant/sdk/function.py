@@ -212,7 +212,8 @@ class Function(Generic[P, R, Raw]):
     def with_idempotency_key(self, key: str) -> Keyed[P, R]:
         """The function, for one call: `f.with_idempotency_key("order-17").spawn(x)`.
 
-        Who spawns it with the same key gets the same call, which runs once, while that is known.
+        Who spawns it with the same key gets the same call, which runs once, while that is known;
+        `.remote(x)` waits for its result, which is kept as that of a spawned call.
 
         Raises:
             InvalidError: for a key that is empty, too long, or no text.

@@ -52,6 +52,19 @@ def error_fault(error: Any) -> bytes:
     return values.encode(fields if image_id is None else {**fields, "image_id": image_id})
 
 
+def start_fault(payload: bytes) -> bytes:
+    """A fault, marked as that of a container that could not be started."""
+    try:
+        return values.encode({**values.decode_map(payload), "start": True})
+    except ValueError:
+        return payload
+
+
+def is_start_fault(fields: dict[str, Any]) -> bool:
+    """Whether a decoded fault is marked so."""
+    return fields.get("start") is True
+
+
 def encode_fault(
     exc: BaseException, *, skip_under: str | None = None, where: str | None = None
 ) -> bytes:

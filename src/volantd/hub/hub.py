@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from volant import ids
 from volant.wire import frames
-from volant.wire.faults import platform_fault
+from volant.wire.faults import platform_fault, start_fault
 from volantd.core import (
     CallCancelled,
     CallFinished,
@@ -459,9 +459,10 @@ def fault_payload(function: Function, fault: Fault, detail: object) -> bytes:
                 "raise it with @app.function(timeout=...)",
             )
         case Fault.START_FAILED, bytes() as payload:
-            return payload  # the user's own import failed: its exception, as it was raised
+            return start_fault(payload)  # the user's own import failed: its exception, as raised
         case Fault.START_FAILED, _:
-            return platform_fault("InternalFailure", f"no container for `{name}`: {detail}")
+            text = f"no container for `{name}`: {detail}"
+            return start_fault(platform_fault("InternalFailure", text))
         case Fault.LOST, Loss(cause=cause, detail=what, deaths=deaths):
             hint = f"`volant app logs {function.app.app_id}` shows what it printed"
             if cause is ExitCause.OOM:

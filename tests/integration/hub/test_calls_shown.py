@@ -9,7 +9,9 @@ import pytest
 from tests.integration.hub.players import function_spec
 from volant import errors
 from volant.wire import frames
+from volant.wire.faults import encode_fault
 from volantd.hub.pools import streams
+from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
 
 if TYPE_CHECKING:
     from tests.integration.hub.world import Client, World
@@ -168,6 +170,23 @@ def test_user_code_in_containers_cannot_look_at_calls(world: World, client: Clie
 def _graph(asking: Client, call_id: str) -> dict[tuple[str, int], dict[str, Any]]:
     inputs = asking.request("call_graph", call=call_id)["inputs"]
     return {(node["call_id"], node["index"]): node for node in inputs}
+
+
+@pytest.mark.parametrize("is_of_user", [True, False])
+def test_an_input_without_a_container_is_told_from_one_that_failed(
+    world: World, client: Client, is_of_user: bool
+):
+    if is_of_user:
+        world.prepare_failures.append(PrepareFailedError(encode_fault(ValueError("at import"))))
+    else:
+        world.fork_failures += [RuntimeFailedError("no cell can be made")] * 50
+    client.open(function_spec(max_containers=1))
+    call_id = client.spawn(1)
+    world.until(lambda: client.request("call_show", call=call_id)["call"]["state"] == "failure")
+    [node] = _graph(client, call_id).values()
+    assert node["status"] == "init_failure"
+    with pytest.raises(ValueError if is_of_user else errors.InternalFailure):
+        client.value(client.get(call_id))
 
 
 def _concurrent(count: int) -> dict[str, Any]:

@@ -125,6 +125,40 @@ class Keyed(Generic[P, R]):
         """Start the call, or get the one that has this key."""
         return Spawn(self._function, self._key)
 
+    @property
+    def remote(self) -> KeyedRemote[P, R]:
+        """Wait for the result of the call that has this key, which is started if there is none."""
+        return KeyedRemote(self._function, self._key)
+
+
+class KeyedRemote(_Form, Generic[P, R]):
+    """`f.with_idempotency_key(...).remote(...)` and its `.aio`.
+
+    Whoever gives up waiting leaves the call to others who have its key.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, function: Function[..., Any, Any], key: str) -> None:
+        super().__init__(function)
+        self._key = key
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        from volant.sdk.calls.call import FunctionCall
+
+        self._function._refuse_generator("remote")
+        binding = self._function._bound()
+        _warn_blocking(self._function, "remote")
+        call_id = calling.spawn(binding, args, kwargs, self._key)
+        call: FunctionCall[R] = FunctionCall(call_id, binding.local_path)
+        return call.get.blocking()
+
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Wait without blocking the event loop."""
+        spawn: Spawn[P, R] = Spawn(self._function, self._key)
+        call = await spawn.aio(*args, **kwargs)
+        return await call.get.aio()
+
 
 class Map(_Form, Generic[R]):
     """`f.map(...)` and `f.map.aio(...)`."""

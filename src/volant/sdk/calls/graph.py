@@ -20,7 +20,7 @@ class InputStatus(enum.IntEnum):
     SUCCESS = 1
     #: it raised, or its container died once too often
     FAILURE = 2
-    #: no container could be started for it; not told apart from FAILURE yet
+    #: no container could be started for it; of a call that was not spawned, that is FAILURE
     INIT_FAILURE = 3
     #: it was cancelled
     TERMINATED = 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from volant.wire import frames, values
+from volant.wire.faults import is_start_fault
 from volantd.hub.durable.requests import asks_again, id_of, look_up
 
 if TYPE_CHECKING:
@@ -149,6 +150,11 @@ def _status(kind: int, payload: bytes) -> str:
     if kind != frames.FAULT:
         return "success"
     try:
-        return _STATUS.get(str(values.decode_map(payload).get("error")), "failure")
+        fields = values.decode_map(payload)
     except ValueError:
         return "failure"
+    return (
+        "init_failure"
+        if is_start_fault(fields)
+        else _STATUS.get(str(fields.get("error")), "failure")
+    )
