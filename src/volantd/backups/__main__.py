@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 
 from volant import config as settings
-from volant.errors import Error, InvalidError
+from volant.errors import Error
 from volantd.backups.backup import back_up
 from volantd.backups.restore import restore
 
@@ -47,13 +47,12 @@ def main() -> int:
     try:
         config = settings.load()
         home = Path(config.home)
-        if url := str(config.shown("database_url")):
-            _refuse(arguments.verb, url, home)
+        url = config.text("database_url")
         if arguments.verb == "backup":
             with_key = not arguments.without_key
-            manifest = back_up(home, arguments.path, _report, with_key=with_key)
+            manifest = back_up(home, arguments.path, _report, url=url, with_key=with_key)
         else:
-            manifest = restore(home, arguments.path, _report, force=arguments.force)
+            manifest = restore(home, arguments.path, _report, force=arguments.force, url=url)
     except Error as error:
         _say("failed", kind=type(error).__name__, message=error.message, hint=error.hint)
         return 1
@@ -66,16 +65,6 @@ def main() -> int:
         return 130
     _say("done", **{**asdict(manifest), "path": str(arguments.path), "home": str(home)})
     return 0
-
-
-def _refuse(verb: str, url: str, home: Path) -> None:
-    tool = "pg_dump --format=custom --file=FILE" if verb == "backup" else "pg_restore --clean"
-    raise InvalidError(
-        f"the database is {url}, which has tools of its own",
-        hint=f"`{tool}` with that address, then `rsync -a` of {home}/blobs, of tokens.json, "
-        "sealing.key and volumes/contents/large, and a backup of volumes/contents/small.db by "
-        "`sqlite3`: contents never change, so that the later ones have all that is named",
-    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,39 +20,42 @@ from volant.errors import (
     ConflictError,
     DataLossError,
     InvalidError,
-    NotFoundError,
 )
 from volant.version import VERSION
-from volantd.backups import layout, named, volumes
+from volantd.backups import layout, named, sources, volumes
 from volantd.backups.layout import BESIDE, FORMAT, Manifest
 from volantd.images.kept.books import wall_clock
+from volantd.sealing import anew
 from volantd.sealing.keyring import FILE_NAME as SEALING_KEY, Keyring
-from volantd.store.database import FILE_NAME as DATABASE, HEAD
-from volantd.store.engines import sqlite
+from volantd.store.database import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy import Connection
+
     from volantd.backups.layout import Report
+    from volantd.backups.sources import Source
 
 
 class KeysChangedError(DataLossError):
     """The database that was copied needs other keys than were."""
 
 
-#: Pages of the database that are copied between two reports.
-PAGES_AT_ONCE = 4096
 #: How often it is made anew because contents that it needs have vanished meanwhile.
 ATTEMPTS_MAX = 3
 
 
-def back_up(home: Path, path: Path, report: Report, *, with_key: bool = True) -> Manifest:
+def back_up(
+    home: Path, path: Path, report: Report, *, url: str = "", with_key: bool = True
+) -> Manifest:
     """Make a backup of a home, at a path where nothing is yet.
 
     Args:
         home: of a daemon.
         path: of the new directory.
         report: told how far it is.
+        url: of its database; empty for a file in the home.
         with_key: whether the keys go along with which descriptions and secrets can be read.
 
     Raises:
@@ -61,17 +63,16 @@ def back_up(home: Path, path: Path, report: Report, *, with_key: bool = True) ->
         AlreadyExistsError: when there is something at `path`.
         ConflictError: when another backup is being made there.
         DataLossError: when the database is damaged, or its keys are not there.
+        ServiceError: when it cannot be read.
         OSError: when it cannot be written; nothing of it stays.
     """
-    if not (home / DATABASE).exists():
-        raise NotFoundError(
-            f"there is no database in {home}", hint="it is made with the first thing that is kept"
-        )
+    source = sources.of(home, url)
+    source.check()
     with _unfinished(path) as directory:
         for attempt in range(ATTEMPTS_MAX):
             layout.empty(directory)
             try:
-                manifest = _write(home, directory, report)
+                manifest = _write(home, source, directory, report)
             except KeysChangedError:
                 if attempt == ATTEMPTS_MAX - 1:
                     raise
@@ -113,24 +114,32 @@ def _unfinished(path: Path) -> Iterator[Path]:
         os.close(fd)
 
 
-def _write(home: Path, directory: Path, report: Report) -> Manifest:
-    files = [DATABASE, *_copy_beside(home, directory)]
+def _write(home: Path, source: Source, directory: Path, report: Report) -> Manifest:
+    files = [source.file_name, *_copy_beside(home, directory)]
     linked = _link_blobs(home, directory, report)
-    _copy_database(home / DATABASE, directory / DATABASE, report)
-    schema = layout.schema_of(directory / DATABASE)
-    linked |= _link_blobs(home, directory, report)
-    volumes.back_up(home, directory, report)
-    missing = []
-    if schema == HEAD:
-        keyring = Keyring(str(directory))
-        _check_keys(directory / DATABASE, keyring)
-        missing = sorted(named.named_by(directory / DATABASE, keyring) - linked)
+    missing, keys = [], set()
+    with source.copied(directory, report) as connection:
+        schema, namespace = _schema_of(connection), source.namespace(connection)
+        linked |= _link_blobs(home, directory, report)
+        volumes.back_up(home, directory, report)
+        if schema == HEAD:
+            keyring, keys = Keyring(str(directory)), anew.keys_in_use(connection)
+            _check_keys(keys, keyring)
+            missing = sorted(named.named_by(connection, keyring) - linked)
+    layout.sync_file(directory / source.file_name)
     return Manifest(
         format=FORMAT, version=VERSION, schema=schema, created_at=wall_clock(), blobs=len(linked),
         blob_bytes=sum(one.stat().st_size for one in layout.contents_below(directory)),
-        database_bytes=(directory / DATABASE).stat().st_size,
+        database_bytes=(directory / source.file_name).stat().st_size,
         files={name: layout.hash_of(directory / name) for name in files}, missing=missing,
+        namespace=namespace, keys=sorted(keys),
     )  # fmt: skip
+
+
+def _schema_of(connection: Connection) -> str:
+    from sqlalchemy import text
+
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
 
 
 def _copy_beside(home: Path, directory: Path) -> list[str]:
@@ -143,9 +152,9 @@ def _copy_beside(home: Path, directory: Path) -> list[str]:
     return copied
 
 
-def _check_keys(path: Path, keyring: Keyring) -> None:
+def _check_keys(keys: set[str], keyring: Keyring) -> None:
     """Make sure that keys were not changed between their copy and that of the database."""
-    lacking = named.keys_of(path) - {key.key_id for key in keyring.all()}
+    lacking = keys - {key.key_id for key in keyring.all()}
     if lacking:
         raise KeysChangedError(
             f"what is kept was sealed with the key {min(lacking)}, which is not in the home",
@@ -165,34 +174,3 @@ def _link_blobs(home: Path, directory: Path, report: Report) -> set[str]:
             linked.add(source.name)
         report("blobs", index + 1, len(found))
     return linked
-
-
-def _copy_database(source: Path, target: Path, report: Report) -> None:
-    """Copy one moment of a database to which others write meanwhile."""
-    try:
-        _copy_moment(source, target, report)
-    except sqlite3.Error as error:
-        is_damage = error.sqlite_errorcode & 0xFF in sqlite.DAMAGE
-        meaning = sqlite.explained(error, str(source if is_damage else target))
-        if meaning is None:
-            raise
-        raise meaning from error
-
-
-def _copy_moment(source: Path, target: Path, report: Report) -> None:
-    with (
-        contextlib.closing(sqlite3.connect(source, isolation_level=None)) as read,
-        contextlib.closing(sqlite3.connect(target, isolation_level=None)) as written,
-    ):
-        target.chmod(0o600)
-        # As long as we are reading, the moment is ours: the copy never has to begin anew.
-        read.execute("BEGIN")
-        read.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        read.backup(
-            written, pages=PAGES_AT_ONCE,
-            progress=lambda _, left, pages: report("database", pages - left, pages),
-        )  # fmt: skip
-        read.execute("COMMIT")
-        written.execute("PRAGMA journal_mode=DELETE")  # one file, with all that is in it
-    with target.open("rb") as file:
-        os.fsync(file.fileno())

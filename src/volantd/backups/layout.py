@@ -2,7 +2,8 @@
 
 <path>/
     backup.json          what it is, and hashes of the other files; written last
-    volant.db            the database, whole, without a journal beside it
+    volant.db            the database, whole, without a journal beside it; or instead of it
+    volant.dump          what `pg_dump` has written of one in PostgreSQL
     tokens.json          as in the home, if there is one
     sealing.key          the same, unless it was to be left out
     blobs/<2 digits>/<sha256>
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "backup.json"
+DUMP = "volant.dump"
 BLOBS = "blobs"
 #: Where contents are, in a home and in a backup.
 PLACES = (BLOBS, DICTS)
@@ -57,6 +59,8 @@ class Manifest:
 
     Attributes:
         missing: contents that the database names and that were not there.
+        namespace: the schema of PostgreSQL that was dumped.
+        keys: ids of the keys that values of the database are sealed with.
     """
 
     format: int
@@ -69,6 +73,8 @@ class Manifest:
     #: name -> sha256, of the database and what is beside it
     files: dict[str, str]
     missing: list[str] = field(default_factory=list)
+    namespace: str = ""
+    keys: list[str] = field(default_factory=list)
 
     def write(self, directory: Path) -> None:
         """Write it to the disk."""
@@ -97,8 +103,8 @@ def read_manifest(directory: Path) -> Manifest:
                 hint="restore it with the release that made it, or a later one",
             )
         manifest = Manifest(**told)
-        names = {DATABASE, *BESIDE}
-        if DATABASE not in manifest.files or not names.issuperset(manifest.files):
+        databases = {DATABASE, DUMP}.intersection(manifest.files)
+        if len(databases) != 1 or not {*databases, *BESIDE}.issuperset(manifest.files):
             raise InvalidError(refusal, hint=hint)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InvalidError(f"{refusal}: {error}", hint=hint) from error
@@ -155,6 +161,12 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(read, written, _PIECE_BYTES)
         written.flush()
         os.fsync(written.fileno())
+
+
+def sync_file(path: Path) -> None:
+    """Have what was written to a file on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_tree(directory: Path) -> None:

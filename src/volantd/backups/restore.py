@@ -16,9 +16,15 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from volant.errors import AlreadyExistsError, ConflictError, DataLossError, VersionError
+from volant.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    DataLossError,
+    InvalidError,
+    VersionError,
+)
 from volantd import home_lock
-from volantd.backups import layout, named, volumes
+from volantd.backups import dumps, layout, named, volumes
 from volantd.backups.settling import READY, settle
 from volantd.sealing.keyring import FILE_NAME as SEALING_KEY, Keyring
 from volantd.store.database import FILE_NAME as DATABASE, HEAD
@@ -31,17 +37,22 @@ _UNFINISHED = "restore-unfinished"
 _NEW = "new-restored-"
 
 
-def restore(home: Path, path: Path, report: Report, *, force: bool) -> Manifest:
+def restore(home: Path, path: Path, report: Report, *, force: bool, url: str = "") -> Manifest:
     """Put a backup into a home.
+
+    Of a database in PostgreSQL that is two steps: it is put back on the server, then what belongs
+    to it into the home. What breaks that off in between is put right by doing it again.
 
     Args:
         home: of a daemon that does not run.
         path: of the backup.
         report: told how far it is.
         force: whether a database that is there gives way.
+        url: of the database; empty for a file in the home.
 
     Raises:
-        InvalidError: when there is no backup at `path`.
+        InvalidError: when there is no backup at `path`, or one of the other kind of database.
+        ServiceError: when the server is away, or a daemon uses the database.
         ConflictError: when a daemon runs in the home.
         AlreadyExistsError: when there is a database, and no `force`.
         DataLossError: when the backup is damaged, or its key is nowhere.
@@ -49,13 +60,20 @@ def restore(home: Path, path: Path, report: Report, *, force: bool) -> Manifest:
         OSError: when it cannot be written; the old state stays.
     """
     manifest = layout.read_manifest(path)
+    is_dump = layout.DUMP in manifest.files
+    if is_dump != bool(url):
+        raise InvalidError(
+            f"{path} is a backup of a database in {'PostgreSQL' if is_dump else 'a file'}, and "
+            f"that of {home} is {'a file' if is_dump else 'in PostgreSQL'}",
+            hint="the setting `database_url` says where it is",
+        )
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not home_lock.take(str(home), 0.0):
         raise ConflictError(
             f"a daemon runs in {home}", hint="`volant server stop` ends it, with all that runs"
         )
     settle(str(home))  # what an earlier one had to do yet
-    if (home / DATABASE).exists() and not force:
+    if not is_dump and (home / DATABASE).exists() and not force:
         raise AlreadyExistsError(
             f"there is a database in {home}", hint="--force has the backup take its place"
         )
@@ -64,10 +82,13 @@ def restore(home: Path, path: Path, report: Report, *, force: bool) -> Manifest:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     for name in manifest.files:
-        layout.copy(path / name, unfinished / name)
+        if name != layout.DUMP:
+            layout.copy(path / name, unfinished / name)
     _place_blobs(path, home, report)
     volumes.place(path, home, report)
     layout.sync_tree(unfinished)
+    if is_dump:
+        dumps.restore(url, path / layout.DUMP, manifest.namespace, force=force)
     unfinished.rename(home / READY)
     layout.sync_directory(home)
     settle(str(home))
@@ -83,7 +104,10 @@ def _check(path: Path, manifest: Manifest, report: Report, home: Path) -> None:
             raise DataLossError(f"the backup lacks {name}: {error}") from error
         if found != digest:
             raise DataLossError(f"{path / name} is not what was backed up")
-    schema = layout.schema_of(path / DATABASE)
+    is_dump = layout.DUMP in manifest.files
+    if is_dump:
+        dumps.check(path / layout.DUMP)
+    schema = manifest.schema if is_dump else layout.schema_of(path / DATABASE)
     if schema > HEAD:
         raise VersionError(
             f"the backup is of Volant {manifest.version}, and its database of a later schema "
@@ -102,7 +126,10 @@ def _check(path: Path, manifest: Manifest, report: Report, home: Path) -> None:
     volumes.check(path, report)
     if schema == HEAD:
         keyring = _keyring(path, manifest, home)
-        lacking = named.named_by(path / DATABASE, keyring) - there - set(manifest.missing)
+        if is_dump:
+            return  # what it named and was not there was told when it was made
+        with named.opened(path / DATABASE) as connection:
+            lacking = named.named_by(connection, keyring) - there - set(manifest.missing)
         if lacking:
             raise DataLossError(
                 f"the backup lacks {len(lacking)} contents that its database names, such as "
@@ -115,7 +142,7 @@ def _keyring(path: Path, manifest: Manifest, home: Path) -> Keyring:
     if SEALING_KEY in manifest.files:
         return Keyring(str(path), is_home=False)
     keyring = Keyring(str(home))
-    lacking = named.keys_of(path / DATABASE) - {key.key_id for key in keyring.all()}
+    lacking = set(manifest.keys) - {key.key_id for key in keyring.all()}
     if lacking:
         raise DataLossError(
             f"the backup was made without its key, and {keyring.path} does not have it "

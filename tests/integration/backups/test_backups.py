@@ -14,32 +14,42 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 
+from tests.postgres import PASSWORD, QUOTED
 from tests.support import run_volant
+from volant.errors import NotFoundError
 from volant.wire import values
 from volantd import home_lock
+from volantd.backups import dumps
+from volantd.backups.backup import back_up
 from volantd.backups.settling import READY, settle
 from volantd.blobs.files import BlobFiles
 from volantd.sealing.keyring import Keyring
 from volantd.sealing.sealer import Sealer
 from volantd.store import database, deployments, dicts
 from volantd.store.deployments import VersionRow
+from volantd.store.engines.postgres import PostgresSession
 from volantd.store.engines.sqlite import SqliteSession
 from volantd.store.records import EntryRow
+from volantd.store.schema import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.postgres import PostgresServer
+
 
 class Home:
     """A daemon's home with deployed apps, as the daemon writes it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, url: str = "") -> None:
         self.path = path
         path.mkdir(mode=0o700, exist_ok=True)
         self.sealer = Sealer(Keyring(str(path)))
-        self.session = SqliteSession(str(path / "volant.db"), database.bring_up_to_date)
+        kind, place = (PostgresSession, url) if url else (SqliteSession, str(path / "volant.db"))
+        self.session: PostgresSession | SqliteSession = kind(place, database.bring_up_to_date)
         self.blobs = BlobFiles(str(path / "blobs"))
 
     def deploy(self, name: str, content: bytes = b"source") -> str:
@@ -269,13 +279,84 @@ def test_a_home_in_use_is_left_alone(home: Home, tmp_path: Path):
     assert home_lock.take(str(home.path), 0.0)
 
 
-def test_what_is_in_postgresql_is_left_to_its_tools(home: Home, tmp_path: Path):
-    env = {"VOLANT_DATABASE_URL": "postgresql://ada:s3cret@db/volant"}
-    for verb, tool in (("backup", "pg_dump"), ("restore", "pg_restore")):
-        done = run_volant("server", verb, tmp_path / "copy", home=home.path, env=env)
-        assert done.returncode == 2
-        assert tool in done.stderr
-        assert "s3cret" not in done.stderr + done.stdout
+def test_a_database_in_postgresql_is_backed_up_and_put_back(
+    tmp_path: Path, postgres: PostgresServer
+):
+    url = postgres.schema(f"backed{os.getpid()}")
+    made, copy = Home(tmp_path / "home", url), tmp_path / "copy"
+    digest = made.deploy("one")
+    env = {"VOLANT_DATABASE_URL": url}
+
+    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        done = run_volant("server", *words, home=made.path, env=env)
+        assert PASSWORD not in done.stdout + done.stderr
+        assert QUOTED not in done.stdout + done.stderr
+        return done
+
+    assert run("backup", copy).returncode == 0  # while it is used
+    assert sorted(one.name for one in copy.iterdir()) == [
+        "backup.json", "blobs", "sealing.key", "volant.dump",
+    ]  # fmt: skip
+    made.deploy("two")
+    (made.path / "blobs" / digest[:2] / digest).unlink()
+    assert "another daemon uses" in run("restore", copy, "--force").stderr
+    made.close()
+    assert "there is something in" in run("restore", copy).stderr
+    assert _deployed(made) == ["one", "two"]
+    assert run("restore", copy, "--force").returncode == 0
+    assert _deployed(made) == ["one"]
+    assert (made.path / "blobs" / digest[:2] / digest).exists()
+    env["VOLANT_DATABASE_URL"] = postgres.schema(f"elsewhere{os.getpid()}")
+    assert "leads to" in run("restore", copy, "--force").stderr
+    env["VOLANT_DATABASE_URL"] = ""
+    assert "is a backup of a database in PostgreSQL" in run("restore", copy, "--force").stderr
+    with (copy / "volant.dump").open("r+b") as file:
+        file.truncate(1000)
+    env["VOLANT_DATABASE_URL"] = url
+    assert "is not what was backed up" in run("restore", copy, "--force").stderr
+    assert _deployed(made) == ["one"]
+    made.close()
+
+
+def _deployed(home: Home) -> list[str]:
+    query = text("SELECT name FROM apps ORDER BY name")
+    names = list(home.session.run(lambda connection: connection.execute(query).scalars()))
+    home.close()
+    return names
+
+
+def test_tables_of_a_later_release_give_way_to_an_earlier_backup(
+    tmp_path: Path, postgres: PostgresServer
+):
+    url = postgres.schema(f"earlier{os.getpid()}")
+    made, copy = Home(tmp_path / "home", url), tmp_path / "copy"
+    earlier = ("DROP TABLE secrets", "UPDATE alembic_version SET version_num = '0005'")
+    for statement in earlier:
+        made.session.run(lambda connection, words=statement: connection.execute(text(words)))
+    env = {"VOLANT_DATABASE_URL": url}
+    assert run_volant("server", "backup", copy, home=made.path, env=env).returncode == 0
+    made.session.run(metadata.create_all)
+    made.close()
+    done = run_volant("server", "restore", copy, "--force", home=made.path, env=env)
+    assert done.returncode == 0, done.stderr
+    with postgres.connect() as connection:
+        [(found,)] = connection.execute(
+            "SELECT count(*) FROM pg_tables WHERE tablename = 'secrets' AND schemaname = %s",
+            [f"earlier{os.getpid()}"],
+        ).fetchall()
+    assert found == 0
+
+
+def test_without_the_tools_of_postgresql_it_says_what_to_install(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(dumps, "INSTALLED", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NotFoundError, match="`pg_dump` is not installed"):
+        back_up(tmp_path, tmp_path / "copy", lambda *_: None, url="postgresql://ada@db/volant")
+    for version in ("9", "15"):
+        tool = tmp_path / version / "bin/pg_dump"
+        tool.parent.mkdir(parents=True)
+        tool.touch()
+    assert dumps.find("pg_dump") == str(tool)
 
 
 def _killed(verb: str, path: Path, home: Path, after: int) -> bool:
@@ -333,14 +414,14 @@ def test_a_kill_in_the_middle_leaves_the_old_state_or_the_new(home: Home, tmp_pa
 @pytest.mark.parametrize("steps", range(7))
 def test_the_last_step_can_be_broken_off_anywhere(steps: int, tmp_path: Path, monkeypatch):
     """The journal of the database that gives way is never found beside the new one."""
-    for name, text in (
+    for name, content in (
         ("volant.db", "old"),
         ("volant.db-wal", "old"),
         ("volant.db-shm", "old"),
         ("volant.db.replaced", "older"),
         ("volant.db.replaced-wal", "older"),
     ):
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(content)
     (tmp_path / READY).mkdir()
     (tmp_path / READY / "volant.db").write_text("new")
     (tmp_path / READY / "tokens.json").write_text("new")

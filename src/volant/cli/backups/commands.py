@@ -31,7 +31,8 @@ def backup(path: str, without_key: bool, as_json: bool) -> None:
     """Make a backup in the new directory PATH: the database with the contents that it names.
 
     The daemon may run meanwhile. On the same file system contents are linked, not copied. The key
-    with which secrets can be read goes along, unless --without-key is given.
+    with which secrets can be read goes along, unless --without-key is given. With PostgreSQL its
+    tool `pg_dump` has to be installed.
     """
     done = run("backup", os.path.abspath(path), *(["--without-key"] if without_key else []))
     if as_json:
@@ -56,7 +57,8 @@ def backup(path: str, without_key: bool, as_json: bool) -> None:
 def restore(path: str, force: bool, as_json: bool) -> None:
     """Put the backup in directory PATH into the home, after every byte of it was checked.
 
-    A database that gives way stays in the home as volant.db.replaced.
+    A database that gives way stays in the home as volant.db.replaced. With PostgreSQL its tool
+    `pg_restore` has to be installed, and nothing stays of what gives way.
     """
     done = run("restore", os.path.abspath(path), *(["--force"] if force else []))
     if as_json:

@@ -177,7 +177,7 @@ class PostgresSession:
         from sqlalchemy.exc import OperationalError
 
         if self._engine is None:
-            self._engine = _engine(self._url)
+            self._engine = open_engine(self._url)
         connection = None
         try:
             connection = self._engine.connect()
@@ -197,7 +197,7 @@ class PostgresSession:
                     ))  # fmt: skip
         except OperationalError as error:
             _discard(connection)
-            raise _unreachable(self._url, error) from error
+            raise unreachable(self._url, error) from error
         except BaseException:
             _discard(connection)
             raise
@@ -246,7 +246,12 @@ def _discard(connection: Connection | None) -> None:
             connection.close()
 
 
-def _engine(url: str) -> Engine:
+def open_engine(url: str) -> Engine:
+    """An engine on a server, which keeps no connection.
+
+    Raises:
+        InvalidError: for what is no address, or without psycopg.
+    """
     from sqlalchemy import create_engine
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -296,7 +301,8 @@ def place_of(url: str) -> str:
     return f"the database {without_password(url)}"
 
 
-def _unreachable(url: str, error: Exception) -> ServiceError:
+def unreachable(url: str, error: Exception) -> ServiceError:
+    """What is said of a server that does not let us in."""
     return ServiceError(
         f"{place_of(url)} cannot be reached: {_first_line(error)}",
         hint="see to the server; the daemon goes on by itself as soon as it is there",
