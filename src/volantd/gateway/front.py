@@ -101,6 +101,11 @@ class Front(asyncio.Protocol):
         """Be told who the client is, and what containers are told of it."""
         self.peer, self._forwarded, self.is_trusted = peer, forwarded, is_trusted
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether its client has asked for nothing that is not answered."""
+        return self._state == HEAD and not self._ahead and self.due != NEVER
+
     def turn_away(self) -> None:
         """There is no room for another client."""
         self._refuse_connection(503, "the gateway has too many connections")

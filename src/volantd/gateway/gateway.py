@@ -44,8 +44,12 @@ class Timed(Protocol):
     due: float
     transport: asyncio.Transport
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no requests."""
+
     def overdue(self) -> None:
-        """Do that."""
+        """Do that; one that is idle ends."""
 
 
 class Gateway:
@@ -63,6 +67,9 @@ class Gateway:
         self.backs = Backs(loop)
         self.slots = Slots(loop, self.tell)
         self.fronts: set[Timed] = set()
+        #: Those that may give way to others, first of all the last; with when they were due.
+        self._idle: list[tuple[float, Timed]] = []
+        self._look_again_at = 0.0
         self._congestion = _usual_congestion()
         self._tasks: set[asyncio.Task[None]] = set()
         #: Routes by the hosts that are theirs alone, and by each spelling that was seen.
@@ -210,8 +217,26 @@ class Gateway:
             front.turn_away()
 
     def is_full(self) -> bool:
-        """Whether there are more connections than may be."""
-        return len(self.fronts) > limits.CONNECTIONS_MAX
+        """Whether there are more connections than may be, and none that could give way."""
+        return len(self.fronts) > limits.CONNECTIONS_MAX and not self._makes_room()
+
+    def _makes_room(self) -> bool:
+        """End the connection that has had no request for longest; False when all have some.
+
+        They are looked for once in a while: who opens connections for nothing must not cost more.
+        """
+        now = self.loop.time()
+        latest = now + limits.KEEP_ALIVE_S - limits.EVICTED_AFTER_S
+        if not self._idle and now >= self._look_again_at:
+            self._look_again_at = now + limits.SWEEP_S
+            idle = [front for front in self.fronts if front.is_idle and front.due <= latest]
+            self._idle = sorted(((one.due, one) for one in idle), key=_due, reverse=True)
+        while self._idle:
+            due, front = self._idle.pop()
+            if front in self.fronts and front.is_idle and front.due == due:
+                front.overdue()
+                return True
+        return False
 
     def joined(self, connection: Timed) -> None:
         """A connection with many requests is there; each of these is opened as well."""
@@ -242,6 +267,10 @@ class Gateway:
             front.overdue()
         self.backs.sweep(now)
         self.loop.call_later(limits.SWEEP_S, self._sweep)
+
+
+def _due(entry: tuple[float, Timed]) -> float:
+    return entry[0]
 
 
 def _is_address(name: bytes) -> bool:

@@ -56,6 +56,8 @@ RESETS_RATE = 20.0
 
 #: Connections of clients, all together, each request of one of HTTP/2 counted as well.
 CONNECTIONS_MAX = 16_000
+#: How long one has to be without a request, to give way to another when there are so many.
+EVICTED_AFTER_S = 1.0
 #: Requests of one route that wait for a container.
 WAITING_MAX = 2_000
 #: What a client that is turned away is told to wait.

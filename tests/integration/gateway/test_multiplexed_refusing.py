@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import select
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from hyperframe.frame import (
 )
 
 from tests.integration.gateway.h2_client import GET, POST, H2Client
-from tests.integration.gateway.stage import Stage
+from tests.integration.gateway.stage import PATIENCE_S, Stage
 from tests.support import eventually
 from volantd.gateway import limits
 
@@ -233,6 +234,21 @@ def test_requests_of_one_connection_count_as_connections(make_stage: Callable[..
     numbers = [client.request() for _ in range(6)]
     refused = [client.answer(number).status for number in numbers[4:]]
     assert refused == [503, 503]
+
+
+def test_an_idle_connection_gives_way_to_others(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage(limits={"CONNECTIONS_MAX": 1, "EVICTED_AFTER_S": 0.05, "SWEEP_S": 0.02})
+    idle = H2Client(stage)
+
+    def is_let_in() -> bool:
+        client = stage.client()
+        client.get()
+        ready, _, _ = select.select([client.sock, stage.server.listener], [], [], PATIENCE_S)
+        client.close()
+        return client.sock not in ready
+
+    eventually(is_let_in)
+    idle.rest()
 
 
 def test_the_log_knows_who_was_refused(make_stage: Callable[..., Stage]) -> None:

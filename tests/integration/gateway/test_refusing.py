@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import select
+import time
 
 import pytest
 
@@ -133,6 +134,34 @@ def test_there_are_only_so_many_connections(make_stage):
         return False
 
     eventually(has_room)
+
+
+def test_the_connection_that_is_idle_for_longest_gives_way(make_stage):
+    limits = {"CONNECTIONS_MAX": 3, "EVICTED_AFTER_S": 0.05, "SWEEP_S": 0.02}
+    stage = make_stage(limits=limits)
+    busy, _ = stage.pair()
+    first, server = stage.pair()
+    server.send(OK)
+    assert first.answer()[0] == 200
+    second = stage.client()
+
+    def ask(client):
+        """Whether the request of a client is answered by the container."""
+        client.get()
+        ready, _, _ = select.select([client.sock, server.sock], [], [], PATIENCE_S)
+        if client.sock in ready:
+            client.close()
+            return False
+        server.head()
+        server.send(OK)
+        return client.answer()[0] == 200
+
+    later = time.monotonic() + 0.02  # the gateway's clock has steps
+    while time.monotonic() < later:
+        assert ask(second)
+    eventually(lambda: ask(stage.client()))
+    assert first.rest() == b""
+    assert select.select([second.sock, busy.sock], [], [], 0)[0] == []
 
 
 def test_only_so_many_requests_wait(make_stage):

@@ -138,6 +138,11 @@ class Multiplexed(Turns):
 
     # -- ends
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no requests, and is not about to end."""
+        return not (self._streams or self.is_stuck or self.is_over) and self.due != NEVER
+
     def overdue(self) -> None:
         """Do something about a client that does not what it should, or nothing at all."""
         if self._streams or self.is_stuck or self.is_over:
