@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from volant.sdk.ports.tunnels import Tunnel as Tunnel, forward as forward
     from volant.sdk.retries import Retries as Retries
     from volant.sdk.terminal.inside import interact as interact
+    from volant.sdk.volumes.bucket import CloudBucketMount as CloudBucketMount
     from volant.sdk.volumes.volume import Volume as Volume
     from volant.sdk.web.forms import (
         asgi_app as asgi_app,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 #: Public name -> the module that defines it.
 _HOME = {
     "App": "volant.sdk.app",
+    "CloudBucketMount": "volant.sdk.volumes.bucket",
     "Cls": "volant.sdk.classes.handles",
     "Cron": "volant.sdk.objects.schedule",
     "Dict": "volant.sdk.objects.dicts",
@@ -97,7 +99,7 @@ _SUBMODULES = frozenset({"billing", "experimental", "file_pattern_matcher", "typ
 
 #: Names of the programming model whose feature is not there yet: using one says so.
 _PLANNED = frozenset({
-    "Client", "CloudBucketMount", "Cluster", "Environment",
+    "Client", "Cluster", "Environment",
     "NetworkFileSystem", "Probe", "Proxy", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Workspace",
     "clustered",
@@ -105,6 +107,7 @@ _PLANNED = frozenset({
 
 __all__ = [
     "App",
+    "CloudBucketMount",
     "Cls",
     "Cron",
     "Dict",

@@ -29,6 +29,8 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
     "memory_limit_mib": (0, "MiB", "memory of all containers together, 0 for 90 % of the machine"),
     "memory_reserve_mib": (512, "MiB", "free memory below which idle zygotes are ended"),
     "disk_reserve_mib": (2048, "MiB", "free disk below which the largest writer is stopped"),
+    "bucket_timeout_s": (10.0, "seconds", "a request to a mounted bucket's store is given up when "
+                         "nothing comes for so long"),
     "image_store_limit_mib": (0, "MiB", "disk of all images together, 0 for a quarter of the disk"),
     "result_retention_s": (7 * 86400.0, "seconds", "results of spawned calls are kept this long "
                            "after these have finished"),

@@ -27,6 +27,7 @@ from volantd.fields import (
     whole,
 )
 from volantd.hub.secrets import layers
+from volantd.hub.volumes import buckets
 from volantd.hub.web import checked
 from volantd.images import described
 from volantd.schedules.times import rule_of
@@ -181,7 +182,7 @@ def confine(app: dict[str, Any], own: dict[str, Any], *, may_last: bool) -> None
     for function in app["functions"]:
         options = function["options"]
         confine_options(options, own)
-        layers.confine(options.get("stored", ()), own)
+        layers.confine(layers.of(options), own)
         kept += options["min_containers"] + options["buffer_containers"]
     if kept > NESTED_KEPT_MAX:
         raise ResourceExhaustedError(
@@ -202,8 +203,10 @@ def confine_options(
         gpus_allowed: wishes that it may make although its own function does not.
 
     Raises:
-        PermissionDeniedError: for GPUs that its own function has not got.
+        PermissionDeniedError: for GPUs that its own function has not got, and for a bucket that is
+            another way out of a container without a network.
     """
+    buckets.confine(options, own)
     options["block_network"] = options["block_network"] or own["block_network"]
     for name, count in options["gpu"]:
         allowed = [most for known, most in (*own["gpu"], *gpus_allowed) if known == name]
@@ -348,9 +351,13 @@ def _check_volumes(volumes: list[Any]) -> None:
         is_theirs = parts[1] in FORBIDDEN_MOUNTS or parts[1:] == ["tmp"]
         if is_theirs or "\0" in path or len(path) > MOUNT_CHARS_MAX:
             raise ValueError(f"no volume can be mounted at {path[:200]!r}")
+        switch(one, "read_only")
+        if "bucket" in one:
+            buckets.check(mapping(one, "bucket"))
+            places.update((path, f"bucket at {path}"))
+            continue
         places.update((path, text(one, "volume")))
         parts_of(text(one, "sub_path"))
-        switch(one, "read_only")
     if len(places) != 2 * len(volumes):
         raise ValueError("a volume is mounted twice, or two at one place")
 

@@ -28,7 +28,7 @@ from volantd.runtime.command import Command, CommandFailedError, CommandSpec
 from volantd.runtime.containers.forked import ForkedContainer
 from volantd.runtime.imports import Prelude, PrepareFailedError, UnfitError
 from volantd.runtime.ports.addresses import Addresses
-from volantd.runtime.ports.relays import Relays
+from volantd.runtime.ports.relays import Relay, Relays
 from volantd.runtime.probe import Probe
 from volantd.runtime.volumes.mounting import BUSY
 from volantd.runtime.zygotes import RuntimeFailedError, Zygote, ZygoteSpec
@@ -300,6 +300,20 @@ class Launcher:
             raise RuntimeFailedError(text) from error
         finally:
             self._mounting.pop(of, None)
+
+    def serve_bucket(
+        self, program: str, argv: list[str], env: dict[str, str], fds: list[int]
+    ) -> Relay:
+        """Begin to serve a bucket, to be mounted by the id of the relay; needs root.
+
+        Args:
+            program: its path.
+            argv: see `volantd.runtime.buckets.serving`.
+            env: all of its environment.
+            fds: its configuration, and where it prints; closed here.
+        """
+        request = {"program": program, "argv": argv, "env": env, "uid": self._next_ids()}
+        return self.relays.serve(request, fds)
 
     def remove(self, path: str) -> None:
         """Have a path below a zygote's state directory deleted, some time soon."""

@@ -29,6 +29,7 @@ from array import array
 from volant.runner import linux
 from volantd import removal
 from volantd.runtime import cgroup, probe, template, tree
+from volantd.runtime.buckets import serving
 from volantd.runtime.building import view
 from volantd.runtime.devices import granting
 from volantd.runtime.ports import relay
@@ -70,8 +71,8 @@ class Launcher:
         self.trash_dir = os.path.join(run_dir, "trash")
         self.starting: dict[int, Starting] = {}
         #: containers that are being granted devices or in which volumes are mounted, and relays
-        #: that are about to work, by the descriptors of their reports; and those that work, by
-        #: their pids
+        #: and servers of buckets that are about to work, by the descriptors of their reports; and
+        #: those that work, by their pids
         self.granting: dict[int, str] = {}
         self.mounting: dict[int, str] = {}
         self.relaying: dict[int, str] = {}
@@ -153,6 +154,8 @@ class Launcher:
             self._mount(request, fds[0])
         elif request["op"] == "relay":
             self._relay(request, list(fds))
+        elif request["op"] == "serve":
+            self._serve(request, list(fds))
         elif request["op"] == "unrelay":
             self._end_relay(request["id"])
         elif request["op"] == "kill":
@@ -223,8 +226,10 @@ class Launcher:
             self.helpers.add(pid)
 
     def _mount(self, request: dict[str, Any], container_fd: int) -> None:
+        servers = {name: pid for pid, name in self.relays.items()}
+
         def mount(report_fd: int) -> NoReturn:
-            mounting.start(request, self.trash_dir, report_fd, container_fd)
+            mounting.start(request, self.trash_dir, report_fd, container_fd, servers)
 
         pid = self._fork_reporting(request["id"], "mounted", self.mounting, mount)
         if pid is not None:
@@ -235,6 +240,14 @@ class Launcher:
             relay.start(request, report_fd, fds)
 
         pid = self._fork_reporting(request["id"], "relayed", self.relaying, lead)
+        if pid is not None:
+            self.relays[pid] = request["id"]
+
+    def _serve(self, request: dict[str, Any], fds: list[int]) -> None:
+        def serve(report_fd: int) -> NoReturn:
+            serving.start(request, self.trash_dir, report_fd, fds)
+
+        pid = self._fork_reporting(request["id"], "relayed", self.relaying, serve)
         if pid is not None:
             self.relays[pid] = request["id"]
 

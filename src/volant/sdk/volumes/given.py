@@ -1,9 +1,10 @@
-"""What `volumes={...}` means: which volumes a function's containers have, and where."""
+"""What `volumes={...}` means: which volumes and buckets a function's containers have, and where."""
 
 from __future__ import annotations
 
 from volant.errors import InvalidError
 from volant.sdk.objects.asking import blocking
+from volant.sdk.volumes.bucket import CloudBucketMount
 from volant.sdk.volumes.volume import Volume
 
 TYPE_CHECKING = False
@@ -23,7 +24,8 @@ def checked(
     """The volumes of a function, with those of its app or of what it is a variant of.
 
     Raises:
-        InvalidError: for a place where none can be, what is no volume, and one volume twice.
+        InvalidError: for a place where none can be, what is neither volume nor bucket, and one volume
+            twice.
     """
     if volumes is None:
         return list(before)
@@ -35,6 +37,9 @@ def checked(
     found = {one["path"]: one for one in before}
     for given, volume in volumes.items():
         path = _checked_path(given)
+        if isinstance(volume, CloudBucketMount):
+            found[path] = volume._row(path)
+            continue
         if not isinstance(volume, Volume):
             raise InvalidError(
                 f"volumes[{given!r}] is no volume, got {volume!r}",
@@ -44,7 +49,9 @@ def checked(
             "path": path, "volume": volume, "sub_path": volume._sub_path,
             "read_only": volume._is_read_only,
         }  # fmt: skip
-    _refuse_twice([(one["path"], one["volume"]._known_as()) for one in found.values()])
+    _refuse_twice([
+        (one["path"], one["volume"]._known_as()) for one in found.values() if "volume" in one
+    ])  # fmt: skip
     if len(found) > VOLUMES_MAX:
         raise InvalidError(f"{len(found)} volumes of one function, at most {VOLUMES_MAX}")
     return list(found.values())
@@ -85,6 +92,9 @@ def described(options: Mapping[str, Any]) -> dict[str, Any]:
         NotFoundError: for a volume that does not exist, and is not to be made.
         InvalidError: for one volume by two handles.
     """
-    rows = [{**one, "volume": blocking(one["volume"]._id())} for one in options["volumes"]]
-    _refuse_twice([(one["path"], one["volume"]) for one in rows])
+    rows = [
+        {**one, "volume": blocking(one["volume"]._id())} if "volume" in one else one
+        for one in options["volumes"]
+    ]
+    _refuse_twice([(one["path"], one["volume"]) for one in rows if "volume" in one])
     return {**options, "volumes": rows}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from volant.errors import ConflictError, Error, ExecutionError, InvalidError, NotFoundError
 from volant.wire.faults import error_fault
 from volantd.agent.volumes import users
+from volantd.agent.volumes.buckets import Buckets
 from volantd.core.volumes.entries import parts_of
 from volantd.hub.volumes.answering import KIND, in_words
 from volantd.runtime.client import BusyError, PrepareFailedError, RuntimeFailedError
@@ -43,6 +44,7 @@ class MountedVolumes:
     def __init__(self, agent: Agent, tasks: Tasks) -> None:
         self._agent = agent
         self._tasks = tasks
+        self._buckets = Buckets(agent, self._say)
         #: By container, and by volume.
         self._mounts: dict[str, dict[str, Mount]] = {}
         #: Apps of containers whose last commit is being made.
@@ -70,15 +72,20 @@ class MountedVolumes:
                 hint="`volant server status` says what this machine lacks",
             ))  # fmt: skip
         mounts: dict[str, Mount] = {}
+        rows = []
         try:
             await self._volumes.opened
             for one in sorted(wanted, key=lambda one: one["path"].count("/")):
-                mounts[one["volume"]] = await self._open(running, one)
-            rows = [_row(mount, mount.view) for mount in mounts.values()]
+                if "bucket" in one:
+                    rows.append(await self._buckets.open(running, one))
+                    continue
+                mount = mounts[one["volume"]] = await self._open(running, one)
+                rows.append(_row(mount, mount.view))
             await self._agent.machine.launcher.mount(forked, rows)
             if forked.exited.done():
                 raise RuntimeFailedError("it ended while its volumes were mounted")
         except BaseException as error:
+            self._buckets.close(running.container_id)
             await self._close(mounts)
             if isinstance(error, Error):
                 raise _failed(error) from error
@@ -196,6 +203,7 @@ class MountedVolumes:
 
     def end(self, running: Running) -> None:
         """Commit what a container that has ended wrote, and forget it."""
+        self._buckets.close(running.container_id)
         mounts = self._mounts.pop(running.container_id, None)
         if mounts is not None:
             self._ending.append(running.function.app)

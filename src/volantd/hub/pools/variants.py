@@ -85,7 +85,7 @@ def _confined(base: Function, changes: dict[str, Any], own: Function) -> dict[st
     """What a container may change of the changes that it asks for, whenever they are applied."""
     asked, allowed = _options(base, changes), _options(base, changes)
     checks.confine_options(allowed, own.options, base.options["gpu"])
-    layers.confine(changes.get("stored", ()), own.options, base.options)
+    layers.confine(layers.of(changes), own.options, base.options)
     differing = {name: value for name, value in allowed.items() if value != asked[name]}
     return {**changes, **differing}
 
@@ -181,7 +181,8 @@ def _volumes(base: Function, changes: list[dict[str, Any]]) -> list[dict[str, An
     """
     places = {one["path"]: one for one in (*base.options["volumes"], *changes)}
     found = list(places.values())
-    if len({one["volume"] for one in found}) < len(found):
+    volumes = [one["volume"] for one in found if "volume" in one]
+    if len(set(volumes)) < len(volumes):
         raise InvalidError(
             f"`{base.name}` has a volume already that with_options(volumes=...) mounts as well",
             hint="give the volume the same path",

@@ -80,6 +80,12 @@ def _plain(layers: list[Layer], values: Mapping[str, str]) -> list[Layer]:
     return kept[::-1]
 
 
+def of(options: Mapping[str, Any]) -> list[Layer]:
+    """The layers of a function, and of the buckets that its containers have."""
+    rows = [one["bucket"] for one in options.get("volumes", ()) if "bucket" in one]
+    return [layer for own in (options, *rows) for layer in own.get("stored", ())]
+
+
 def confine(wanted: Sequence[Layer], *owners: Mapping[str, Any]) -> None:
     """Hold a container to the stored secrets that it, or what it calls, was given.
 
@@ -90,7 +96,8 @@ def confine(wanted: Sequence[Layer], *owners: Mapping[str, Any]) -> None:
     Raises:
         PermissionDeniedError: for any other.
     """
-    allowed = [place_of(one) for own in owners for one in own.get("stored", ()) if "name" in one]
+    given = [one for own in owners for one in of(own)]
+    allowed = [place_of(one) for one in given if "name" in one]
     for layer in wanted:
         if "name" in layer and place_of(layer) not in allowed:
             raise PermissionDeniedError(

@@ -49,7 +49,8 @@ def _mounted(session: Session) -> list[str]:
     """The volumes of the container that asks."""
     if session.container_function is None:
         raise InvalidError("only a container can commit or reload what is mounted in it")
-    return [one["volume"] for one in session.container_function.options["volumes"]]
+    mounted = session.container_function.options["volumes"]
+    return [one["volume"] for one in mounted if "volume" in one]
 
 
 HANDLERS = (volume_commit, volume_reload)

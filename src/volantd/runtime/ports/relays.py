@@ -35,7 +35,7 @@ class Relay:
     def __init__(self, relay_id: str, request: Request) -> None:
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._relay_id = relay_id
+        self.relay_id = relay_id
         self._request = request
 
     def end(self) -> None:
@@ -44,7 +44,7 @@ class Relay:
         What the container has sent until now is passed on, if clients take it soon.
         """
         if not self.exited.done():
-            self._request({"op": "unrelay", "id": self._relay_id}, ())
+            self._request({"op": "unrelay", "id": self.relay_id}, ())
 
     async def wait(self) -> None:
         """Wait until it works.
@@ -99,11 +99,19 @@ class Relays:
         except OSError:
             os.close(fds[0])
             raise
-        relay = self._relays[relay_id] = Relay(relay_id, self._request)
-        self._request({
+        return self._start({
             "op": "relay", "id": relay_id, "port": port, "enters": not container.address,
             "address": container.address or SHARED_ADDRESS,
         }, fds)  # fmt: skip
+
+    def serve(self, request: dict[str, Any], fds: list[int]) -> Relay:
+        """Begin to serve a bucket: see `volantd.runtime.buckets.serving`."""
+        self._count += 1
+        return self._start({"op": "serve", "id": f"s{self._count}", **request}, fds)
+
+    def _start(self, request: dict[str, Any], fds: list[int]) -> Relay:
+        relay = self._relays[request["id"]] = Relay(request["id"], self._request)
+        self._request(request, fds)
         return relay
 
     def on_started(self, relay_id: str, reason: str) -> None:

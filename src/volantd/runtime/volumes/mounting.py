@@ -1,4 +1,4 @@
-"""Mounts volumes into a container that is there already, and mounts them anew.
+"""Mounts volumes and buckets into a container that is there already, and mounts them anew.
 
     launcher --fork--> helper: an overlay for each in a mount namespace of its own
                        helper: enters the container's, puts them there ──► exits
@@ -19,9 +19,11 @@ import os
 
 from volant.runner import linux
 from volantd.runtime import template
+from volantd.runtime.buckets import serving
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, NoReturn
 
 _SAFE = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
@@ -32,20 +34,25 @@ FORBIDDEN = ("/proc", "/sys", "/dev", "/.volant")
 BUSY = "busy"
 
 
-def start(request: dict[str, Any], place: str, report_fd: int, container_fd: int) -> NoReturn:
+def start(
+    request: dict[str, Any], place: str, report_fd: int, container_fd: int,
+    servers: Mapping[str, int],
+) -> NoReturn:  # fmt: skip
     """Do what a mount request says; never returns.
 
     Args:
         request: `pid` of the container; `mounts`, each with `target` (a path in it), `layers`
             (directories, the highest first), `writable` (a directory with `upper` and `work`, or
-            "") and `again` (another one is mounted there, and goes first).
+            "") and `again` (another one is mounted there, and goes first). A bucket has `server`,
+            the id of what serves it, and then `writable` only says whether it is.
         place: a directory of the run, over which things are put together unseen.
         report_fd: gets `error TEXT` should something fail, and is closed when all is done.
         container_fd: a pidfd of the container.
+        servers: the processes of those that serve buckets, by their ids.
     """
     try:
         if os.geteuid() == 0:
-            _mount_as_root(request, place, container_fd)
+            _mount_as_root(request, place, container_fd, servers)
         else:
             _mount_as_user(request, place, container_fd)
     except OSError as error:
@@ -56,9 +63,12 @@ def start(request: dict[str, Any], place: str, report_fd: int, container_fd: int
     os._exit(0)
 
 
-def _mount_as_root(request: dict[str, Any], place: str, container_fd: int) -> None:
+def _mount_as_root(
+    request: dict[str, Any], place: str, container_fd: int, servers: Mapping[str, int]
+) -> None:
     userns_fd = os.open(f"/proc/{request['pid']}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     linux.pidfd_send_signal(container_fd, 0)  # it lives: so that was its namespace
+    buckets = _buckets(request["mounts"], place, servers)
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
     linux.mount("volumes", place, "tmpfs", _OVERLAY_FLAGS, "mode=700,size=256k")
@@ -66,6 +76,10 @@ def _mount_as_root(request: dict[str, Any], place: str, container_fd: int) -> No
     made = []
     first_id = _first_id(request["pid"])
     for index, wanted in enumerate(request["mounts"]):
+        if index in buckets:
+            linux.mount_setattr(buckets[index], "", _SAFE, recursive=False, userns_fd=userns_fd)
+            made.append(buckets[index])
+            continue
         os.mkdir(str(index))
         os.chdir(str(index))
         made.append(_put_together(wanted, userns_fd, first_id))
@@ -75,6 +89,24 @@ def _mount_as_root(request: dict[str, Any], place: str, container_fd: int) -> No
     owner = os.stat("/")
     for wanted, fd in zip(request["mounts"], made, strict=True):
         _attach(wanted, fd, (owner.st_uid, owner.st_gid))
+
+
+def _buckets(
+    mounts: list[dict[str, Any]], place: str, servers: Mapping[str, int]
+) -> dict[int, int]:
+    """Detached mounts of the buckets among some mounts, by their places in the list."""
+    wanted = {index: one["server"] for index, one in enumerate(mounts) if "server" in one}
+    if not wanted:
+        return {}
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    made = {}
+    for index, server in wanted.items():
+        if server not in servers:
+            raise OSError(errno.ENOTCONN, "what serves the bucket is gone")
+        made[index] = serving.mount_of(servers[server], place)
+        linux.setns(own, linux.CLONE_NEWNS)
+    os.close(own)
+    return made
 
 
 def _put_together(wanted: dict[str, Any], userns_fd: int, first_id: int) -> int:
