@@ -66,8 +66,8 @@ def start(volant_home: Path) -> Iterator[StartProgram]:
     """Starts programs, which end with the test."""
     started: list[Program] = []
 
-    def start_program(*words: object, home: Path = volant_home) -> Program:
-        program = Program(*words, home=home)
+    def start_program(*words: object, home: Path = volant_home, **options: bool) -> Program:
+        program = Program(*words, home=home, **options)
         started.append(program)
         return program
 

@@ -1,4 +1,4 @@
-"""What `volumes={...}` means: which volumes and buckets a function's containers have, and where."""
+"""What `volumes={...}` means: what volumes and buckets a function's containers have, and where."""
 
 from __future__ import annotations
 

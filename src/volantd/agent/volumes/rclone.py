@@ -85,5 +85,5 @@ def configuration(bucket: Bucket) -> bytes:
     return "\n".join([f"[{_REMOTE}]", *lines, ""]).encode()
 
 
-def _word(value: bool) -> str:  # noqa: FBT001  # a value, not a switch
+def _word(value: bool) -> str:
     return "true" if value else "false"
