@@ -112,9 +112,9 @@ def weed_store(directory: Path) -> Iterator[Store]:
     ports = _free_ports(4)
     names = ("s3.port", "master.port", "volume.port", "filer.port")
     process = subprocess.Popen(
-        [program, "-logtostderr=true", "server", "-s3.port.iceberg=0", f"-dir={directory}", "-ip=127.0.0.1",
-         "-ip.bind=127.0.0.1", "-s3", f"-s3.config={directory}/keys.json", "-volume.max=20",
-         "-master.volumeSizeLimitMB=64",
+        [program, "-logtostderr=true", "server", f"-dir={directory}", "-ip=127.0.0.1",
+         "-ip.bind=127.0.0.1", "-s3", f"-s3.config={directory}/keys.json", "-s3.port.iceberg=0",
+         "-volume.max=50", "-master.volumeSizeLimitMB=1024",
          *(f"-{name}={port}" for name, port in zip(names, ports, strict=True))],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip

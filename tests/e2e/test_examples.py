@@ -5,6 +5,7 @@ Behaviours 1, 2, 5, 13, 18, 126, 128, 132 and 134 are seen here from the outside
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from typing import TYPE_CHECKING
@@ -91,6 +92,11 @@ def test_an_example_prints_what_it_promises(volant_home: Path, name: str) -> Non
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
     assert [line for line in _promised(name) if line not in lines] == [], run.stdout + run.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount buckets")
+def test_the_example_of_a_bucket_prints_what_it_promises(volant_home: Path) -> None:
+    test_an_example_prints_what_it_promises(volant_home, "bucket_words.py")
 
 
 def test_options_come_from_the_entrypoint(volant_home: Path) -> None:

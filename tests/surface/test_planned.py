@@ -40,10 +40,10 @@ class Kept:
 #: What `from volant import *` gives: what works.
 PUBLIC = [
     "App", "CloudBucketMount", "Cls", "Cron", "Dict", "Error", "FilePatternMatcher", "Function",
-    "FunctionCall", "Image", "Period", "Queue", "Retries", "Secret", "Server", "Tunnel", "Volume", "__version__",
-    "asgi_app", "batched", "concurrent", "current_function_call_id", "current_input_id",
-    "enable_output", "enter", "exit", "fastapi_endpoint", "forward", "interact", "is_local",
-    "method", "parameter", "sessioned", "web_server", "wsgi_app",
+    "FunctionCall", "Image", "Period", "Queue", "Retries", "Secret", "Server", "Tunnel", "Volume",
+    "__version__", "asgi_app", "batched", "concurrent", "current_function_call_id",
+    "current_input_id", "enable_output", "enter", "exit", "fastapi_endpoint", "forward", "interact",
+    "is_local", "method", "parameter", "sessioned", "web_server", "wsgi_app",
 ]  # fmt: skip
 PLANNED_NAMES = [
     "Client", "Cluster", "Environment",

@@ -24,8 +24,8 @@ def checked(
     """The volumes of a function, with those of its app or of what it is a variant of.
 
     Raises:
-        InvalidError: for a place where none can be, what is neither volume nor bucket, and one volume
-            twice.
+        InvalidError: for a place where none can be, what is no volume and no bucket, and one
+            volume twice.
     """
     if volumes is None:
         return list(before)

@@ -1,8 +1,8 @@
 """The buckets of containers: asked for, served by one process each, shared by who wants the same.
 
-    first container ─► the store is asked ─► server ─► mounted, owners mapped for each container
-    more containers of the same bucket and secret ─► the same server
-    last container ends ─► the server ends
+first container ─► the store is asked ─► server ─► mounted, owners mapped for each container
+more containers of the same bucket and secret ─► the same server
+last container ends ─► the server ends
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ class Buckets:
         if self._servers.get(key) is server:
             del self._servers[key]
             log.error("bucket_lost", extra={"fields": {"status": status}})
-            self._tell(server, "what served it has died: containers that have it cannot use it")
+            for container_id in list(server.users):
+                if self._agent.has(container_id):  # its files are errors from here on
+                    self._agent.kill(container_id, "what served its bucket died")
 
     def close(self, container_id: str) -> None:
         """Let go of what a container had; what nobody has is served no more."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import PermissionDeniedError
-from volantd.fields import switch, text
+from volantd.fields import mapping, switch, text
 from volantd.hub.secrets import layers
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def check(bucket: dict[str, Any]) -> None:
         raise ValueError(f"no prefix of keys can be {prefix[:WORD_CHARS_MAX]!r}")
     for one in ("is_anonymous", "requester_pays", "force_path_style"):
         switch(bucket, one)
-    for variable in bucket["secrets"]:
+    for variable in mapping(bucket, "secrets"):
         text(bucket["secrets"], variable)
     layers.check(bucket)
 
