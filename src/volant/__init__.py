@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from volant.sdk.inputs.batching import batched as batched
     from volant.sdk.inputs.concurrency import concurrent as concurrent
     from volant.sdk.objects.dicts import Dict as Dict
+    from volant.sdk.objects.environment import Environment as Environment
     from volant.sdk.objects.queues import Queue as Queue
     from volant.sdk.objects.schedule import Cron as Cron, Period as Period
     from volant.sdk.output import enable_output as enable_output
@@ -62,6 +63,7 @@ _HOME = {
     "Cls": "volant.sdk.classes.handles",
     "Cron": "volant.sdk.objects.schedule",
     "Dict": "volant.sdk.objects.dicts",
+    "Environment": "volant.sdk.objects.environment",
     "Error": "volant.errors",
     "Function": "volant.sdk.function",
     "FunctionCall": "volant.sdk.calls.call",
@@ -99,7 +101,7 @@ _SUBMODULES = frozenset({"billing", "experimental", "file_pattern_matcher", "typ
 
 #: Names of the programming model whose feature is not there yet: using one says so.
 _PLANNED = frozenset({
-    "Client", "Cluster", "Environment",
+    "Client", "Cluster",
     "NetworkFileSystem", "Probe", "Proxy", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Workspace",
     "clustered",
@@ -111,6 +113,7 @@ __all__ = [
     "Cls",
     "Cron",
     "Dict",
+    "Environment",
     "Error",
     "FilePatternMatcher",
     "Function",

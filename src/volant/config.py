@@ -20,6 +20,8 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
     "home": ("~/.volant", "path", "directory of the daemon's socket, sources, logs and scratch"),
     "database_url": ("", "address", "PostgreSQL for what outlives the daemon, as in "
                      "postgresql://user@host/database; empty: a file in its home"),
+    "environment": ("main", "name", "environment in which names are looked up, and apps run "
+                    "and are deployed"),
     "isolation": ("auto", "rung", "rung of the isolation ladder: auto, container or process"),
     "idle_timeout_s": (1800.0, "seconds", "the daemon stops after this long without an app"),
     "zygote_count_max": (8, "count", "zygotes kept for later runs, least recently used go first"),
@@ -62,6 +64,8 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
 }  # fmt: skip
 #: How an address of a database begins.
 _DATABASES = ("postgresql://", "postgresql+psycopg://")
+#: Characters of the name of an environment.
+NAME_CHARS_MAX = 64
 RUNGS = ("auto", "container", "process")
 #: Variables that begin with VOLANT_ and are no settings: what a container is told of itself.
 _NOT_SETTINGS = frozenset({"VOLANT_CONTAINER_ID", "VOLANT_APP_ID", "VOLANT_IS_REMOTE"})
@@ -137,10 +141,34 @@ def load(
     return Config(values, origins)
 
 
+def choose_environment(name: str) -> None:
+    """Have this process, and those that it starts, be in an environment from now on.
+
+    To be called before it has connected.
+
+    Raises:
+        InvalidError: for what cannot be the name of one.
+    """
+    _checked("environment", name, "flag")
+    os.environ["VOLANT_ENVIRONMENT"] = name
+
+
+def present_environment() -> str:
+    """The environment of this process: what a container was told, whatever else is set there.
+
+    Raises:
+        InvalidError: when the settings cannot be read.
+    """
+    told = _from_environment(os.environ).get("environment")
+    return load().text("environment") if told is None else str(told)
+
+
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
     given: dict[str, object] = {}
     if environ.get("MODAL_SERVE_TIMEOUT"):  # what programs of the programming model know
         given["serve_timeout"] = environ["MODAL_SERVE_TIMEOUT"]
+    if environ.get("MODAL_ENVIRONMENT"):
+        given["environment"] = environ["MODAL_ENVIRONMENT"]
     return given | {
         key[7:].lower(): value
         for key, value in environ.items()
@@ -186,6 +214,13 @@ def _checked(name: str, value: object, origin: str) -> object:
             f"setting `database_url` is no address that begins with {_DATABASES[0]} ({origin})",
             hint="postgresql://user@host:5432/database",
         )
+    if name == "environment":
+        letters = str(value).translate({ord(sign): "x" for sign in "-._"})
+        if not 0 < len(letters) <= NAME_CHARS_MAX or not (letters.isascii() and letters.isalnum()):
+            raise InvalidError(
+                f"setting `environment` cannot be {value!r} ({origin})",
+                hint=f"1 to {NAME_CHARS_MAX} letters, digits, `-`, `.` or `_`",
+            )
     if name == "isolation" and value not in RUNGS:
         raise InvalidError(
             f"setting `isolation` cannot be {value!r} ({origin})",

@@ -400,7 +400,6 @@ def test_a_shell_gets_local_files_variables_and_limits(
     [
         (("--volume", "v"), "`volant shell --volume` is not implemented yet"),
         (("--secret", "s"), "`volant shell --secret` is not implemented yet"),
-        (("-e", "main"), "`volant shell --env` is not implemented yet"),
         (("--gpu", "any"), "`volant shell --gpu` is not implemented yet"),
         (("--cpu", "0"), "invalid value for `--cpu`"),
         (("--memory", "0"), "invalid value for `--memory`"),

@@ -31,6 +31,7 @@ READING = [
     "queue list",
     "queue len",
     "queue peek",
+    "environment list",
 ]  # fmt: skip
 CHANGING = [
     "run",
@@ -72,6 +73,11 @@ CHANGING = [
     "queue create",
     "queue clear",
     "queue delete",
+    "environment create",
+    "environment rename",
+    "environment update",
+    "environment delete",
+    "config set-environment",
     "call cancel",
     "call replay",
 ]
@@ -94,7 +100,7 @@ def test_every_promised_command_is_there(pages: dict[str, str]) -> None:
     leaves = {path for path in pages if path and f"{path} " not in " ".join(sorted(pages))}
     groups = {"", "app", "container", "server", "config", "image", "image names", "token",
               "function", "function autoscaler", "schedule", "dict", "queue", "volume",
-              "call", "secret"}  # fmt: skip
+              "call", "secret", "environment"}  # fmt: skip
     assert set(pages) == {*READING, *CHANGING, *groups}, leaves
 
 
@@ -144,7 +150,8 @@ def test_help_is_what_the_document_says(
         (["shell", "--cmd", "'"], 2, "error: `--cmd '` is no command: No closing quotation"),
         (["container", "exec", "ta-x"], 2, "error: missing argument `COMMAND...`"),
         (["container", "exec", "ta-x", "--"], 2, "error: there is no command to run"),
-        (["run", "-e", "prod", "x.py"], 2, "`volant run --env` is not implemented yet"),
+        (["run", "-e", "pr/od", "x.py"], 2, "error: setting `environment` cannot be 'pr/od'"),
+        (["app", "list", "-e", "pr/od"], 2, "error: setting `environment` cannot be 'pr/od'"),
     ],
 )
 def test_words_are_answered_with_their_exit_code(

@@ -39,14 +39,14 @@ class Kept:
 
 #: What `from volant import *` gives: what works.
 PUBLIC = [
-    "App", "CloudBucketMount", "Cls", "Cron", "Dict", "Error", "FilePatternMatcher", "Function",
-    "FunctionCall", "Image", "Period", "Queue", "Retries", "Secret", "Server", "Tunnel", "Volume",
-    "__version__", "asgi_app", "batched", "concurrent", "current_function_call_id",
-    "current_input_id", "enable_output", "enter", "exit", "fastapi_endpoint", "forward", "interact",
-    "is_local", "method", "parameter", "sessioned", "web_server", "wsgi_app",
+    "App", "CloudBucketMount", "Cls", "Cron", "Dict", "Environment", "Error", "FilePatternMatcher",
+    "Function", "FunctionCall", "Image", "Period", "Queue", "Retries", "Secret", "Server", "Tunnel",
+    "Volume", "__version__", "asgi_app", "batched", "concurrent", "current_function_call_id",
+    "current_input_id", "enable_output", "enter", "exit", "fastapi_endpoint", "forward",
+    "interact", "is_local", "method", "parameter", "sessioned", "web_server", "wsgi_app",
 ]  # fmt: skip
 PLANNED_NAMES = [
-    "Client", "Cluster", "Environment",
+    "Client", "Cluster",
     "NetworkFileSystem", "Probe", "Proxy", "Sandbox",
     "SandboxSnapshot", "SchedulerPlacement", "Workspace",
     "clustered",
@@ -104,6 +104,11 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
             "info", "from_name", "from_id", "ephemeral", "objects", "name", "object_id", "hydrate",
         ],
         ["client", "get_dashboard_url"],
+    ),
+    "Environment": (
+        volant.Environment.from_name("surface"),
+        ["from_name", "from_context", "objects", "apps", "name", "hydrate", "info"],
+        ["billing", "roles"],
     ),
     "Queue": (
         volant.Queue.from_name("surface"),

@@ -52,14 +52,17 @@ LOSS_PAUSE_S = 0.02
 class Channel:
     """A connection to the hub that many threads may use at once."""
 
-    def __init__(self, sock: _socket.socket, home: str | None) -> None:
+    def __init__(self, sock: _socket.socket, home: str | None, environment: str = "main") -> None:
         """Take over a connected socket.
 
         Args:
             home: where to find the daemon again after a lost connection; None when the
                 connection cannot be made again (a container's).
+            environment: where names are looked up that say nothing else; the hub knows that of a
+                container.
         """
         self.home = home
+        self.environment = environment
         self.session = ids.new_session()
         self.hub: dict[str, Any] = {}
         self.on_event: Callable[[dict[str, Any]], None] = show_notice
@@ -407,7 +410,8 @@ class Channel:
             VersionError: when hub and client are of different versions.
         """
         hello = {"id": 0, "op": "hello", "protocol": frames.PROTOCOL, "version": VERSION,
-                 "session": self.session, "pid": os.getpid()}  # fmt: skip
+                 "session": self.session, "environment": self.environment,
+                 "pid": os.getpid()}  # fmt: skip
         try:
             self._stream.send(frames.control(frames.REQUEST, values.encode(hello)))
         except OSError:

@@ -29,7 +29,8 @@ def channel() -> Channel:
 
 def _open() -> Channel:
     if _context.sdk_fd is None:
-        return open_channel(config.load().home)
+        settings = config.load()
+        return open_channel(settings.home, settings.text("environment"))
     opened = Channel(_socket.socket(fileno=os.dup(_context.sdk_fd)), None)
     opened.greet()
     return opened

@@ -19,7 +19,7 @@ STOP_TIMEOUT_S = 60.0
 DAEMONS_LOST_MAX = 3
 
 
-def open_channel(home: str) -> Channel:
+def open_channel(home: str, environment: str = "main") -> Channel:
     """Connect to the daemon of `home`, starting or replacing it when needed.
 
     One that dies in the middle of the greeting is followed by the next: a socket can be connected
@@ -31,22 +31,22 @@ def open_channel(home: str) -> Channel:
     lost: DaemonLostError
     for _ in range(DAEMONS_LOST_MAX):
         try:
-            return _open_of_our_version(home)
+            return _open_of_our_version(home, environment)
         except DaemonLostError as error:
             lost = error
     raise ConnectionError(lost.message, hint=lost.hint) from lost
 
 
-def _open_of_our_version(home: str) -> Channel:
+def _open_of_our_version(home: str, environment: str) -> Channel:
     try:
-        return _open(home)
+        return _open(home, environment)
     except VersionError:
         _replace_daemon(home)
-        return _open(home)
+        return _open(home, environment)
 
 
-def _open(home: str) -> Channel:
-    channel = Channel(daemon.connect_or_start(home), home)
+def _open(home: str, environment: str) -> Channel:
+    channel = Channel(daemon.connect_or_start(home), home, environment)
     try:
         channel.greet()
     except Error:

@@ -102,10 +102,14 @@ def run_command(words: list[str]) -> int:
 
 
 def _run(options: RunOptions) -> int:
-    if options.reference is None or options.environment is not None:
+    if options.reference is None:
         from volant.cli.run_help import without_target
 
         return without_target(options)
+    if options.environment is not None:
+        from volant.cli.shared.environments import choose
+
+        choose(options.environment)
     _load_sdk()
     if options.interactive:
         _check_terminal()

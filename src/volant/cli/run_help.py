@@ -31,7 +31,7 @@ Options:
   --timings                Show at the end how long each phase of the calls took.
   -i, --interactive        Join the terminal to containers at `breakpoint()` and
                            `volant.interact()`.
-  -e, --env NAME           Reserved.
+  -e, --env NAME           The environment to run in, instead of the one that is set.
   -h, --help               Show this text; behind REF, the options of the function.
 
 Examples:
@@ -43,14 +43,9 @@ Examples:
 
 
 def without_target(options: RunOptions) -> int:
-    """Serve a `volant run` that runs nothing: help, or a word that is reserved or missing."""
-    from volant.cli.failures import Refused, print_error
-    from volant.sdk.planned import unimplemented
+    """Serve a `volant run` that runs nothing: help, or a word that is missing."""
+    from volant.cli.failures import Refused
 
-    if options.environment is not None:
-        error = unimplemented("`volant run --env`")
-        print_error(error.message, [error.hint or ""])
-        return 2
     if options.help:
         print(USAGE, end="")
         return 0

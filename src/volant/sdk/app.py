@@ -9,8 +9,8 @@ from __future__ import annotations
 from volant import _context
 from volant.errors import InvalidError
 from volant.sdk import decorating, options
-from volant.sdk.naming import check_name, checked_tags
-from volant.sdk.planned import Planned, refuse_environment
+from volant.sdk.naming import check_environment, check_name, checked_tags
+from volant.sdk.planned import Planned, refuse_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -294,6 +294,7 @@ class App:
             name: name of this run; the app's by default.
             detach: leave calls that have not finished running at the end of the block.
             interactive: join the terminal to containers at `breakpoint()` and `interact()`.
+            environment_name: where it runs; by default the environment of this process.
 
         Raises:
             InvalidError: for a name that cannot be looked up; at global scope in a container;
@@ -301,10 +302,13 @@ class App:
         """
         from volant.sdk.running import RunContext
 
-        refuse_environment("app.run", environment_name, client)
+        refuse_client("app.run", client)
         if name is not None:
             check_name("an app", name)
-        return RunContext(self, name=name, detach=detach, interactive=interactive)
+        return RunContext(
+            self, name=name, detach=detach, interactive=interactive,
+            environment=check_environment(environment_name),
+        )  # fmt: skip
 
     @property
     def logs(self) -> Logs:
@@ -388,15 +392,15 @@ class App:
         environment_name: str | None = None,
         create_if_missing: bool = False,
     ) -> App:
-        """The app that is deployed under a name or id.
+        """The app that is deployed under a name in an environment, or has an id.
 
         Raises:
             NotFoundError: when there is none.
         """
         from volant.sdk.deploying.apps import lookup
 
-        refuse_environment("App.lookup", environment_name, client)
-        return lookup(name, create_if_missing=create_if_missing)
+        refuse_client("App.lookup", client)
+        return lookup(name, environment_name, create_if_missing=create_if_missing)
 
     @property
     def stop(self) -> StopApp:

@@ -13,7 +13,7 @@ from volant import _context
 from volant.errors import ExecutionError, InvalidError
 from volant.sdk.calls.calling import Binding
 from volant.sdk.generics import Generic, P, R, Raw
-from volant.sdk.planned import Planned, refuse_environment
+from volant.sdk.planned import Planned, refuse_client
 from volant.version import SERIES
 
 TYPE_CHECKING = False
@@ -106,8 +106,8 @@ class Function(Generic[P, R, Raw]):
         """
         from volant.sdk.deploying import functions
 
-        refuse_environment("Function.from_name", environment_name, client)
-        return functions.from_name(app_name, name, version)
+        refuse_client("Function.from_name", client)
+        return functions.from_name(app_name, name, version, environment_name)
 
     @staticmethod
     def from_id(function_id: str, *, client: object = None) -> Function[..., Any, Any]:
@@ -118,7 +118,7 @@ class Function(Generic[P, R, Raw]):
         """
         from volant.sdk.deploying import functions
 
-        refuse_environment("Function.from_id", None, client)
+        refuse_client("Function.from_id", client)
         return functions.from_id(function_id)
 
     @property
@@ -364,7 +364,7 @@ class Function(Generic[P, R, Raw]):
         """What is pickled of it, where its source does not travel."""
         return self._raw
 
-    def to_wire(self, module: str, image: int) -> dict[str, object]:
+    def to_wire(self, module: str, image: int, environment: str | None = None) -> dict[str, object]:
         """The function as a control message carries it.
 
         Args:
@@ -389,7 +389,7 @@ class Function(Generic[P, R, Raw]):
             "methods": self._methods(),
             "schema": self._schema(),
             "web": getattr(self._raw, WEB_MARK, None),
-            "options": on_wire(self._options),
+            "options": on_wire(self._options, environment),
             "image": image,
         }
 

@@ -24,6 +24,17 @@ def check_name(what: str, name: str, *, role: str = "name") -> None:
         )
 
 
+def check_environment(name: str | None) -> str | None:
+    """A name that an environment may have, or None.
+
+    Raises:
+        InvalidError: for what cannot be one.
+    """
+    if name is not None:
+        check_name("an environment", name)
+    return name
+
+
 def check_version(version: int | None) -> None:
     """Refuse what cannot be the version of a deployed app.
 

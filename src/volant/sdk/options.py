@@ -431,10 +431,13 @@ def checked_environment(env: Mapping[str, str], where: str) -> dict[str, str]:
     return dict(env)
 
 
-def on_wire(options: dict[str, object]) -> dict[str, object]:
-    """Options as a control message carries them: volumes by their ids, which may ask the hub."""
+def on_wire(options: dict[str, object], environment: str | None) -> dict[str, object]:
+    """Options as a control message carries them: volumes by their ids, which may ask the hub.
+
+    Volumes that do not say are in `environment`; None for that of this process.
+    """
     if not options.get("volumes"):
         return options
     from volant.sdk.volumes import given
 
-    return given.described(options)
+    return given.described(options, environment)

@@ -39,14 +39,14 @@ def planned_module(module: str) -> Callable[[str], NoReturn]:
     return getattribute
 
 
-def refuse_environment(what: str, environment_name: object, client: object) -> None:
-    """Raise for the arguments that nearly every look-up has, and that mean nothing yet.
+def refuse_client(what: str, client: object) -> None:
+    """Raise for an argument that nearly every look-up has, and that means nothing yet.
 
     Raises:
-        UnimplementedError: unless both are None.
+        UnimplementedError: unless it is None.
     """
-    if environment_name is not None or client is not None:
-        raise unimplemented(f"{what}(environment_name=..., client=...)")
+    if client is not None:
+        raise unimplemented(f"{what}(client=...)")
 
 
 def unimplemented(what: str) -> UnimplementedError:

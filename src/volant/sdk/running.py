@@ -46,12 +46,14 @@ class RunContext:
     def __init__(
         self, app: App, *, name: str | None, detach: bool, interactive: bool = False,
         is_shell: bool = False, added: Mapping[str, str] | None = None,
+        environment: str | None = None,
     ) -> None:  # fmt: skip
         """Take what `App.run` and the command say.
 
         Args:
             is_shell: nothing of the program is imported in its containers.
             added: further files for them: path below root -> local path.
+            environment: where it runs; None for that of this process.
         """
         self._app = app
         self._name = name or app.name
@@ -59,6 +61,7 @@ class RunContext:
         self._interactive = interactive
         self._is_shell = is_shell
         self._added = added
+        self._environment = environment
         self._running: RunningApp | None = None
         #: spawned calls that the end of the run cut short
         self.unfinished_count = 0
@@ -74,7 +77,7 @@ class RunContext:
             desk.check_terminal()
         self._running = RunningApp(
             self._app, self._name, self._detach, interactive=self._interactive,
-            is_shell=self._is_shell, added=self._added,
+            is_shell=self._is_shell, added=self._added, environment=self._environment,
         )  # fmt: skip
         self._running.open()
         return self._app
@@ -240,6 +243,7 @@ class RunningApp:
         interactive: bool = False,
         is_shell: bool = False,
         added: Mapping[str, str] | None = None,
+        environment: str | None = None,
     ) -> None:
         self.app = app
         self.name = name
@@ -247,6 +251,7 @@ class RunningApp:
         self.interactive = interactive
         self.is_shell = is_shell
         self.added = added
+        self.environment = environment
         self.channel: Channel = current.channel()
         self.sources = Sources()
         #: sha256 -> local path or content, of what the image of the app needs
@@ -260,7 +265,7 @@ class RunningApp:
         shown = output.active
         if shown is not None:
             self.channel.on_event = shown.on_event
-        reply = self.channel.request("app_open", app=self.description)
+        reply = self.channel.request("app_open", app=self.description, environment=self.environment)
         self.app._app_id = reply["app_id"]
         try:
             self._upload(reply["need"])
@@ -273,6 +278,7 @@ class RunningApp:
         local_path = self.sources.local_path
         for number, (function, function_id) in enumerate(self._with_ids(reply), self._base):
             binding = Binding(self.channel, number, function.name, local_path, function_id)
+            binding.environment = self.environment
             binding.set_urls(reply["urls"])
             bind(function, binding)
         if self.interactive:
@@ -314,7 +320,11 @@ class RunningApp:
             "files": self.sources.files,
             "images": self._described(images),
             "functions": [
-                f.to_wire(self._remote_module(f.__module__, main), self._image_index(images, f))
+                f.to_wire(
+                    self._remote_module(f.__module__, main),
+                    self._image_index(images, f),
+                    self.environment,
+                )
                 for f in functions
             ],
             "base": self._base,
@@ -408,8 +418,9 @@ class RunningApp:
         """Describe the app to a hub that was started anew (on the leading thread)."""
         self.description["tags"] = self.app._tags  # they may have changed meanwhile
         reply = self.channel.direct_request(
-            "app_open", app=self.description, before=self.app._app_id
-        )
+            "app_open", app=self.description, before=self.app._app_id,
+            environment=self.environment,
+        )  # fmt: skip
         self._upload(reply["need"])
         self.app._app_id = reply["app_id"]
         for function, function_id in self._with_ids(reply):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from volantd.agent.tasks import Tasks
     from volantd.agent.zygotes import Child, Prepared, ZygoteStore
     from volantd.core import StartContainer
+    from volantd.hub.environments.record import Environment
     from volantd.hub.hub import Hub
     from volantd.hub.records import App, Function
     from volantd.runtime.client import ForkedContainer
@@ -95,7 +96,10 @@ class Running:
     def marks(self) -> dict[str, str]:
         """Variables that tell its processes where they are."""
         app_id = self.function.app.app_id
-        ids = {"VOLANT_CONTAINER_ID": self.container_id, "VOLANT_APP_ID": app_id}
+        ids = {
+            "VOLANT_CONTAINER_ID": self.container_id, "VOLANT_APP_ID": app_id,
+            "VOLANT_ENVIRONMENT": self.function.app.environment.name,
+        }  # fmt: skip
         return {**ids, **devices.variables(self.agent.machine, self.gpus)}
 
     def read_pipes(self, forked: ForkedContainer) -> None:
@@ -437,9 +441,12 @@ class Agent:
         """True while the container is not gone."""
         return container_id in self._running
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Every container that is not gone."""
-        return [self._row(running) for running in self._running.values()]
+    def rows(self, environment: Environment | None = None) -> list[dict[str, Any]]:
+        """Every container that is not gone; those of an environment where one is named."""
+        return [
+            self._row(running) for running in self._running.values()
+            if environment in (None, running.function.app.environment)
+        ]  # fmt: skip
 
     def _row(self, running: Running) -> dict[str, Any]:
         rung = self.machine.rung.result() if self.machine.rung.done() else "unknown"

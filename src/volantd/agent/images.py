@@ -128,7 +128,9 @@ class Images:
         try:
             secrets = image["secrets"]
             if self.secrets is not None:
-                secrets = await self.secrets.of_steps(image.get("stored", {}), secrets)
+                secrets = await self.secrets.of_steps(
+                    image.get("stored", {}), secrets, version.environment
+                )
         except Error as error:
             raise ImageBuildError(
                 f"building image {image_id(key)}: {error.message}",
@@ -182,8 +184,16 @@ class Images:
             if not self._held[key]:
                 del self._held[key]
 
-    def settle(self, images: list[dict[str, Any]], asked_by: str) -> bool:
+    def settle(
+        self, images: list[dict[str, Any]], asked_by: str, prefix_of: Callable[[str | None], str]
+    ) -> bool:
         """Look up what checked images of a client begin with, for good; they are changed in place.
+
+        Args:
+            images: as they are described.
+            asked_by: what tells this wish for them from others.
+            prefix_of: what names of an environment begin with in the store; None for the one
+                that is meant where none is said.
 
         Returns:
             False while that cannot be told: the store is not open yet.
@@ -198,13 +208,14 @@ class Images:
                 return False
             self.opened.result()
         for image in images:
-            key = self._look_up(image["steps"][0]) if described.is_looked_up(image) else None
+            base = image["steps"][0] if described.is_looked_up(image) else None
+            key = None if base is None else self._look_up(base, prefix_of)
             described.settle(image, key, asked_by)
         return True
 
-    def _look_up(self, base: dict[str, Any]) -> str:
+    def _look_up(self, base: dict[str, Any], prefix_of: Callable[[str | None], str]) -> str:
         if base["kind"] == "name":
-            return self.key_of_name(published(base))
+            return self.key_of_name(published(base), prefix_of(base.get("environment")))
         return base["key"] if "key" in base else self.key_of_id(base["image_id"])
 
     async def _run(self, command: Command, say: Say) -> int:
@@ -307,13 +318,13 @@ class Images:
             f"there is no image {wanted[:200]!r}", hint="`volant image list` shows all"
         )
 
-    def key_of_name(self, name: str) -> str:
-        """The key of a published image.
+    def key_of_name(self, name: str, prefix: str) -> str:
+        """The key of a published image; `prefix`: what names of its environment begin with.
 
         Raises:
             NotFoundError: when there is none of this name and tag.
         """
-        key = self.store.names.key_of(name)
+        key = self.store.names.key_of(prefix + name)
         if key is None:
             raise NotFoundError(
                 f"no image is published as {name!r}",

@@ -132,7 +132,8 @@ class LogStore:
         fd = self._files[app.app_id] = os.open(self._path(app.app_id), flags, 0o600)
         if not os.lseek(fd, 0, os.SEEK_END):
             head = {"time": app.created_at, "app_id": app.app_id, "name": app.name,
-                    "tags": app.tags, "functions": sorted(app.functions)}  # fmt: skip
+                    "environment": app.environment.environment_id, "tags": app.tags,
+                    "functions": sorted(app.functions)}  # fmt: skip
             os.write(fd, json.dumps(head).encode() + b"\n")
         return fd
 
@@ -202,8 +203,8 @@ class LogStore:
             return []
         return [row for row in rows if row and (not after or row["time"] > after)]
 
-    def past_apps(self, known: set[str]) -> list[dict[str, Any]]:
-        """Apps beside the known ones that have ended and left a log."""
+    def past_apps(self, known: set[str], names: dict[str, str]) -> list[dict[str, Any]]:
+        """Apps beside the known ones that have ended and left a log; `names`: of environments."""
         rows = []
         for entry in os.scandir(self._directory):
             app_id = entry.name.removesuffix(".jsonl")
@@ -211,7 +212,9 @@ class LogStore:
                 head = self._head(app_id)
                 if head:
                     rows.append({
-                        "app_id": app_id, "name": head["name"], "tags": head.get("tags", {}),
+                        "app_id": app_id, "name": head["name"],
+                        "environment": names.get(head.get("environment", "main"), ""),
+                        "tags": head.get("tags", {}),
                         "state": "stopped", "created_at": head["time"],
                         "functions": head["functions"], "version": 0, "containers": 0, "calls": 0,
                     })  # fmt: skip
@@ -224,13 +227,6 @@ class LogStore:
                 return head if "name" in head else {}
         except (OSError, ValueError):
             return {}
-
-    def find_app(self, wanted: str) -> str | None:
-        """The id of an app by id or name; the latest of that name."""
-        for row in self.past_apps(set()):
-            if wanted in (row["app_id"], row["name"]):
-                return str(row["app_id"])
-        return None
 
     def app_of_container(self, container_id: str) -> str | None:
         """The app that a container belongs or belonged to."""

@@ -95,12 +95,22 @@ def payload_fd(stream: FrameStream) -> int:
     return fd
 
 
-def not_found(what: str, wanted: str, known: Iterable[str]) -> NotFoundError:
-    """The error for a name that means nothing, with what is close to it."""
+def not_found(
+    what: str, wanted: str, known: Iterable[str], *, environment: str | None = None
+) -> NotFoundError:
+    """The error for a name that means nothing, with what is close to it.
+
+    Args:
+        what: it would be.
+        wanted: the name.
+        known: names that mean something.
+        environment: where it was looked up, if that is worth saying.
+    """
     wanted = wanted[:SOUGHT_CHARS_MAX]  # comparing with all that is known takes time
     near = difflib.get_close_matches(wanted, list(known), n=3)
     hint = f"did you mean {', '.join(near)}?" if near else f"`volant {what} list` shows all"
-    return NotFoundError(f"there is no {what} {wanted!r}", hint=hint)
+    where = "" if environment is None else f" in environment {environment!r}"
+    return NotFoundError(f"there is no {what} {wanted!r}{where}", hint=hint)
 
 
 def check_description(app: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ from volantd.core import (
 from volantd.hub.deployed import replacing
 from volantd.hub.durable.calls import DurableCalls
 from volantd.hub.durable.resuming import Unfinished
+from volantd.hub.environments.book import Environments
 from volantd.hub.loans import Loans
 from volantd.hub.peer import Outgoing
 from volantd.hub.pools import waiting
@@ -103,6 +104,7 @@ class Hub:
         self.scheduler = Scheduler(lambda: ids.new_id("ta"), Limits(events_max=0))
         self.containers: Containers
         self.services: Services
+        self.environments = Environments(self)
         self.objects: Objects
         self.dicts: Dicts
         self.queues: Queues

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from volant.wire import values
 from volantd.hub.durable.kept import Kept
+from volantd.hub.environments.record import MAIN, Environment
 from volantd.hub.timings import Timings
 from volantd.hub.web import checked
 from volantd.images import described
@@ -128,6 +129,8 @@ class Version:
     #: [path below root, mode, sha256, size]
     files: tuple[tuple[str, int, str, int], ...]
     env: dict[str, str]
+    #: where what those name is, if they do not say
+    environment: Environment = MAIN
     #: layers of secrets of which some are stored, completed when it is about to be used
     stored: list[dict[str, Any]] = field(default_factory=list)
     #: values of secrets that are not to be read in what its containers print
@@ -141,12 +144,16 @@ class Version:
     snapshot: dict[str, Any] | None = None
 
     @staticmethod
-    def of(description: dict[str, Any], function: dict[str, Any]) -> Version:
+    def of(
+        description: dict[str, Any], function: dict[str, Any], environment: Environment = MAIN
+    ) -> Version:
         """The version that a described function of a described app needs."""
         image, options = description["images"][function["image"]], function["options"]
         files = [*description["files"], *described.attached(image)]
         entry = _with_web(description) if description["imports"] else description["entry"]
-        return Version._made(image, entry, files, options, imports=description["imports"])
+        return Version._made(
+            image, entry, files, options, imports=description["imports"], environment=environment
+        )
 
     def with_snapshot(self, spec: dict[str, Any], parameters: bytes, timeout_s: float) -> Version:
         """The version of a class whose zygote keeps an instance with these parameters."""
@@ -161,7 +168,10 @@ class Version:
 
     def with_options(self, options: dict[str, Any]) -> Version:
         """The version of a function that is the same but for its options, without a snapshot."""
-        return Version._made(self.image, self.entry, self.files, options, imports=self.imports)
+        return Version._made(
+            self.image, self.entry, self.files, options,
+            imports=self.imports, environment=self.environment,
+        )  # fmt: skip
 
     def with_secrets(self, variables: dict[str, str]) -> Version:
         """The version with what its stored secrets mean now."""
@@ -175,7 +185,7 @@ class Version:
     @staticmethod
     def _made(
         image: dict[str, Any], entry: dict[str, Any], files: Iterable[Sequence[Any]],
-        options: dict[str, Any], *, imports: bool,
+        options: dict[str, Any], *, imports: bool, environment: Environment,
     ) -> Version:  # fmt: skip
         env = {**options["secrets"], **options["env"]}
         parts = {
@@ -183,7 +193,7 @@ class Version:
             "entry": entry,
             "files": [list(file) for file in files],
             "env": env,
-            "stored": options.get("stored", []),
+            "stored": _placed(options.get("stored", []), environment),
             "block_network": options["block_network"],
             "imports": imports,
         }
@@ -194,10 +204,17 @@ class Version:
             files=tuple(tuple(file) for file in files),
             env=env,
             stored=options.get("stored", []),
+            environment=environment,
             hidden=_hidden(options["secrets"]),
             block_network=options["block_network"],
             imports=imports,
         )
+
+
+def _placed(layers: list[dict[str, Any]], environment: Environment) -> list[Any]:
+    """Layers of secrets, with what tells those of one environment from those of another."""
+    named = [layer for layer in layers if "values" not in layer and layer["environment"] is None]
+    return [*layers, environment.environment_id] if named else layers
 
 
 def _hidden(variables: dict[str, str]) -> tuple[str, ...]:
@@ -281,6 +298,7 @@ class App:
 
     app_id: str
     name: str
+    environment: Environment = MAIN
     #: what tells it from other versions of a deployed app that run beside it
     key: str = ""
     #: of a deployed app
@@ -339,7 +357,8 @@ class App:
     def row(self, containers_count: int) -> dict[str, Any]:
         """The app as lists of apps show it."""
         return {
-            "app_id": self.app_id, "name": self.name, "tags": self.tags, "state": self.state,
+            "app_id": self.app_id, "name": self.name, "environment": self.environment.name,
+            "tags": self.tags, "state": self.state,
             "created_at": self.created_at, "functions": sorted(self.functions),
             "version": self.version,
             "containers": containers_count, "calls": self.call_count,

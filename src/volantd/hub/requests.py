@@ -14,6 +14,7 @@ from volant import ids
 from volant.errors import (
     InvalidError,
     NotFoundError,
+    PermissionDeniedError,
     ResourceExhaustedError,
 )
 from volant.version import VERSION
@@ -22,6 +23,8 @@ from volantd.hub.calls import graph, replaying, shown
 from volantd.hub.deployed import requests as deployed_requests, updating
 from volantd.hub.deployed.described import add_functions, sizes_of
 from volantd.hub.durable import requests as call_requests
+from volantd.hub.environments import book as environments, requests as environment_requests
+from volantd.hub.environments.record import MAIN, Environment
 from volantd.hub.objects import requests as object_requests
 from volantd.hub.objects.dicts import requests as dict_requests
 from volantd.hub.objects.queues import requests as queue_requests
@@ -56,11 +59,14 @@ def hello(session: Session, message: dict[str, Any]) -> dict[str, Any]:
         ids.check_session(wanted)
     except ValueError as error:
         raise InvalidError(str(error)) from None
+    named = environments.told(message)
     taken = any(other.session_id == wanted for other in session.hub.sessions)
     # A client may go on under the id it had before; a container takes what it is given, so
     # that it cannot speak in another session's name.
     if not taken and session.container_app is None:
         session.session_id = wanted
+    if session.container_app is None and named not in (None, session.environment_name):
+        session.environment_name, session.environment = str(named), None
     return {
         "version": VERSION,
         "pid": os.getpid(),
@@ -81,16 +87,18 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
         # User code may run further apps, but sees no more of this machine than it does already.
         description["images"] = [own.version.image]
     checks.check_description(description)
+    environment = _environment_for(session, message)
+    if environment is None:
+        return None
     app_id = _app_id(session, message)
     is_staged = checks.switch({"staged": False, **message}, "staged")
     if own is not None:
         _check_nested(session, description, own, is_staged=is_staged)
-    elif not services.images.settle(description["images"], app_id):
-        services.images.opened.add_done_callback(lambda _: session.ask_again(message))
+    elif not _settle_images(session, message, description["images"], environment, app_id):
         return None
     if (count := len(description["functions"])) > FUNCTIONS_MAX:
         raise InvalidError(f"{count} functions in one app, at most {FUNCTIONS_MAX}")
-    app = _described(session, description, app_id)
+    app = _described(session, description, app_id, environment)
     add_functions(app, description)
     services.zygotes.check(app)
     missing = services.blobs.missing(sizes := sizes_of(description))
@@ -116,10 +124,51 @@ def app_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     }
 
 
-def _described(session: Session, description: dict[str, Any], app_id: str) -> App:
+def _settle_images(
+    session: Session, message: dict[str, Any], images: list[dict[str, Any]],
+    environment: Environment, app_id: str,
+) -> bool:  # fmt: skip
+    """Look up what images begin with; False when the request is asked again once that is known."""
+    hub, known = session.hub, session.hub.services.images
+    bases = [image["steps"][0] for image in images if image["kind"] != "host"]
+    if any(base.get("environment") for base in bases) and not hub.objects.is_open(session, message):
+        return False
+
+    def prefix_of(named: str | None) -> str:
+        return (environment if named is None else hub.environments.find(named)).image_prefix
+
+    if not known.settle(images, app_id, prefix_of):
+        known.opened.add_done_callback(lambda _: session.ask_again(message))
+        return False
+    return True
+
+
+def _environment_for(session: Session, message: dict[str, Any]) -> Environment | None:
+    """The environment that an app is opened in; None when this is asked again once it is known.
+
+    Raises:
+        PermissionDeniedError: for a container that would open it in another than its own.
+        NotFoundError: when there is no such environment.
+    """
+    named, hub = environments.told(message), session.hub
+    if named not in (None, MAIN.name) and not hub.objects.is_open(session, message):
+        return None
+    environment = hub.environments.of(session, named)
+    if session.container_app is not None and environment is not session.container_app.environment:
+        raise PermissionDeniedError(
+            f"a container of environment {session.container_app.environment.name!r} opens its apps "
+            "there, and not in another"
+        )
+    return environment
+
+
+def _described(
+    session: Session, description: dict[str, Any], app_id: str, environment: Environment
+) -> App:
     return App(
-        app_id=app_id, name=description["name"] or "app", tags=description["tags"],
-        detach=description["detach"], output=description["output"], images=description["images"],
+        app_id=app_id, name=description["name"] or "app", environment=environment,
+        tags=description["tags"], detach=description["detach"],
+        output=description["output"], images=description["images"],
         interactive=description["interactive"], session=session, sponsor=session.sponsor,
         description=description,
     )  # fmt: skip
@@ -212,7 +261,7 @@ def app_set_tags(session: Session, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def app_list(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
-    """All apps that run, and those that ended lately; waits for those that were deployed before."""
+    """The apps of an environment that run, or ended lately; waits for those deployed before."""
     hub = session.hub
     deployments = hub.services.deployments
     if deployments.is_expected:
@@ -221,15 +270,16 @@ def app_list(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     apps = [app for app in hub.apps.values() if app.state not in _UNSHOWN]
     rows = [app.row(hub.services.agent.count_of(app)) for app in apps]
     rows += hub.ended
-    rows += hub.services.logs.past_apps({row["app_id"] for row in rows})
-    return {"apps": rows}
+    rows += hub.services.logs.past_apps({row["app_id"] for row in rows}, hub.environments.names())
+    name = hub.environments.of(session, environments.told(message)).name
+    return {"apps": [row for row in rows if row["environment"] == name]}
 
 
 def app_stop(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """Stop an app by id or name, for good if it is deployed."""
     wanted = checks.text(message, "app")
     try:
-        app = find_app(session, wanted)
+        app = find_app(session, wanted, environments.told(message))
     except NotFoundError:
         if session.hub.services.deployments.opened.done():
             raise
@@ -241,8 +291,13 @@ def app_stop(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     return None
 
 
-def find_app(session: Session, wanted: str) -> App:
+def find_app(session: Session, wanted: str, named: str | None = None) -> App:
     """The app with an id or name; of several with a name, the one that is deployed.
+
+    Args:
+        session: whose environment names are looked up in.
+        wanted: id or name.
+        named: another environment instead.
 
     Raises:
         NotFoundError: when there is none.
@@ -251,16 +306,20 @@ def find_app(session: Session, wanted: str) -> App:
     apps = {key: app for key, app in session.hub.apps.items() if app.state not in _UNSHOWN}
     if wanted in apps:
         return apps[wanted]
-    named = [app for app in apps.values() if app.name == wanted]
-    named = [app for app in named if app.state == "deployed"] or named
-    if len(named) == 1:
-        return named[0]
-    if named:
+    environment = session.hub.environments.of(session, named)
+    within = [app for app in apps.values() if app.environment is environment]
+    found = [app for app in within if app.name == wanted]
+    found = [app for app in found if app.state == "deployed"] or found
+    if len(found) == 1:
+        return found[0]
+    if found:
         raise InvalidError(
-            f"{len(named)} apps are called {wanted!r}",
-            hint="use the id: " + ", ".join(app.app_id for app in named),
+            f"{len(found)} apps are called {wanted!r}",
+            hint="use the id: " + ", ".join(app.app_id for app in found),
         )
-    raise checks.not_found("app", wanted, [*apps, *(app.name for app in apps.values())])
+    known = [name for app in within for name in (app.app_id, app.name)]
+    said = session.hub.environments.said(session, named)
+    raise checks.not_found("app", wanted, known, environment=said)
 
 
 def app_timings(session: Session, message: dict[str, Any]) -> dict[str, Any]:
@@ -276,7 +335,7 @@ def app_logs(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     try:
         app_id = find_app(session, wanted).app_id
     except NotFoundError:
-        app_id, goes_on = logs.find_app(wanted) or _find_ended(session, wanted), False
+        app_id, goes_on = _find_past(session, wanted), False
         if not app_id:
             raise
     if message.get("follow"):
@@ -285,10 +344,17 @@ def app_logs(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     return printed.printed(session, message, asked, goes_on=goes_on, app_id=app_id)
 
 
-def _find_ended(session: Session, wanted: str) -> str:
-    """The id of an app that ended without printing, by id or name; "" for none."""
-    for row in reversed(session.hub.ended):
-        if wanted in (row["app_id"], row["name"]):
+def _find_past(session: Session, wanted: str) -> str:
+    """The id of an app that has ended, by id, or by name in the session's environment; "" for none.
+
+    The latest of that name which has printed something comes first.
+    """
+    place = session.hub.environments.of(session, None).name
+    hub = session.hub
+    past = hub.services.logs.past_apps(set(), hub.environments.names())
+    past += reversed(hub.ended)
+    for row in past:
+        if wanted == row["app_id"] or (wanted, place) == (row["name"], row["environment"]):
             return str(row["app_id"])
     return ""
 
@@ -301,8 +367,9 @@ def _tail(message: dict[str, Any]) -> int | None:
 
 
 def container_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """Every container that is not gone."""
-    return {"containers": session.hub.services.agent.rows()}
+    """Every container of an environment that is not gone."""
+    environment = session.hub.environments.of(session, environments.told(message))
+    return {"containers": session.hub.services.agent.rows(environment)}
 
 
 def container_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
@@ -373,9 +440,14 @@ HANDLERS: dict[str, Handler] = {
         *tokens.HANDLERS, *dedicated.HANDLERS, *counting.HANDLERS, *asking.HANDLERS,
         *object_requests.HANDLERS, *dict_requests.HANDLERS, *queue_requests.HANDLERS,
         *looking.HANDLERS, *changing.HANDLERS, *mounting.HANDLERS, *secret_rotation.HANDLERS,
-        *secret_requests.HANDLERS,
+        *secret_requests.HANDLERS, *environment_requests.HANDLERS,
     )
 }  # fmt: skip
+#: Those that a client may ask for whatever environment it has named: they are not about any.
+ANYWHERE = frozenset({
+    "hello", "server_status", "server_stop",
+    *(handler.__name__ for handler in environment_requests.HANDLERS),
+})  # fmt: skip
 
 #: What user code in a container may ask for; the rest belongs to the machine's user.
 CONTAINER_HANDLERS: dict[str, Handler] = {

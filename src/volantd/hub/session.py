@@ -25,6 +25,7 @@ from volantd.hub.blobs import Upload
 from volantd.hub.deployed import replacing
 from volantd.hub.durable import announced
 from volantd.hub.durable.kept import MADE_MAX, Made
+from volantd.hub.environments.record import MAIN, Environment
 from volantd.hub.pools import variants
 from volantd.hub.records import App, Call, Function, Held, InputItems
 
@@ -59,6 +60,11 @@ class Session:
         self.container_id = container_id
         self.container_app = None if function is None else function.app
         self.session_id = ids.new_session()
+        #: As its client has told; and that environment, None until it is known to be there.
+        self.environment_name = MAIN.name
+        self.environment: Environment | None = (
+            MAIN if function is None else function.app.environment
+        )
         self.client_pid = 0
         self.apps: dict[str, App] = {}
         self.functions: dict[int, Function] = {}
@@ -303,12 +309,16 @@ class Session:
     def _on_request(self, message: dict[str, Any]) -> None:
         number = checks.whole(message, "id")
         known = requests.HANDLERS if self.container_app is None else requests.CONTAINER_HANDLERS
-        handler = known.get(str(message["op"]))
+        op = str(message["op"])
+        handler = known.get(op)
         if handler is None:
-            op = str(message["op"])[:100]
-            self.refuse(number, platform_fault("InvalidError", f"the hub knows no request {op!r}"))
+            text = f"the hub knows no request {op[:100]!r}"
+            self.refuse(number, platform_fault("InvalidError", text))
             return
         try:
+            has_to_be = self.environment is None and op not in requests.ANYWHERE
+            if has_to_be and not self.hub.environments.admits(self, message):
+                return
             reply = handler(self, message)
         except Error as error:
             self.refuse(number, error_fault(error))

@@ -15,6 +15,7 @@ from volant.wire.faults import error_fault
 from volantd.fields import number, switch, text, whole
 from volantd.images.described import KEY
 from volantd.images.kept.books import wall_clock
+from volantd.images.kept.names import within
 from volantd.images.keys import image_id
 from volantd.images.steps.lookup import ID_CHARS_MAX, published
 
@@ -92,18 +93,30 @@ def _images(session: Session) -> Images:
 def _key(session: Session, message: dict[str, Any]) -> str:
     """The key of whatever has the id, or begins with the id, that a message names."""
     wanted = message["image"][: ID_CHARS_MAX + 1]
-    images = _images(session)
-    named = images.store.names.key_of(wanted if ":" in wanted else f"{wanted}:latest")
+    images, prefix = _images(session), session.hub.environments.of(session, None).image_prefix
+    named = images.store.names.key_of(prefix + (wanted if ":" in wanted else f"{wanted}:latest"))
     return named or images.only(wanted, images.catalogue.find(wanted) if wanted else [])
+
+
+async def _prefix(session: Session, message: dict[str, Any]) -> str:
+    """What names of the environment that a message means begin with in the store."""
+    if message.get("environment") is not None:
+        await asyncio.shield(session.hub.objects.opened)
+    return session.hub.environments.asked(session, message).image_prefix
+
+
+def _with_names(row: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """A row of an image, with its names in an environment alone."""
+    return {**row, "names": within(row["names"], prefix)}
 
 
 async def image_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Every image, those that are being built or could not be included."""
-    images = _images(session)
+    images, prefix = _images(session), await _prefix(session, message)
     await images.measure()
     caches = sorted(images.store.caches.all().values(), key=lambda cache: cache.used_at)
     return {
-        "images": images.catalogue.rows(images.users()),
+        "images": [_with_names(row, prefix) for row in images.catalogue.rows(images.users())],
         "caches": [
             {"name": one.name, "size_bytes": one.size_bytes, "used_at": one.used_at}
             for one in caches
@@ -115,8 +128,9 @@ async def image_list(session: Session, message: dict[str, Any]) -> dict[str, Any
 async def image_inspect(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """One image in full."""
     images = _images(session)
-    key = _key(session, message)
-    return {"image": await asyncio.to_thread(images.catalogue.inspect, key, images.users())}
+    key, prefix = _key(session, message), await _prefix(session, message)
+    found = await asyncio.to_thread(images.catalogue.inspect, key, images.users())
+    return {"image": _with_names(found, prefix)}
 
 
 async def image_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +191,7 @@ async def image_lookup(session: Session, message: dict[str, Any]) -> dict[str, A
     """The whole id of an image that is here, by its id or by a published name."""
     images = _images(session)
     if "name" in message:
-        key = images.key_of_name(published(message))
+        key = images.key_of_name(published(message), await _prefix(session, message))
     else:
         key = images.key_of_id(message["image_id"][: ID_CHARS_MAX + 1])
     return {"image_id": image_id(key)}
@@ -261,28 +275,30 @@ async def image_publish(session: Session, message: dict[str, Any]) -> dict[str, 
     """Let a name mean an image."""
     images, name = _images(session), published(message)
     key = images.key_of_id(message["image_id"][: ID_CHARS_MAX + 1])
-    images.store.names.publish(name, key, wall_clock())
+    images.store.names.publish(await _prefix(session, message) + name, key, wall_clock())
     return {"image_id": image_id(key), "name": name}
 
 
 async def image_names(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """All published names that begin with something."""
-    prefix = message["prefix"]
-    names = _images(session).store.names.all()
+    place, names = await _prefix(session, message), _images(session).store.names.all()
+    shown = within(sorted(names), place)
     return {
         "names": [
-            {"name": name, "image_id": image_id(one.key), "published_at": one.published_at}
-            for name, one in sorted(names.items())
-            if name.startswith(prefix)
+            {"name": name, "image_id": image_id(names[place + name].key),
+             "published_at": names[place + name].published_at}
+            for name in shown
+            if name.startswith(message["prefix"])
         ]
-    }
+    }  # fmt: skip
 
 
 async def image_name_delete(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Let a name mean nothing any more; its image stays until it is evicted or pruned."""
     images, name = _images(session), published(message)
-    key = images.key_of_name(name)
-    images.store.names.delete({name})
+    prefix = await _prefix(session, message)
+    key = images.key_of_name(name, prefix)
+    images.store.names.delete({prefix + name})
     return {"name": name, "image_id": image_id(key)}
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from volantd.sealing.sealer import place_of
 from volantd.store import deployments
 from volantd.store.journal import Kind
-from volantd.store.schema import call_inputs, call_results, calls, kept_apps, versions
+from volantd.store.schema import apps, call_inputs, call_results, calls, kept_apps, versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +82,8 @@ class KeptApp:
     #: sealed
     description: bytes
     created_at: float
+    #: the id of the one that it was in
+    environment: str
 
 
 def place_of_app(app_id: str) -> str:
@@ -164,8 +166,9 @@ def ids_since(connection: Connection, moment: float) -> list[str]:
 
 
 def listed(
-    connection: Connection, *, count: int, app: str | None, state: str | None
-) -> list[CallRow]:
+    connection: Connection, *, count: int, app: str | None, state: str | None,
+    environment: str | None = None,
+) -> list[CallRow]:  # fmt: skip
     """The latest calls, the latest first.
 
     Args:
@@ -173,8 +176,15 @@ def listed(
         count: how many at most.
         app: those of an app alone, by its id or name.
         state: those in a state alone.
+        environment: those of the apps of one alone, by its id.
     """
     query = select(calls).where(calls.c.state != "expired")
+    if environment is not None:
+        deployed, kept = (
+            select(table.c.app_id).where(table.c.environment == environment)
+            for table in (apps, kept_apps)
+        )
+        query = query.where(calls.c.app_id.in_(deployed) | calls.c.app_id.in_(kept))
     if app is not None:
         query = query.where((calls.c.app_id == app) | (calls.c.app == app))
     if state is not None:

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "volant.db"
 #: The latest migration, to which a database that is opened is brought.
-HEAD = "0006"
+HEAD = "0007"
 #: How often a database that is out of order is tried again.
 TRY_AGAIN_S = 1.0
 

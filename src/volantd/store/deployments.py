@@ -44,6 +44,8 @@ class AppRow:
 
     app_id: str
     name: str
+    #: the id of the one that it is in
+    environment: str
     created_at: float
     served: VersionRow
     #: sealed
@@ -68,7 +70,7 @@ def deployed(connection: Connection) -> list[AppRow]:
 
 def _app(connection: Connection, app_id: str) -> AppRow | None:
     served = connection.execute(
-        select(apps.c.name, apps.c.created_at, versions)
+        select(apps.c.name, apps.c.created_at, apps.c.environment, versions)
         .join(versions, apps.c.app_id == versions.c.app_id)
         .where(apps.c.app_id == app_id, versions.c.version == apps.c.version)
     ).one_or_none()
@@ -78,9 +80,9 @@ def _app(connection: Connection, app_id: str) -> AppRow | None:
         select(functions.c.name, functions.c.function_id).where(functions.c.app_id == app_id)
     ).all()
     return AppRow(
-        app_id=app_id, name=served.name, created_at=served.created_at,
-        served=_version(served._mapping), description=served.description,
-        function_ids=dict(ids),
+        app_id=app_id, name=served.name, environment=served.environment,
+        created_at=served.created_at, served=_version(served._mapping),
+        description=served.description, function_ids=dict(ids),
     )  # fmt: skip
 
 
@@ -93,16 +95,18 @@ def _version(row: Mapping[Any, Any]) -> VersionRow:
 
 def add_version(
     connection: Connection, app_id: str, name: str, row: VersionRow, description: bytes,
-    function_ids: Mapping[str, str],
+    function_ids: Mapping[str, str], environment: str = "main",
 ) -> None:  # fmt: skip
     """Keep a version as the one that is served; with the first one the app begins.
 
     Args:
         description: its content, sealed.
+        environment: the id of the one that the app is in.
     """
     if row.version == 1:
         connection.execute(insert(apps).values(
             app_id=app_id, name=name, state="deployed", version=1, created_at=row.deployed_at,
+            environment=environment,
         ))  # fmt: skip
     else:
         connection.execute(update(apps).where(apps.c.app_id == app_id).values(version=row.version))
@@ -146,22 +150,32 @@ def description_of(connection: Connection, app_id: str, version: int) -> bytes |
     return found
 
 
-def kept(connection: Connection) -> list[tuple[str, int]]:
-    """All versions of apps that are deployed: the app's id, and the number."""
+def kept(connection: Connection) -> list[tuple[str, int, str]]:
+    """All versions of apps that are deployed: the app's id, the number, the environment's id."""
     rows = connection.execute(
-        select(versions.c.app_id, versions.c.version)
+        select(versions.c.app_id, versions.c.version, apps.c.environment)
         .join(apps, apps.c.app_id == versions.c.app_id)
         .where(apps.c.state == "deployed")
     )
-    return [(row.app_id, row.version) for row in rows]
+    return [(row.app_id, row.version, row.environment) for row in rows]
 
 
-def stopped(connection: Connection, name: str) -> str | None:
-    """The id of the app of a name that was stopped last, None if there was none."""
+def stopped(connection: Connection, name: str, environment: str = "main") -> str | None:
+    """The id of the app of a name that was stopped last in an environment, None for none.
+
+    Args:
+        connection: the database's.
+        name: that it had.
+        environment: the id of that.
+    """
     found: str | None = (
         connection.execute(
             select(apps.c.app_id)
-            .where(apps.c.name == name, apps.c.state == "stopped")
+            .where(
+                apps.c.name == name,
+                apps.c.state == "stopped",
+                apps.c.environment == environment,
+            )
             .order_by(apps.c.stopped_at.desc())
         )
         .scalars()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def finders(connection: Connection) -> list[Find]:
     """What reads all descriptions that are kept now: of versions, and of apps with calls."""
     return [
-        *(partial(_of_version, *version) for version in deployments.kept(connection)),
+        *(partial(_of_version, *version[:2]) for version in deployments.kept(connection)),
         *(partial(_of_app, app_id) for app_id in calls.kept_app_ids(connection)),
         calls.versions_named,
     ]

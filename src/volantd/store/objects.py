@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, insert, select, tuple_, update
 
 from volantd.store.engines.statements import OftenUsed
-from volantd.store.records import ObjectRow
-from volantd.store.schema import environments, metadata, objects, tickets
+from volantd.store.records import EnvironmentRow, ObjectRow
+from volantd.store.schema import apps, environments, kept_apps, metadata, objects, tickets
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -19,11 +19,57 @@ if TYPE_CHECKING:
     from volantd.store.records import TicketRow
 
 
-def load(connection: Connection) -> tuple[dict[str, float], list[ObjectRow]]:
-    """All environments, with when they were made, and all objects."""
-    known = connection.execute(select(environments.c.name, environments.c.created_at)).all()
-    rows = connection.execute(select(objects)).all()
-    return dict(known), [ObjectRow(**row._mapping) for row in rows]
+# -- environments
+
+
+def load_environments(connection: Connection) -> list[EnvironmentRow]:
+    """All environments."""
+    return [EnvironmentRow(**row._mapping) for row in connection.execute(select(environments))]
+
+
+def add_environments(connection: Connection, rows: list[EnvironmentRow]) -> None:
+    """Keep environments."""
+    columns = [column.name for column in environments.c]
+    connection.execute(
+        insert(environments), [{name: getattr(row, name) for name in columns} for row in rows]
+    )
+
+
+def change_environments(connection: Connection, rows: list[tuple[str, str, str]]) -> None:
+    """Give environments other names, and addresses in them other ends: id, name, web suffix."""
+    for environment_id, name, web_suffix in rows:
+        connection.execute(
+            update(environments)
+            .where(environments.c.environment_id == environment_id)
+            .values(name=name, web_suffix=web_suffix)
+        )
+
+
+def remove_environments(connection: Connection, environment_ids: list[str]) -> None:
+    """Keep environments no more, in which nothing is left but the history of apps."""
+    for environment_id in environment_ids:
+        connection.execute(
+            delete(environments).where(environments.c.environment_id == environment_id)
+        )
+
+
+def environment_of_app(connection: Connection, app_id: str) -> str | None:
+    """The id of the environment of an app that is, or was, deployed or kept; None for no app."""
+    for table in (apps, kept_apps):
+        found: str | None = connection.execute(
+            select(table.c.environment).where(table.c.app_id == app_id)
+        ).scalar()
+        if found is not None:
+            return found
+    return None
+
+
+# -- objects
+
+
+def load(connection: Connection) -> list[ObjectRow]:
+    """All objects."""
+    return [ObjectRow(**row._mapping) for row in connection.execute(select(objects))]
 
 
 def add(connection: Connection, rows: list[ObjectRow]) -> None:

@@ -18,6 +18,7 @@ class ObjectRow:
 
     object_id: str
     kind: str
+    #: the id of the one that it is in
     environment: str
     #: None for one that ends with its client
     name: str | None
@@ -25,6 +26,16 @@ class ObjectRow:
     created_by: str
     #: msgpack, as its kind wants it
     options: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentRow:
+    """One environment."""
+
+    environment_id: str
+    name: str
+    created_at: float
+    web_suffix: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

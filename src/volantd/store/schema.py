@@ -34,9 +34,12 @@ apps = Table(
     #: seconds since 1970, as all times are
     Column("created_at", Float, nullable=False),
     Column("stopped_at", Float),
+    #: the id of the one that it is in, or was, if that has been deleted
+    Column("environment", String(64), nullable=False, server_default="main"),
 )
 Index(
     "apps_deployed_name",
+    apps.c.environment,
     apps.c.name,
     unique=True,
     sqlite_where=text("state = 'deployed'"),
@@ -154,19 +157,29 @@ kept_apps = Table(
     #: as of a version; sealed
     Column("description", LargeBinary, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("environment", String(64), nullable=False, server_default="main"),
 )
 environments = Table(
     "environments",
     metadata,
-    Column("name", String(64), primary_key=True),
+    #: what apps and objects know it by; never changed
+    Column("environment_id", String(64), primary_key=True),
     Column("created_at", Float, nullable=False),
+    Column("name", String(64), nullable=False),
+    #: what addresses of its web functions end with
+    Column("web_suffix", String(24), nullable=False),
 )
+Index("environments_name", environments.c.name, unique=True)
 
 
 @event.listens_for(environments, "after_create")
 def _make_main(_table: Table, connection: Connection, **_words: object) -> None:
     """The environment that is always there."""
-    connection.execute(insert(environments).values(name="main", created_at=0.0))
+    connection.execute(
+        insert(environments).values(
+            environment_id="main", name="main", created_at=0.0, web_suffix=""
+        )
+    )
 
 
 objects = Table(
@@ -178,7 +191,7 @@ objects = Table(
     Column(
         "environment",
         String(64),
-        ForeignKey("environments.name", onupdate="CASCADE"),
+        ForeignKey("environments.environment_id", onupdate="CASCADE"),
         nullable=False,
     ),
     #: NULL for one that ends with its client

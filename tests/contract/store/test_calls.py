@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from volantd.store import calls, deployments
+from volantd.store import calls, deployments, objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +60,7 @@ def _end(call_id: str, state: str, finished_at: float) -> dict[str, Any]:
 def _app(app_id: str, name: str) -> dict[str, Any]:
     return {
         "app_id": app_id, "name": name, "detached": 1, "description": SECTION, "created_at": 1.0,
+        "environment": "main",
     }  # fmt: skip
 
 
@@ -169,3 +170,19 @@ def test_what_is_old_goes_in_its_turn(session: Session):
     assert _ask(session, calls.app_of, "ap-2") is None
     assert _ask(session, calls.app_of, "ap-1") == calls.KeptApp(**_app("ap-1", "shop"))
     assert _ask(session, calls.forget_apps, ["ap-1"]) == 0
+
+
+def test_calls_are_listed_by_the_environment_of_their_app(session: Session):
+    apart = {**_app("ap-2", "shop"), "environment": "en-1"}
+    _write(session, calls.ADD_APP, _app("ap-1", "shop"), apart)
+    _write(session, calls.ADD_CALL, _call("c1"), _call("c2", app_id="ap-2"))
+
+    def listed(environment: str | None) -> list[str]:
+        found = _ask(
+            session, calls.listed, count=9, app="shop", state=None, environment=environment
+        )
+        return sorted(one.call_id for one in found)
+
+    assert (listed("main"), listed("en-1"), listed(None)) == (["c1"], ["c2"], ["c1", "c2"])
+    assert _ask(session, objects.environment_of_app, "ap-2") == "en-1"
+    assert _ask(session, objects.environment_of_app, "ap-3") is None

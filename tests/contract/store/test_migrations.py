@@ -57,6 +57,11 @@ ROWS = {
         "INSERT INTO versions VALUES ('ap-0', 2, :sealed, 'deploy', NULL, '', 'rolling',"
         " 6.5, 'ada', NULL, NULL, NULL)",
     ),
+    "0007": (
+        "INSERT INTO environments VALUES ('en-1', 17.5, 'staging', 'staging')",
+        "INSERT INTO objects VALUES ('di-2', 'dict', 'en-1', 'index', 17.5, 'ada', :bytes)",
+        "INSERT INTO apps VALUES ('ap-3', 'shop', 'stopped', 1, 18.5, 19.5, 'en-1')",
+    ),
 }
 REVISIONS = sorted(f"{number:04}" for number in range(1, int(database.HEAD) + 1))
 BYTES = bytes(range(256))

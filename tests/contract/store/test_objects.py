@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from volantd.hub.objects.dicts.changes import Clear, Pop, Put
 from volantd.hub.objects.queues import changes as queued
 from volantd.store import dicts, objects, queues
-from volantd.store.records import EntryRow, ObjectRow, TicketRow
+from volantd.store.records import EntryRow, EnvironmentRow, ObjectRow, TicketRow
 
 if TYPE_CHECKING:
     from tests.contract.store.conftest import Session
@@ -42,13 +43,37 @@ def put(session: Session, *rows: EntryRow, if_absent: bool = False, has_files: b
 def test_objects_are_kept_and_one_name_is_one_object(session: Session):
     kept = [row("di-1"), row("di-2", None), row("di-3", None)]
     session.run(lambda one: objects.add(one, kept))
-    environments, found = session.run(objects.load)
-    assert environments == {"main": 0.0}
+    [main] = session.run(objects.load_environments)
+    assert (main.environment_id, main.name, main.web_suffix) == ("main", "main", "")
+    found = session.run(objects.load)
     assert sorted(found, key=lambda one: one.object_id) == kept
     with pytest.raises(IntegrityError):
         session.run(lambda one: objects.add(one, [row("di-4")]))
     session.run(lambda one: objects.remove(one, ["di-1", "di-3"]))
-    assert session.run(objects.load)[1] == [kept[1]]
+    assert session.run(objects.load) == [kept[1]]
+
+
+def test_environments_are_kept_renamed_and_gone_when_nothing_is_in_them(session: Session):
+    made = EnvironmentRow(
+        environment_id="en-1", name="staging", created_at=10.125, web_suffix="staging"
+    )
+    session.run(lambda one: objects.add_environments(one, [made]))
+    within = replace(row("di-1"), environment="en-1")
+    session.run(lambda one: objects.add(one, [within, row("di-2")]))  # of one name
+    session.run(lambda one: objects.change_environments(one, [("en-1", "preview", "test")]))
+    renamed = replace(made, name="preview", web_suffix="test")
+    assert [one for one in session.run(objects.load_environments) if one.name != "main"] == [
+        renamed
+    ]
+    with pytest.raises(IntegrityError):
+        session.run(
+            lambda one: objects.add_environments(one, [replace(renamed, environment_id="en-2")])
+        )
+    with pytest.raises(IntegrityError):
+        session.run(lambda one: objects.remove_environments(one, ["en-1"]))
+    session.run(lambda one: objects.remove(one, ["di-1"]))
+    session.run(lambda one: objects.remove_environments(one, ["en-1"]))
+    assert [one.name for one in session.run(objects.load_environments)] == ["main"]
 
 
 def test_the_last_change_on_each_line_is_known(session: Session):

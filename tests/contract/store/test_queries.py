@@ -73,7 +73,9 @@ def test_versions_follow_each_other(session: Session):
     assert _asked(session, deployments.history, "ap-1") == [second, FIRST]
     assert _asked(session, deployments.description_of, "ap-1", 1) == BYTES
     assert _asked(session, deployments.description_of, "ap-1", 3) is None
-    assert sorted(_asked(session, deployments.kept)) == [("ap-1", 1), ("ap-1", 2)]
+    assert sorted(_asked(session, deployments.kept)) == [
+        ("ap-1", 1, "main"), ("ap-1", 2, "main"),
+    ]  # fmt: skip
 
 
 def test_one_name_is_one_app_until_it_is_stopped(session: Session):

@@ -180,8 +180,8 @@ def test_an_app_that_ended_without_printing_is_listed(world: World, client: Clie
     client.request("app_close", app_id=app_id, reason="finished")
     [row] = client.request("app_list")["apps"]
     assert {key: row[key] for key in row if key != "created_at"} == {
-        "app_id": app_id, "name": "quiet", "tags": {"team": "ml"}, "state": "stopped",
-        "functions": ["f", "g"], "containers": 0, "calls": 1, "version": 0,
+        "app_id": app_id, "name": "quiet", "environment": "main", "tags": {"team": "ml"},
+        "state": "stopped", "functions": ["f", "g"], "containers": 0, "calls": 1, "version": 0,
     }  # fmt: skip
     for wanted in (app_id, "quiet"):
         reply = client.request("app_logs", app=wanted)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.hub.players import description, function_spec
+from tests.integration.hub.test_objects import asked
 from volant.errors import InvalidError, NotFoundError
 from volantd.images.kept.books import Record
 from volantd.images.keys import image_id
@@ -130,3 +131,30 @@ def test_user_code_in_a_container_learns_nothing_of_images(world: World, client:
     for op in ("image_list", "image_build", "image_prune", "image_lookup"):
         with pytest.raises(InvalidError, match="knows no request"):
             user.request(op)
+
+
+def test_a_name_of_one_environment_is_another_in_the_next(world: World, client: Client):
+    open_store(world, *KEYS)
+    fields = {"name": "staging", "allow_existing": False, "ticket": ["0123456789abcdef", 0, 1]}
+    asked(client, "environment_create", **fields)
+    for one, environment in ((IDS[0], None), (IDS[1], "staging")):
+        asked(
+            client, "image_publish", image_id=one, name="base", tag="1",
+            environment=environment,
+        )  # fmt: skip
+
+    def base_of(place: str | None, **fields: str) -> list[str]:
+        app = described(built({"kind": "name", "name": "base", "tag": "1", **fields}))
+        found: list[str] = asked(client, "app_open", app=app, environment=place)["images"]
+        return found
+
+    assert (base_of(None), base_of("staging")) == ([IDS[0]], [IDS[1]])
+    assert base_of(None, environment="staging") == [IDS[1]]
+    with pytest.raises(NotFoundError, match="there is no environment 'nowhere'"):
+        base_of(None, environment="nowhere")
+    [there] = asked(client, "image_names", prefix="", environment="staging")["names"]
+    assert (there["name"], there["image_id"]) == ("base:1", IDS[1])
+    rows = {row["image_id"]: row["names"] for row in asked(client, "image_list")["images"]}
+    assert rows == {IDS[0]: ["base:1"], IDS[1]: []}
+    asked(client, "environment_delete", name="staging", force=True)
+    assert list(world.services.images.store.names.all()) == ["base:1"]

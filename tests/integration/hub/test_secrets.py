@@ -11,6 +11,7 @@ from tests.integration.hub.test_nested import inside
 from tests.integration.hub.test_objects import again, asked
 from tests.integration.hub.world import World
 from volant import errors, ids
+from volantd.hub.environments.record import MAIN
 from volantd.hub.secrets import stored
 from volantd.sealing.sealer import place_of
 
@@ -42,7 +43,7 @@ def reference(name: str = "db", *keys: str) -> dict[str, Any]:
 
 
 def values_of(world: World, *layers: dict[str, Any]) -> dict[str, str]:
-    return world.hub.secrets.layered(layers)
+    return world.hub.secrets.layered(layers, MAIN)
 
 
 def test_a_secret_is_stored_replaced_and_added_to(world: World, client: Client):
@@ -112,7 +113,7 @@ def test_what_cannot_be_a_secret_is_told_without_its_value(
     client.ask("secret_put", **fields(**{"variables": {"A": "canary"}, **wrong}))
     world.until(lambda: client.broken)
     assert "canary" not in repr(client.events)
-    assert world.hub.objects.all("secret", "main") == []
+    assert world.hub.objects.all("secret", MAIN) == []
 
 
 def test_there_are_no_more_variables_than_fit(world: World, client: Client):
@@ -170,7 +171,7 @@ def test_steps_of_images_get_what_is_stored(world: World, client: Client):
     asked(client, "secret_put", **fields(variables={"TOKEN": "t", "NAME": "n"}))
     layers = {"1": {"secrets": [reference()]}, "0": {"auth": [reference()]}}
     given = {"1": {"secrets": {"NAME": "mine"}}, "2": {"secrets": {"Z": "z"}}}
-    found = world.loop.run_until_complete(world.hub.secrets.of_steps(layers, given))
+    found = world.loop.run_until_complete(world.hub.secrets.of_steps(layers, given, MAIN))
     assert found == {
         "0": {"auth": {"TOKEN": "t", "NAME": "n"}},
         "1": {"secrets": {"TOKEN": "t", "NAME": "mine"}}, "2": {"secrets": {"Z": "z"}},

@@ -11,7 +11,7 @@ import pytest
 
 import volant
 from volant import Image, _context
-from volant.errors import ExecutionError, InvalidError, UnimplementedError
+from volant.errors import ExecutionError, InvalidError
 from volant.runner import loading
 from volant.sdk import running as running_module
 from volant.sdk.images.host import host_wire
@@ -103,8 +103,8 @@ def test_what_needs_a_name_or_an_app_is_checked_where_it_is_written() -> None:
         BASE.publish("im-1")
     with pytest.raises(InvalidError, match=r"Image\.host\(\) cannot be published"):
         Image.host().publish("base")
-    with pytest.raises(UnimplementedError, match="environment_name"):
-        BASE.publish("base", environment_name="dev")
+    with pytest.raises(InvalidError, match="cannot be the name of an environment"):
+        BASE.publish("base", environment_name="d/ev")
     with pytest.raises(ExecutionError, match="has no log that could be found"):
         BASE.logs.tail()
     with pytest.raises(InvalidError, match="layers must be 1 or more"):

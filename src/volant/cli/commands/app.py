@@ -11,6 +11,7 @@ from volant.cli.commands.deploy import strategy_option
 from volant.cli.commands.root import Group
 from volant.cli.failures import Refused
 from volant.cli.shared import hub, show
+from volant.cli.shared.environments import environment_option
 from volant.cli.shared.logs import log_options, print_logs
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def group() -> None:
 
 @group.command("list", epilog="\b\nExample:\n  volant app list --json")
 @show.json_option
+@environment_option
 def list_apps(as_json: bool) -> None:
     """List apps, the newest last."""
     reply = hub.ask("app_list")
@@ -44,6 +46,7 @@ def list_apps(as_json: bool) -> None:
 @group.command("info", epilog="\b\nExample:\n  volant app info shop --json")
 @click.argument("app")
 @show.json_option
+@environment_option
 def app_info(app: str, as_json: bool) -> None:
     """Show what is deployed as APP, a name or an id."""
     reply = _ask("app_lookup", app)
@@ -63,6 +66,7 @@ def app_info(app: str, as_json: bool) -> None:
 @group.command("history", epilog="\b\nExample:\n  volant app history shop")
 @click.argument("app")
 @show.json_option
+@environment_option
 def app_history(app: str, as_json: bool) -> None:
     """Show the versions of APP, a name or an id, the latest first."""
     versions = _ask("app_history", app)["versions"]
@@ -92,6 +96,7 @@ def _commit(version: dict[str, Any]) -> str:
 @click.argument("version", required=False)
 @strategy_option
 @show.json_option
+@environment_option
 def rollback(app: str, version: str | None, strategy: str, as_json: bool) -> None:
     """Serve VERSION of APP again, as a new version; the one before the present by default."""
     number = None if version is None else _version(version)
@@ -109,6 +114,7 @@ def _version(text: str) -> int:
 @click.argument("app")
 @strategy_option
 @show.json_option
+@environment_option
 def rollover(app: str, strategy: str, as_json: bool) -> None:
     """Serve APP as it is with fresh containers, as a new version."""
     _roll(app, "rollover", None, strategy, as_json=as_json)
@@ -143,6 +149,7 @@ def _ask(op: str, app: str, **fields: object) -> dict[str, Any]:
 @group.command("stop", epilog="\b\nExample:\n  volant app stop hello")
 @click.argument("app")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@environment_option
 def stop_app(app: str, yes: bool) -> None:
     """Stop APP, an id or a name, with all its containers; a deployed one for good.
 
@@ -163,6 +170,7 @@ def _is_deployed(wanted: str) -> bool:
 @group.command("logs", epilog="\b\nExample:\n  volant app logs hello --tail 20 --follow")
 @click.argument("app")
 @log_options
+@environment_option
 def app_logs(app: str, tail: int, follow: bool, as_json: bool) -> None:
     """Show what the containers of APP, an id or a name, printed."""
     print_logs("app", app, tail=tail, follow=follow, as_json=as_json, goes_on=_runs)

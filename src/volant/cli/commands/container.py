@@ -9,6 +9,7 @@ import click
 from volant.cli.commands.root import Group
 from volant.cli.failures import Refused
 from volant.cli.shared import hub, show
+from volant.cli.shared.environments import environment_option
 from volant.cli.shared.logs import log_options, print_logs
 from volant.cli.shared.terminal import run_in_container, terminal_option
 
@@ -23,6 +24,7 @@ def group() -> None:
 
 @group.command("list", epilog="\b\nExample:\n  volant container list --json")
 @show.json_option
+@environment_option
 def list_containers(as_json: bool) -> None:
     """List containers, the newest last."""
     reply = hub.ask("container_list")

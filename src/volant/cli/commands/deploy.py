@@ -10,6 +10,7 @@ import click
 
 from volant.cli import failures
 from volant.cli.shared import show
+from volant.cli.shared.environments import environment_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,7 @@ def strategy_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--verbose", is_flag=True, help="Show all that steps of images print.")
 @show.json_option
+@environment_option
 def group(
     app_ref: str, name: str | None, tag: str, strategy: str, module: bool, stream_logs: bool,
     quiet: bool, verbose: bool, as_json: bool,

@@ -9,6 +9,7 @@ import click
 from volant.cli.commands.root import Group
 from volant.cli.failures import Refused
 from volant.cli.shared import hub, show
+from volant.cli.shared.environments import environment_option
 from volant.errors import InvalidError
 from volant.sdk.options import checked_autoscaler
 
@@ -30,6 +31,7 @@ def group() -> None:
 
 @group.command("list", epilog="\b\nExample:\n  volant function list --json")
 @show.json_option
+@environment_option
 def list_functions(as_json: bool) -> None:
     """List functions and classes, and their pools with other options or parameters."""
     reply = hub.ask("function_list")
@@ -52,6 +54,7 @@ def list_functions(as_json: bool) -> None:
 @group.command("stats", epilog="\b\nExample:\n  volant function stats report.square --json")
 @click.argument("function")
 @show.json_option
+@environment_option
 def stats(function: str, as_json: bool) -> None:
     """Show how many inputs of FUNCTION wait and run, in how many containers."""
     _show(_ask("function_stats", function), as_json=as_json)
@@ -67,6 +70,7 @@ def autoscaler() -> None:
 @autoscaler.command("settings", epilog="\b\nExample:\n  volant function autoscaler settings square")
 @click.argument("function")
 @show.json_option
+@environment_option
 def settings(function: str, as_json: bool) -> None:
     """Show the settings of FUNCTION's autoscaler."""
     _show(_named(_ask("function_settings", function)), as_json=as_json)
@@ -102,6 +106,7 @@ def _count(name: str, text: str) -> Callable[[Any], Any]:
     "--scaledown-window", type=float, metavar="SECONDS", help="How long an idle one is kept."
 )
 @show.json_option
+@environment_option
 def update(function: str, as_json: bool, **given: Any) -> None:
     """Change the autoscaler of FUNCTION while its app runs, and show all its settings.
 

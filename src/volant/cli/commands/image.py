@@ -11,6 +11,7 @@ import click
 from volant.cli import failures
 from volant.cli.commands.root import Group
 from volant.cli.shared import hub, show
+from volant.cli.shared.environments import environment_option
 from volant.errors import NotFoundError
 from volant.sdk.images import checks
 from volant.sdk.images.built.logs import pieces
@@ -30,6 +31,7 @@ def group() -> None:
 
 @group.command("list", epilog="\b\nExample:\n  volant image list --json")
 @show.json_option
+@environment_option
 def list_images(as_json: bool) -> None:
     """List images, the newest last: what they are, who uses them, what they take up.
 
@@ -65,6 +67,7 @@ def _tell_caches(what: str, caches: list[dict[str, Any]]) -> None:
 @group.command("inspect", epilog="\b\nExample:\n  volant image inspect im-6f1c2a9b")
 @click.argument("image")
 @show.json_option
+@environment_option
 def inspect(image: str, as_json: bool) -> None:
     """Show the steps, layers and settings of IMAGE: an id, its beginning, or a published name."""
     channel = _channel()
@@ -102,6 +105,7 @@ def inspect(image: str, as_json: bool) -> None:
     help="Show the last N lines; all by default.",
 )  # fmt: skip
 @show.json_option
+@environment_option
 def logs(image: str, follow: bool, tail: int | None, as_json: bool) -> None:
     """Show what the steps of IMAGE printed, in order; also of a build that failed or goes on.
 
@@ -252,6 +256,7 @@ def names() -> None:
 @names.command("list", epilog="\b\nExample:\n  volant image names list --prefix base")
 @click.option("--prefix", default="", help="Only names that begin so.")
 @show.json_option
+@environment_option
 def list_names(prefix: str, as_json: bool) -> None:
     """List published names and the images that they mean."""
     found = _ask("image_names", prefix=prefix)["names"]
@@ -264,6 +269,7 @@ def list_names(prefix: str, as_json: bool) -> None:
 
 @names.command("delete", epilog="\b\nExample:\n  volant image names delete base:2")
 @click.argument("name")
+@environment_option
 def delete_name(name: str) -> None:
     """Delete NAME, as name or name:tag; its image stays until it is pruned or evicted."""
     word, tag = checks.published_name(name)

@@ -32,19 +32,20 @@ COMMANDS = {
     "curl": "Send a request to a web function, with a token where it needs one.",
     "volume": "Volumes: create, list, ls, get, put, cp, rm, rename, delete, history, restore.",
     "secret": "Secrets: create, list, delete, and the key that seals them.",
+    "environment": "Environments: list, create, rename, update, delete.",
     "token": "Tokens for web functions: create, list, revoke.",
     "server": "The daemon of this machine: start, stop, status, logs, backup, restore.",
     "config": "Settings, and where each comes from.",
 }
 
 #: Those about objects that have names, in a package of their own.
-_OF_OBJECTS = frozenset({"dict", "queue", "secret", "volume"})
+_OF_OBJECTS = frozenset({"dict", "environment", "queue", "secret", "volume"})
 
 #: Group -> commands of the programming model whose feature is not there yet.
 PLANNED = {
     "volant": (
         "endpoint",
-        "nfs", "setup", "profile", "environment", "workspace",
+        "nfs", "setup", "profile", "workspace",
         "billing", "changelog", "dashboard", "skills",
     ),
     "volant volume": ("dashboard",),
@@ -52,7 +53,8 @@ PLANNED = {
     "volant function": ("info", "logs", "calls", "variants", "metrics"),
     "volant image": ("build", "pull"),
     "volant server": ("deploy", "info", "stats", "requests", "metrics", "autoscaler"),
-    "volant config": ("set", "set-environment"),
+    "volant config": ("set",),
+    "volant environment": ("roles", "billing"),
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import click
 from volant.cli.commands.root import Group
 from volant.cli.failures import Refused
 from volant.cli.shared import hub, show
+from volant.cli.shared.environments import environment_option
 
 
 @click.group(cls=Group, epilog="\b\nExample:\n  volant schedule list")
@@ -21,6 +22,7 @@ def group() -> None:
 
 @group.command("list", epilog="\b\nExample:\n  volant schedule list --json")
 @show.json_option
+@environment_option
 def list_schedules(as_json: bool) -> None:
     """List schedules: when each is due, and how its runs went."""
     reply = hub.ask("schedule_list")
@@ -52,6 +54,7 @@ def _words(row: dict[str, Any]) -> dict[str, str | None]:
 @group.command("pause", epilog="\b\nExample:\n  volant schedule pause report.daily")
 @click.argument("function")
 @show.json_option
+@environment_option
 def pause(function: str, as_json: bool) -> None:
     """Let the schedule of FUNCTION rest; a run that has begun goes on."""
     row = _ask("schedule_pause", function)
@@ -61,6 +64,7 @@ def pause(function: str, as_json: bool) -> None:
 @group.command("resume", epilog="\b\nExample:\n  volant schedule resume report.daily")
 @click.argument("function")
 @show.json_option
+@environment_option
 def resume(function: str, as_json: bool) -> None:
     """Let a paused schedule go on; runs that the pause left out are not made up for."""
     row = _ask("schedule_resume", function)
@@ -71,6 +75,7 @@ def resume(function: str, as_json: bool) -> None:
 @group.command("run", epilog="\b\nExample:\n  volant schedule run report.daily")
 @click.argument("function")
 @show.json_option
+@environment_option
 def run(function: str, as_json: bool) -> None:
     """Run FUNCTION now, as its schedule would, and do not wait for it.
 

@@ -8,6 +8,7 @@ from volant import config
 from volant.cli import failures
 from volant.cli.live.reloading import Plan, preload
 from volant.cli.live.serving import Serving
+from volant.cli.shared.environments import environment_option
 from volant.errors import InvalidError
 from volant.sdk.naming import check_name
 
@@ -20,6 +21,7 @@ from volant.sdk.naming import check_name
     "--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS",
     help="End after so long; the setting `serve_timeout` by default, 0: never.",
 )  # fmt: skip
+@environment_option
 def group(reference: str, as_module: bool, name: str | None, timeout_s: float | None) -> int:
     """Run the app of REF until Ctrl-C, and load it anew whenever one of its files is saved.
 

@@ -10,6 +10,7 @@ import click
 
 from volant.cli import failures
 from volant.cli.failures import Refused
+from volant.cli.shared.environments import environment_option
 from volant.cli.shared.terminal import run, run_in_container, terminal_option
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ FRESH_OPTIONS = (
 PLANNED = {
     "--volume": "",
     "--secret": "`--secret-from-env NAME` gives the shell a variable of yours",
-    "--env": "",
     "--gpu": "",
     "--cloud": "",
     "--region": "",
@@ -59,8 +59,7 @@ def _all_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(FRESH_OPTIONS):
         command = option(command)
     for name in PLANNED:
-        names = ("-e", name) if name == "--env" else (name,)
-        command = click.option(*names, hidden=True, multiple=True)(command)
+        command = click.option(name, hidden=True, multiple=True)(command)
     return command
 
 
@@ -75,6 +74,7 @@ def _all_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-m", "--module", is_flag=True, help="REF is a module path instead of a file.")
 @_all_options
 @terminal_option
+@environment_option
 def group(
     reference: str | None, cmd: str | None, module: bool, pty: bool | None, **wishes: Any
 ) -> int:

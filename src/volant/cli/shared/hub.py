@@ -23,10 +23,12 @@ def open_channel(home: str | None = None) -> Channel | None:
         VersionError: when the daemon is of another version.
         ConnectionError: when its socket may not be used.
     """
-    sock = daemon.connect(home or config.load().home)
+    settings = config.load()
+    sock = daemon.connect(home or settings.home)
     if sock is None:
         return None
-    channel = Channel(sock, None)  # without a home, so that it never starts a daemon
+    environment = settings.text("environment")
+    channel = Channel(sock, None, environment)  # without a home, so that it never starts a daemon
     try:
         channel.greet()
     except builtins.ConnectionError:

@@ -28,8 +28,8 @@ class Binding:
     """Where the calls of one function go."""
 
     __slots__ = (
-        "channel", "function_id", "local_path", "methods", "name", "number", "pool", "scaling",
-        "urls", "variants",
+        "channel", "environment", "function_id", "local_path", "methods", "name", "number", "pool",
+        "scaling", "urls", "variants",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +44,8 @@ class Binding:
         self.number = number
         self.name = name
         self.local_path = local_path
+        #: That of its app where another was said than that of this process.
+        self.environment: str | None = None
         #: Its id (`fu-…`), None where the hub was not asked.
         self.function_id = function_id
         #: Whose files arguments are written to: containers of one function read them.
@@ -67,6 +69,7 @@ class Binding:
         if found is None:
             number = self.number | index << METHOD_SHIFT
             found = Binding(self.channel, number, self.name, self.local_path, self.function_id)
+            found.environment = self.environment
             found.pool = self.pool
             found.scaling = self.scaling
             self.methods[index] = found

@@ -50,7 +50,7 @@ def variant_of(base: Binding, options: Mapping[str, object], parameters: bytes) 
     """
     if not options and not parameters:
         return base
-    options = on_wire(dict(options))
+    options = on_wire(dict(options), base.environment)
     key = values.encode([dict(sorted(options.items())), parameters])
     found = base.variants.get(key)
     if found is None:

@@ -16,7 +16,7 @@ from volant.sdk.classes import marks
 from volant.sdk.classes.instance import Instance, complete_here
 from volant.sdk.classes.parameters import Parameters
 from volant.sdk.function import Function
-from volant.sdk.planned import refuse_environment
+from volant.sdk.planned import refuse_client
 from volant.wire.frames import METHODS_MAX
 
 TYPE_CHECKING = False
@@ -207,8 +207,8 @@ class Cls:
         """
         from volant.sdk.deploying import classes
 
-        refuse_environment("Cls.from_name", environment_name, client)
-        return classes.from_name(app_name, name, version)
+        refuse_client("Cls.from_name", client)
+        return classes.from_name(app_name, name, version, environment_name)
 
     @property
     def object_id(self) -> str | None:

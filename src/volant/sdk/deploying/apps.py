@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from volant.sdk.app import App
 
 
-def lookup(name: str, *, create_if_missing: bool) -> App:
+def lookup(name: str, environment: str | None, *, create_if_missing: bool) -> App:
     """See `App.lookup`."""
     from volant.sdk.app import App
-    from volant.sdk.naming import check_name
+    from volant.sdk.naming import check_environment, check_name
     from volant.sdk.planned import unimplemented
 
     check_name("an app", name)
+    check_environment(environment)
     if create_if_missing:
         raise unimplemented("App.lookup(create_if_missing=True)")
-    reply = current.channel().request("app_lookup", app=name)
+    reply = current.channel().request("app_lookup", app=name, environment=environment)
     found = App(reply["name"], tags=reply["tags"])
     found._app_id = reply["app_id"]
     return found

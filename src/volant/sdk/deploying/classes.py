@@ -162,11 +162,14 @@ class LookedUpMethod(Function[..., "Any", "Any"]):
         return GetWebUrl(bound, self._method_name, self._handle._data)
 
 
-def from_name(app_name: str, name: str, version: int | None) -> LookedUpCls:
+def from_name(
+    app_name: str, name: str, version: int | None, environment: str | None = None
+) -> LookedUpCls:
     """See `Cls.from_name`."""
-    from volant.sdk.naming import check_name, check_version
+    from volant.sdk.naming import check_environment, check_name, check_version
 
     check_name("an app", app_name)
     check_name("a class", name)
     check_version(version)
-    return LookedUpCls(Named(app_name, name, version, is_class=True))
+    check_environment(environment)
+    return LookedUpCls(Named(app_name, name, version, None, environment, is_class=True))

@@ -14,7 +14,7 @@ from volant.errors import Error, InvalidError, NotFoundError
 from volant.sdk.calls.calling import Binding, warn_blocking
 from volant.sdk.deploying import facts
 from volant.sdk.function import bind
-from volant.sdk.naming import check_name
+from volant.sdk.naming import check_environment, check_name
 from volant.sdk.running import RunningApp
 
 TYPE_CHECKING = False
@@ -36,8 +36,10 @@ class Deployment(RunningApp):
         settled: False while old containers wait for the first new one.
     """
 
-    def __init__(self, app: App, name: str, *, tag: str, strategy: str) -> None:
-        super().__init__(app, name, True)
+    def __init__(
+        self, app: App, name: str, *, tag: str, strategy: str, environment: str | None = None
+    ) -> None:
+        super().__init__(app, name, True, environment=environment)
         self.tag = tag
         self.strategy = strategy
         self.version = 0
@@ -80,7 +82,9 @@ class Deployment(RunningApp):
         return self._stage_and_serve()
 
     def _stage_and_serve(self) -> dict[str, Any]:
-        staged = self._request("app_open", app=self.description, staged=True)
+        staged = self._request(
+            "app_open", app=self.description, staged=True, environment=self.environment
+        )
         try:
             self._upload(staged["need"])
             self._name_images(staged)
@@ -115,6 +119,7 @@ class Deployment(RunningApp):
         for number, function in enumerate(self._functions, self._base):
             function_id = function_ids.get(function.name)
             binding = Binding(self.channel, number, function.name, local_path, function_id)
+            binding.environment = self.environment
             binding.set_urls(urls)
             bind(function, binding)
         self.channel.on_reconnect.append(self._look_up_again)
@@ -128,6 +133,7 @@ class Deployment(RunningApp):
             self.channel.direct_request(
                 "function_lookup", app=self.name, name=function.name, version=None,
                 number=binding.number, function_id=None, is_class=bool(function._methods()),
+                environment=self.environment,
             )  # fmt: skip
             for variant in binding.variants.values():
                 variant.tell()
@@ -171,10 +177,10 @@ class Deploy:
         Raises:
             InvalidError: for an app without a name, a tag or strategy that cannot be.
         """
-        from volant.sdk.planned import refuse_environment
+        from volant.sdk.planned import refuse_client
 
         app = self._app
-        refuse_environment("app.deploy", environment_name, client)
+        refuse_client("app.deploy", client)
         chosen = name or app.name
         if not chosen:
             raise InvalidError(
@@ -188,4 +194,6 @@ class Deploy:
             raise InvalidError(
                 f"there is no strategy {strategy!r}", hint=f"it is one of {', '.join(STRATEGIES)}"
             )
-        return Deployment(app, chosen, tag=tag, strategy=strategy)
+        return Deployment(
+            app, chosen, tag=tag, strategy=strategy, environment=check_environment(environment_name)
+        )

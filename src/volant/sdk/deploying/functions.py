@@ -95,9 +95,11 @@ def _function(arguments: tuple[Any, ...], changes: dict[str, object]) -> LookedU
     return LookedUpFunction(Named(*arguments), changes)
 
 
-def from_name(app_name: str, name: str, version: int | None) -> LookedUpFunction:
+def from_name(
+    app_name: str, name: str, version: int | None, environment: str | None = None
+) -> LookedUpFunction:
     """See `Function.from_name`."""
-    from volant.sdk.naming import check_name, check_version
+    from volant.sdk.naming import check_environment, check_name, check_version
 
     check_name("an app", app_name)
     if "." in name:
@@ -110,7 +112,8 @@ def from_name(app_name: str, name: str, version: int | None) -> LookedUpFunction
         )
     check_name("a function", name)
     check_version(version)
-    return LookedUpFunction(Named(app_name, name, version))
+    check_environment(environment)
+    return LookedUpFunction(Named(app_name, name, version, None, environment))
 
 
 def from_id(function_id: str) -> LookedUpFunction:

@@ -31,25 +31,29 @@ def changed_options(before: dict[str, object], given: Any) -> dict[str, object]:
 
 
 class Named:
-    """What names a deployed function or class: an app's and its own name, or an id."""
+    """What names a deployed function or class: its name, its app's and environment's, or an id."""
 
-    __slots__ = ("_binding", "_facts", "app_name", "function_id", "is_class", "name", "version")
+    __slots__ = (
+        "_binding", "_facts", "app_name", "environment", "function_id", "is_class", "name",
+        "version",
+    )  # fmt: skip
 
     def __init__(
         self, app_name: str, name: str, version: int | None, function_id: str | None = None,
-        *, is_class: bool = False,
+        environment: str | None = None, *, is_class: bool = False,
     ) -> None:  # fmt: skip
         self.app_name = app_name
         self.name = name
         self.version = version
         self.function_id = function_id
+        self.environment = environment
         self.is_class = is_class
         self._facts: dict[str, Any] = {}
         self._binding: Binding | None = None
 
-    def as_arguments(self) -> tuple[str, str, int | None, str | None]:
+    def as_arguments(self) -> tuple[str, str, int | None, str | None, str | None]:
         """What makes another one like it."""
-        return self.app_name, self.name, self.version, self.function_id
+        return self.app_name, self.name, self.version, self.function_id, self.environment
 
     def facts(self) -> dict[str, Any]:
         """What the hub told of it: see `function_lookup` there.
@@ -86,6 +90,7 @@ class Named:
         fields = {
             "app": self.app_name, "name": self.name, "version": self.version, "number": number,
             "function_id": self.function_id, "is_class": self.is_class,
+            "environment": self.environment,
         }  # fmt: skip
         ask = channel.direct_request if leads else channel.request
         reply: dict[str, Any] = ask("function_lookup", **fields)

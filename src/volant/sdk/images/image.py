@@ -16,6 +16,7 @@ from volant.sdk.images.chain import Step
 from volant.sdk.images.commands import Commands
 from volant.sdk.images.installing import Installing
 from volant.sdk.images.patterns import AUTO_DOCKERIGNORE
+from volant.sdk.naming import check_environment
 from volant.sdk.options import checked_environment
 from volant.sdk.planned import Planned, unimplemented
 
@@ -214,6 +215,7 @@ class Image(Installing, Commands, Adding):
 
         Args:
             name: `name` or `name:tag`; the tag is `latest` by default.
+            environment_name: where it was published; by default where the app is that has it.
 
         Raises:
             InvalidError: for what cannot be such a name.
@@ -222,10 +224,11 @@ class Image(Installing, Commands, Adding):
             >>> Image.from_name("base:2")
             <volant.Image of name>
         """
-        given = {"environment_name": environment_name, "client": client}
-        checks.refuse_given("from_name", given)
+        checks.refuse_given("from_name", {"client": client})
         word, tag = checks.published_name(name)
-        return Image((Step("name", {"name": word, "tag": tag}),))
+        where = {} if environment_name is None else {"environment": environment_name}
+        check_environment(environment_name)
+        return Image((Step("name", {"name": word, "tag": tag, **where}),))
 
     def pipe(self, recipe: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """`recipe(image, *args, **kwargs)`, for recipes between the steps of a chain.

@@ -16,7 +16,7 @@ from volant.errors import Error, InvalidError, NotFoundError, SerializationError
 from volant.sdk.calls.autoscaler import Record
 from volant.sdk.calls.calling import warn_blocking
 from volant.sdk.generics import Generic, N
-from volant.sdk.naming import check_id, check_name
+from volant.sdk.naming import check_environment, check_id, check_name
 from volant.sdk.objects.asking import ask, awaited, blocking, both
 from volant.sdk.planned import Planned, unimplemented
 from volant.wire import payloads
@@ -364,17 +364,6 @@ class Objects(Generic[N]):
                 raise
         else:
             yield ask("object_delete", kind=self._cls._kind, object_id=found["object_id"])
-
-
-def check_environment(name: str | None) -> str | None:
-    """A name that an environment may have, or None.
-
-    Raises:
-        InvalidError: for what cannot be one.
-    """
-    if name is not None:
-        check_name("an environment", name)
-    return name
 
 
 def check_client(client: object) -> None:

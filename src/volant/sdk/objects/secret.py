@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 
 from volant.errors import InvalidError, NotFoundError
-from volant.sdk.naming import check_name
+from volant.sdk.naming import check_environment, check_name
 from volant.sdk.objects.asking import both, change
 from volant.sdk.objects.named import (
     Named,
     Objects,
     check_client,
-    check_environment,
     new,
 )
 from volant.sdk.options import checked_environment

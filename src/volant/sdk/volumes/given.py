@@ -85,15 +85,21 @@ def _refuse_twice(places: list[tuple[str, object]]) -> None:
         seen[volume] = path
 
 
-def described(options: Mapping[str, Any]) -> dict[str, Any]:
+def described(options: Mapping[str, Any], environment: str | None) -> dict[str, Any]:
     """Options whose volumes are named by their ids, as a control message carries them.
+
+    Args:
+        options: with handles of volumes.
+        environment: where those are that say nothing; None for that of this process.
 
     Raises:
         NotFoundError: for a volume that does not exist, and is not to be made.
         InvalidError: for one volume by two handles.
     """
     rows = [
-        {**one, "volume": blocking(one["volume"]._id())} if "volume" in one else one
+        {**one, "volume": blocking(one["volume"]._within(environment)._id())}
+        if "volume" in one
+        else one
         for one in options["volumes"]
     ]
     _refuse_twice([(one["path"], one["volume"]) for one in rows if "volume" in one])

@@ -17,14 +17,13 @@ from __future__ import annotations
 from volant import _context, ids
 from volant.errors import InvalidError
 from volant.sdk.calls.calling import warn_blocking
-from volant.sdk.naming import check_name
+from volant.sdk.naming import check_environment, check_name
 from volant.sdk.objects.asking import Value, ask, awaited, blocking, both, both_iter
 from volant.sdk.objects.named import (
     Ephemeral,
     Named,
     Objects,
     check_client,
-    check_environment,
     new,
 )
 from volant.sdk.volumes.entries import Content, FileEntry, State, checked_path, raise_problem
@@ -133,6 +132,12 @@ class Volume(Named):
             type(self), self._name, self._environment, self._object_id, self._create,
             self._version, self._is_read_only, self._sub_path,
         )  # fmt: skip
+
+    def _within(self, environment: str | None) -> Volume:
+        """What its name means in an environment, if it says nothing else itself."""
+        if environment is None or self._name is None or self._environment is not None:
+            return self
+        return Volume(self._name, environment, None, create=self._create, version=self._version)
 
     def _known_as(self) -> object:
         """Equal for handles of which it is known that they are on one volume."""

@@ -19,8 +19,8 @@ from volant.sdk.classes.marks import Method
 from volant.sdk.classes.parameters import Parameter
 from volant.sdk.decorating import lives_in_interactive_session
 from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, WEB_MARK, Function
-from volant.sdk.naming import check_id, check_name
-from volant.sdk.planned import Planned, refuse_environment
+from volant.sdk.naming import check_environment, check_id, check_name
+from volant.sdk.planned import Planned, refuse_client
 from volant.sdk.web.sessions import MARK as SESSIONED_MARK
 
 TYPE_CHECKING = False
@@ -186,10 +186,10 @@ class Server:
         Raises:
             InvalidError: for names that no app or server can have.
         """
-        refuse_environment("Server.from_name", environment_name, client)
+        refuse_client("Server.from_name", client)
         check_name("an app", app_name)
         check_name("a server", name)
-        return _named(app_name, name, None, None)
+        return _named(app_name, name, None, None, check_environment(environment_name))
 
     @staticmethod
     def from_id(server_id: str, *, client: object = None) -> Server:
@@ -198,7 +198,7 @@ class Server:
         Raises:
             InvalidError: for what is no id of one.
         """
-        refuse_environment("Server.from_id", None, client)
+        refuse_client("Server.from_id", client)
         check_id("a server", server_id, "fu-")
         return _named("", server_id, None, server_id)
 
@@ -305,12 +305,15 @@ class Server:
     metrics = Planned("Server.metrics")
 
 
-def _named(app_name: str, name: str, version: int | None, function_id: str | None) -> Server:
+def _named(
+    app_name: str, name: str, version: int | None, function_id: str | None,
+    environment: str | None = None,
+) -> Server:  # fmt: skip
     from volant.sdk.deploying.hydrating import Named
 
     server = Server.__new__(Server)
     server._cls, server._name = None, name
-    server._named = Named(app_name, name, version, function_id, is_class=True)
+    server._named = Named(app_name, name, version, function_id, environment, is_class=True)
     return server
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from volantd.agent.agent import Agent, Running
+    from volantd.hub.environments.record import Environment
     from volantd.runtime.ports.relays import Relay
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Buckets:
             Error: why it cannot be.
         """
         _check_machine()
-        bucket = await self._resolved(wanted["bucket"])
+        bucket = await self._resolved(wanted["bucket"], running.function.app.environment)
         key = _key(bucket)
         turn = self._turns.setdefault(key, asyncio.Lock())
         async with turn:
@@ -88,11 +89,11 @@ class Buckets:
             "layers": [], "writable": "" if wanted["read_only"] else "yes",
         }  # fmt: skip
 
-    async def _resolved(self, bucket: dict[str, Any]) -> stores.Bucket:
+    async def _resolved(self, bucket: dict[str, Any], environment: Environment) -> stores.Bucket:
         hub = self._agent.hub
         await asyncio.shield(hub.objects.opened)
         layers = [*bucket["stored"], {"values": bucket["secrets"]}]
-        return stores.Bucket.of(bucket, hub.secrets.layered(layers))
+        return stores.Bucket.of(bucket, hub.secrets.layered(layers, environment))
 
     async def _start(self, key: str, bucket: stores.Bucket) -> Server:
         timeout_s = self._agent.hub.services.config.number("bucket_timeout_s")

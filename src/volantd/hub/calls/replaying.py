@@ -26,6 +26,7 @@ from volantd.hub.records import DEBUG_WAYS, Call, Held
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from volantd.hub.environments.record import Environment
     from volantd.hub.hub import Hub
     from volantd.hub.records import App
     from volantd.hub.session import Session
@@ -104,14 +105,14 @@ class _Replay:
             raise InvalidError(
                 f"fc-{row.call_id} has not finished", hint="`volant call logs --follow` shows it"
             )
-        raw, inputs = await hub.services.database.run(self._read)
+        raw, inputs, environment_id = await hub.services.database.run(self._read)
         if raw is None:
             raise NotFoundError(
                 f"app {row.app!r} is not kept as it was when fc-{row.call_id} was made",
                 hint="calls of deployed apps, and of apps whose sources were kept, run again",
             )
         inputs = self._chosen(inputs)
-        app = self._opened(raw, inputs)
+        app = self._opened(raw, hub.environments.of_app(environment_id), inputs)
         function, method = meant(hub, app, row, self._changes())
         call = Call(
             call_id, ids.split_call_id(call_id)[1], function, None,
@@ -129,13 +130,14 @@ class _Replay:
         hub.apply(hub.scheduler.close_call(call_id, call.inputs, now), now)
         return call
 
-    def _read(self, connection: Connection) -> tuple[bytes | None, list[Items]]:
-        from volantd.store import calls as store
+    def _read(self, connection: Connection) -> tuple[bytes | None, list[Items], str | None]:
+        from volantd.store import calls as store, objects
 
         row = self._row
         found = store.description_of(connection, row.app_id, row.version)
         raw = None if found is None else self._hub.services.database.sealer.open(*found)
-        return raw, store.inputs_of(connection, row.call_id)
+        environment_id = objects.environment_of_app(connection, row.app_id)
+        return raw, store.inputs_of(connection, row.call_id), environment_id
 
     def _chosen(self, inputs: list[Items]) -> list[Items]:
         """The inputs that are run."""
@@ -157,7 +159,7 @@ class _Replay:
             return {}
         return {"max_inputs": 1, "target_inputs": None, "max_containers": 1}
 
-    def _opened(self, raw: bytes, inputs: list[Items]) -> App:
+    def _opened(self, raw: bytes, environment: Environment, inputs: list[Items]) -> App:
         """The app as it was described, with what it is made of.
 
         Raises:
@@ -172,7 +174,8 @@ class _Replay:
                 f"{len(lost)} files that fc-{row.call_id} needs are not kept",
                 hint="sources are kept of deployed apps, and of others once they have come whole",
             )
-        app = described.opened(hub.services.blobs, raw, ids.new_id("ap"), row.version)
+        blobs = hub.services.blobs
+        app = described.opened(blobs, raw, environment, ids.new_id("ap"), row.version)
         app.description, app.replays = kept, f"fc-{row.call_id}"
         app.detach, app.state = wish.detach, "detached" if wish.detach else "ephemeral"
         app.name = row.app

@@ -47,18 +47,20 @@ def call_list(session: Session, message: dict[str, Any]) -> dict[str, Any] | Non
         return {"calls": []}
     if asks_again(session, message, ""):
         return None
-    work = _list(session, message["id"], app, state, count)
+    place = session.hub.environments.of(session, None).environment_id
+    work = _list(session, message["id"], place, app, state, count)
     session.hub.services.tasks.start(answered(session, message["id"], work), "list-calls")
     return None
 
 
 async def _list(
-    session: Session, number: int, app: str | None, state: str | None, count: int
+    session: Session, number: int, place: str, app: str | None, state: str | None, count: int
 ) -> None:
     from volantd.store import calls as store
 
     def find(connection: Connection) -> list[dict[str, Any]]:
-        return rows_of(connection, store.listed(connection, count=count, app=app, state=state))
+        found = store.listed(connection, count=count, app=app, state=state, environment=place)
+        return rows_of(connection, found)
 
     rows = await session.hub.services.database.look(find)
     _answer(session, number, {"calls": [_now(session.hub, row) for row in rows]})

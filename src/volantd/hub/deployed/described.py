@@ -14,6 +14,7 @@ from volantd.images import described
 
 if TYPE_CHECKING:
     from volantd.hub.blobs import BlobCache
+    from volantd.hub.environments.record import Environment
 
 #: Options of what has an image and is no function.
 _BARE: dict[str, Any] = {"env": {}, "secrets": {}, "block_network": False}
@@ -37,7 +38,7 @@ def add_functions(app: App, description: dict[str, Any]) -> None:
         function = Function(
             express_token=description["express"][at : at + EXPRESS_TOKEN_BYTES],
             function_id=ids.new_id("fu"), name=spec["name"], app=app,
-            version=Version.of(description, spec),
+            version=Version.of(description, spec, app.environment),
             spec={key: spec[key] for key in _RUNNER_FIELDS}, options=spec["options"],
         )  # fmt: skip
         function.keep_instance()
@@ -45,10 +46,12 @@ def add_functions(app: App, description: dict[str, Any]) -> None:
         app.numbers[description["base"] + index] = function
     if not app.functions:
         alone = [{"image": index, "options": _BARE} for index in range(len(app.images))]
-        app.alone = [Version.of(description, one) for one in alone]
+        app.alone = [Version.of(description, one, app.environment) for one in alone]
 
 
-def opened(blobs: BlobCache, raw: bytes, app_id: str, version: int, key: str = "") -> App:
+def opened(
+    blobs: BlobCache, raw: bytes, environment: Environment, app_id: str, version: int, key: str = ""
+) -> App:
     """An app from a description that was kept, not yet in the books of the hub.
 
     Its contents were kept as well: whoever needs one that is not here fails, and does not wait.
@@ -61,7 +64,8 @@ def opened(blobs: BlobCache, raw: bytes, app_id: str, version: int, key: str = "
     for image in description["images"]:
         described.settle(image, None, image.get(described.ASKED_BY, app_id))
     app = App(
-        app_id=app_id, name=description["name"] or "app", key=key, version=version,
+        app_id=app_id, name=description["name"] or "app", environment=environment, key=key,
+        version=version,
         tags=description["tags"], detach=True, output=False, images=description["images"],
         interactive=False, session=None, state="deployed", sponsor=sponsor_of(description),
     )  # fmt: skip

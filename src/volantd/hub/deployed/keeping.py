@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from volantd.blobs.files import BlobFiles
     from volantd.hub.blobs import BlobCache
+    from volantd.hub.records import App
     from volantd.store.database import Database
     from volantd.store.deployments import VersionRow
 
@@ -60,8 +61,9 @@ class Keeping:
         self._database = database
         self._contents = contents
         self._blobs = blobs
-        #: Of apps that containers have deployed, by their sponsor: what is kept -> bytes.
-        self._sizes: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        #: Of apps that containers have deployed, by the id of their environment and their sponsor:
+        #: what is kept -> bytes.
+        self._sizes: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
         self.read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def put(self, description: dict[str, Any], name: str) -> None:
@@ -82,42 +84,44 @@ class Keeping:
                 await asyncio.to_thread(self._contents.put, digest, content)
 
     async def add(
-        self, app_id: str, name: str, row: VersionRow, raw: bytes, function_ids: Mapping[str, str]
+        self, app: App, name: str, row: VersionRow, raw: bytes, function_ids: Mapping[str, str]
     ) -> None:
-        """Keep a version whose contents are here, as the one that is served.
+        """Keep a version of an app, whose contents are here, as the one that is served.
 
         Raises:
             ResourceExhaustedError: when the disk is full.
         """
         from volantd.store import deployments as store
 
+        app_id, environment_id = app.app_id, app.environment.environment_id
         place = store.place_of_description(app_id, row.version)
         kept = self._database.sealer.later(place, raw)
         with _told_when_full(name):
             await self._database.run(
                 lambda connection: store.add_version(
-                    connection, app_id, name, row, kept.sealed(), function_ids
+                    connection, app_id, name, row, kept.sealed(), function_ids, environment_id
                 )
             )
         description: dict[str, Any] = values.decode_map(raw)
-        self._count(description, f"{app_id}/{row.version}", len(raw))
+        self._count(description, environment_id, f"{app_id}/{row.version}", len(raw))
 
-    def bytes_with(self, sponsor: str, description: dict[str, Any], size: int) -> int:
+    def bytes_with(self, staged: App, description: dict[str, Any], size: int) -> int:
         """The bytes kept for the apps of a sponsor, with one more version.
 
         Args:
-            sponsor: of apps that containers have deployed, see `App.sponsor`.
+            staged: an app that a container deploys.
             description: of the version.
             size: bytes that it takes itself.
         """
-        known = self._sizes[sponsor]
+        known = self._sizes[staged.environment.environment_id, staged.sponsor]
         added = described.sizes_of(description)
         return sum({**added, **known}.values()) + size
 
-    def _count(self, description: dict[str, Any], key: str, size: int) -> None:
+    def _count(self, description: dict[str, Any], environment_id: str, key: str, size: int) -> None:
         sponsor = described.sponsor_of(description)
         if sponsor:
-            self._sizes[sponsor].update({**described.sizes_of(description), key: size})
+            kept = self._sizes[environment_id, sponsor]
+            kept.update({**described.sizes_of(description), key: size})
 
     async def look_through(self) -> None:
         """Read what was kept before.
@@ -126,16 +130,16 @@ class Keeping:
         """
         from volantd.store import deployments as store
 
-        def count(app_id: str, version: int, connection: Connection) -> None:
+        def count(app_id: str, version: int, place_id: str, connection: Connection) -> None:
             sealed = store.description_of(connection, app_id, version)
             place = store.place_of_description(app_id, version)
             raw = self._database.sealer.opened(place, sealed)
             if raw is not None:  # else it has gone since
-                self._count(values.decode_map(raw), f"{app_id}/{version}", len(raw))
+                self._count(values.decode_map(raw), place_id, f"{app_id}/{version}", len(raw))
 
         try:
-            for app_id, version in await self._database.run(store.kept):
-                await self._database.run(partial(count, app_id, version))
+            for app_id, version, place_id in await self._database.run(store.kept):
+                await self._database.run(partial(count, app_id, version, place_id))
         except Exception:  # what cannot be read must not end the daemon
             log.exception("deployments_unreadable")
         self.read.set_result(None)

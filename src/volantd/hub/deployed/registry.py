@@ -35,12 +35,17 @@ from volantd.images.kept.books import wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
+    from typing import TypeAlias
 
     from volantd.blobs.files import BlobFiles
     from volantd.hub.blobs import BlobCache
+    from volantd.hub.environments.record import Environment
     from volantd.hub.hub import Hub
     from volantd.store.database import Database
     from volantd.store.deployments import VersionRow
+
+    #: An environment, and the name of an app in it.
+    Place: TypeAlias = tuple[Environment, str]
 
 log = logging.getLogger(__name__)
 
@@ -90,13 +95,12 @@ class Deployments:
     """
 
     def __init__(self, hub: Hub, database: Database, contents: BlobFiles, blobs: BlobCache) -> None:
-        self._hub = hub
+        self._hub, self._blobs = hub, blobs
         self._database = database
-        self._blobs = blobs
         self.keeping = Keeping(database, contents, blobs)
-        #: Who changes an app waits for whoever does already, by its name; and how many there are.
-        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._by_name: dict[str, Deployed] = {}
+        #: Who changes an app waits for whoever does already; and how many there are.
+        self._turns: dict[Place, tuple[asyncio.Lock, int]] = {}
+        self._by_name: dict[Place, Deployed] = {}
         self.opened: asyncio.Future[None] = hub.loop.create_future()
 
     async def open(self) -> None:
@@ -150,13 +154,16 @@ class Deployments:
         from volantd.store import deployments as store
 
         await self._hub.services.standings.open()
-        rows = await self._database.run(store.deployed)
+        await self._hub.environments.read()
         sealer = self._database.sealer
-        for row in rows:
+        for row in await self._database.run(store.deployed):
             place = store.place_of_description(row.app_id, row.served.version)
             try:
                 raw = sealer.open(place, row.description)
-                app = described.opened(self._blobs, raw, row.app_id, row.served.version)
+                environment = self._hub.environments.of_app(row.environment)
+                app = described.opened(
+                    self._blobs, raw, environment, row.app_id, row.served.version
+                )
             except (DataLossError, PermissionDeniedError):  # of the key: it is the same for all
                 raise
             except (ValueError, KeyError, Error):
@@ -166,7 +173,7 @@ class Deployments:
             app.deployed_at = row.served.deployed_at
             deployed = Deployed(app, row.served, described.fingerprint_of(raw), row.function_ids)
             self._take_ids(deployed, app, row.function_ids)
-            self._by_name[row.name] = deployed
+            self._by_name[environment, row.name] = deployed
             self._hub.open_app(app)
 
     @staticmethod
@@ -183,19 +190,22 @@ class Deployments:
         """All of them."""
         return list(self._by_name.values())
 
-    def find(self, wanted: str) -> Deployed:
-        """The one with a name or an id.
+    def find(self, wanted: str, environment: Environment | None = None) -> Deployed:
+        """The one with an id, or with a name in an environment.
 
         Raises:
             NotFoundError: when there is none.
         """
-        found = self._by_name.get(wanted)
+        found = None if environment is None else self._by_name.get((environment, wanted))
         for one in self._by_name.values():
             if one.app.app_id == wanted:
                 found = one
         if found is None:
-            raise checks.not_found("app", wanted, self._by_name)
+            raise checks.not_found("app", wanted, self._names(environment))
         return found
+
+    def _names(self, environment: Environment | None) -> list[str]:
+        return [name for place, name in self._by_name if place is environment]
 
     async def version(self, deployed: Deployed, version: int) -> App:
         """The app as it was in a version; one that is not served has pools of its own.
@@ -210,10 +220,8 @@ class Deployments:
             raw = await self._description(deployed, version)
             found = deployed.pinned.get(version)  # somebody else was faster, meanwhile
             if found is None:
-                app_id = deployed.app.app_id
-                found = described.opened(
-                    self._blobs, raw, app_id, version, key=f"{app_id}/{version}"
-                )
+                key = f"{deployed.app.app_id}/{version}"
+                found = self._opened(deployed.app, raw, version, key)
                 found.name, found.state = deployed.app.name, "pinned"
                 for function in found.functions.values():
                     # What is kept ready is kept for the version that is served.
@@ -223,6 +231,9 @@ class Deployments:
                 deployed.pinned[version] = found
                 self._hub.open_app(found)
         return found
+
+    def _opened(self, app: App, raw: bytes, version: int, key: str) -> App:
+        return described.opened(self._blobs, raw, app.environment, app.app_id, version, key)
 
     async def _description(self, deployed: Deployed, version: int) -> bytes:
         from volantd.store import deployments as store
@@ -238,24 +249,27 @@ class Deployments:
             )
         return self._database.sealer.open(store.place_of_description(app_id, version), sealed)
 
-    async def history(self, wanted: str) -> list[VersionRow]:
-        """The versions of an app, the latest first; also of one that was stopped.
+    async def history(self, wanted: str, environment: Environment) -> list[VersionRow]:
+        """The versions of an app, by id or name, the latest first; also of one that was stopped.
 
         Raises:
             NotFoundError: when there never was such an app.
         """
         from volantd.store import deployments as store
 
-        found = self._by_name.get(wanted)
+        found = self._by_name.get((environment, wanted))
         app_id = found.app.app_id if found is not None else None
         if app_id is None and self._database.exists:
-            app_id = await self._database.run(lambda connection: store.stopped(connection, wanted))
+            place = environment.environment_id
+            app_id = await self._database.run(
+                lambda connection: store.stopped(connection, wanted, place)
+            )
         key = app_id or wanted
         rows = []
         if self._database.exists:
             rows = await self._database.run(lambda connection: store.history(connection, key))
         if not rows:
-            raise checks.not_found("app", wanted, self._by_name)
+            raise checks.not_found("app", wanted, self._names(environment))
         return rows
 
     # -- changing
@@ -265,57 +279,59 @@ class Deployments:
 
         Raises:
             FaultError: with what importing the program raised.
-            NotFoundError: when its client is gone before the version is kept.
+            NotFoundError: when its client, or its environment, is gone before the version is kept.
             PermissionDeniedError: when a container may not deploy that.
             ResourceExhaustedError: when there is no room for it; in all of these nothing is
                 changed.
         """
-        async with self._turn(wish.name):
-            current = self._by_name.get(wish.name)
+        async with self._turn((staged.environment, wish.name)):
+            current = self._by_name.get((staged.environment, wish.name))
             kept = described.kept(description, wish.name, staged.sponsor)
             print_ = described.fingerprint(kept)
             if current is not None and _is_no_news(current, print_, wish):
                 return {**self._told(current), "changed": False}
             raw = values.encode(kept)
             if staged.sponsor:
-                await self._check_inside(staged.sponsor, wish.name, kept, len(raw))
+                await self._check_inside(staged, wish.name, kept, len(raw))
             await try_out(self._hub, staged)
             await self.keeping.put(kept, wish.name)
-            if staged.state != "staged":
-                raise NotFoundError("its client is gone")
+            if staged.state != "staged" or staged.environment.is_ending:
+                raise NotFoundError("its client is gone, or the environment that it is to be in")
             row = self._row(current, "deploy", wish)
             staged.name, staged.version = wish.name, row.version  # whatever it was described as
             return await self._serve(current, staged, raw, row, wish)
 
     async def _check_inside(
-        self, sponsor: str, name: str, description: dict[str, Any], size: int
+        self, staged: App, name: str, description: dict[str, Any], size: int
     ) -> None:
         await asyncio.shield(self.keeping.read)  # else it is not known how much is kept
+        beside = [one.app for one in self.all() if one.app.environment is staged.environment]
         inside.check(
-            sponsor, name, description, [one.app for one in self.all()],
-            self.keeping.bytes_with(sponsor, description, size),
+            staged.sponsor, name, description, beside,
+            self.keeping.bytes_with(staged, description, size),
         )  # fmt: skip
 
     @asynccontextmanager
-    async def _turn(self, name: str) -> AsyncIterator[None]:
-        """Be the one who changes the app of a name."""
-        lock, count = self._turns.get(name, (asyncio.Lock(), 0))
-        self._turns[name] = lock, count + 1
+    async def _turn(self, place: Place) -> AsyncIterator[None]:
+        """Be the one who changes the app of a name in an environment."""
+        lock, count = self._turns.get(place, (asyncio.Lock(), 0))
+        self._turns[place] = lock, count + 1
         try:
             async with lock:
                 yield
         finally:
-            _, count = self._turns.pop(name)
+            _, count = self._turns.pop(place)
             if count > 1:
-                self._turns[name] = lock, count - 1
+                self._turns[place] = lock, count - 1
 
     async def roll(
-        self, wanted: str, action: str, version: int | None, wish: Wish
+        self, wanted: str, environment: Environment, action: str, version: int | None, wish: Wish
     ) -> dict[str, Any]:
         """Serve the content of an earlier version again, or that of the present one anew.
 
         Args:
-            wanted: name or id of the app.
+            wanted: name of the app in an environment, or its id.
+            environment: that one.
             action: `rollback` or `rollover`.
             version: of a rollback; the one before by default.
             wish: its strategy, and who wants it.
@@ -323,8 +339,8 @@ class Deployments:
         Raises:
             NotFoundError: when there is no such app or version.
         """
-        async with self._turn(self.find(wanted).app.name):
-            current = self.find(wanted)
+        async with self._turn(_place_of(self.find(wanted, environment))):
+            current = self.find(wanted, environment)
             present = current.app.version
             of = present if action == "rollover" else version or present - 1
             if of < 1 or (of == present and action == "rollback"):
@@ -336,7 +352,8 @@ class Deployments:
             raw = await self._description(current, of)
             row = changed(self._row(current, action, wish), of_version=of)
             if action == "rollback":
-                earlier = {one.version: one for one in await self.history(current.app.app_id)}[of]
+                kept = await self.history(current.app.app_id, current.app.environment)
+                earlier = {one.version: one for one in kept}[of]
                 row = changed(
                     row,
                     tag=earlier.tag,
@@ -344,9 +361,7 @@ class Deployments:
                     commit_id=earlier.commit_id,
                     dirty=earlier.dirty,
                 )
-            coming = described.opened(
-                self._blobs, raw, current.app.app_id, row.version, key=ids.new_id("ap")
-            )
+            coming = self._opened(current.app, raw, row.version, ids.new_id("ap"))
             with self._staged(coming):
                 await try_out(self._hub, coming)
                 return await self._serve(current, coming, raw, row, wish)
@@ -377,10 +392,10 @@ class Deployments:
     ) -> dict[str, Any]:
         """Keep a version, and have it take the place of the one that is served."""
         known = {} if current is None else current.function_ids
-        app_id = coming.app_id if current is None else current.app.app_id
+        app = coming if current is None else current.app
         of_functions = {name: one.function_id for name, one in coming.functions.items()}
         function_ids = {**of_functions, **known}
-        await self.keeping.add(app_id, wish.name, row, raw, function_ids)
+        await self.keeping.add(app, wish.name, row, raw, function_ids)
         print_ = described.fingerprint_of(raw)
         if current is None:
             current = self._begin(coming, row, print_)
@@ -403,15 +418,15 @@ class Deployments:
     def _begin(self, coming: App, row: VersionRow, fingerprint: str) -> Deployed:
         """Serve the first version of an app."""
         app = App(
-            app_id=coming.app_id, name=coming.name, version=1, tags=coming.tags, detach=True,
-            output=False, images=coming.images, interactive=False, session=None, state="deployed",
-            sponsor=coming.sponsor,
+            app_id=coming.app_id, name=coming.name, environment=coming.environment, version=1,
+            tags=coming.tags, detach=True, output=False, images=coming.images, interactive=False,
+            session=None, state="deployed", sponsor=coming.sponsor,
         )  # fmt: skip
         app.functions, app.alone = coming.functions, coming.alone
         app.deployed_at = row.deployed_at
         for function in app.functions.values():
             function.app = app
-        found = self._by_name[app.name] = Deployed(app, row, fingerprint, {})
+        found = self._by_name[app.environment, app.name] = Deployed(app, row, fingerprint, {})
         self._hub.open_app(app)
         return found
 
@@ -431,24 +446,39 @@ class Deployments:
             self._hub.awaited.remove(watch)
         return True
 
-    async def stop(self, wanted: str) -> App:
+    async def stop(self, wanted: str, environment: Environment) -> App:
         """Have an app deployed no more, for good.
 
         Raises:
             NotFoundError: when there is no such app.
         """
+        async with self._turn(_place_of(self.find(wanted, environment))):
+            found = self.find(wanted, environment)
+            await self._stop(found, "by `volant app stop`")
+            return found.app
+
+    async def stop_all(self, environment: Environment) -> None:
+        """Have all apps of an environment that is ending deployed no more.
+
+        It waits for those that are just being deployed; none comes after them.
+        """
+        while places := [one for one in (*self._turns, *self._by_name) if one[0] is environment]:
+            async with self._turn(places[0]):
+                found = self._by_name.get(places[0])
+                if found is not None:
+                    await self._stop(found, "its environment was deleted")
+
+    async def _stop(self, found: Deployed, reason: str) -> None:
+        """Stop an app; to be called in its turn."""
         from volantd.store import deployments as store
 
-        async with self._turn(self.find(wanted).app.name):
-            found = self.find(wanted)
-            app, now = found.app, wall_clock()
-            await self._database.run(lambda connection: store.stop(connection, app.app_id, now))
-            del self._by_name[app.name]
-            self._hub.timetable.forget(app)
-            for one in (app, *found.pinned.values()):
-                self._hub.close_app(one, "by `volant app stop`")
-            self._hub.after_events()
-            return app
+        app, now = found.app, wall_clock()
+        await self._database.run(lambda connection: store.stop(connection, app.app_id, now))
+        del self._by_name[_place_of(found)]
+        self._hub.timetable.forget(app)
+        for one in (app, *found.pinned.values()):
+            self._hub.close_app(one, reason)
+        self._hub.after_events()
 
     @staticmethod
     def _told(deployed: Deployed) -> dict[str, Any]:
@@ -458,6 +488,10 @@ class Deployments:
             "app_id": app.app_id, "name": app.name, "version": app.version,
             "functions": {name: one.object_id for name, one in app.functions.items()},
         }  # fmt: skip
+
+
+def _place_of(found: Deployed) -> Place:
+    return found.app.environment, found.app.name
 
 
 def _is_no_news(current: Deployed, fingerprint: str, wish: Wish) -> bool:

@@ -10,10 +10,12 @@ from volant.wire.frames import FUNCTION_MASK
 from volantd.fields import optional, switch, text, whole
 from volantd.hub.deployed.registry import Wish
 from volantd.hub.deployed.trying import staged_app
+from volantd.hub.environments.book import told
 from volantd.images.requests import later
 
 if TYPE_CHECKING:
     from volantd.hub.deployed.registry import Deployments
+    from volantd.hub.environments.record import Environment
     from volantd.hub.records import App, Function
     from volantd.hub.session import Session
 
@@ -34,6 +36,10 @@ async def _opened(session: Session) -> Deployments:
     deployments = session.hub.services.deployments
     await deployments.ready()
     return deployments
+
+
+def _meant(session: Session, message: dict[str, Any]) -> Environment:
+    return session.hub.environments.of(session, told(message))
 
 
 async def app_deploy(session: Session, message: dict[str, Any]) -> dict[str, Any]:
@@ -88,8 +94,9 @@ async def app_roll(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Serve an earlier version again, or the present one with fresh containers."""
     deployments = await _opened(session)
     return await deployments.roll(
-        message["app"], message["action"], message["version"], _wish(session, message)
-    )
+        message["app"], _meant(session, message), message["action"], message["version"],
+        _wish(session, message),
+    )  # fmt: skip
 
 
 def _check_roll(message: dict[str, Any]) -> None:
@@ -103,27 +110,30 @@ def _check_roll(message: dict[str, Any]) -> None:
 async def app_history(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """The versions of a deployed app."""
     deployments = await _opened(session)
-    rows = await deployments.history(message["app"])
-    served = {one.app.app_id: one.app.version for one in deployments.all()}
-    known = {one.app.name: one.app.app_id for one in deployments.all()}
-    present = served.get(known.get(message["app"], message["app"]))
+    wanted, environment = message["app"], _meant(session, message)
+    rows = await deployments.history(wanted, environment)
+    try:
+        present = deployments.find(wanted, environment).app.version
+    except NotFoundError:
+        present = 0  # it was stopped
     return {"versions": [{**asdict(row), "served": row.version == present} for row in rows]}
 
 
 async def stop_deployed(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Have an app deployed no more, for good."""
     deployments = await _opened(session)
-    return {"app_id": (await deployments.stop(message["app"])).app_id}
+    return {"app_id": (await deployments.stop(message["app"], _meant(session, message))).app_id}
 
 
 async def app_lookup(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """What a deployed app is."""
     deployments = await _opened(session)
-    found = deployments.find(message["app"])
+    found = deployments.find(message["app"], _meant(session, message))
     app = found.app
     return {
-        "app_id": app.app_id, "name": app.name, "version": app.version, "tags": app.tags,
-        "created_at": app.created_at, "deployed_at": found.served.deployed_at,
+        "app_id": app.app_id, "name": app.name, "environment": app.environment.name,
+        "version": app.version, "tags": app.tags, "created_at": app.created_at,
+        "deployed_at": found.served.deployed_at,
         "deployed_by": found.served.deployed_by, "tag": found.served.tag,
         "functions": {name: one.object_id for name, one in app.functions.items()},
         "urls": app.urls,
@@ -136,7 +146,7 @@ async def function_lookup(session: Session, message: dict[str, Any]) -> dict[str
     if message["function_id"] is not None:
         app, function = _by_id(deployments, message["function_id"])
     else:
-        app, function = await _by_name(deployments, message)
+        app, function = await _by_name(session, deployments, message)
     session.functions[message["number"]] = function
     spec = function.spec
     return {
@@ -148,12 +158,17 @@ async def function_lookup(session: Session, message: dict[str, Any]) -> dict[str
     }  # fmt: skip
 
 
-async def _by_name(deployments: Deployments, message: dict[str, Any]) -> tuple[App, Function]:
+async def _by_name(
+    session: Session, deployments: Deployments, message: dict[str, Any]
+) -> tuple[App, Function]:
     wanted, name = message["app"], message["name"]
     kind = "Class" if message["is_class"] else "Function"
     failed = f"Lookup failed for {kind} {name!r} from the {wanted!r} app"
+    said = session.hub.environments.said(session, told(message))
+    if said is not None:
+        failed += f" in the {said!r} environment"
     try:
-        found = deployments.find(wanted)
+        found = deployments.find(wanted, _meant(session, message))
         version = message["version"]
         app = found.app if version is None else await deployments.version(found, version)
     except NotFoundError as error:
@@ -184,6 +199,7 @@ def _by_id(deployments: Deployments, wanted: str) -> tuple[App, Function]:
 
 
 def _check_lookup(message: dict[str, Any]) -> None:
+    told(message)
     whole(message, "number", 0, FUNCTION_MASK)
     optional(text, message, "function_id")
     if message["function_id"] is None:
@@ -196,6 +212,7 @@ def _check_lookup(message: dict[str, Any]) -> None:
 def _check_app(message: dict[str, Any]) -> None:
     if not text(message, "app"):
         raise InvalidError("an app has no name", hint="give its name or its id")
+    told(message)
 
 
 #: What user code in containers may ask for as well.

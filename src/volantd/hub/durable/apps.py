@@ -37,6 +37,7 @@ class KeptApps:
         sealer, place = self._hub.services.database.sealer, store.place_of_app(app.app_id)
         return {
             "app_id": app.app_id, "name": app.name, "detached": int(app.detach),
+            "environment": app.environment.environment_id,
             "description": sealer.later(place, values.encode(kept)), "created_at": app.created_at,
         }  # fmt: skip
 

@@ -118,7 +118,8 @@ class Unfinished:
             raw = self._hub.services.database.sealer.open(
                 store.place_of_app(app_id), kept.description
             )
-            app = described.opened(self._hub.services.blobs, raw, app_id, 0)
+            environment = self._hub.environments.of_app(kept.environment)
+            app = described.opened(self._hub.services.blobs, raw, environment, app_id, 0)
         except (ValueError, KeyError, Error):
             log.exception("kept_app_unusable", extra={"fields": {"app": kept.name}})
             return None

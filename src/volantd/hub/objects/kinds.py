@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from volant.errors import Error
+    from volantd.hub.environments.record import Environment
     from volantd.hub.session import Session
 
 #: Characters that are kept of who has made an object.
@@ -21,7 +22,7 @@ class NamedObject:
 
     object_id: str
     kind: str
-    environment: str
+    environment: Environment
     name: str | None
     created_at: float
     created_by: str
@@ -37,7 +38,7 @@ class NamedObject:
     def row(self) -> dict[str, Any]:
         """What clients are told of it."""
         return {
-            "object_id": self.object_id, "kind": self.kind, "environment": self.environment,
+            "object_id": self.object_id, "kind": self.kind, "environment": self.environment.name,
             "name": self.name, "created_at": self.created_at, "created_by": self.created_by,
         }  # fmt: skip
 

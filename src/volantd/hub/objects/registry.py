@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from volantd.hub.environments.record import Environment
     from volantd.hub.hub import Hub
     from volantd.hub.session import Session
     from volantd.store.database import Database
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The environment that is always there.
-MAIN = "main"
 #: All objects, and those of one client that end with it.
 OBJECTS_MAX = 100_000
 OWNED_MAX = 1000
@@ -70,8 +69,9 @@ def _add(connection: Connection, rows: list[NamedObject]) -> None:
 
     store.add(connection, [
         ObjectRow(
-            object_id=one.object_id, kind=one.kind, environment=one.environment, name=one.name,
-            created_at=one.created_at, created_by=one.created_by, options=one.options,
+            object_id=one.object_id, kind=one.kind, environment=one.environment.environment_id,
+            name=one.name, created_at=one.created_at, created_by=one.created_by,
+            options=one.options,
         )
         for one in rows
     ])  # fmt: skip
@@ -90,7 +90,6 @@ class Objects:
     """All named objects.
 
     Attributes:
-        environments: when each was made, by name.
         kinds: those that are registered, by name.
         opened: done once what the last daemon kept is known.
     """
@@ -104,12 +103,11 @@ class Objects:
         self._reserve_bytes = reserve_bytes
         self.database = database
         self.journal = journal
-        self.environments: dict[str, float] = {MAIN: 0.0}
         self.kinds: dict[str, ObjectKind] = {}
         self.tickets = Tickets(database, hub.loop)
         self.reads = Reads(hub, database)
         self._by_id: dict[str, NamedObject] = {}
-        self._by_name: dict[tuple[str, str, str], NamedObject] = {}
+        self._by_name: dict[tuple[Environment, str, str], NamedObject] = {}
         #: Those that end with a session.
         self._owned: dict[Session, dict[str, NamedObject]] = {}
         self.opened: asyncio.Future[None] = hub.loop.create_future()
@@ -141,16 +139,17 @@ class Objects:
     async def _open(self) -> None:
         from volantd.store import objects as store
 
-        self.environments, rows = await self.database.run(store.load)
-        for row in rows:
+        await self._hub.environments.read()
+        for row in await self.database.run(store.load):
             found = NamedObject(
-                object_id=row.object_id, kind=row.kind, environment=row.environment, name=row.name,
+                object_id=row.object_id, kind=row.kind, name=row.name,
+                environment=self._hub.environments.by_id[row.environment],
                 created_at=row.created_at, created_by=row.created_by, options=row.options,
                 is_kept=True,
             )  # fmt: skip
             self._by_id[row.object_id] = found
             if row.name is not None:
-                self._by_name[row.environment, row.kind, row.name] = found
+                self._by_name[found.environment, row.kind, row.name] = found
         await self.tickets.open()
         self._hub.loop.call_later(ORPHAN_GRACE_S, self._end_orphans)
         for kind in self.kinds.values():
@@ -180,18 +179,6 @@ class Objects:
 
     # -- looking
 
-    def environment(self, name: str | None) -> str:
-        """The environment of a name; None for the one that is meant when none is named.
-
-        Raises:
-            NotFoundError: when there is none.
-        """
-        if name is None:
-            return MAIN
-        if name not in self.environments:
-            raise checks.not_found("environment", name, self.environments)
-        return name
-
     def find(self, kind: str, object_id: str) -> NamedObject:
         """The object of a kind with an id.
 
@@ -206,30 +193,36 @@ class Objects:
             )
         return found
 
-    def named(self, kind: str, environment: str, name: str) -> NamedObject | None:
+    def named(self, kind: str, environment: Environment, name: str) -> NamedObject | None:
         """The object of a kind with a name, None if there is none."""
         return self._by_name.get((environment, kind, name))
 
-    def names(self, kind: str, environment: str) -> list[str]:
+    def names(self, kind: str, environment: Environment) -> list[str]:
         """The names of all objects of a kind."""
-        return [name for place, of, name in self._by_name if (place, of) == (environment, kind)]
+        return [
+            name for place, of, name in self._by_name if place is environment and of == kind
+        ]  # fmt: skip
 
     def ids(self, kind: str) -> list[str]:
         """The ids of all objects of a kind, also of those without a name."""
         return [one.object_id for one in self._by_id.values() if one.kind == kind]
 
-    def all(self, kind: str, environment: str) -> list[NamedObject]:
+    def all(self, kind: str, environment: Environment) -> list[NamedObject]:
         """The objects of a kind that have names, the newest first."""
         found = [
             one for one in self._by_id.values()
-            if one.kind == kind and one.environment == environment and one.name is not None
+            if one.kind == kind and one.environment is environment and one.name is not None
         ]  # fmt: skip
         return sorted(found, key=lambda one: one.created_at, reverse=True)
+
+    def within(self, environment: Environment) -> list[NamedObject]:
+        """All objects of an environment, also those without a name."""
+        return [one for one in self._by_id.values() if one.environment is environment]
 
     # -- making
 
     def create(
-        self, kind: ObjectKind, environment: str, name: str | None, *, object_id: str = "",
+        self, kind: ObjectKind, environment: Environment, name: str | None, *, object_id: str = "",
         created_by: str, owner: Session | None = None, options: bytes = b"", rows: Rows = (),
     ) -> NamedObject:  # fmt: skip
         """Make an object; it is in the books at once, and `is_kept` when it is on the disk.

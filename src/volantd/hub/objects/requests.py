@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 from volant.errors import AlreadyExistsError, Error, InvalidError, PermissionDeniedError
 from volant.wire.faults import error_fault
 from volantd.hub import checks
+from volantd.hub.environments.book import checked_name
 from volantd.hub.objects.kinds import MAKER_CHARS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from volantd.hub.environments.record import Environment
     from volantd.hub.objects.kinds import NamedObject, ObjectKind
     from volantd.hub.session import Session
 
@@ -42,11 +44,13 @@ def object_get(session: Session, message: dict[str, Any]) -> dict[str, Any] | No
     _kind(session, message, makes=create)
     if not objects.is_open(session, message):
         return None
-    place = objects.environment(environment)
+    place = session.hub.environments.of(session, environment)
     found = objects.named(kind.name, place, name)
     if found is None:
         if not create:
-            raise checks.not_found(kind.name, name, objects.names(kind.name, place))
+            known = objects.names(kind.name, place)
+            said = session.hub.environments.said(session, environment)
+            raise checks.not_found(kind.name, name, known, environment=said)
         found = made(place, name)
     return when_kept(session, message, found)
 
@@ -68,7 +72,7 @@ def object_create(session: Session, message: dict[str, Any]) -> dict[str, Any] |
     _kind(session, message, makes=True)
     if not objects.is_open(session, message):
         return None
-    place = objects.environment(environment)
+    place = session.hub.environments.of(session, environment)
     found = objects.named(kind.name, place, name)
     if found is None:
         found = made(place, name)
@@ -84,11 +88,11 @@ def object_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | N
     """Make an object that ends with this session, or have one that was made before do so."""
     objects = session.hub.objects
     kind = _kind(session, message, makes=True)
-    environment, made = _optional_text(message, "environment"), _making(session, message, kind)
+    environment, made = _environment(message), _making(session, message, kind)
     wanted = message["object_id"]
     if not objects.is_open(session, message):
         return None
-    place = objects.environment(environment)
+    place = session.hub.environments.of(session, environment)
     try:
         found = objects.find(kind.name, wanted)
     except Error:
@@ -103,12 +107,12 @@ def object_open(session: Session, message: dict[str, Any]) -> dict[str, Any] | N
 def object_list(session: Session, message: dict[str, Any]) -> dict[str, Any] | None:
     """The objects of a kind that have names, the newest first."""
     objects = session.hub.objects
-    kind, environment = _kind(session, message), _optional_text(message, "environment")
+    kind, environment = _kind(session, message), _environment(message)
     checks.optional(checks.whole, message, "max", 0)
     checks.optional(checks.number, message, "created_before", 0)
     if not objects.is_open(session, message):
         return None
-    found = objects.all(kind.name, objects.environment(environment))
+    found = objects.all(kind.name, session.hub.environments.of(session, environment))
     before, most = message["created_before"], message["max"]
     if before is not None:
         found = [one for one in found if one.created_at < before]
@@ -176,12 +180,12 @@ def named_place(session: Session, message: dict[str, Any]) -> tuple[ObjectKind, 
     name = checks.text(message, "name")
     if not 0 < len(name) <= NAME_CHARS_MAX or not _NAME_CHARS.issuperset(name):
         raise ValueError(f"{name[: checks.SOUGHT_CHARS_MAX]!r} cannot be the name of an object")
-    return _kind(session, message), _optional_text(message, "environment"), name
+    return _kind(session, message), _environment(message), name
 
 
-def _optional_text(message: dict[str, Any], name: str) -> str | None:
-    checks.optional(checks.text, message, name)
-    found: str | None = message[name]
+def _environment(message: dict[str, Any]) -> str | None:
+    checks.optional(checked_name, message, "environment")
+    found: str | None = message["environment"]
     return found
 
 
@@ -191,7 +195,7 @@ def _making(
     """What makes an object as a message wants it, in an environment and under a name."""
     created_by, wanted = maker(session, message), new_id(kind, message)
 
-    def make(place: str, name: str | None, owner: Session | None = None) -> NamedObject:
+    def make(place: Environment, name: str | None, owner: Session | None = None) -> NamedObject:
         return session.hub.objects.create(
             kind, place, name, object_id=wanted, created_by=created_by, owner=owner,
             options=kind.options_of(message),

@@ -19,6 +19,7 @@ from volant.errors import (
 from volant.wire.frames import FUNCTION_MASK
 from volantd.core import pool_statistics
 from volantd.hub import checks
+from volantd.hub.environments.book import told
 from volantd.hub.pools.configuration import pool_config
 from volantd.hub.pools.waiting import text_of
 from volantd.hub.web.checked import SCALEUP_WINDOW_S_MAX, scaleup_window_s_of
@@ -44,8 +45,14 @@ KEPT_MAX = 100
 
 
 def function_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """Every pool: those of functions and classes, and those beside them."""
-    return {"functions": [_row(session, one) for one in session.hub.functions.values()]}
+    """Every pool of an environment: those of functions and classes, and those beside them."""
+    return {"functions": [_row(session, one) for one in _within(session, message)]}
+
+
+def _within(session: Session, message: dict[str, Any]) -> list[Function]:
+    """The pools of the environment that a request means."""
+    environment = session.hub.environments.of(session, told(message))
+    return [one for one in session.hub.functions.values() if one.app.environment is environment]
 
 
 def function_stats(session: Session, message: dict[str, Any]) -> dict[str, Any]:
@@ -152,6 +159,7 @@ def _row(session: Session, function: Function) -> dict[str, Any]:
     kind = "class" if function.spec["methods"] else "function"
     return {
         "function_id": function.function_id, "name": function.name, "app": app.name,
+        "environment": app.environment.name,
         "app_id": app.app_id, "kind": kind, "variant": app.functions[function.name] is not function,
         **_standing(pool_statistics(state, state.pools[function.function_id])),
     }  # fmt: skip
@@ -170,7 +178,8 @@ def find(session: Session, message: dict[str, Any]) -> Function:
         wanted = checks.text(message, "function")
         if session.container_app is not None:
             raise PermissionDeniedError("a container only knows the functions that it can call")
-        return _named(session.hub.functions.values(), wanted)
+        by_id = session.hub.functions.get(wanted)
+        return _named(_within(session, message), wanted) if by_id is None else by_id
     number = checks.whole(message, "number", 0, FUNCTION_MASK)
     function = session.functions.get(number)
     function = None if function is None else function.latest()

@@ -85,7 +85,10 @@ def _confined(base: Function, changes: dict[str, Any], own: Function) -> dict[st
     """What a container may change of the changes that it asks for, whenever they are applied."""
     asked, allowed = _options(base, changes), _options(base, changes)
     checks.confine_options(allowed, own.options, base.options["gpu"])
-    layers.confine(layers.of(changes), own.options, base.options)
+    owners = [base.options]
+    if own.app.environment is base.app.environment:  # else the same name means another secret
+        owners.append(own.options)
+    layers.confine(layers.of(changes), *owners)
     differing = {name: value for name, value in allowed.items() if value != asked[name]}
     return {**changes, **differing}
 

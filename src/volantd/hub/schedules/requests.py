@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from volant.errors import InvalidError, NotFoundError
 from volantd.hub import checks
+from volantd.hub.environments.book import told
 
 if TYPE_CHECKING:
     from volantd.hub.schedules.timetable import Entry
@@ -16,8 +17,15 @@ COMPARED_MAX = 1000
 
 
 def schedule_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """Every schedule of the apps that run."""
-    return {"schedules": [entry.row() for entry in session.hub.timetable.entries.values()]}
+    """Every schedule of the apps of an environment that run."""
+    return {"schedules": [entry.row() for entry in _within(session, message)]}
+
+
+def _within(session: Session, message: dict[str, Any]) -> list[Entry]:
+    """The schedules of the environment that a request means."""
+    environment = session.hub.environments.of(session, told(message))
+    entries = session.hub.timetable.entries.values()
+    return [entry for entry in entries if entry.function.app.environment is environment]
 
 
 def schedule_pause(session: Session, message: dict[str, Any]) -> dict[str, Any]:
@@ -51,8 +59,10 @@ def _find(session: Session, message: dict[str, Any]) -> Entry:
     wanted = checks.text(message, "function")[: checks.SOUGHT_CHARS_MAX]
     known: dict[str, list[Entry]] = {}
     for entry in session.hub.timetable.entries.values():
+        known.setdefault(entry.function.function_id, []).append(entry)
+    for entry in _within(session, message):
         one = entry.function
-        for name in (one.function_id, one.name, f"{one.app.name}.{one.name}"):
+        for name in (one.name, f"{one.app.name}.{one.name}"):
             known.setdefault(name, []).append(entry)
     found = known.get(wanted)
     if found is None:

@@ -35,7 +35,7 @@ def secret_put(session: Session, message: dict[str, Any]) -> dict[str, Any] | No
     allow, replace = switch(message, "allow_existing"), switch(message, "replace")
     if not objects.is_open(session, message):
         return None
-    where = objects.environment(environment)
+    where = session.hub.environments.of(session, environment)
     found = objects.named(stored.KIND, where, name)
     if found is None:
         found = objects.create(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from volantd.hub.environments.record import Environment
     from volantd.hub.hub import Hub
     from volantd.hub.objects.kinds import NamedObject
     from volantd.hub.records import Version
@@ -145,16 +146,18 @@ class Secrets:
             Error: when none can be read.
         """
         await asyncio.shield(self._hub.objects.opened)
-        return version.with_secrets(self.layered(version.stored))
+        return version.with_secrets(self.layered(version.stored, version.environment))
 
     async def of_steps(
-        self, stored: dict[str, dict[str, list[Layer]]], given: dict[str, dict[str, dict[str, str]]]
-    ) -> dict[str, dict[str, dict[str, str]]]:
+        self, stored: dict[str, dict[str, list[Layer]]],
+        given: dict[str, dict[str, dict[str, str]]], environment: Environment,
+    ) -> dict[str, dict[str, dict[str, str]]]:  # fmt: skip
         """What secrets give the steps of an image: index of a step -> field -> variables.
 
         Args:
             stored: layers of steps that refer to something.
             given: values of steps.
+            environment: of the app that has the image.
 
         Raises:
             Error: as `resolved`.
@@ -166,26 +169,34 @@ class Secrets:
         for index, fields in stored.items():
             for field, layers in fields.items():
                 own = found.setdefault(index, {})
-                own[field] = {**self.layered(layers), **own.get(field, {})}
+                own[field] = {**self.layered(layers, environment), **own.get(field, {})}
         return found
 
-    def layered(self, layers: Sequence[Layer]) -> dict[str, str]:
+    def layered(self, layers: Sequence[Layer], environment: Environment) -> dict[str, str]:
         """The variables of some layers, of which later ones win.
+
+        Args:
+            layers: values, and references to what is stored.
+            environment: where those are that name none.
 
         Raises:
             Error: as `resolved`.
         """
         told: dict[str, str] = {}
         for layer in layers:
-            told.update(layer["values"] if "values" in layer else self._looked_up(layer))
+            told.update(
+                layer["values"] if "values" in layer else self._looked_up(layer, environment)
+            )
         return told
 
-    def _looked_up(self, layer: Layer) -> dict[str, str]:
-        objects, name = self._hub.objects, layer["name"]
-        environment = objects.environment(layer["environment"])
+    def _looked_up(self, layer: Layer, environment: Environment) -> dict[str, str]:
+        objects, name, told = self._hub.objects, layer["name"], layer["environment"]
+        if told is not None:
+            environment = self._hub.environments.find(told)
         found = objects.named(KIND, environment, name)
         if found is None:
-            raise checks.not_found(KIND, name, objects.names(KIND, environment))
+            known = objects.names(KIND, environment)
+            raise checks.not_found(KIND, name, known, environment=environment.name)
         variables = self.of(found)
         missing = [key for key in layer["keys"] if key not in variables]
         if missing:

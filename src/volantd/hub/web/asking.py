@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from volantd.hub.environments.book import told
 from volantd.images.requests import later
 
 if TYPE_CHECKING:
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
 
 
 async def web_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """The web functions that have an address, with what a client needs to ask them."""
+    """Where the web functions of an environment are, with what a client needs to ask them."""
     hub = session.hub
     await asyncio.shield(hub.services.deployments.opened)
-    door = hub.door
+    door, environment = hub.door, hub.environments.of(session, told(message))
     return {
         "functions": [
             {
@@ -25,12 +26,13 @@ async def web_list(session: Session, message: dict[str, Any]) -> dict[str, Any]:
                 "requires_proxy_auth": claim.form["requires_proxy_auth"],
             }
             for claim in door.routes.claims.values()
+            if claim.function.app.environment is environment
         ]
     }  # fmt: skip
 
 
 def _check(message: dict[str, Any]) -> None:
-    """It has no fields."""
+    told(message)
 
 
 HANDLERS = (later(web_list, _check, images=False),)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Hexadecimal digits that tell labels apart which had to be cut.
 HASH_CHARS = 6
+#: What is between the label of an app and that of its environment.
+PARTED_BY = "--"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,18 +110,25 @@ class Routes:
 
 
 def label_of(app: App, function: str, method: str | None, form: dict[str, Any]) -> str:
-    """The label of a web function: what its host begins with."""
+    """The label of a web function: what its host begins with.
+
+    Behind it comes that of its environment, parted by what no other label has in it: so no app
+    of another environment can have the same.
+    """
     parts = [app.name, function, *([method] if method is not None else [])]
     text = form["label"] or "-".join(parts)
     if app.state != "deployed":
         text += "-dev"
-    return slug(text)
+    if not app.environment.web_suffix:
+        return slug(text)
+    end = PARTED_BY + app.environment.web_suffix
+    return slug(text, checked.LABEL_CHARS_MAX - len(end)) + end
 
 
-def slug(text: str) -> str:
+def slug(text: str, chars_max: int = checked.LABEL_CHARS_MAX) -> str:
     """A text as one part of a host name; one that is too long is cut, and told apart by a hash."""
     label = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "app"
-    if len(label) <= checked.LABEL_CHARS_MAX:
+    if len(label) <= chars_max:
         return label
     digest = hashlib.sha256(text.encode()).hexdigest()[:HASH_CHARS]
-    return f"{label[: checked.LABEL_CHARS_MAX - HASH_CHARS - 1].rstrip('-')}-{digest}"
+    return f"{label[: chars_max - HASH_CHARS - 1].rstrip('-')}-{digest}"

@@ -2,7 +2,8 @@
 
     <home>/images/names.json    {"base:2": {"key": "…", "published_at": 1732621080.2}}
 
-A name is moved by publishing it again. What it means is written before anybody is told of it.
+Names in another environment than `main` have its id before them, and `/`. A name is moved by
+publishing it again. What it means is written before anybody is told of it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from volantd import syncing
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable
 
 #: Names of one store.
 NAMES_MAX = 10_000
@@ -31,6 +32,18 @@ class Published:
 
     key: str
     published_at: float
+
+
+def within(names: Iterable[str], prefix: str) -> list[str]:
+    """Of some names those of one environment, as its users know them.
+
+    Args:
+        names: as they are here.
+        prefix: what names of the environment begin with; "" for `main`.
+    """
+    if not prefix:
+        return [name for name in names if "/" not in name]
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
 class Names:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import ImageBuildError
-from volantd.fields import text
+from volantd.fields import optional, text
 from volantd.images.keys import LOOKED_UP
 from volantd.images.steps.kind import Kind, digest
 
@@ -52,6 +52,7 @@ def _check_id(step: dict[str, Any]) -> None:
 
 def _check_name(step: dict[str, Any]) -> None:
     published(step)
+    optional(text, {"environment": None, **step}, "environment")
 
 
 KINDS = {

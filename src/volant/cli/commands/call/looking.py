@@ -10,6 +10,7 @@ import click
 from volant.cli.commands.root import Group
 from volant.cli.failures import Refused
 from volant.cli.shared import hub, show
+from volant.cli.shared.environments import environment_option
 from volant.cli.shared.logs import log_options, print_logs
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def group() -> None:
     metavar="N", help="The latest N.",
 )  # fmt: skip
 @show.json_option
+@environment_option
 def list_calls(app: str | None, state: str | None, limit: int, as_json: bool) -> None:
     """List calls, the newest last."""
     reply = hub.ask("call_list", app=app, state=state, count=limit)

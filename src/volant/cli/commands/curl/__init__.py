@@ -11,6 +11,7 @@ import click
 from volant.cli.commands.curl import sending, targets
 from volant.cli.failures import BROKEN_PIPE, FAILED, Refused, silence_stdout
 from volant.cli.shared import hub
+from volant.cli.shared.environments import environment_option
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -44,6 +45,7 @@ Examples:
 @click.option("-o", "--output", type=click.File("wb"), metavar="FILE", help="Write the body there.")
 @click.option("-f", "--fail", is_flag=True, help="Exit with 1 at a status of 400 and above.")
 @click.option("-k", "--insecure", is_flag=True, help="Take whatever certificate the server has.")
+@environment_option
 def group(
     target: str, method: str | None, headers: tuple[str, ...], data: tuple[str, ...],
     json_data: str | None, upload_file: str | None, output: BinaryIO | None, **switches: bool,

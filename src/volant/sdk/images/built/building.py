@@ -10,6 +10,7 @@ from volant import _context
 from volant.channel import current
 from volant.errors import ExecutionError, InvalidError, NotFoundError
 from volant.sdk.calls.calling import warn_blocking
+from volant.sdk.naming import check_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,17 +90,17 @@ class Publish:
     def __call__(self, name: str, *, environment_name: str | None = None) -> None:
         word, tag = self._check(name, environment_name)
         warn_blocking("image.publish(...)", "await image.publish.aio(...)")
-        self._publish(word, tag)
+        self._publish(word, tag, environment_name)
 
     async def aio(self, name: str, *, environment_name: str | None = None) -> None:
         word, tag = self._check(name, environment_name)
-        await _aside(lambda: self._publish(word, tag))
+        await _aside(lambda: self._publish(word, tag, environment_name))
 
     def _check(self, name: str, environment_name: str | None) -> tuple[str, str]:
         from volant.sdk.images import checks
 
         refuse_in_container("image.publish")
-        checks.refuse_given("publish", {"environment_name": environment_name})
+        check_environment(environment_name)
         if self._image._is_host:
             raise InvalidError(
                 "Image.host() cannot be published: it is this machine's own environment",
@@ -107,10 +108,12 @@ class Publish:
             )
         return checks.published_name(name)
 
-    def _publish(self, word: str, tag: str) -> None:
+    def _publish(self, word: str, tag: str, environment: str | None) -> None:
         image = Build(self._image)._build(None)  # it may have been evicted since it was built
         channel = current.channel()
-        channel.request("image_publish", image_id=image._object_id, name=word, tag=tag)
+        channel.request(
+            "image_publish", image_id=image._object_id, name=word, tag=tag, environment=environment
+        )
 
 
 class HydrateImage:

@@ -1,0 +1,1 @@
+"""Environments: apart from each other, names mean different things in each."""
