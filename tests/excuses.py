@@ -26,6 +26,7 @@ ANYBODY = {
     r"there is no (curl|Chromium) on this machine": "other clients show the same, less vividly",
     r"PostgreSQL is neither installed nor to be had": "the same suite is run over SQLite",
     r"numpy is not installed beside the tests": "plain users' runs have only what they need",
+    r"SeaweedFS is not built for this machine": "the store of rclone shows the same",
     r"less than 8 GiB of memory are free": "the machine is shared; the same is tested smaller",
 }
 #: Likewise where the tests run as a normal user, which those of root start by themselves.
