@@ -351,3 +351,19 @@ def test_one_client_waits_for_a_bounded_number_of_streams(
     client.close()
     world.turn()
     assert (world.hub.streams._waiting, world.hub.streams._counts) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"after": "x"}, {"after": 1e99}, {"wait_s": 1e9}, {"source": "file"}, {"since": -1.0}],
+    ids=str,
+)
+def test_a_stream_that_makes_no_sense_ends_its_connection(
+    world: World, client: Client, fields: dict[str, Any]
+):
+    app_id = client.open()
+    other = world.client()
+    with pytest.raises(AssertionError, match="broken: True"):
+        other.request("app_logs", app=app_id, **{**STREAM, "after": 0.0, **fields})
+    assert client.request("app_logs", app=app_id, **STREAM)["ended"] is False
+    world.check()
