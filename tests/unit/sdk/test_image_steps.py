@@ -289,7 +289,6 @@ def test_a_file_that_is_not_there_raises_at_once(
         (lambda i: i.pip_install("a", gpu="T4"), r"Image\.pip_install\(gpu=\.\.\.\)"),
         (lambda i: i.run_commands("a", volumes={"/v": object()}), r"run_commands\(volumes=\.\.\."),
         (lambda i: i.run_function(project_function, region="eu"), r"run_function\(region=\.\.\."),
-        (lambda i: i.from_name("a", environment_name="x"), r"from_name\(environment_name=\.\.\."),
         (lambda i: i.from_id("im-1", client=object()), r"from_id\(client=\.\.\.\)"),
     ],
 )
