@@ -208,6 +208,8 @@ class Services:
             except RuntimeFailedError as error:
                 self.stop(f"the launcher died: {error}")
                 return
+            # Whatever was still dying when that was done, and had the lock, is gone by now.
+            await asyncio.to_thread(leftovers.clean_dead_runs, runs_dir)
 
     def _set_capacity(self) -> None:
         mib = self.config.number("memory_limit_mib")
