@@ -72,18 +72,19 @@ def moments(record: Sequence[Entry], count: int, chance: random.Random) -> list[
     """Indexes of entries ahead of which the power goes.
 
     Half of them are anywhere, the others where most depends on it: just behind what was
-    acknowledged, just ahead of the end of a sync, and beside a change of names.
+    acknowledged, just ahead of the end of a sync, and beside a change of names. One is at the end.
     """
     names = {Op.CREATE, Op.MKDIR, Op.UNLINK, Op.RENAME, Op.LINK}
     told = [at + 1 for at, one in enumerate(record) if one.op is Op.TOLD]
     syncs = [at for at, one in enumerate(record) if one.op is Op.SYNC]
     named = [at + chance.randint(0, 1) for at, one in enumerate(record) if one.op in names]
     choices = [told, syncs, named]
-    return sorted(
+    found = [
         chance.randrange(1, len(record)) if chance.random() < 0.5
         else chance.choice(chance.choice(choices))
-        for _ in range(count)
-    )  # fmt: skip
+        for _ in range(count - 1)
+    ]  # fmt: skip
+    return [*sorted(found), len(record)]
 
 
 def cut(record: bytes, home: Path, count: int, seed: int) -> Cuts:
