@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from volant.sdk.output import enable_output as enable_output
     from volant.sdk.ports.tunnels import Tunnel as Tunnel, forward as forward
     from volant.sdk.retries import Retries as Retries
+    from volant.sdk.sandboxes.probe import Probe as Probe
+    from volant.sdk.sandboxes.sandbox import Sandbox as Sandbox
     from volant.sdk.terminal.inside import interact as interact
     from volant.sdk.volumes.bucket import CloudBucketMount as CloudBucketMount
     from volant.sdk.volumes.volume import Volume as Volume
@@ -70,8 +72,10 @@ _HOME = {
     "FilePatternMatcher": "volant.sdk.images.patterns",
     "Image": "volant.sdk.images.image",
     "Period": "volant.sdk.objects.schedule",
+    "Probe": "volant.sdk.sandboxes.probe",
     "Queue": "volant.sdk.objects.queues",
     "Retries": "volant.sdk.retries",
+    "Sandbox": "volant.sdk.sandboxes.sandbox",
     "Secret": "volant.sdk.objects.secret",
     "Server": "volant.sdk.web.servers",
     "Volume": "volant.sdk.volumes.volume",
@@ -102,7 +106,7 @@ _SUBMODULES = frozenset({"billing", "experimental", "file_pattern_matcher", "typ
 #: Names of the programming model whose feature is not there yet: using one says so.
 _PLANNED = frozenset({
     "Client", "Cluster",
-    "NetworkFileSystem", "Probe", "Proxy", "Sandbox",
+    "NetworkFileSystem", "Proxy",
     "SandboxSnapshot", "SchedulerPlacement", "Workspace",
     "clustered",
 })  # fmt: skip
@@ -120,8 +124,10 @@ __all__ = [
     "FunctionCall",
     "Image",
     "Period",
+    "Probe",
     "Queue",
     "Retries",
+    "Sandbox",
     "Secret",
     "Server",
     "Tunnel",

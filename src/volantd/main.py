@@ -34,6 +34,8 @@ from volantd.agent.images import Images
 from volantd.agent.logs import LogStore
 from volantd.agent.memory import MemoryGuard
 from volantd.agent.ports.tunnels import Tunnels
+from volantd.agent.sandboxes.bases import Bases
+from volantd.agent.sandboxes.service import SandboxService
 from volantd.agent.tasks import Tasks
 from volantd.agent.zygotes import ZygoteStore
 from volantd.backups.settling import settle
@@ -47,6 +49,7 @@ from volantd.hub.objects.queues.queues import Queues
 from volantd.hub.objects.registry import Objects
 from volantd.hub.peer import Peer
 from volantd.hub.pools.configuration import EXIT_GRACE_S
+from volantd.hub.sandboxes.ledger import Ledger
 from volantd.hub.schedules.kept import KeptBook
 from volantd.hub.secrets.rotation import go_on
 from volantd.hub.secrets.stored import Secrets
@@ -132,10 +135,22 @@ class Services:
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent
         self.tunnels = Tunnels(self.agent, tasks, config.text("tunnel_host"))
-        self.disk = DiskGuard(self.agent, self.images, tasks, config.home, reserve_bytes)
-        memory_bytes = int(config.number("memory_reserve_mib")) << 20
-        self.memory = MemoryGuard(self.zygotes, loop, memory_bytes)
+        self.sandboxes = self._make_sandboxes()
+        self.disk, self.memory = self._make_guards(reserve_bytes)
         self._set_capacity()  # calls may come before the launcher is up
+
+    def _make_guards(self, reserve_bytes: int) -> tuple[DiskGuard, MemoryGuard]:
+        disk = DiskGuard(self.agent, self.images, self.tasks, self.config.home, reserve_bytes)
+        memory_bytes = int(self.config.number("memory_reserve_mib")) << 20
+        return disk, MemoryGuard(self.zygotes, self.hub.loop, memory_bytes)
+
+    def _make_sandboxes(self) -> SandboxService:
+        bases = Bases(self.machine, self.images, self.blobs, self.tasks)
+        printed = os.path.join(self.config.home, "printed")
+        made = SandboxService(self.agent, bases, self.tasks, self.tunnels, printed)
+        self.images.add_users = made.add_users_of_images
+        self.hub.sandboxes.open(Ledger(os.path.join(self.config.home, "sandboxes.jsonl")))
+        return made
 
     def tell_rung(self, session: Session) -> None:
         """Tell a client when its containers are none; never pass over that in silence."""
@@ -279,7 +294,7 @@ class Services:
 
         def look() -> None:
             now = monotonic()
-            if self.hub.apps or self.hub.sessions:
+            if self.hub.apps or self.hub.sessions or self.hub.sandboxes.all():
                 state["since"] = now
             if now - state["since"] >= idle_s:
                 self.stop(f"idle for {idle_s:g} s")

@@ -79,6 +79,7 @@ def test_each_example_is_short_and_tells_its_command() -> None:
         "hello.py",
         "generator.py",
         "asynchronous.py",
+        "code_interpreter.py",
         "concurrent_pages.py",
         "crawler.py",
         "cron_report.py",

@@ -24,7 +24,7 @@ READING = [
     "config show", "function list", "function stats", "function autoscaler settings",
     "image list", "image inspect", "image logs", "image names list", "schedule list",
     "token list", "call list", "call show", "call logs", "secret list",
-    "volume list", "volume ls", "volume history",
+    "volume list", "volume ls", "volume history", "sandbox list", "sandbox logs",
     "dict list",
     "dict get",
     "dict items",
@@ -78,6 +78,9 @@ CHANGING = [
     "environment update",
     "environment delete",
     "config set-environment",
+    "sandbox exec",
+    "sandbox shell",
+    "sandbox stop",
     "call cancel",
     "call replay",
 ]
@@ -100,7 +103,7 @@ def test_every_promised_command_is_there(pages: dict[str, str]) -> None:
     leaves = {path for path in pages if path and f"{path} " not in " ".join(sorted(pages))}
     groups = {"", "app", "container", "server", "config", "image", "image names", "token",
               "function", "function autoscaler", "schedule", "dict", "queue", "volume",
-              "call", "secret", "environment"}  # fmt: skip
+              "call", "secret", "environment", "sandbox"}  # fmt: skip
     assert set(pages) == {*READING, *CHANGING, *groups}, leaves
 
 

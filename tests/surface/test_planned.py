@@ -40,14 +40,15 @@ class Kept:
 #: What `from volant import *` gives: what works.
 PUBLIC = [
     "App", "CloudBucketMount", "Cls", "Cron", "Dict", "Environment", "Error", "FilePatternMatcher",
-    "Function", "FunctionCall", "Image", "Period", "Queue", "Retries", "Secret", "Server", "Tunnel",
+    "Function", "FunctionCall", "Image", "Period", "Probe", "Queue", "Retries", "Sandbox", "Secret",
+    "Server", "Tunnel",
     "Volume", "__version__", "asgi_app", "batched", "concurrent", "current_function_call_id",
     "current_input_id", "enable_output", "enter", "exit", "fastapi_endpoint", "forward",
     "interact", "is_local", "method", "parameter", "sessioned", "web_server", "wsgi_app",
 ]  # fmt: skip
 PLANNED_NAMES = [
     "Client", "Cluster",
-    "NetworkFileSystem", "Probe", "Proxy", "Sandbox",
+    "NetworkFileSystem", "Proxy",
     "SandboxSnapshot", "SchedulerPlacement", "Workspace",
     "clustered",
 ]  # fmt: skip
@@ -188,8 +189,9 @@ def test_types_of_what_requests_return_are_public() -> None:
 
     public = {name for name, one in vars(volant.types).items() if isinstance(one, type)}
     assert public == {
-        "AutoscalerSettings", "FileEntry", "FileEntryType", "FunctionStats", "InputInfo",
-        "InputStatus", "LogEntry", "ObjectInfo", "ServerInfo", "ServerSession", "ServerStats",
+        "AutoscalerSettings", "ContainerProcess", "FileEntry", "FileEntryType", "FunctionStats",
+        "InputInfo", "InputStatus", "LogEntry", "ObjectInfo", "ServerInfo", "ServerSession",
+        "ServerStats", "StreamType",
     }  # fmt: skip
 
 

@@ -38,6 +38,8 @@ MESSAGE_BYTES_MAX = 4096
 HANG_UP_S = 1.0
 #: Exit codes of a command that is there but cannot be run, and of one that is not there.
 CANNOT_RUN, NOT_FOUND = 126, 127
+#: Of a terminal whose Backspace takes away whole characters.
+IUTF8 = 0x4000
 _SIGNALS = range(1, 65)
 
 
@@ -107,7 +109,7 @@ class _Keeper:
         leader, terminal = (-1, fds[0]) if fds else os.openpty()
         set_size(terminal, *size)
         settings = termios.tcgetattr(terminal)
-        settings[0] |= _IUTF8
+        settings[0] |= IUTF8
         termios.tcsetattr(terminal, termios.TCSANOW, settings)
         if leader < 0:
             self.channel.send(RUNS)
@@ -176,9 +178,6 @@ class _Keeper:
                 return
             if pid == self.pid:
                 self.status = status
-
-
-_IUTF8 = 0x4000  # a terminal whose Backspace takes away whole characters
 
 
 def set_size(terminal: int, rows: int, columns: int) -> None:

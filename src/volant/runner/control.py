@@ -4,6 +4,7 @@
                        PREPARE {files, entry, env, snapshot, late}
                        FORK {id, hostname, limits, address, more} + 4 descriptors
                        COMMAND {id, container, argv, env, limits, terminal} + 1, 2 or 4 descriptors
+    agent  -> holder   RUN {argv, env, cwd, makes_cwd, terminal} + 1 or 4 descriptors
     zygote -> agent    PRELOADED {culprits}
                        READY {import_us, threads, culprits, late, refused, prelude, is_whole}
                        PREPARE_FAILED {fault}  UNFIT {}
@@ -27,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PREPARE, FORK, COMMAND, PRELOAD = 1, 2, 3, 4
+PREPARE, FORK, COMMAND, PRELOAD, RUN = 1, 2, 3, 4, 5
 READY, PREPARE_FAILED, FORKED, FORK_FAILED, EXITED, COMMAND_FAILED = 16, 17, 18, 19, 20, 21
 PRELOADED, UNFIT = 22, 23
 
@@ -41,7 +42,8 @@ REPLY_BYTES_MAX = {
 #: Largest frame that the agent sends (sources of one app version).
 REQUEST_BYTES_MAX = 1 << 30
 #: Descriptors of one FORK: channel, SDK channel, stdout, stderr. A COMMAND has no more: its
-#: channel, and its stdin, stdout and stderr, or the terminal that is all three, or none yet.
+#: channel, and its stdin, stdout and stderr, or the terminal that is all three, or none yet. The
+#: same holds for a RUN, which goes to the holder of a sandbox over the channel of that.
 FORK_FDS = 4
 _FD_BYTES = 4
 

@@ -41,6 +41,9 @@ NEW_ROOT = OWN_DIR + "/new"
 SDK_MOUNTS = (SDK_DIR + "/volant", SDK_DIR + "/cloudpickle", LENT_DIR)
 #: Sources and working directory of a container.
 WORK_DIR = "/root"
+#: Where the template of an image that lends its own Python has what is WORK_DIR in its containers:
+#: that Python may lie below the same path.
+FILES_DIR = OWN_DIR + "/files"
 #: What a template of a built image keeps of the root that it was made in, besides the layers.
 TEMPLATE_MOUNTS = (
     "/proc", "/dev", "/sys/devices/system", LOWER_DIR, BASE_DIR, SCRATCH_DIR, *SDK_MOUNTS, WORK_DIR,
@@ -86,15 +89,19 @@ class Plan:
         self.counts_memory = "m" in flags
         #: each container has ports of its own in the network that it shares
         self.has_private_ports = "p" in flags
+        #: its containers are sandboxes: this interpreter is not of their image, and runs none of
+        #: their code
+        self.is_for_sandboxes = "s" in flags
         marked = [(item[0], item[2:]) for item in arguments[3:]]
         self.trees = [(mark, path) for mark, path in marked if mark in (OVERLAY, BIND)]
         self.layers = [path for mark, path in marked if mark == LAYER]
         self.readable = [path for mark, path in marked if mark == "r"]
         self.writable = [path for mark, path in marked if mark == "w"]
         self.is_container = self.rung == "container"
-        self.work_dir = WORK_DIR if self.is_container else os.path.join(self.state_dir, "root")
+        home = WORK_DIR if self.is_container else os.path.join(self.state_dir, "root")
+        self.work_dir = FILES_DIR if self.is_for_sandboxes and self.layers else home
         #: where containers work; made if their image has no such directory
-        self.cwd = next((path for mark, path in marked if mark == CWD), self.work_dir)
+        self.cwd = next((path for mark, path in marked if mark == CWD), home)
         inet = self.is_container or not self.own_network
         ids = None if self.is_container else (os.geteuid(), os.getegid())
         self.program = seccomp.build(sockets_of_inet=inet, shares_files_as=ids)

@@ -59,7 +59,8 @@ def _settle_imports(plan: isolate.Plan) -> None:
     import volant.runner.libraries.late  # for the children, which then need not: this,
     import volant.runner.libraries.threads
     import volant.runner.loading
-    import volant.runner.loop  # noqa: F401  # and this
+    import volant.runner.loop  # and this
+    import volant.runner.sandboxes.holding  # noqa: F401  # which cannot be found in a sandbox
 
     sys.path.append(sys.path.pop(0))
     for stream in (sys.stdout, sys.stderr):
@@ -383,6 +384,10 @@ class Zygote:
         except BaseException as exc:  # noqa: BLE001  # must be told, whatever it is
             _say(channel_fd, b"E" + f"{type(exc).__name__}: {exc}".encode("utf-8", "replace"))
             os._exit(EXIT_NOT_ISOLATED)
+        if self.plan.is_for_sandboxes:
+            from volant.runner.sandboxes import holding
+
+            holding.serve(channel_fd, sdk_fd)
         from volant.runner import loop
 
         loop.serve(channel_fd, sdk_fd, fields["id"])

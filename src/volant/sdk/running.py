@@ -17,25 +17,23 @@ from volant.channel import current
 from volant.errors import ConnectionError, InvalidError
 from volant.sdk import output
 from volant.sdk.calls.calling import Binding, warn_blocking
+from volant.sdk.deploying.contents import upload
 from volant.sdk.function import bind
 from volant.sdk.images.host import host_wire
 from volant.sdk.naming import checked_tags
-from volant.sdk.sources import Entry, Sources, collect, entry_of, is_local, sha256
+from volant.sdk.sources import Entry, Sources, collect, entry_of, is_local
 from volant.wire import payloads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
-    from typing import Any, BinaryIO
+    from typing import Any
 
     from volant.channel.channel import Channel
     from volant.sdk.app import App
     from volant.sdk.function import Function
     from volant.sdk.images.image import Image
-
-#: Content of one upload frame.
-UPLOAD_BYTES = 8 << 20
 
 _OUR_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -168,28 +166,6 @@ def _reason(kind: type[BaseException] | None) -> str:
     if kind is None:
         return "finished"
     return "interrupted" if kind is KeyboardInterrupt else f"failed with {kind.__name__}"
-
-
-def _offsets(size: int) -> range:
-    """Where the pieces of a content begin; an empty one has a piece as well."""
-    return range(0, max(1, size), UPLOAD_BYTES)
-
-
-def _unchanged(path: str, file: BinaryIO, size: int, digest: str) -> Iterator[bytes]:
-    """The pieces of a file; the last only when all are what was promised.
-
-    Raises:
-        InvalidError: when they are not.
-    """
-    seen = sha256()
-    for offset in _offsets(size):
-        data = file.read(min(UPLOAD_BYTES, size - offset))
-        seen.update(data)
-        if offset + UPLOAD_BYTES >= size and seen.hexdigest() != digest:
-            raise InvalidError(
-                f"{path} changed while the app was started", hint="start the app again"
-            )
-        yield data
 
 
 class SetTags:
@@ -400,19 +376,7 @@ class RunningApp:
         return main.module if module == "__main__" and main.module is not None else module
 
     def _upload(self, need: list[str]) -> None:
-        for digest in need:
-            content = self.sources.contents.get(digest) or self.image_contents.get(digest, b"")
-            if isinstance(content, bytes):
-                pieces = [content[at : at + UPLOAD_BYTES] for at in _offsets(len(content))]
-                self._send(digest, len(content), pieces)
-            else:
-                with open(content, "rb") as file:
-                    size = os.fstat(file.fileno()).st_size
-                    self._send(digest, size, _unchanged(content, file, size, digest))
-
-    def _send(self, digest: str, size: int, pieces: Iterable[bytes]) -> None:
-        for offset, data in zip(_offsets(size), pieces, strict=True):
-            self.channel.tell("upload", sha256=digest, offset=offset, size=size, data=data)
+        upload(self.channel, need, {**self.image_contents, **self.sources.contents})
 
     def _open_again(self) -> None:
         """Describe the app to a hub that was started anew (on the leading thread)."""

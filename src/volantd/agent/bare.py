@@ -385,9 +385,14 @@ def built_spec(built: Built, rung: str, lent_dir: str, *, block_network: bool) -
         sdk_dir=os.path.dirname(package_dir("volant")),
         cloudpickle_dir=package_dir("cloudpickle"),
         lent_dir=lent_dir,
-        env={"PATH": IMAGE_PATH, **_ENVIRONMENT, **built.env, **_MARKS},
+        env={**built_environment(built), **_MARKS},
         block_network=block_network,
     )
+
+
+def built_environment(built: Built) -> dict[str, str]:
+    """The variables that a built image gives to what runs in it."""
+    return {"PATH": IMAGE_PATH, **_ENVIRONMENT, **built.env}
 
 
 def _base_environment(image: dict[str, Any]) -> dict[str, str]:

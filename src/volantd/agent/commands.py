@@ -16,6 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from volant import ids
+from volant.errors import NotFoundError
 from volant.wire.faults import platform_fault
 from volantd.agent import limits, zygotes
 from volantd.hub.terminals import send_descriptors
@@ -51,6 +52,10 @@ class Commands:
             NotFoundError: when it is not.
         """
         running = self._agent.find(container_id)
+        if running.prepared is None:
+            raise NotFoundError(
+                f"container {container_id} is a sandbox", hint="use `volant sandbox exec`"
+            )
         self._count(running, 1)
         self._tasks.start(self._run(session, number, running, wish), "run-command")
 

@@ -78,6 +78,7 @@ class Images:
         self.catalogue = Catalogue(self.store, self.builder)
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.apps: Callable[[], Iterable[App]] = tuple
+        self.add_users: Callable[[dict[str, list[str]]], None] = lambda found: None
         #: Completes what steps are given with what is stored.
         self.secrets: Secrets | None = None
         #: running commands of steps by the place that they fill
@@ -341,6 +342,7 @@ class Images:
                     names = found.setdefault(image[described.KEY], [])
                     if app.name not in names:
                         names.append(app.name)
+        self.add_users(found)
         return found
 
     # -- making room

@@ -203,8 +203,12 @@ class ZygoteStore:
             InvalidError: naming the directory.
         """
         for function in app.functions.values():
-            if function.version.image["kind"] == "host":
-                check_trees(function.version.image["trees"], self._home)
+            self.check_image(function.version.image)
+
+    def check_image(self, image: dict[str, Any]) -> None:
+        """Refuse an image that would show too much; raises as `check`."""
+        if image["kind"] == "host":
+            check_trees(image["trees"], self._home)
 
     def warm(self, app: App) -> None:
         """Begin to prepare the version that an app's calls will need first."""

@@ -136,7 +136,7 @@ def check_description(app: dict[str, Any]) -> None:
     _texts(entry, "path")
     images = sequence(app, "images")
     for image in images:
-        _check_image(image)
+        check_image(image)
     _check_files(sequence(app, "files"))
     functions = sequence(app, "functions")
     if len(raw(app, "express")) not in (0, EXPRESS_TOKEN_BYTES * len(functions)):
@@ -260,7 +260,8 @@ def _name(fields: dict[str, Any]) -> None:
         raise ValueError("a name is empty, too long, or cannot be printed")
 
 
-def _check_image(image: Any) -> None:
+def check_image(image: Any) -> None:
+    """Make sure that an image is described as the SDK describes one; raises as above."""
     if not isinstance(image, dict):
         raise ValueError("an image is no map")
     if image["kind"] != "host":

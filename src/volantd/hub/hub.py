@@ -44,6 +44,7 @@ from volantd.hub.pools.configuration import pool_config
 from volantd.hub.pools.streams import Streams
 from volantd.hub.records import App, Call, Function
 from volantd.hub.retained import Retained
+from volantd.hub.sandboxes.book import Sandboxes
 from volantd.hub.schedules.timetable import Timetable
 from volantd.hub.web.door import Door
 
@@ -121,6 +122,7 @@ class Hub:
         self.unfinished = Unfinished(self)
         self.door = Door(self)
         self.loans = Loans()
+        self.sandboxes = Sandboxes()
         self.streams = Streams(self)
         self.timetable = Timetable(self)
         #: What to do for each command; looked up by its class, for it is on the path of a call.
@@ -315,9 +317,13 @@ class Hub:
 
     def close_unused(self, app: App) -> None:
         """End a detached app that has nothing to do any more."""
-        if app.state == "detached" and not app.calls:
-            self.close_app(app, "its last call finished")
+        if app.state == "detached" and not self.is_used(app):
+            self.close_app(app, "the last of its calls and sandboxes finished")
             self.after_events()
+
+    def is_used(self, app: App) -> bool:
+        """Whether an app has something to do that does not need its client."""
+        return bool(app.calls) or bool(self.sandboxes.of(app))
 
     def _cancelled(self, call: Call) -> None:
         call.function.app.timings.note_failed(call, 0, max(1, call.inputs), "cancelled")
@@ -425,6 +431,8 @@ class Hub:
         app.calls.clear()
         self.durable.apps.close(app)
         self.apps.pop(app.key, None)
+        if not any(one.app_id == app.app_id for one in self.apps.values()):  # no other version
+            self.services.sandboxes.close(app, f"its app was stopped: {reason}")
         if not was_staged:
             self.ended.append(app.last_row())
         self.services.images.end_unwanted()

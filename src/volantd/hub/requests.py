@@ -31,6 +31,7 @@ from volantd.hub.objects.queues import requests as queue_requests
 from volantd.hub.pools import autoscaler, printed
 from volantd.hub.ports import tunnels
 from volantd.hub.records import App, Function
+from volantd.hub.sandboxes import requests as sandbox_requests
 from volantd.hub.schedules import requests as schedule_requests
 from volantd.hub.secrets import requests as secret_requests, rotation as secret_rotation
 from volantd.hub.volumes import changing, looking, mounting
@@ -231,7 +232,7 @@ def app_close(session: Session, message: dict[str, Any]) -> dict[str, Any] | Non
     if app is None or (session.container_app is not None and app.app_id not in session.apps):
         return {}
     session.hub.services.agent.drain_logs(app)
-    if app.detach and app.calls:
+    if app.detach and session.hub.is_used(app):
         app.session = None
         app.state = "detached"
         session.apps.pop(app.app_id, None)
@@ -440,7 +441,7 @@ HANDLERS: dict[str, Handler] = {
         *tokens.HANDLERS, *dedicated.HANDLERS, *counting.HANDLERS, *asking.HANDLERS,
         *object_requests.HANDLERS, *dict_requests.HANDLERS, *queue_requests.HANDLERS,
         *looking.HANDLERS, *changing.HANDLERS, *mounting.HANDLERS, *secret_rotation.HANDLERS,
-        *secret_requests.HANDLERS, *environment_requests.HANDLERS,
+        *secret_requests.HANDLERS, *environment_requests.HANDLERS, *sandbox_requests.HANDLERS,
     )
 }  # fmt: skip
 #: Those that a client may ask for whatever environment it has named: they are not about any.
@@ -475,5 +476,6 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
         *looking.HANDLERS,
         *changing.HANDLERS,
         *mounting.HANDLERS,
+        *sandbox_requests.SHARED_HANDLERS,
     )
 }

@@ -460,7 +460,7 @@ class Session:
                 hub.cancel_call(call)
         for app in list(self.apps.values()):
             app.session = None
-            if not app.detach or not app.calls:
+            if not app.detach or not hub.is_used(app):
                 hub.close_app(app, "its client is gone")
             else:
                 app.state = "detached"

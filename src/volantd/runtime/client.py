@@ -181,7 +181,7 @@ class Launcher:
             "sdk_dir": spec.sdk_dir, "cloudpickle_dir": spec.cloudpickle_dir,
             "lent_dir": spec.lent_dir,
             "block_network": spec.block_network, "counts_memory": spec.leaves is not None,
-            "private_ports": self.gives_addresses(spec),
+            "private_ports": self.gives_addresses(spec), "sandboxes": spec.is_for_sandboxes,
             "uid_base": self._next_ids() if spec.rung == "container" else None,
             **self._common(zygote_id, spec.env, spec.cgroup),
         }  # fmt: skip

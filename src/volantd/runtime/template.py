@@ -107,9 +107,10 @@ def _start_container(
 ) -> None:
     state_dir, uid_base = request["state_dir"], request["uid_base"]
     layers: list[str] = request["layers"]
-    trees = [] if layers else tree.judge_trees(request["trees"], state_dir)
+    lends = bool(layers and request["sandboxes"])
+    trees = [] if layers and not lends else tree.judge_trees(request["trees"], state_dir)
     owner = uid_base if os.geteuid() == 0 else None
-    tree.build_root(state_dir, trees, owner, layer_count=len(layers))
+    tree.build_root(state_dir, trees, owner, layer_count=len(layers), lends=lends)
     namespaces = linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
     namespaces |= linux.CLONE_NEWCGROUP | linux.CLONE_NEWNS
     if request["block_network"]:
@@ -182,28 +183,35 @@ def _mount_view(
     request: dict[str, Any], root: str, base_dir: str, trees: list[str], userns_fd: int | None
 ) -> list[str]:
     """Mount everything below R; returns the trees as marked for the zygote."""
+    lends = bool(request["layers"] and request["sandboxes"])
     bind(root, root, _NO_DEVICES, recursive=False)
     # Once more, without anything mounted inside: the kernel takes nothing else as a layer.
     lower = root + isolate.LOWER_DIR
-    bind(root, lower, _NO_DEVICES, recursive=False)
+    below = os.path.join(request["state_dir"], "lower") if lends else root
+    bind(below, lower, _NO_DEVICES, recursive=False)
+    if lends:  # what is written there is for the containers
+        bind(below + isolate.WORK_DIR, root + isolate.FILES_DIR, _NO_DEVICES, recursive=False)
     scratch = os.path.join(request["state_dir"], "scratch")
     bind(scratch, root + isolate.SCRATCH_DIR, _NO_DEVICES, recursive=False)
     bind(base_dir, root + isolate.BASE_DIR, _READ_ONLY, userns_fd)
     layers = _bind_layers(request["layers"], root, userns_fd)
-    if not layers:
+    if not layers or lends:
         bind(base_dir + "/etc", root + "/etc", _READ_ONLY, userns_fd)
     bind(os.path.join(request["sdk_dir"], "volant"), f"{root}{isolate.SDK_DIR}/volant", _READ_ONLY)
     bind(request["cloudpickle_dir"], f"{root}{isolate.SDK_DIR}/cloudpickle", _READ_ONLY)
     bind(request["lent_dir"], root + isolate.LENT_DIR, _READ_ONLY)
     bind("/sys/devices/system", root + "/sys/devices/system", _READ_ONLY)
     mount_devices(root + "/dev", own_nodes=userns_fd is not None)
-    marked = [f"{isolate.BIND}:{path}" for path in isolate.SDK_MOUNTS]
-    if layers:
-        return marked + [f"{isolate.LAYER}:{path}" for path in layers]
+    ours = () if request["sandboxes"] else isolate.SDK_MOUNTS
+    marked = [f"{isolate.BIND}:{path}" for path in ours]
+    of_image = [f"{isolate.LAYER}:{path}" for path in layers]
+    if layers and not lends:
+        return marked + of_image
     for name in tree.bound_names():
         bind(f"/etc/{name}", f"{root}/etc/{name}", _READ_ONLY)
         marked.append(f"{isolate.BIND}:/etc/{name}")
-    return marked + _bind_trees(trees, root, userns_fd)
+    marked += _bind_trees(trees, root, userns_fd)
+    return of_image if lends else marked
 
 
 def _bind_layers(layers: list[str], root: str, userns_fd: int | None) -> list[str]:
@@ -300,7 +308,7 @@ def _enter_view(request: dict[str, Any], root: str, *, mapped: bool) -> None:
     isolate.mount_devices(".", counts_memory=request["counts_memory"])
     isolate.mount_proc(".")
     isolate.enter_root(".")
-    if request["layers"]:
+    if request["layers"] and not request["sandboxes"]:
         layers = [f"{isolate.LAYERS_DIR}/{index}" for index in range(len(request["layers"]))]
         isolate.enter_image(layers[::-1], [*isolate.TEMPLATE_MOUNTS, *layers])
     if request["block_network"]:
@@ -323,6 +331,7 @@ def _execute(
     flags = "-n" if request["block_network"] else "-"
     flags += "m" if request["counts_memory"] else ""
     flags += "p" if request["private_ports"] else ""
+    flags += "s" if request["sandboxes"] else ""
     python = request["python"]
     arguments = [python, "-c", _START.format(sdk=sdk), str(control_fd), request["rung"]]
     arguments += [request["state_dir"] if request["rung"] == "process" else "-", flags, *marked]

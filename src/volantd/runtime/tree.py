@@ -14,6 +14,10 @@ from __future__ import annotations
 import os
 import stat
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 #: Files and directories of /etc that programs need to run and that say nothing private.
 ETC_ALLOWED = (
     "adjtime", "bash.bashrc", "ca-certificates", "ca-certificates.conf",
@@ -52,6 +56,8 @@ DEVICE_LINKS = {
     "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx",
 }  # fmt: skip
 
+#: What of R is ours begins so.
+OWN = ".volant"
 #: Directories of R and their modes; parents first.
 SKELETON = (
     ("etc", 0o755), ("root", 0o755), ("tmp", 0o1777), ("var", 0o755), ("var/tmp", 0o1777),
@@ -59,7 +65,7 @@ SKELETON = (
     ("proc", 0o555), ("sys", 0o755), ("sys/devices", 0o755), ("sys/devices/system", 0o755),
     ("dev", 0o755), ("opt", 0o755), ("srv", 0o755), ("home", 0o755), (".volant", 0o755),
     (".volant/base", 0o755), (".volant/lower", 0o755), (".volant/scratch", 0o700),
-    (".volant/new", 0o755), (".volant/lent", 0o755),
+    (".volant/new", 0o755), (".volant/lent", 0o755), (".volant/files", 0o755),
     (".volant/sdk", 0o755), (".volant/sdk/volant", 0o755), (".volant/sdk/cloudpickle", 0o755),
 )  # fmt: skip
 
@@ -167,8 +173,9 @@ def _write(path: str, content: bytes, mode: int = 0o644) -> None:
 
 
 def build_root(
-    state_dir: str, trees: list[str], owner: int | None, *, layer_count: int = 0
-) -> None:
+    state_dir: str, trees: list[str], owner: int | None, *, layer_count: int = 0,
+    lends: bool = False,
+) -> None:  # fmt: skip
     """Make R and the scratch directory of one template.
 
     Args:
@@ -176,26 +183,39 @@ def build_root(
         trees: absolute paths that will be mounted; their mount points are made.
         owner: uid and gid that the template's root has on the host; None for the caller's own.
         layer_count: of a built image, which brings its own links; 0 for the host's.
+        lends: the template shows the host's trees, and its containers the image: then a directory
+            beside R is the lowest layer of these.
     """
     root = os.path.join(state_dir, "root")
     made: list[str] = [root, os.path.join(state_dir, "scratch")]
     os.mkdir(root, 0o755)
     os.mkdir(made[1], 0o700)
-    for name, mode in SKELETON:
-        path = os.path.join(root, name)
-        os.mkdir(path)
-        os.chmod(path, mode)
-        made.append(path)
+    made += _make_skeleton(root, SKELETON)
+    if lends:
+        below = os.path.join(state_dir, "lower")
+        os.mkdir(below, 0o755)
+        theirs = [(name, mode) for name, mode in SKELETON if not name.startswith(OWN)]
+        made += [below, *_make_skeleton(below, theirs)]
     for index in range(layer_count):
         made += _make_path(root, f"/.volant/layers/{index}")
     for name in MERGED:
-        if os.path.islink("/" + name) and not layer_count:
+        if os.path.islink("/" + name) and (lends or not layer_count):
             os.symlink(os.readlink("/" + name), os.path.join(root, name))
     for tree in trees:
         made += _make_path(root, tree)
     if owner is not None:
         for path in made:
             os.chown(path, owner, owner, follow_symlinks=False)
+
+
+def _make_skeleton(root: str, wanted: Iterable[tuple[str, int]]) -> list[str]:
+    made = []
+    for name, mode in wanted:
+        path = os.path.join(root, name)
+        os.mkdir(path)
+        os.chmod(path, mode)
+        made.append(path)
+    return made
 
 
 def _make_path(root: str, path: str) -> list[str]:

@@ -71,6 +71,8 @@ class ZygoteSpec:
         cloudpickle_dir, lent_dir: the package of cloudpickle; what web functions are lent.
         env: the whole environment of the interpreter.
         block_network: no network but its own loopback.
+        is_for_sandboxes: `python` lies in `trees` and runs there; its containers see `layers` if
+            there are any, else the trees, and nothing of ours.
         cgroup, leaves: where the zygote goes, and its containers with the zygote ahead; or None.
     """
 
@@ -85,6 +87,7 @@ class ZygoteSpec:
     entrypoint: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     block_network: bool = False
+    is_for_sandboxes: bool = False
     cgroup: Cgroup | None = None
     leaves: Leaves | None = None
 

@@ -13,9 +13,10 @@ import volant
 from volant import Image, _context
 from volant.errors import ExecutionError, InvalidError
 from volant.runner import loading
-from volant.sdk import running as running_module
+from volant.sdk.deploying import contents
+from volant.sdk.deploying.contents import _offsets
 from volant.sdk.images.host import host_wire
-from volant.sdk.running import RunningApp, _offsets
+from volant.sdk.running import RunningApp
 from volant.sdk.sources import Sources
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def sent(running: Any, digest: str) -> bytes:
 def test_contents_are_at_hand_when_the_hub_asks_for_them(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running_module, "UPLOAD_BYTES", 5)
+    monkeypatch.setattr(contents, "UPLOAD_BYTES", 5)
     image = BASE.uv_pip_install(requirements=["more.txt"]).add_local_file("tools.py", "t")
     running, [wire] = described(volant.App(image=image))
     assert sent(running, wire["steps"][1]["requirements"]) == b"requests\n"

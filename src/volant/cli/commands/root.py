@@ -26,6 +26,7 @@ COMMANDS = {
     "call": "Spawned calls: list, show, logs, replay, cancel.",
     "schedule": "Schedules: list, pause, resume, run now.",
     "container": "Containers: list, logs, exec, stop.",
+    "sandbox": "Sandboxes: list, exec, shell, logs, stop.",
     "image": "Images: list, inspect, logs, prune, names.",
     "dict": "Dicts: create, list, get, items, clear, delete.",
     "queue": "Queues: create, list, len, peek, clear, delete.",

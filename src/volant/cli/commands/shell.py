@@ -11,7 +11,7 @@ import click
 from volant.cli import failures
 from volant.cli.failures import Refused
 from volant.cli.shared.environments import environment_option
-from volant.cli.shared.terminal import run, run_in_container, terminal_option
+from volant.cli.shared.terminal import run, run_in_container, run_in_sandbox, terminal_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,8 +82,9 @@ def group(
 
     REF is a function (`file.py::function`, or `file.py` with a single one), whose image,
     variables and sources a fresh container gets, without running anything of the program there;
-    or a running container (`ta-…`), or an image (`im-…`). Without REF it is a fresh container
-    with this Python and its packages. What a fresh container holds ends with the shell.
+    or a running container (`ta-…`) or sandbox (`sb-…`), or an image (`im-…`). Without REF it is a
+    fresh container with this Python and its packages. What a fresh container holds ends with the
+    shell.
     """
     given = [name for name in wishes if wishes[name] not in (None, ())]
     _refuse_planned(given)
@@ -93,6 +94,9 @@ def group(
     if reference is not None and reference.startswith("ta-") and not module:
         _refuse_for_container(reference, given)
         return run_in_container(reference, words, pty=pty)
+    if reference is not None and reference.startswith("sb-") and not module:
+        _refuse_for_container(reference, given)
+        return run_in_sandbox(reference, words, pty=pty)
     if "add_python" in given and "image" not in given:
         raise Refused("`--add-python` belongs to `--image`")
     added = _added(wishes["add_local"])

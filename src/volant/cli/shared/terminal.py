@@ -37,6 +37,21 @@ def run_in_container(container: str, words: Sequence[str], *, pty: bool | None) 
         channel.close()
 
 
+def run_in_sandbox(sandbox: str, words: Sequence[str], *, pty: bool | None) -> int:
+    """Run a command in a sandbox, which ends with this process; returns the exit code.
+
+    Raises:
+        Refused: when no daemon runs.
+    """
+    channel = hub.open_channel()
+    if channel is None:
+        raise Refused(f"there is no sandbox `{sandbox}`: the server is not running")
+    try:
+        return run(channel, "sandbox_attach", words, pty=pty, sandbox_id=sandbox)
+    finally:
+        channel.close()
+
+
 def run(channel: Channel, op: str, words: Sequence[str], *, pty: bool | None, **fields: Any) -> int:
     """Run a command; returns the exit code."""
     on_terminal = local.is_terminal() if pty is None else pty

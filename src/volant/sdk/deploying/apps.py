@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from volant.channel import current
-from volant.errors import ExecutionError
+from volant.errors import ExecutionError, NotFoundError
 from volant.sdk.calls.calling import warn_blocking
 
 TYPE_CHECKING = False
@@ -17,13 +17,16 @@ def lookup(name: str, environment: str | None, *, create_if_missing: bool) -> Ap
     """See `App.lookup`."""
     from volant.sdk.app import App
     from volant.sdk.naming import check_environment, check_name
-    from volant.sdk.planned import unimplemented
 
     check_name("an app", name)
     check_environment(environment)
-    if create_if_missing:
-        raise unimplemented("App.lookup(create_if_missing=True)")
-    reply = current.channel().request("app_lookup", app=name, environment=environment)
+    try:
+        reply = current.channel().request("app_lookup", app=name, environment=environment)
+    except NotFoundError:
+        if not create_if_missing:
+            raise
+        App(name).deploy(environment_name=environment)
+        reply = current.channel().request("app_lookup", app=name, environment=environment)
     found = App(reply["name"], tags=reply["tags"])
     found._app_id = reply["app_id"]
     return found

@@ -58,6 +58,19 @@ class Tunnels:
             ExecutionError: when there is no port for it.
         """
         running = self._container_of(session)
+        begun = self._begin(running)
+        self._tasks.start(self._open(session, number, running, port, begun), "open-tunnel")
+
+    async def lead(self, running: Running, port: int) -> tuple[int, str, int]:
+        """Open a tunnel to a port of a container; its number, and host and port of it.
+
+        Raises:
+            ResourceExhaustedError: when the container has as many as it may.
+            ExecutionError: when it cannot be opened.
+        """
+        return await self._lead(running, port, self._begin(running))
+
+    def _begin(self, running: Running) -> tuple[int, socket.socket]:
         held = self._tunnels.setdefault(running.container_id, {})
         if len(held) >= TUNNELS_MAX:
             raise ResourceExhaustedError(
@@ -73,8 +86,7 @@ class Tunnels:
             ) from error
         tunnel = next(self._numbers)
         held[tunnel] = None
-        work = self._open(session, number, running, (tunnel, port, listener))
-        self._tasks.start(work, "open-tunnel")
+        return tunnel, listener
 
     def close(self, session: Session, number: int, tunnel: int) -> None:
         """Close a tunnel of the container that asks, and answer when that is done."""
@@ -102,18 +114,28 @@ class Tunnels:
         return socket.create_server((self._host, 0), family=family, backlog=BACKLOG)
 
     async def _open(
-        self, session: Session, number: int, running: Running,
-        wanted: tuple[int, int, socket.socket],
+        self, session: Session, number: int, running: Running, port: int,
+        begun: tuple[int, socket.socket],
     ) -> None:  # fmt: skip
-        tunnel, port, listener = wanted
+        try:
+            tunnel, host, at = await self._lead(running, port, begun)
+        except ExecutionError as error:
+            session.refuse(number, error_fault(error))
+        else:
+            session.reply(number, {"tunnel": tunnel, "host": host, "port": at})
+
+    async def _lead(
+        self, running: Running, port: int, begun: tuple[int, socket.socket]
+    ) -> tuple[int, str, int]:
+        tunnel, listener = begun
         assert running.child is not None
         forked = running.child.forked
         at = listener.getsockname()[1]
         try:
             relay = self._agent.machine.launcher.relays.open(listener, forked, port)
-        except OSError:
+        except OSError as error:
             self._forget(running.container_id, tunnel)
-            return  # the container is gone, and nobody there to be told
+            raise ExecutionError("the container is gone") from error
         finally:
             listener.close()
         self._tunnels[running.container_id][tunnel] = relay
@@ -125,13 +147,12 @@ class Tunnels:
             await relay.wait()
         except RelayFailedError as error:
             text = f"no tunnel to port {port} can be opened: {error}"
-            session.refuse(number, error_fault(ExecutionError(text)))
-            return
+            raise ExecutionError(text) from error
         host = socket.gethostname() if self._host in _ANY else self._host
         log.info("tunnel_opened", extra={"fields": {
             "container_id": running.container_id, "port": port, "host": host, "at": at,
         }})  # fmt: skip
-        session.reply(number, {"tunnel": tunnel, "host": host, "port": at})
+        return tunnel, host, at
 
     def _forget(self, container_id: str, tunnel: int) -> None:
         held = self._tunnels.get(container_id, {})

@@ -1,0 +1,23 @@
+"""Sandboxes: how soon one answers, alone and among many, what it costs, how fast it prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.harness.figures import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.harness.bench import Bench
+
+
+def measure(bench: Bench) -> Iterator[tuple[str, Figure]]:
+    side = bench.contestant("sandboxes_side:Sandboxes", bench.home())
+    for what, count in (("first", (40, 8)), ("exec", (200, 30)), ("stream", (7, 2))):
+        figures = side.turn(what=what, count=bench.pick(*count))["figures"]
+        yield f"sandboxes.{what}", Figure(ours=figures)
+    bursts = [side.turn(what="burst", count=100)["ms"] for _ in range(bench.pick(3, 1))]
+    yield "sandboxes.burst", Figure(ours=bursts)
+    yield "sandboxes.idle", Figure(ours=[side.turn(what="idle", count=bench.pick(200, 50))["mb"]])
+    side.close()

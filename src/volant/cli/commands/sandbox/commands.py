@@ -1,0 +1,125 @@
+"""`volant sandbox`: the sandboxes of this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from volant.cli.commands.root import Group
+from volant.cli.failures import Refused
+from volant.cli.shared import hub, show
+from volant.cli.shared.logs import log_options, print_logs
+from volant.cli.shared.terminal import run_in_sandbox, terminal_option
+
+if TYPE_CHECKING:
+    from volant.channel.channel import Channel
+
+#: What is run when nobody says: the better of two shells, whichever the sandbox has.
+DEFAULT_SHELL = ("sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh")
+#: How a command is given words that look like options.
+_AS_WRITTEN = {"allow_interspersed_args": False}
+
+
+@click.group(cls=Group, epilog="\b\nExample:\n  volant sandbox list")
+def group() -> None:
+    """Sandboxes that run on this machine."""
+
+
+@group.command(
+    "list",
+    epilog="\b\nExamples:\n  volant sandbox list --json\n  volant sandbox list --tag user=ada",
+)
+@click.option("--app-id", metavar="APP", help="Only those of an app, by its id.")
+@click.option(
+    "--tag", "tags", metavar="NAME=VALUE", multiple=True, help="Only those with this tag."
+)
+@click.option("-a", "--all", "every", is_flag=True, help="Also those that have finished lately.")
+@show.json_option
+def list_sandboxes(app_id: str | None, tags: tuple[str, ...], every: bool, as_json: bool) -> None:
+    """List sandboxes, the newest last."""
+    reply = hub.ask("sandbox_list", app_id=app_id, tags=_tags(tags), with_finished=every)
+    found = reply["sandboxes"] if reply else []
+    if as_json:
+        show.print_json(found)
+        return
+    columns = ("sandbox_id", "name", "app", "state", "code", "tags", "program", "created")
+    empty = "no sandboxes" if reply else "no sandboxes: the server is not running"
+    show.print_table([_row(one) for one in found], columns, empty)
+
+
+def _tags(given: tuple[str, ...]) -> dict[str, str]:
+    tags = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not name or not equals:
+            raise Refused(f"`--tag {one}` is no tag", hint="write --tag NAME=VALUE")
+        tags[name] = value
+    return tags
+
+
+def _row(one: dict[str, Any]) -> dict[str, object]:
+    result = one["result"]
+    return {
+        **one, "program": " ".join(one["argv"])[:40] or None,
+        "code": None if result is None else result["code"], "created": show.age(one["created_at"]),
+    }  # fmt: skip
+
+
+@group.command(
+    "exec", context_settings=_AS_WRITTEN,
+    epilog="\b\nExamples:\n  volant sandbox exec sb-01h2… -- python -V\n"
+    "  volant sandbox exec sb-01h2… -- tar -c . > work.tar",
+)  # fmt: skip
+@click.argument("sandbox")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@terminal_option
+def exec_in_sandbox(sandbox: str, command: tuple[str, ...], pty: bool | None) -> int:
+    """Run COMMAND in SANDBOX; it ends with this command.
+
+    On a terminal the command has one too; else its stdin, stdout and stderr are pipes. The exit
+    code is the command's, and 128 + n when signal n killed it.
+    """
+    words = command[1:] if command[0] == "--" else command
+    if not words:
+        raise Refused("there is no command to run", hint=f"`volant sandbox shell {sandbox}`")
+    return run_in_sandbox(sandbox, words, pty=pty)
+
+
+@group.command("shell", epilog="\b\nExample:\n  volant sandbox shell sb-01h2…")
+@click.argument("sandbox")
+@terminal_option
+def shell(sandbox: str, pty: bool | None) -> int:
+    """Open a shell in SANDBOX: bash where it is, else sh."""
+    return run_in_sandbox(sandbox, DEFAULT_SHELL, pty=pty)
+
+
+@group.command("logs", epilog="\b\nExample:\n  volant sandbox logs sb-01h2… --follow")
+@click.argument("sandbox")
+@log_options
+def sandbox_logs(sandbox: str, tail: int, follow: bool, as_json: bool) -> None:
+    """Show what the program of SANDBOX printed."""
+    print_logs("sandbox", sandbox, tail=tail, follow=follow, as_json=as_json, goes_on=_runs)
+
+
+@group.command("stop", epilog="\b\nExample:\n  volant sandbox stop sb-01h2…")
+@click.argument("sandboxes", metavar="SANDBOX...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with lower_snake keys.")
+def stop_sandboxes(sandboxes: tuple[str, ...], as_json: bool) -> None:
+    """End each SANDBOX, and return when nothing of it runs any more."""
+    rows = []
+    for sandbox in sandboxes:
+        reply = hub.ask("sandbox_terminate", sandbox_id=sandbox, wait=True)
+        if reply is None:
+            raise Refused(f"there is no sandbox `{sandbox}`: the server is not running")
+        rows.append({"sandbox_id": sandbox, **reply["result"]})
+    if as_json:
+        show.print_json(rows)
+        return
+    for row in rows:
+        click.echo(f"stopped {row['sandbox_id']}")
+
+
+def _runs(channel: Channel, sandbox_id: str) -> bool:
+    reply = channel.request("sandbox_show", sandbox_id=sandbox_id)
+    return bool(reply["state"] != "finished")

@@ -1,0 +1,1 @@
+"""Sandboxes: containers made at run time, in which commands of any image are run."""

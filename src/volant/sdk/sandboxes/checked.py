@@ -1,0 +1,204 @@
+"""What `Sandbox.create` and `exec` are given, checked where it is written."""
+
+from __future__ import annotations
+
+from volant.errors import InvalidError
+from volant.sdk import options
+from volant.sdk.naming import check_name, checked_tags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+#: Bytes of all words of a command.
+ARGUMENTS_BYTES_MAX = 64 << 10
+#: Ports that lead into one sandbox.
+PORTS_MAX = 16
+PORT_MAX = 65535
+#: The longest timeout, in seconds.
+TIMEOUT_MAX_S = 366 * 86400
+#: What a new sandbox's terminal measures, in rows and columns.
+TERMINAL_SIZE = (24, 80)
+
+#: Known arguments whose feature is not there yet -> the value that means "not asked for".
+PLANNED: dict[str, object] = {
+    "network_file_systems": None, "gpu": None, "cloud": None, "region": None, "runtime": None,
+    "outbound_cidr_allowlist": None, "outbound_domain_allowlist": None,
+    "inbound_cidr_allowlist": None, "custom_domain": None, "proxy": None,
+    "include_oidc_identity_token": False, "experimental_options": None,
+    "_experimental_outbound_policy": None, "_experimental_enable_snapshot": False,
+    "_experimental_persistent": False,
+}  # fmt: skip
+
+
+def refuse_planned(given: Mapping[str, object]) -> None:
+    """Raise for arguments of `Sandbox.create` that are unknown, or not there yet.
+
+    Raises:
+        InvalidError: for block_network together with a list of who may be reached.
+        UnimplementedError: naming the first argument whose feature is not there yet.
+        TypeError: for one that there is not.
+    """
+    from volant.sdk.planned import unimplemented
+
+    lists = [name for name in given if name.startswith("outbound_") and given[name] is not None]
+    if given.get("block_network") and lists:
+        raise InvalidError(
+            f"block_network=True leaves nobody whom {lists[0]}= could allow",
+            hint=f"leave one of them out: {lists[0]}= alone blocks all others",
+        )
+    for name, value in given.items():
+        if name == "block_network":
+            continue
+        if name not in PLANNED:
+            raise TypeError(f"Sandbox.create() got an unexpected keyword argument {name!r}")
+        if value != PLANNED[name] and value not in ({}, [], ()):
+            raise unimplemented(f"Sandbox.create({name}=...)")
+
+
+def checked_words(where: str, words: Sequence[object]) -> list[str]:
+    """Program and arguments.
+
+    Raises:
+        InvalidError: unless they are strings, of at most `ARGUMENTS_BYTES_MAX` in all.
+    """
+    found: list[str] = []
+    for word in words:
+        if not isinstance(word, str):
+            raise InvalidError(
+                f"the arguments of {where} are strings, got {word!r}",
+                hint=f"write {str(word)!r}" if isinstance(word, (int, float)) else None,
+            )
+        if "\0" in word:
+            raise InvalidError(f"an argument of {where} cannot hold a null character")
+        found.append(word)
+    size = sum(len(word.encode("utf-8", "surrogatepass")) + 1 for word in found)
+    if size > ARGUMENTS_BYTES_MAX:
+        raise InvalidError(
+            f"the arguments of {where} have {size} bytes, at most {ARGUMENTS_BYTES_MAX}",
+            hint="write what is large to a file, or to stdin",
+        )
+    return found
+
+
+def checked_workdir(workdir: object) -> str | None:
+    """A directory to work in.
+
+    Raises:
+        InvalidError: unless it is an absolute path, or None.
+    """
+    if workdir is None or (isinstance(workdir, str) and workdir.startswith("/")):
+        return workdir
+    raise InvalidError(f"workdir must be an absolute path, got {workdir!r}")
+
+
+def checked_seconds(name: str, value: object) -> float | None:
+    """A time, or None.
+
+    Raises:
+        InvalidError: for what is none.
+    """
+    if value is None:
+        return None
+    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not good or not 0.001 <= value <= TIMEOUT_MAX_S:  # type: ignore[operator]  # a number
+        raise InvalidError(f"{name} must be from 0.001 to {TIMEOUT_MAX_S} seconds, got {value!r}")
+    return float(value)  # type: ignore[arg-type]  # as above
+
+
+def checked_ports(encrypted: Sequence[int], h2: Sequence[int], plain: Sequence[int]) -> list[Any]:
+    """Ports that are reached by tunnels, as a control message carries them.
+
+    Raises:
+        InvalidError: for what is no port, and for one twice.
+    """
+    every = [(port, False) for port in (*encrypted, *h2)] + [(port, True) for port in plain]
+    for port, _ in every:
+        if type(port) is not int or not 1 <= port <= PORT_MAX:
+            raise InvalidError(f"a port is a number from 1 to {PORT_MAX}, not {port!r}")
+    numbers = [port for port, _ in every]
+    twice = [port for port in numbers if numbers.count(port) > 1]
+    if twice:
+        raise InvalidError(f"port {twice[0]} is named twice", hint="each port has one tunnel")
+    if len(every) > PORTS_MAX:
+        raise InvalidError(f"{len(every)} ports of one sandbox, at most {PORTS_MAX}")
+    return [{"port": port, "plain": is_plain} for port, is_plain in every]
+
+
+def checked_command(
+    where: str, words: Sequence[object], *, timeout: object, workdir: object,
+    env: Mapping[str, str] | None, secrets: Sequence[object] | None,
+) -> dict[str, object]:  # fmt: skip
+    """A command, as a control message carries it.
+
+    Raises:
+        InvalidError: for what makes no sense.
+    """
+    argv = checked_words(where, words)
+    if not argv or not argv[0]:
+        raise InvalidError(f"{where} needs a program", hint=f"{where}('echo', 'hello')")
+    stored, values = options.given_secrets(secrets)
+    return {
+        "argv": argv, "env": options.checked_environment(dict(env or {}), "env"),
+        "stored": stored, "secrets": values, "workdir": checked_workdir(workdir),
+        "timeout_s": checked_seconds("timeout", timeout),
+    }  # fmt: skip
+
+
+def checked_name(name: str | None) -> str | None:
+    """The name of a sandbox, or None.
+
+    Raises:
+        InvalidError: for what cannot be one.
+    """
+    if name is not None:
+        check_name("a sandbox", name)
+    return name
+
+
+def checked_probe(probe: object) -> dict[str, object] | None:
+    """A probe as a control message carries it, or None.
+
+    Raises:
+        InvalidError: for what is no probe.
+    """
+    from volant.sdk.sandboxes.probe import Probe
+
+    if probe is None or isinstance(probe, Probe):
+        return None if probe is None else probe._wire
+    raise InvalidError(
+        f"readiness_probe is no volant.Probe, got {probe!r}", hint="volant.Probe.with_tcp(8080)"
+    )
+
+
+def described(
+    *, words: Sequence[object], name: str | None, tags: dict[str, str] | None,
+    env: Mapping[str, str] | None, secrets: Sequence[object] | None, timeout: object,
+    idle_timeout: object, workdir: object, cpu: Any, memory: Any,
+    volumes: Mapping[str, object] | None, pty: bool, block_network: bool, ports: list[Any],
+    probe: object,
+) -> dict[str, object]:  # fmt: skip
+    """A sandbox as a control message carries it, but for its image.
+
+    Raises:
+        InvalidError: for what makes no sense.
+    """
+    seconds = checked_seconds("timeout", timeout)
+    if seconds is None:
+        raise InvalidError("a sandbox needs a timeout", hint=f"the longest is {TIMEOUT_MAX_S}")
+    checked = options.checked(
+        env=dict(env or {}), cpu=cpu, memory=memory, gpu=None, ephemeral_disk=None,
+        timeout=options.TIMEOUT_DEFAULT_S, startup_timeout=None, retries=None,
+        min_containers=None, max_containers=None, buffer_containers=None, scaledown_window=None,
+        single_use_containers=False, block_network=block_network,
+        secrets=options.given_secrets(secrets), volumes=options.given_volumes(volumes),
+    )  # fmt: skip
+    return {
+        "name": checked_name(name), "tags": checked_tags(tags or {}),
+        "argv": checked_words("Sandbox.create", words),
+        "options": options.on_wire({**checked, "timeout_s": seconds}, None),
+        "idle_timeout_s": checked_seconds("idle_timeout", idle_timeout),
+        "workdir": checked_workdir(workdir), "terminal": list(TERMINAL_SIZE) if pty else None,
+        "ports": ports, "probe": checked_probe(probe),
+    }  # fmt: skip

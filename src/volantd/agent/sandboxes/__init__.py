@@ -1,0 +1,1 @@
+"""Sandboxes on this machine: forked beside a base of their image, commands in them, their ends."""

@@ -1,0 +1,288 @@
+"""The sandboxes of this machine: started for the hub, ended, and asked for commands.
+
+    start: base of the image ─► fork ─► limits ─► volumes ─► its program ─► probe ─► ready
+    end:   its program, a request, time, idleness, its app ─► killed ─► nothing runs ─► finished
+
+A sandbox is a container of no function: it is listed, limited and measured as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from volant.errors import Error, ExecutionError
+from volant.wire.faults import error_fault
+from volantd.agent import limits
+from volantd.agent.sandboxes import probing
+from volantd.agent.sandboxes.commands import Executions
+from volantd.agent.sandboxes.live import Live
+from volantd.agent.sandboxes.output import Output
+from volantd.hub.sandboxes.record import Ending, Result, State, terminated
+from volantd.hub.terminals import send_descriptors
+from volantd.images import described
+from volantd.images.redaction import Redacted
+from volantd.runtime.client import CommandFailedError, PrepareFailedError, RuntimeFailedError
+from volantd.runtime.sandboxes.holder import Holder
+
+if TYPE_CHECKING:
+    from volantd.agent.agent import Agent, Running
+    from volantd.agent.ports.tunnels import Tunnels
+    from volantd.agent.sandboxes.bases import Bases
+    from volantd.agent.sandboxes.commands import Execution
+    from volantd.agent.tasks import Tasks
+    from volantd.hub.records import App
+    from volantd.hub.sandboxes.checked import Wish
+    from volantd.hub.sandboxes.record import Sandbox
+    from volantd.hub.session import Session
+
+log = logging.getLogger(__name__)
+
+#: Exit code of one that could not be started.
+FAILED_CODE = 1
+
+
+class SandboxService:
+    """Carries out what clients want of sandboxes."""
+
+    def __init__(
+        self, agent: Agent, bases: Bases, tasks: Tasks, tunnels: Tunnels, directory: str
+    ) -> None:
+        """`directory`: for what programs print."""
+        self._agent = agent
+        self._bases = bases
+        self._tasks = tasks
+        self._tunnels = tunnels
+        self._directory = directory
+        self._live: dict[str, Live] = {}
+        #: What programs printed that have ended, as long as they are remembered.
+        self._printed: dict[str, dict[str, Output]] = {}
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        agent.hub.sandboxes.on_forgotten = self._forget
+
+    # -- the start
+
+    def start(self, sandbox: Sandbox) -> None:
+        """Start a sandbox that was just taken into the book."""
+        live = self._live[sandbox.sandbox_id] = Live(sandbox)
+        self._tasks.start(self._start(live), "start-sandbox")
+
+    async def _start(self, live: Live) -> None:
+        sandbox = live.sandbox
+        try:
+            await self._make(live)
+        except PrepareFailedError as error:
+            self._fail(live, error.fault)
+        except Error as error:
+            self._fail(live, error_fault(error))
+        except (RuntimeFailedError, CommandFailedError, OSError) as error:
+            failed = ExecutionError(f"sandbox {sandbox.sandbox_id} cannot be started: {error}")
+            self._fail(live, error_fault(failed))
+
+    async def _make(self, live: Live) -> None:
+        agent, sandbox, hub = self._agent, live.sandbox, self._agent.hub
+        version = sandbox.function.version
+        if await agent.machine.rung != "container":
+            raise ExecutionError(
+                "sandboxes need containers, and this daemon runs functions as plain processes",
+                hint="`volant server status` says what this machine lacks",
+            )
+        if version.stored:
+            version = await hub.secrets.resolved(version)
+        said = partial(agent.logs.append, sandbox.function, "import", "stdout")
+        base = live.base = await self._bases.get(version, said)
+        base.in_use += 1
+        sandbox.finished.add_done_callback(lambda _: self._release(live))
+        if live.ending is not None:
+            self._finish(live, live.ending)
+            return
+        sandbox.advance(State.SCHEDULED)
+        running = await self._fork(live)
+        assert running.child is not None
+        live.holder = Holder(running.child.forked)
+        env = {**base.env, **version.env, "VOLANT_SANDBOX_ID": sandbox.sandbox_id}
+        live.executions = Executions(live.holder, env, sandbox.workdir, live.note_activity)
+        await limits.limit(sandbox.function, running.child, running.memory_limit_bytes)
+        await agent.volumes.mount(running, running.child.forked)
+        if sandbox.argv:
+            command = await live.executions.run(live.wish(), {})
+            live.take_main(command, partial(self._output, live, version.hidden))
+        sandbox.advance(State.STARTED)
+        live.start_clocks()
+        if sandbox.probe is not None:
+            self._tasks.start(self._probe(live), "probe-sandbox")
+
+    async def _fork(self, live: Live) -> Running:
+        agent, sandbox = self._agent, live.sandbox
+        child = await agent.zygotes.fork(live.base.zygote)
+        running = live.running = agent.add(sandbox.function)
+        running.state, running.child = "sandbox", child
+        sandbox.container_id, sandbox.pid = running.container_id, child.forked.pid
+        child.forked.sdk.close()
+        os.close(child.forked.stdout_fd)
+        os.close(child.forked.stderr_fd)
+        child.forked.exited.add_done_callback(lambda _: self._on_exited(live))
+        if live.ending is not None:
+            live.kill()
+        return running
+
+    def _output(self, live: Live, hidden: tuple[str, ...], fd: int, stream: str) -> Output:
+        sandbox, logs = live.sandbox, self._agent.logs
+        hears: Any = partial(logs.append, sandbox.function, sandbox.container_id, stream)
+        if hidden:
+            redacted = Redacted(hears, hidden)
+            output = Output(fd, self._directory, redacted, redacted.end)
+        else:
+            output = Output(fd, self._directory, hears)
+        self._printed.setdefault(sandbox.sandbox_id, {})[stream] = output
+        return output
+
+    async def _probe(self, live: Live) -> None:
+        assert live.running is not None and live.running.child is not None
+        if await probing.wait(live, live.running.child.forked):
+            live.sandbox.advance(State.READY)
+
+    # -- the end
+
+    def _fail(self, live: Live, fault: bytes) -> None:
+        result = live.ending or Result(ending=Ending.FAILED, code=FAILED_CODE, fault=fault)
+        if live.running is None:
+            self._finish(live, result)
+        elif not live.sandbox.is_finished:
+            live.end(result)
+
+    def _on_exited(self, live: Live) -> None:
+        running = live.running
+        assert running is not None and running.child is not None
+        if live.holder is not None:
+            live.holder.close()
+        result = live.result_of(running, running.child.forked.exited.result())
+        self._agent.remove(running)
+        running.child.forked.channel.close()
+        running.child.remove_cgroup()
+        self._agent.volumes.end(running)
+        self._finish(live, result)
+
+    def _finish(self, live: Live, result: Result) -> None:
+        sandbox, hub = live.sandbox, self._agent.hub
+        live.close()
+        self._live.pop(sandbox.sandbox_id, None)
+        fields = {"sandbox_id": sandbox.sandbox_id, **result.as_fields()}
+        log.info("sandbox_finished", extra={"fields": fields})
+        sandbox.finish(result)
+        hub.loop.call_soon(hub.close_unused, sandbox.app)
+        hub.after_events()
+
+    def _release(self, live: Live) -> None:
+        live.base.in_use -= 1
+
+    def _forget(self, sandbox: Sandbox) -> None:
+        for output in self._printed.pop(sandbox.sandbox_id, {}).values():
+            output.forget()
+
+    def end(self, sandbox: Sandbox, result: Result) -> None:
+        """Have a sandbox end; `finished` tells when it has."""
+        live = self._live.get(sandbox.sandbox_id)
+        if live is not None:
+            live.end(result)
+
+    def close(self, app: App, reason: str) -> None:
+        """End all sandboxes of an app."""
+        for sandbox in self._agent.hub.sandboxes.of(app):
+            self.end(sandbox, terminated(reason))
+
+    # -- what is asked of one
+
+    def _started(self, sandbox: Sandbox) -> tuple[Live, Executions]:
+        live = self._live.get(sandbox.sandbox_id)
+        if live is None or live.executions is None or live.ending is not None:
+            how = sandbox.result.reason if sandbox.result is not None else ""
+            raise ExecutionError(
+                f"sandbox {sandbox.sandbox_id} has finished{f': {how}' if how else ''}"
+            )
+        return live, live.executions
+
+    async def execute(self, session: Session, sandbox: Sandbox, wish: Wish) -> Execution:
+        """Run a command in a sandbox, as soon as that has started.
+
+        Raises:
+            ExecutionError: when the sandbox has finished, or the command cannot be begun.
+            Error: when a secret is not there.
+        """
+        _, executions = await self._when_started(sandbox)
+        place, secrets = sandbox.app.environment, self._agent.hub.secrets
+        stored = secrets.layered(wish.stored, place) if wish.stored else {}
+        try:
+            return await executions.begin(wish, {**stored, **wish.env})
+        except (CommandFailedError, OSError) as error:
+            self._started(sandbox)
+            text = f"the command cannot be run in {sandbox.sandbox_id}: {error}"
+            raise ExecutionError(text) from error
+
+    async def _when_started(self, sandbox: Sandbox) -> tuple[Live, Executions]:
+        await asyncio.shield(sandbox.started)
+        return self._started(sandbox)
+
+    def execution(self, sandbox: Sandbox, command_id: str) -> Execution | None:
+        """A command of a sandbox; None when that has finished.
+
+        Raises:
+            NotFoundError: when a sandbox that lives knows none of this id.
+        """
+        live = self._live.get(sandbox.sandbox_id)
+        if live is None or live.executions is None:
+            return None
+        return live.executions.find(command_id)
+
+    async def output(self, sandbox: Sandbox, stream: str) -> Output | None:
+        """What the program of a sandbox prints; None when it has none, or not such a stream."""
+        await asyncio.shield(sandbox.started)
+        return self._printed.get(sandbox.sandbox_id, {}).get(stream)
+
+    async def lend_stdin(self, session: Session, number: int, sandbox: Sandbox) -> None:
+        """Give a client an end of what the program of a sandbox reads.
+
+        Raises:
+            ExecutionError: when it has no program, or that reads no more.
+        """
+        live, _ = await self._when_started(sandbox)
+        if live.stdin < 0:
+            raise ExecutionError(f"nothing reads the stdin of sandbox {sandbox.sandbox_id}")
+        send_descriptors(session, number, [os.dup(live.stdin)])
+        live.note_activity()
+
+    def close_stdin(self, sandbox: Sandbox) -> None:
+        """Close the daemon's end of what the program of a sandbox reads."""
+        live = self._live.get(sandbox.sandbox_id)
+        if live is not None:
+            live.close_stdin()
+
+    async def tunnels(self, sandbox: Sandbox) -> dict[int, tuple[str, int]]:
+        """Where the ports of a sandbox are reached: port -> host and port.
+
+        Raises:
+            ExecutionError: when it has finished, or one cannot be opened.
+        """
+        live, _ = await self._when_started(sandbox)
+        if live.tunnels is None:
+            loop = self._agent.hub.loop
+            live.tunnels = loop.create_task(self._open_tunnels(live), name="open-tunnels")
+        return await live.tunnels
+
+    async def _open_tunnels(self, live: Live) -> dict[int, tuple[str, int]]:
+        assert live.running is not None
+        found = {}
+        for port in live.sandbox.ports:
+            _, host, at = await self._tunnels.lead(live.running, port.number)
+            found[port.number] = host, at
+        return found
+
+    def add_users_of_images(self, found: dict[str, list[str]]) -> None:
+        """Add to images, by their keys, the names of the apps whose sandboxes need them."""
+        for live in self._live.values():
+            image, name = live.sandbox.function.version.image, live.sandbox.app.name
+            if image["kind"] != "host" and name not in found.get(image[described.KEY], ()):
+                found.setdefault(image[described.KEY], []).append(name)

@@ -1,0 +1,163 @@
+"""One sandbox: what was asked for, how far it is, and how it ended.
+
+    created ─► scheduled ─► started ─► [ready] ─► finished
+       └──────────┴────────────┴──────────┴──────────▲
+
+Plain records; whoever carries a change out calls `advance` or `finish`, and whoever waits for one
+awaits a future. Invariant: a sandbox never goes back, and what has finished stays so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum
+from time import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from volantd.hub.records import App, Function
+
+#: What a shell says of a process that SIGKILL ended, and of one that has taken too long.
+TERMINATED_CODE, TIMED_OUT_CODE = 137, 124
+
+
+class State(Enum):
+    """How far a sandbox is."""
+
+    #: known, and waiting for its image
+    CREATED = 1
+    #: its image is here: it is being forked
+    SCHEDULED = 2
+    #: it is isolated, and its program runs if it has one
+    STARTED = 3
+    #: its probe has said so
+    READY = 4
+    #: nothing of it runs any more
+    FINISHED = 5
+
+
+class Ending(Enum):
+    """Why a sandbox has finished."""
+
+    #: its program has ended
+    EXITED = 1
+    #: somebody or something ended it: a request, the end of its app, idleness
+    TERMINATED = 2
+    #: its time was over
+    TIMED_OUT = 3
+    #: it never started
+    FAILED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a sandbox ended; `fault` is for clients, of one that never started."""
+
+    ending: Ending
+    code: int
+    reason: str = ""
+    fault: bytes = b""
+
+    def as_fields(self) -> dict[str, Any]:
+        """For a reply."""
+        return {"ending": self.ending.name.lower(), "code": self.code, "reason": self.reason}
+
+
+def terminated(reason: str) -> Result:
+    """What becomes of a sandbox that is ended from outside."""
+    return Result(ending=Ending.TERMINATED, code=TERMINATED_CODE, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port that is reached by a tunnel from the start on."""
+
+    number: int
+    #: whether connections without TLS were asked for
+    is_plain: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What says that a sandbox is ready: a port that accepts, or a command that succeeds."""
+
+    interval_s: float
+    port: int = 0
+    argv: tuple[str, ...] = ()
+
+
+def _future() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Sandbox:
+    """One sandbox. Its image, variables, limits and volumes are those of `function`."""
+
+    sandbox_id: str
+    app: App
+    function: Function
+    name: str | None
+    tags: dict[str, str]
+    #: its program; empty for one that idles
+    argv: tuple[str, ...]
+    #: where its commands work; None for where its image says
+    workdir: str | None
+    timeout_s: float
+    idle_timeout_s: float | None
+    #: rows and columns of its program's terminal
+    terminal: tuple[int, int] | None
+    ports: tuple[Port, ...]
+    probe: Probe | None
+    created_at: float = field(default_factory=time)
+    started_at: float | None = None
+    finished_at: float | None = None
+    state: State = State.CREATED
+    result: Result | None = None
+    #: of the container that it is
+    container_id: str = ""
+    pid: int = 0
+    #: done when it has started, or will not
+    started: asyncio.Future[None] = field(default_factory=_future)
+    #: done when it is ready, or will not be
+    ready: asyncio.Future[None] = field(default_factory=_future)
+    finished: asyncio.Future[Result] = field(default_factory=_future)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing of it runs any more, or it is as good as over."""
+        return self.state is State.FINISHED
+
+    def advance(self, state: State) -> None:
+        """Note that it is further than before; nothing happens when it has finished."""
+        if self.is_finished:
+            return
+        assert state.value > self.state.value, (self.state, state)
+        self.state = state
+        if state is State.STARTED:
+            self.started_at = time()
+            self.started.set_result(None)
+        elif state is State.READY:
+            self.ready.set_result(None)
+
+    def finish(self, result: Result) -> None:
+        """Note how it ended; the first word counts."""
+        if self.is_finished:
+            return
+        self.state, self.result, self.finished_at = State.FINISHED, result, time()
+        self.finished.set_result(result)
+        for waiting in (self.started, self.ready):
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def row(self) -> dict[str, Any]:
+        """The sandbox as lists show it."""
+        return {
+            "sandbox_id": self.sandbox_id, "app_id": self.app.app_id, "app": self.app.name,
+            "name": self.name, "tags": self.tags, "state": self.state.name.lower(),
+            "container_id": self.container_id, "pid": self.pid, "argv": list(self.argv),
+            "created_at": self.created_at, "started_at": self.started_at,
+            "finished_at": self.finished_at, "timeout_s": self.timeout_s,
+            "result": None if self.result is None else self.result.as_fields(),
+        }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Sandboxes as the agent drives them: commands that their holders fork."""

@@ -1,0 +1,72 @@
+"""Sandboxes of built images: also of such as have no Python, and have files attached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import volant
+from tests.behaviours import host_base
+from tests.behaviours.image_builds import home_of_images
+from tests.unit.images.registry_server import Registry
+from volant.errors import ImageBuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from _pytest.tmpdir import TempPathFactory
+
+app = volant.App("of-images")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: TempPathFactory) -> Iterator[Path]:
+    with home_of_images(tmp_path_factory, "sandbox-images") as made, app.run():
+        yield made
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[volant.Image]:
+    """An image with a shell and without Python."""
+    config = {"config": {"Env": ["FROM_BASE=yes", "PATH=/usr/bin"], "WorkingDir": "/srv/work"}}
+    with Registry() as registry:
+        registry.add_image(host_base.bare_layer(), tag="bare", config=config)
+        yield volant.Image.from_registry(f"{registry.host}/bare:bare")
+
+
+def test_an_image_needs_no_python(bare: volant.Image) -> None:
+    sandbox = volant.Sandbox.create("sh", "-c", "pwd; echo $FROM_BASE; cat", app=app, image=bare)
+    sandbox.stdin.write("typed\n")
+    sandbox.stdin.write_eof()
+    sandbox.stdin.drain()
+    assert sandbox.stdout.read() == "/srv/work\nyes\ntyped\n"
+    assert sandbox.wait() == 0
+
+
+def test_nothing_of_this_machine_or_of_ours_is_seen_in_it(bare: volant.Image) -> None:
+    sandbox = volant.Sandbox.create(app=app, image=bare)
+    shown = sandbox.exec("ls", "-A", "/").stdout.read().split()
+    assert ".volant" not in shown
+    assert set(sandbox.exec("ls", "/usr").stdout.read().split()) <= {"bin", "lib", "lib64"}
+    assert sandbox.exec("ls", "-A", "/root").stdout.read() == ""
+    assert sandbox.exec("python3").wait() == 127
+    assert sandbox.exec("sh", "-c", "echo own > /usr/bin/own && cat /usr/bin/own").wait() == 0
+    other = volant.Sandbox.create(app=app, image=bare)
+    assert other.exec("ls", "/usr/bin/own").wait() != 0
+    terminal = sandbox.exec("sh", "-c", "ls -d /dev/pts/0", pty=True)
+    assert terminal.stdout.read() == "/dev/pts/0\r\n"
+
+
+def test_files_are_attached_to_it(bare: volant.Image, tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("attached")
+    image = bare.add_local_file(tmp_path / "data.txt", "/srv/data.txt", copy=True)
+    image = image.add_local_file(tmp_path / "data.txt", "/root/data.txt")
+    sandbox = volant.Sandbox.create(app=app, image=image)
+    assert sandbox.exec("cat", "/root/data.txt", "/srv/data.txt").stdout.read() == "attached" * 2
+
+
+def test_an_image_that_cannot_be_built_is_told_by_create(bare: volant.Image) -> None:
+    with pytest.raises(ImageBuildError):
+        volant.Sandbox.create(app=app, image=bare.run_commands("exit 7"))
