@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from volant.config import without_password
-from volant.errors import DataLossError, Error, ResourceExhaustedError
+from volant.errors import DataLossError, Error, ResourceExhaustedError, ServiceError
 from volantd.sealing.keyring import Keyring
 from volantd.sealing.sealer import Sealer
 from volantd.store.engines import postgres, sqlite
@@ -90,11 +90,17 @@ class Database:
             DataLossError: when it is damaged.
             sqlalchemy.exc.SQLAlchemyError: for anything else. Nothing is changed in all cases.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+        return await asyncio.wrap_future(self.submit(work))
 
     def submit(self, work: Callable[[Connection], T]) -> Future[T]:
         """`run`, after all that was asked for before, for who does not wait in a coroutine."""
-        return self._thread.submit(self._run, work)
+        doubt = self._writer.doubt
+        if doubt is None:
+            return self._thread.submit(self._run, work)
+        self._note(doubt)
+        refused: Future[T] = Future()
+        refused.set_exception(ServiceError(doubt.message, hint=doubt.hint))
+        return refused
 
     def read(self, work: Callable[[Connection], T]) -> Future[T]:
         """`submit` for what changes nothing: it sees all that was committed, and waits for none."""

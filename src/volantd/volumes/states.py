@@ -150,11 +150,25 @@ class States:
                     object_id=volume_id, number=state.number + 1, root=trees.encode_root(root),
                     created_at=self._clock(), made_by=made_by, action=shown, change_id=change_id,
                 )  # fmt: skip
-                await asyncio.shield(self._journal.written([(COMMIT, row)]))
+                try:
+                    await self._written(row)
+                except BaseException:
+                    line.state = None  # what is on the disk says what has become of it
+                    line.changes.clear()
+                    raise
                 line.state = State(row.number, root)
                 if change_id:
                     line.changes.append(change_id)
                 return line.state
+
+    async def _written(self, row: CommitRow) -> None:
+        """Return, or be cancelled, when it is known whether a state is on the disk."""
+        writing = asyncio.ensure_future(self._journal.written([(COMMIT, row)]))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            raise
 
     async def history(self, volume_id: str, count: int) -> list[CommitRow]:
         """The states that a volume has had, the latest first."""

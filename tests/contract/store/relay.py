@@ -20,12 +20,15 @@ class Relay:
     Attributes:
         lose: what becomes of the next COMMIT: `request` loses it on the way there, `answer` on the
             way back, when it has been done; "" passes it on.
+        is_away: whether connections are refused from the one on that was lost.
+        loses_look: whether the next connection is lost as well, when it looks for the mark.
     """
 
     def __init__(self, server: Path, directory: Path) -> None:
         self._server = server
         self.directory = directory
         self.lose = ""
+        self.is_away = self.loses_look = False
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(directory / ".s.PGSQL.5432"))
         self._listener.listen()
@@ -53,6 +56,9 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self.is_away and not self.lose:
+                    client.close()
+                    continue
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(str(self._server / ".s.PGSQL.5432"))
                 self._sockets += (client, server)
@@ -63,6 +69,9 @@ class Relay:
         with contextlib.suppress(OSError):
             while data := client.recv(_PIECE_BYTES):
                 if b"COMMIT" in data and self.lose == "request":
+                    break
+                if b"SELECT mark" in data and self.loses_look:
+                    self.loses_look = False
                     break
                 server.sendall(data)
         self._end(client, server)

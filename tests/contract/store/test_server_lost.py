@@ -108,6 +108,47 @@ def test_a_commit_that_was_lost_is_neither_forgotten_nor_done_twice(
     assert database.submit(_names).result() == ["a", "b"]
 
 
+@pytest.mark.parametrize("lost", ["request", "answer"])
+def test_a_server_that_is_lost_again_is_asked_again_whether_a_commit_has_happened(
+    lost: str, postgres: PostgresServer, relay: Relay, open_database: Callable[[str], Database]
+):
+    url = _place(postgres).replace(str(postgres.directory), str(relay.directory))
+    database = open_database(url)
+    database.submit(_add("a")).result()
+    relay.loses_look, relay.lose = True, lost
+    database.submit(_add("b")).result()
+    assert not relay.loses_look
+    assert database.submit(_names).result() == ["a", "b"]
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+def test_a_commit_in_doubt_is_answered_when_it_is_known_and_the_rest_is_refused_until_then(
+    lost: str, postgres: PostgresServer, relay: Relay, open_database: Callable[[str], Database],
+    monkeypatch,
+):  # fmt: skip
+    monkeypatch.setattr(engine, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(engine, "PAUSE_MAX_S", 0.05)
+    url = _place(postgres).replace(str(postgres.directory), str(relay.directory))
+    database = open_database(url)
+    database.submit(_add("a")).result()
+    relay.is_away, relay.lose = True, lost
+    doubtful = database.submit(_add("b"))
+    refused = eventually(lambda: _refusal(database), 20.0)
+    assert "cannot be reached" in refused
+    assert database.row()["trouble"] == refused
+    assert not doubtful.done()
+    relay.is_away = False
+    doubtful.result(20)
+    assert database.submit(_names).result() == ["a", "b"]
+    assert database.trouble is None
+
+
+def _refusal(database: Database) -> str:
+    """Why nothing can be done at present; empty while that waits as well."""
+    asked = database.submit(_names)
+    return str(asked.exception().message) if asked.done() else ""  # type: ignore[union-attr]
+
+
 def test_kills_at_any_instant_lose_nothing_that_was_acknowledged(
     postgres: PostgresServer, open_database: Callable[[str], Database]
 ):

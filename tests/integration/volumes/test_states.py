@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from volantd.volumes.scanning import TooMuchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from concurrent.futures import Future
+
+    from sqlalchemy import Connection
 
     from volantd.core.volumes.entries import Entry
     from volantd.volumes.mounts import Mount
@@ -65,6 +69,29 @@ def test_changes_that_come_together_are_made_in_turn(tmp_path: Path) -> None:
 
     in_world(tmp_path, work)
     assert len(in_world(tmp_path, paths)) == 20
+
+
+def test_whoever_leaves_while_a_change_is_written_harms_nobody_after_them(tmp_path: Path) -> None:
+    async def work(world: World) -> None:
+        may_go_on, begun = threading.Event(), asyncio.Event()
+        submit = world.database.submit
+
+        def held(write: Callable[[Connection], Any]) -> Future[Any]:
+            begun.set()
+            return submit(lambda connection: (may_go_on.wait(), write(connection)))
+
+        await world.states.latest(VOLUME)
+        world.database.submit = held  # type: ignore[method-assign]
+        leaving = asyncio.ensure_future(put(world, "a"))
+        await begun.wait()
+        leaving.cancel()
+        after = asyncio.ensure_future(put(world, "b"))
+        may_go_on.set()
+        assert await after == 2
+        assert leaving.cancelled()
+        assert await paths(world) == ["a", "b"]
+
+    in_world(tmp_path, work)
 
 
 def test_a_change_that_is_sent_twice_is_made_once(tmp_path: Path) -> None:

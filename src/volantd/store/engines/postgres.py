@@ -79,6 +79,10 @@ class PostgresSession:
     Args:
         url: `postgresql://...`.
         prepare: brings the schema up to date; None for a session that only reads.
+
+    Attributes:
+        doubt: why it is not known whether a COMMIT has happened, while that has taken longer than
+            `PATIENCE_S`: nothing else can be done meanwhile. None otherwise.
     """
 
     def __init__(self, url: str, prepare: Callable[[Connection], object] | None) -> None:
@@ -90,14 +94,17 @@ class PostgresSession:
         self._lost_at = 0.0
         self._next_attempt_at = 0.0
         self._refusal = ServiceError()
+        self.doubt: ServiceError | None = None
         self._closing = threading.Event()
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Do something in one transaction; it is done again if the server is lost meanwhile.
 
+        If the server went during a COMMIT, this waits until it can tell whether that has happened.
+
         Raises:
             ServiceError: when the server is away for longer than `PATIENCE_S`, or was away ever
-                since. If it went during a COMMIT, nobody knows whether that has happened.
+                since; nothing is changed.
             sqlalchemy.exc.SQLAlchemyError: when it cannot be done; nothing is changed.
         """
         for _ in range(ATTEMPTS_MAX):
@@ -110,7 +117,7 @@ class PostgresSession:
                     raise
                 self._lose()
                 continue
-            if is_kept or self._has_mark(mark):
+            if is_kept or self._is_marked(mark):
                 return result
         raise ServiceError(
             f"{place_of(self._url)} was lost {ATTEMPTS_MAX} times in the middle of the same work",
@@ -141,10 +148,27 @@ class PostgresSession:
             return result, self._prepare is None
         return result, True
 
-    def _has_mark(self, mark: int) -> bool:
+    def _is_marked(self, mark: int) -> bool:
+        """Whether a COMMIT whose answer was lost has happened, however long it takes to learn."""
+        try:
+            while True:
+                try:
+                    return self._has_mark(self._connected(), mark)
+                except ServiceError as error:
+                    if self._closing.wait(PAUSE_MAX_S):
+                        raise
+                    self.doubt = error
+                except Exception:
+                    if self._connection is None or not self._connection.invalidated:
+                        raise
+                    self._lose()
+        finally:
+            self.doubt = None
+
+    @staticmethod
+    def _has_mark(connection: Connection, mark: int) -> bool:
         from sqlalchemy import text
 
-        connection = self._connected()
         with connection.begin():
             query = text(f"SELECT mark FROM {_MARK_TABLE}")  # noqa: S608  # a constant
             found = connection.execute(query).scalar()

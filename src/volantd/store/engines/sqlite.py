@@ -45,6 +45,9 @@ class SqliteSession:
             used when another one has prepared the file.
     """
 
+    #: A file tells at once whether a COMMIT has happened.
+    doubt: ServiceError | None = None
+
     def __init__(self, path: str, prepare: Callable[[Connection], object] | None) -> None:
         self._path = path
         self._prepare = prepare
