@@ -108,7 +108,8 @@ def not_found(
     """
     wanted = wanted[:SOUGHT_CHARS_MAX]  # comparing with all that is known takes time
     near = difflib.get_close_matches(wanted, list(known), n=3)
-    hint = f"did you mean {', '.join(near)}?" if near else f"`volant {what} list` shows all"
+    there = "" if environment in (None, "main") else f" -e {environment}"
+    hint = f"did you mean {', '.join(near)}?" if near else f"`volant {what} list{there}` shows all"
     where = "" if environment is None else f" in environment {environment!r}"
     return NotFoundError(f"there is no {what} {wanted!r}{where}", hint=hint)
 
