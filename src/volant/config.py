@@ -52,6 +52,8 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
     "serve_timeout": (0.0, "seconds", "`volant serve` ends after this long, 0 for never"),
     "tunnel_host": ("127.0.0.1", "address", "address of this machine at which tunnels of "
                     "`volant.forward` are reached"),
+    "sandbox_block_network": (False, "switch", "sandboxes have no network unless their creator "
+                              "says whom they may reach"),
     "gateway_host": ("127.0.0.1", "address", "where web functions are reached; another than one of "
                      "this machine alone lets others in"),
     "gateway_port": (8400, "port", "the port of that; another one is taken when it is not free"),

@@ -35,6 +35,7 @@ from volantd.agent.logs import LogStore
 from volantd.agent.memory import MemoryGuard
 from volantd.agent.ports.tunnels import Tunnels
 from volantd.agent.sandboxes.bases import Bases
+from volantd.agent.sandboxes.outlets import Outlets
 from volantd.agent.sandboxes.service import SandboxService
 from volantd.agent.tasks import Tasks
 from volantd.agent.zygotes import ZygoteStore
@@ -147,7 +148,9 @@ class Services:
     def _make_sandboxes(self) -> SandboxService:
         bases = Bases(self.machine, self.images, self.blobs, self.tasks)
         printed = os.path.join(self.config.home, "printed")
-        made = SandboxService(self.agent, bases, self.tasks, self.tunnels, printed)
+        outlets = Outlets(self.machine, self.tasks, time)
+        made = SandboxService(self.agent, bases, self.tasks, self.tunnels, outlets, printed)
+        self.hub.sandboxes.are_blocked = bool(self.config.values["sandbox_block_network"])
         self.images.add_users = made.add_users_of_images
         self.hub.sandboxes.open(Ledger(os.path.join(self.config.home, "sandboxes.jsonl")))
         return made

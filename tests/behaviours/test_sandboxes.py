@@ -85,9 +85,7 @@ def test_arguments_are_strings_of_bounded_size() -> None:
         volant.Sandbox.create("echo", "x" * (64 << 10), app=app)
 
 
-@pytest.mark.parametrize(
-    "given", [{"gpu": "H100"}, {"runtime": "gvisor"}, {"outbound_cidr_allowlist": ["10.0.0.0/8"]}]
-)
+@pytest.mark.parametrize("given", [{"gpu": "H100"}, {"runtime": "gvisor"}, {"proxy": "p"}])
 def test_what_is_not_there_yet_says_so(given: dict) -> None:
     with pytest.raises(UnimplementedError, match=next(iter(given))):
         volant.Sandbox.create(app=app, **given)

@@ -22,10 +22,10 @@ PLAIN_DECORATORS = {"property", "staticmethod", "classmethod", "contextmanager",
 #: Name -> who uses it.
 USED_ELSEWHERE = {
     # methods of the public objects
+    "_experimental_set_outbound_network_policy": "Sandbox, users",
     "branch_labels": "alembic",
     "depends_on": "alembic",
     "down_revision": "alembic",
-    "create_connect_token": "Sandbox, users",
     "filesystem": "Sandbox, users",
     "from_dotenv": "Secret, users",
     "from_local_environ": "Secret, users",
@@ -52,6 +52,7 @@ USED_ELSEWHERE = {
     "with_batching": "Function and Cls, users",
     "with_concurrency": "Function and Cls, users",
     "with_exec": "Probe, users",
+    "with_header_replacement": "OutboundPolicy, users",
     "with_idempotency_key": "Function, users",
     "with_tcp": "Probe, users",
     # called or read by libraries

@@ -175,8 +175,7 @@ class Front(asyncio.Protocol):
             RefusedError: when it is not passed on, and the connection ends.
         """
         self._state, self.due = REQUEST, NEVER
-        gateway = self._gateway
-        length = head.length
+        gateway, length = self._gateway, head.length
         self._started = monotonic()
         self.method, self.host, self._target = head.method, head.host, head.target
         self._keep = head.keep_alive
@@ -195,6 +194,7 @@ class Front(asyncio.Protocol):
                 body = data[end : end + size]
                 end += size
         found = gateway.find(self, head)
+        self._target = head.target  # without a token that it may have had
         if isinstance(found, answers.Answer):
             self._answer(found)
             return data[end:]

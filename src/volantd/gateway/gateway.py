@@ -22,6 +22,7 @@ from volantd.gateway.answers import Answer
 from volantd.gateway.back import Backs
 from volantd.gateway.front import Front
 from volantd.gateway.heads import RefusedError
+from volantd.gateway.leading.admitting import Way
 from volantd.gateway.slots import Route, Slots
 from volantd.gateway.tokens import Tokens
 
@@ -100,6 +101,8 @@ class Gateway:
             self.slots.refused(event["lease"], event["status"], event["detail"])
         elif op == "route":
             self._add(event)
+        elif op == "lead":
+            self._lead(event)
         elif op == "unroute":
             self.slots.routes.pop(event["label"], None)
             self._know_hosts()
@@ -113,6 +116,14 @@ class Gateway:
         label = event["label"]
         route = self.slots.routes.setdefault(label, Route(label))
         route.describe(event)
+        self.access.tallies.setdefault(label, Tally())
+        self._know_hosts()
+
+    def _lead(self, event: dict[str, Any]) -> None:
+        """Take a way in to a sandbox, or one that has one more token."""
+        label = event["label"]
+        route = self.slots.routes.setdefault(label, Route(label))
+        route.name, route.timeout_s, route.way = event["name"], event["timeout_s"], Way(event)
         self.access.tallies.setdefault(label, Tally())
         self._know_hosts()
 
@@ -155,6 +166,11 @@ class Gateway:
                     return self._unknown(front, label, "path")
             else:
                 return self._unknown(front, name.partition(b".")[0], "host")
+        if route.way is not None:
+            try:
+                return route, route.way.admit(head, target, _peer_of(front, head)), b""
+            except RefusedError as error:
+                return answers.make(error.status, error.text)
         if route.auth:
             admitted = self.tokens.admits(head)
             if admitted is None:
@@ -271,6 +287,12 @@ class Gateway:
 
 def _due(entry: tuple[float, Timed]) -> float:
     return entry[0]
+
+
+def _peer_of(front: Front, head: RequestHead) -> str:
+    """Where a request comes from: what a proxy says that is believed, or its connection."""
+    told = head.notable.get(b"x-forwarded-for", b"") if front.is_trusted else b""
+    return told.rpartition(b",")[2].strip().decode("ascii", "replace") or front.peer
 
 
 def _is_address(name: bytes) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from volantd.gateway.front import Front
+    from volantd.gateway.leading.admitting import Way
 
 
 class Lease:
@@ -60,7 +61,8 @@ class Route:
 
     __slots__ = (
         "auth", "domains", "given", "h2_enabled", "idle", "label", "name", "once", "parameters",
-        "parts", "pending", "running", "stateless", "timeout_s", "timer", "waiting", "whole",
+        "parts", "pending", "running", "stateless", "timeout_s", "timer", "waiting", "way",
+        "whole",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +93,8 @@ class Route:
         #: Whether its server speaks HTTP/2.
         self.h2_enabled = False
         self.timeout_s = 0.0
+        #: For a sandbox: who is let in, and where it is; no lease of the hub is needed then.
+        self.way: Way | None = None
         #: Requests without a lease, the oldest first.
         self.waiting: dict[Front, None] = {}
         #: Numbers of leases that were asked for; of a server, with the request that each is for.
@@ -152,6 +156,10 @@ class Slots:
 
     def enter(self, front: Front, route: Route) -> bool:
         """Have a request served, now or in its turn; False when too many wait."""
+        if route.way is not None:
+            way, now = route.way, self._loop.time()
+            self._run(front, route, Lease(0, route, b"", way.container, way.address, now))
+            return True
         idle = route.idle
         for index in range(len(idle) - 1, -1, -1):
             if idle[index].session == front.session:
@@ -179,6 +187,9 @@ class Slots:
         """A request that its container never saw is the first of those that wait."""
         route, lease.front = lease.route, None
         route.running.pop(front, None)
+        if route.way is not None:
+            front.refuse(502, f"nothing answers at this port of `{route.name}`")
+            return
         route.waiting = {front: None, **route.waiting}
         self._ask_for(front, route)
 
@@ -282,6 +293,8 @@ class Slots:
     def _next(self, lease: Lease) -> None:
         """Have the oldest request that waits served by a lease that is free, or keep it."""
         route, now = lease.route, self._loop.time()
+        if route.way is not None:
+            return
         # An old one goes back, for the hub may have others to serve: whoever waits here has a
         # lease asked for, and gets this very slot again if there are none.
         if lease.ending or now - lease.since > limits.LEASE_AGE_S or (route.once and lease.used):

@@ -27,6 +27,7 @@ from volantd.runtime.building.step import Step, StepSpec
 from volantd.runtime.command import Command, CommandFailedError, CommandSpec
 from volantd.runtime.containers.forked import ForkedContainer
 from volantd.runtime.imports import Prelude, PrepareFailedError, UnfitError
+from volantd.runtime.outlets import wiring
 from volantd.runtime.ports.addresses import Addresses
 from volantd.runtime.ports.relays import Relay, Relays
 from volantd.runtime.probe import Probe
@@ -88,6 +89,7 @@ class Launcher:
         self._spawning: dict[str, asyncio.Future[int]] = {}
         self._granting: dict[str, asyncio.Future[None]] = {}
         self._mounting: dict[str, asyncio.Future[None]] = {}
+        self._wiring: dict[str, asyncio.Future[None]] = {}
         self._mount_count = 0
         #: directories of layers that a process runs on, by its id
         self._layers: dict[str, tuple[str, ...]] = {}
@@ -315,6 +317,37 @@ class Launcher:
         request = {"program": program, "argv": argv, "env": env, "uid": self._next_ids()}
         return self.relays.serve(request, fds)
 
+    async def wire(self, container: ForkedContainer, certificate: str) -> list[socket.socket]:
+        """Give a container of a network of its own a way out; what listens there.
+
+        Args:
+            certificate: of an authority that is to be trusted in there, as PEM; "" for none.
+
+        Returns:
+            For connections and for questions for names, of IPv4 and IPv6 each.
+
+        Raises:
+            RuntimeFailedError: with what failed.
+        """
+        wired: asyncio.Future[None] = self._loop.create_future()
+        container_id = container.container_id
+        self._wiring[container_id] = wired
+        request = {"op": "wire", "id": container_id, "certificate": certificate}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._request(request, [linux.pidfd_open(container.pid), theirs.detach()])
+            async with asyncio.timeout(GRANT_TIMEOUT_S):
+                await wired
+            ours.setblocking(False)
+            _, fds, _, _ = socket.recv_fds(ours, 1, wiring.SOCKETS, socket.MSG_CMSG_CLOEXEC)
+            return [socket.socket(fileno=fd) for fd in fds]
+        except OSError as error:  # TimeoutError is one too
+            text = f"its network has no way out: {str(error) or 'it took too long'}"
+            raise RuntimeFailedError(text) from error
+        finally:
+            ours.close()
+            self._wiring.pop(container_id, None)
+
     def remove(self, path: str) -> None:
         """Have a path below a zygote's state directory deleted, some time soon."""
         self.removing.add(path)
@@ -389,6 +422,8 @@ class Launcher:
             self._on_granted(process_id, message["reason"])
         elif event == "mounted":
             self._on_mounted(process_id, message["reason"])
+        elif event == "wired":
+            self._on_wired(process_id, message["reason"])
         elif event == "removed":
             self.removing.discard(message["path"])
 
@@ -412,6 +447,15 @@ class Launcher:
             mounted.set_exception(RuntimeFailedError(f"no volume was mounted: {reason}"))
         else:
             mounted.set_result(None)
+
+    def _on_wired(self, container_id: str, reason: str) -> None:
+        wired = self._wiring.get(container_id)
+        if wired is None or wired.done():
+            return
+        if reason:
+            wired.set_exception(RuntimeFailedError(f"its network has no way out: {reason}"))
+        else:
+            wired.set_result(None)
 
     def _forget(self, process_id: str, status: int) -> None:
         process = self._processes.pop(process_id, None)
@@ -442,6 +486,8 @@ class Launcher:
             self._forget(process_id, signal.SIGKILL)
         for container_id in list(self._granting):
             self._on_granted(container_id, "the launcher is gone")
+        for container_id in list(self._wiring):
+            self._on_wired(container_id, "the launcher is gone")
         for of in list(self._mounting):
             self._on_mounted(of, "the launcher is gone")
         self.relays.lose()

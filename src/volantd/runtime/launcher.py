@@ -32,6 +32,7 @@ from volantd.runtime import cgroup, probe, template, tree
 from volantd.runtime.buckets import serving
 from volantd.runtime.building import view
 from volantd.runtime.devices import granting
+from volantd.runtime.outlets import wiring
 from volantd.runtime.ports import relay
 from volantd.runtime.volumes import mounting
 
@@ -70,11 +71,12 @@ class Launcher:
         self.base_dir = os.path.join(run_dir, "base")
         self.trash_dir = os.path.join(run_dir, "trash")
         self.starting: dict[int, Starting] = {}
-        #: containers that are being granted devices or in which volumes are mounted, and relays
-        #: and servers of buckets that are about to work, by the descriptors of their reports; and
-        #: those that work, by their pids
+        #: containers that are being granted devices, in which volumes are mounted, or whose network
+        #: is given a way out, and relays and servers of buckets that are about to work, by the
+        #: descriptors of their reports; and those that work, by their pids
         self.granting: dict[int, str] = {}
         self.mounting: dict[int, str] = {}
+        self.wiring: dict[int, str] = {}
         self.relaying: dict[int, str] = {}
         self.relays: dict[int, str] = {}
         self.zygotes: dict[int, str] = {}
@@ -110,6 +112,8 @@ class Launcher:
                         self._read_grant(fd, "granted", self.granting)
                     elif fd in self.mounting:
                         self._read_grant(fd, "mounted", self.mounting)
+                    elif fd in self.wiring:
+                        self._read_grant(fd, "wired", self.wiring)
                     elif fd in self.relaying:
                         self._read_grant(fd, "relayed", self.relaying)
                     else:
@@ -152,6 +156,8 @@ class Launcher:
             self._grant(request, fds[0])
         elif request["op"] == "mount":
             self._mount(request, fds[0])
+        elif request["op"] == "wire":
+            self._wire(request, list(fds))
         elif request["op"] == "relay":
             self._relay(request, list(fds))
         elif request["op"] == "serve":
@@ -232,6 +238,14 @@ class Launcher:
             mounting.start(request, self.trash_dir, report_fd, container_fd, servers)
 
         pid = self._fork_reporting(request["id"], "mounted", self.mounting, mount)
+        if pid is not None:
+            self.helpers.add(pid)
+
+    def _wire(self, request: dict[str, Any], fds: list[int]) -> None:
+        def wire(report_fd: int) -> NoReturn:
+            wiring.start(request, report_fd, fds)
+
+        pid = self._fork_reporting(request["id"], "wired", self.wiring, wire)
         if pid is not None:
             self.helpers.add(pid)
 

@@ -16,6 +16,8 @@ ARGUMENTS_BYTES_MAX = 64 << 10
 #: Ports that lead into one sandbox.
 PORTS_MAX = 16
 PORT_MAX = 65535
+#: Characters of what a token to connect with is made for.
+METADATA_CHARS_MAX = 511
 #: The longest timeout, in seconds.
 TIMEOUT_MAX_S = 366 * 86400
 #: What a new sandbox's terminal measures, in rows and columns.
@@ -24,11 +26,9 @@ TERMINAL_SIZE = (24, 80)
 #: Known arguments whose feature is not there yet -> the value that means "not asked for".
 PLANNED: dict[str, object] = {
     "network_file_systems": None, "gpu": None, "cloud": None, "region": None, "runtime": None,
-    "outbound_cidr_allowlist": None, "outbound_domain_allowlist": None,
-    "inbound_cidr_allowlist": None, "custom_domain": None, "proxy": None,
+    "custom_domain": None, "proxy": None,
     "include_oidc_identity_token": False, "experimental_options": None,
-    "_experimental_outbound_policy": None, "_experimental_enable_snapshot": False,
-    "_experimental_persistent": False,
+    "_experimental_enable_snapshot": False, "_experimental_persistent": False,
 }  # fmt: skip
 
 
@@ -36,21 +36,12 @@ def refuse_planned(given: Mapping[str, object]) -> None:
     """Raise for arguments of `Sandbox.create` that are unknown, or not there yet.
 
     Raises:
-        InvalidError: for block_network together with a list of who may be reached.
         UnimplementedError: naming the first argument whose feature is not there yet.
         TypeError: for one that there is not.
     """
     from volant.sdk.planned import unimplemented
 
-    lists = [name for name in given if name.startswith("outbound_") and given[name] is not None]
-    if given.get("block_network") and lists:
-        raise InvalidError(
-            f"block_network=True leaves nobody whom {lists[0]}= could allow",
-            hint=f"leave one of them out: {lists[0]}= alone blocks all others",
-        )
     for name, value in given.items():
-        if name == "block_network":
-            continue
         if name not in PLANNED:
             raise TypeError(f"Sandbox.create() got an unexpected keyword argument {name!r}")
         if value != PLANNED[name] and value not in ({}, [], ()):
@@ -126,6 +117,29 @@ def checked_ports(encrypted: Sequence[int], h2: Sequence[int], plain: Sequence[i
     return [{"port": port, "plain": is_plain} for port, is_plain in every]
 
 
+def checked_metadata(metadata: object) -> str:
+    """What a token to connect with is made for, as a header carries it.
+
+    Raises:
+        InvalidError: for what is neither text nor can be JSON, or is too long.
+    """
+    if metadata is None or isinstance(metadata, str):
+        told = metadata or ""
+    else:
+        import json
+
+        try:
+            told = json.dumps(metadata)
+        except (TypeError, ValueError) as error:
+            raise InvalidError(f"user_metadata cannot be JSON: {error}") from None
+    if len(told) > METADATA_CHARS_MAX or not (told.isascii() and told.isprintable()):
+        raise InvalidError(
+            f"user_metadata is at most {METADATA_CHARS_MAX} characters of ASCII to print",
+            hint="a dict is sent as JSON, which can say everything",
+        )
+    return told
+
+
 def checked_command(
     where: str, words: Sequence[object], *, timeout: object, workdir: object,
     env: Mapping[str, str] | None, secrets: Sequence[object] | None,
@@ -177,7 +191,7 @@ def described(
     env: Mapping[str, str] | None, secrets: Sequence[object] | None, timeout: object,
     idle_timeout: object, workdir: object, cpu: Any, memory: Any,
     volumes: Mapping[str, object] | None, pty: bool, block_network: bool, ports: list[Any],
-    probe: object,
+    probe: object, outbound: dict[str, Any] | None, inbound: list[str] | None,
 ) -> dict[str, object]:  # fmt: skip
     """A sandbox as a control message carries it, but for its image.
 
@@ -200,5 +214,6 @@ def described(
         "options": options.on_wire({**checked, "timeout_s": seconds}, None),
         "idle_timeout_s": checked_seconds("idle_timeout", idle_timeout),
         "workdir": checked_workdir(workdir), "terminal": list(TERMINAL_SIZE) if pty else None,
-        "ports": ports, "probe": checked_probe(probe),
+        "ports": ports, "probe": checked_probe(probe), "outbound": outbound,
+        "inbound": inbound,
     }  # fmt: skip

@@ -21,8 +21,9 @@ from volant.sdk.objects.asking import ask, awaited, blocking, both
 from volant.sdk.objects.named import check_client
 from volant.sdk.planned import Planned
 from volant.sdk.ports.tunnels import Tunnel
-from volant.sdk.sandboxes import checked, creating
+from volant.sdk.sandboxes import checked, creating, outbound
 from volant.sdk.sandboxes.asking import AskForDescriptors, both_of_class
+from volant.sdk.sandboxes.connecting import ConnectCredentials
 from volant.sdk.sandboxes.process import ContainerProcess
 from volant.sdk.sandboxes.streams import KeptSource, StreamReader, StreamType, StreamWriter
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from volant.sdk.app import App
     from volant.sdk.images.image import Image
     from volant.sdk.objects.asking import Steps
+    from volant.sdk.sandboxes.outbound import OutboundPolicy
     from volant.sdk.sandboxes.probe import Probe
 
 READY_TIMEOUT_S = 300
@@ -70,7 +72,6 @@ class Sandbox:
     """A handle on one sandbox."""
 
     filesystem = Planned("Sandbox.filesystem")
-    create_connect_token = Planned("Sandbox.create_connect_token")
     reload_volumes = Planned("Sandbox.reload_volumes")
     snapshot_filesystem = Planned("Sandbox.snapshot_filesystem")
     snapshot_directory = Planned("Sandbox.snapshot_directory")
@@ -117,6 +118,10 @@ class Sandbox:
         volumes: Mapping[str, object] | None = None,
         pty: bool = False,
         block_network: bool = False,
+        outbound_cidr_allowlist: Sequence[str] | None = None,
+        outbound_domain_allowlist: Sequence[str] | None = None,
+        _experimental_outbound_policy: OutboundPolicy | None = None,
+        inbound_cidr_allowlist: Sequence[str] | None = None,
         encrypted_ports: Sequence[int] = (),
         h2_ports: Sequence[int] = (),
         unencrypted_ports: Sequence[int] = (),
@@ -142,6 +147,12 @@ class Sandbox:
             memory: MiB, or (request, limit).
             pty: give its program a terminal.
             block_network: no network but its own loopback.
+            outbound_cidr_allowlist: networks that it may reach by TCP, and nothing else.
+            outbound_domain_allowlist: domains that it may reach by HTTPS and HTTP, and nothing
+                else: `api.example.com`, or `*.example.com` for all below it.
+            _experimental_outbound_policy: headers that its requests get outside of it.
+            inbound_cidr_allowlist: networks from which its tunnels and `create_connect_token` are
+                reached; everywhere by default.
             encrypted_ports: ports that `tunnels` tells addresses of; `h2_ports` likewise.
             unencrypted_ports: the same, whose tunnels have a `tcp_socket` as well.
             readiness_probe: what `wait_until_ready` waits for.
@@ -157,13 +168,19 @@ class Sandbox:
         check_client(client)
         if environment_name is not None:
             raise InvalidError("a sandbox is in the environment of its app: leave the name out")
-        checked.refuse_planned({**planned, "block_network": block_network})
+        checked.refuse_planned(planned)
+        reached = outbound.checked(
+            block_network, outbound_cidr_allowlist, outbound_domain_allowlist,
+            _experimental_outbound_policy,
+        )  # fmt: skip
         ports = checked.checked_ports(encrypted_ports, h2_ports, unencrypted_ports)
         app_id, image = creating.place_of(app, image)
         wire = checked.described(
             words=args, name=name, tags=tags, env=env, secrets=secrets, timeout=timeout,
             idle_timeout=idle_timeout, workdir=workdir, cpu=cpu, memory=memory, volumes=volumes,
             pty=pty, block_network=block_network, ports=ports, probe=readiness_probe,
+            outbound=reached,
+            inbound=outbound.checked_networks("inbound_cidr_allowlist", inbound_cidr_allowlist),
         )  # fmt: skip
         sandbox = Sandbox(ids.new_id("sb"))
         yield from creating.create(sandbox._sandbox_id, app_id, image, wire)
@@ -356,6 +373,37 @@ class Sandbox:
             one._let_go()
         self._processes = []
 
+    # -- whom it may reach
+
+    @both
+    def set_outbound_policy(
+        self,
+        *,
+        block_network: bool = False,
+        outbound_cidr_allowlist: Sequence[str] | None = None,
+        outbound_domain_allowlist: Sequence[str] | None = None,
+        policy: OutboundPolicy | None = None,
+    ) -> Steps[None]:
+        """Change whom it may reach; returns when that is in force.
+
+        Connections that are allowed no more end. What is given takes the place of all that was
+        given before; nothing given means the whole internet.
+
+        Raises:
+            InvalidError: for what makes no sense; for a sandbox that was created with neither a
+                list nor `block_network`; for headers in one that was created without a policy.
+            ExecutionError: when it has finished.
+        """
+        told = outbound.checked(
+            block_network, outbound_cidr_allowlist, outbound_domain_allowlist, policy
+        )  # fmt: skip
+        if told is None:
+            nobody: Sequence[str] | None = () if block_network else None
+            told = {"networks": nobody, "domains": nobody, "replacements": []}
+        yield from self._ask("sandbox_set_outbound", outbound=told)
+
+    _experimental_set_outbound_network_policy = set_outbound_policy
+
     # -- what is known of it
 
     @both
@@ -387,6 +435,28 @@ class Sandbox:
             port: Tunnel(host, at, host, at) if is_plain else Tunnel(host, at)
             for port, host, at, is_plain in reply["tunnels"]
         }
+
+    @both
+    def create_connect_token(
+        self, user_metadata: str | dict[str, Any] | None = None, port: int = 8080
+    ) -> Steps[ConnectCredentials]:
+        """An address of a port, and a token that lets requests in until the sandbox ends.
+
+        The token is shown as `Authorization: Bearer ...`, as `?_volant_connect_token=...`, or in
+        a cookie of that name. The program behind the port sees `X-Verified-User-Data`.
+
+        Args:
+            user_metadata: what that says, less than 512 characters; a dict is sent as JSON.
+            port: at which a program of the sandbox speaks HTTP.
+
+        Raises:
+            InvalidError: for what makes no sense.
+            ExecutionError: when it has finished.
+        """
+        metadata = checked.checked_metadata(user_metadata)
+        checked.checked_ports((port,), (), ())
+        reply = yield from self._ask("sandbox_connect", port=port, metadata=metadata)
+        return ConnectCredentials(reply["url"], reply["token"])
 
     @both
     def get_tags(self) -> Steps[dict[str, str]]:

@@ -19,8 +19,11 @@ from volantd.runtime.containers.forked import SHARED_ADDRESS
 from volantd.runtime.ports.relays import RelayFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from volantd.agent.agent import Agent, Running
     from volantd.agent.tasks import Tasks
+    from volantd.egress.policy import Network
     from volantd.hub.session import Session
     from volantd.runtime.ports.relays import Relay
 
@@ -61,14 +64,19 @@ class Tunnels:
         begun = self._begin(running)
         self._tasks.start(self._open(session, number, running, port, begun), "open-tunnel")
 
-    async def lead(self, running: Running, port: int) -> tuple[int, str, int]:
+    async def lead(
+        self, running: Running, port: int, allowed: Sequence[Network] | None
+    ) -> tuple[int, str, int]:
         """Open a tunnel to a port of a container; its number, and host and port of it.
+
+        Args:
+            allowed: from where connections are taken; None for everywhere.
 
         Raises:
             ResourceExhaustedError: when the container has as many as it may.
             ExecutionError: when it cannot be opened.
         """
-        return await self._lead(running, port, self._begin(running))
+        return await self._lead(running, port, self._begin(running), allowed)
 
     def _begin(self, running: Running) -> tuple[int, socket.socket]:
         held = self._tunnels.setdefault(running.container_id, {})
@@ -118,21 +126,25 @@ class Tunnels:
         begun: tuple[int, socket.socket],
     ) -> None:  # fmt: skip
         try:
-            tunnel, host, at = await self._lead(running, port, begun)
+            tunnel, host, at = await self._lead(running, port, begun, None)
         except ExecutionError as error:
             session.refuse(number, error_fault(error))
         else:
             session.reply(number, {"tunnel": tunnel, "host": host, "port": at})
 
     async def _lead(
-        self, running: Running, port: int, begun: tuple[int, socket.socket]
+        self,
+        running: Running,
+        port: int,
+        begun: tuple[int, socket.socket],
+        allowed: Sequence[Network] | None,
     ) -> tuple[int, str, int]:
         tunnel, listener = begun
         assert running.child is not None
         forked = running.child.forked
         at = listener.getsockname()[1]
         try:
-            relay = self._agent.machine.launcher.relays.open(listener, forked, port)
+            relay = self._agent.machine.launcher.relays.open(listener, forked, port, allowed)
         except OSError as error:
             self._forget(running.container_id, tunnel)
             raise ExecutionError("the container is gone") from error

@@ -14,13 +14,14 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from volant.errors import Error, ExecutionError
+from volant.errors import Error, ExecutionError, InvalidError
 from volant.wire.faults import error_fault
 from volantd.agent import limits
 from volantd.agent.sandboxes import probing
 from volantd.agent.sandboxes.commands import Executions
 from volantd.agent.sandboxes.live import Live
 from volantd.agent.sandboxes.output import Output
+from volantd.agent.sandboxes.ways import Ways
 from volantd.hub.sandboxes.record import Ending, Result, State, terminated
 from volantd.hub.terminals import send_descriptors
 from volantd.images import described
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from volantd.agent.ports.tunnels import Tunnels
     from volantd.agent.sandboxes.bases import Bases
     from volantd.agent.sandboxes.commands import Execution
+    from volantd.agent.sandboxes.outlets import Outlets
     from volantd.agent.tasks import Tasks
     from volantd.hub.records import App
     from volantd.hub.sandboxes.checked import Wish
+    from volantd.hub.sandboxes.outbound import Outbound
     from volantd.hub.sandboxes.record import Sandbox
     from volantd.hub.session import Session
 
@@ -49,13 +52,16 @@ class SandboxService:
     """Carries out what clients want of sandboxes."""
 
     def __init__(
-        self, agent: Agent, bases: Bases, tasks: Tasks, tunnels: Tunnels, directory: str
-    ) -> None:
+        self, agent: Agent, bases: Bases, tasks: Tasks, tunnels: Tunnels, outlets: Outlets,
+        directory: str,
+    ) -> None:  # fmt: skip
         """`directory`: for what programs print."""
         self._agent = agent
         self._bases = bases
         self._tasks = tasks
         self._tunnels = tunnels
+        self._outlets = outlets
+        self._ways = Ways(agent.machine)
         self._directory = directory
         self._live: dict[str, Live] = {}
         #: What programs printed that have ended, as long as they are remembered.
@@ -104,6 +110,8 @@ class SandboxService:
         assert running.child is not None
         live.holder = Holder(running.child.forked)
         env = {**base.env, **version.env, "VOLANT_SANDBOX_ID": sandbox.sandbox_id}
+        if sandbox.outbound is not None:
+            env |= await self._open_outlet(sandbox, sandbox.outbound, running)
         live.executions = Executions(live.holder, env, sandbox.workdir, live.note_activity)
         await limits.limit(sandbox.function, running.child, running.memory_limit_bytes)
         await agent.volumes.mount(running, running.child.forked)
@@ -114,6 +122,14 @@ class SandboxService:
         live.start_clocks()
         if sandbox.probe is not None:
             self._tasks.start(self._probe(live), "probe-sandbox")
+
+    async def _open_outlet(
+        self, sandbox: Sandbox, outbound: Outbound, running: Running
+    ) -> dict[str, str]:
+        """Give a sandbox a way out, which obeys; variables that its commands have for it."""
+        assert running.child is not None
+        policy = outbound.filled(self._agent.hub.secrets, sandbox.app.environment)
+        return await self._outlets.open(sandbox.sandbox_id, running.child.forked, policy)
 
     async def _fork(self, live: Live) -> Running:
         agent, sandbox = self._agent, live.sandbox
@@ -164,6 +180,8 @@ class SandboxService:
         running.child.forked.channel.close()
         running.child.remove_cgroup()
         self._agent.volumes.end(running)
+        self._outlets.close(live.sandbox.sandbox_id)
+        self._ways.close(live.sandbox.sandbox_id)
         self._finish(live, result)
 
     def _finish(self, live: Live, result: Result) -> None:
@@ -276,9 +294,53 @@ class SandboxService:
         assert live.running is not None
         found = {}
         for port in live.sandbox.ports:
-            _, host, at = await self._tunnels.lead(live.running, port.number)
+            _, host, at = await self._tunnels.lead(live.running, port.number, live.sandbox.inbound)
             found[port.number] = host, at
         return found
+
+    async def open_way(self, sandbox: Sandbox, port: int) -> str:
+        """A socket that leads to a port of a sandbox, as soon as that has started.
+
+        Raises:
+            ExecutionError: when it has finished, or there can be none.
+        """
+        live, _ = await self._when_started(sandbox)
+        assert live.running is not None and live.running.child is not None
+        container = live.running.child.forked
+        return await self._ways.open(sandbox.sandbox_id, container, port)
+
+    async def set_outbound(self, sandbox: Sandbox, outbound: Outbound) -> None:
+        """Change whom a sandbox may reach, as soon as that has started.
+
+        Raises:
+            InvalidError: when its network is the machine's, or it trusts no authority of its own.
+            ExecutionError: when it has finished, or the change cannot be made.
+        """
+        live, _ = await self._when_started(sandbox)
+        assert live.running is not None
+        if not sandbox.function.version.block_network:
+            raise InvalidError(
+                f"sandbox {sandbox.sandbox_id} has this machine's network, which cannot be limited",
+                hint="create it with a list of whom it may reach, or with block_network=True",
+            )
+        outlets, of = self._outlets, sandbox.sandbox_id
+        if outbound.wanted and not outlets.trusts(of):
+            raise InvalidError(
+                f"sandbox {of} trusts nobody who could replace headers for it",
+                hint="create it with _experimental_outbound_policy=",
+            )
+        try:
+            if outlets.has(of):
+                await outlets.change(
+                    of,
+                    outbound.filled(self._agent.hub.secrets, sandbox.app.environment),
+                )
+            else:
+                await self._open_outlet(sandbox, outbound, live.running)
+        except RuntimeFailedError as error:
+            self._started(sandbox)
+            raise ExecutionError(f"whom {of} may reach cannot be changed: {error}") from error
+        sandbox.outbound = outbound
 
     def add_users_of_images(self, found: dict[str, list[str]]) -> None:
         """Add to images, by their keys, the names of the apps whose sandboxes need them."""

@@ -34,6 +34,8 @@ class Sandboxes:
         #: Hears of each that is remembered no more.
         self.on_forgotten: Callable[[Sandbox], None] = lambda sandbox: None
         self._ledger: Ledger | None = None
+        #: Whether those have no network whose creator says nothing of whom they may reach.
+        self.are_blocked = False
 
     def open(self, ledger: Ledger) -> None:
         """Remember what the ledger tells; those that have no end were ended with their daemon."""

@@ -10,10 +10,12 @@ from volantd.fields import mapping, number, optional, text
 from volantd.hub import checks
 from volantd.hub.records import App, Function, Version
 from volantd.hub.sandboxes import checked
+from volantd.hub.sandboxes.outbound import networks_of, outbound_of
 from volantd.hub.sandboxes.record import Ending, Result, Sandbox, terminated
 from volantd.hub.secrets import layers
 
 if TYPE_CHECKING:
+    from volantd.hub.sandboxes.outbound import Outbound
     from volantd.hub.session import Session
 
 #: What its logs are filed under, beside its container.
@@ -37,6 +39,7 @@ def made(session: Session, message: dict[str, Any]) -> Sandbox | None:
     options = mapping(told, "options")
     checks.check_options(options)
     image = _image_of(session, told, options)
+    outbound = _outbound_of(session, told, options)
     services = session.hub.services
     if session.container_function is None:
         bases = image["steps"][0] if image["kind"] != "host" else {}
@@ -68,8 +71,21 @@ def made(session: Session, message: dict[str, Any]) -> Sandbox | None:
         name=checked.name_of(told), tags=told["tags"], argv=checked.words(told, "argv"),
         workdir=checked.workdir(told), timeout_s=options["timeout_s"],
         idle_timeout_s=told["idle_timeout_s"], terminal=checked.terminal(told),
-        ports=checked.ports(told), probe=checked.probe(told),
+        ports=checked.ports(told), probe=checked.probe(told), outbound=outbound,
+        inbound=networks_of(told, "inbound"),
     )  # fmt: skip
+
+
+def _outbound_of(
+    session: Session, told: dict[str, Any], options: dict[str, Any]
+) -> Outbound | None:
+    """Whom it may reach; whoever has a say in that has a network of its own."""
+    outbound = outbound_of(session, told)
+    if outbound is not None and options["block_network"] and session.container_function is None:
+        raise ValueError("a network that is blocked, and whom it reaches")
+    if outbound is not None or session.hub.sandboxes.are_blocked:
+        options["block_network"] = True
+    return outbound
 
 
 def past(row: dict[str, Any]) -> Sandbox | None:

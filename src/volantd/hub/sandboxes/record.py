@@ -16,7 +16,9 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from volantd.egress.policy import Network
     from volantd.hub.records import App, Function
+    from volantd.hub.sandboxes.outbound import Outbound
 
 #: What a shell says of a process that SIGKILL ended, and of one that has taken too long.
 TERMINATED_CODE, TIMED_OUT_CODE = 137, 124
@@ -110,6 +112,10 @@ class Sandbox:
     terminal: tuple[int, int] | None
     ports: tuple[Port, ...]
     probe: Probe | None
+    #: whom it may reach; None when its network is the machine's, or there is none
+    outbound: Outbound | None = None
+    #: from where its ports are reached; None for everywhere
+    inbound: tuple[Network, ...] | None = None
     created_at: float = field(default_factory=time)
     started_at: float | None = None
     finished_at: float | None = None

@@ -26,7 +26,9 @@ from volantd.hub.deployed.described import sizes_of
 from volantd.hub.environments import book as environments
 from volantd.hub.pools import printed
 from volantd.hub.sandboxes import checked
+from volantd.hub.sandboxes.connecting import METADATA_CHARS_MAX
 from volantd.hub.sandboxes.making import made
+from volantd.hub.sandboxes.outbound import outbound_of
 from volantd.hub.sandboxes.record import Ending, Sandbox, terminated
 from volantd.hub.terminals import send_descriptors
 from volantd.images.requests import FaultError, later
@@ -224,6 +226,25 @@ async def sandbox_tunnels(session: Session, message: dict[str, Any]) -> dict[str
     return {"tunnels": [[port, *at, plain[port]] for port, at in found.items()]}
 
 
+async def sandbox_connect(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Make a token for a port of a sandbox; `url` is where it is shown."""
+    sandbox = _find(session, message)
+    port, metadata = message["port"], message["metadata"]
+    address = await session.hub.services.sandboxes.open_way(sandbox, port)
+    url, token = session.hub.door.let_in(sandbox, port, address, metadata)
+    return {"url": url, "token": token}
+
+
+async def sandbox_set_outbound(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Change whom a sandbox may reach, and answer when that is in force."""
+    sandbox = _find(session, message)
+    outbound = outbound_of(session, message)
+    if outbound is None:
+        raise ValueError("nothing is said of whom the sandbox may reach")
+    await session.hub.services.sandboxes.set_outbound(sandbox, outbound)
+    return {}
+
+
 # -- finding
 
 
@@ -321,6 +342,14 @@ def _check_time(message: dict[str, Any]) -> None:
     number(message, "timeout_s", 0, WAIT_MAX_S)
 
 
+def _check_connect(message: dict[str, Any]) -> None:
+    _check(message)
+    whole(message, "port", 1, checked.PORT_MAX)
+    metadata = text(message, "metadata")
+    if len(metadata) > METADATA_CHARS_MAX or not (metadata.isascii() and metadata.isprintable()):
+        raise ValueError("what a token is for cannot be sent in a header")
+
+
 #: Also for user code in containers.
 SHARED_HANDLERS = (
     sandbox_create,
@@ -333,6 +362,8 @@ SHARED_HANDLERS = (
     later(sandbox_stdin, _check, images=False),
     later(sandbox_ready, _check_time, images=False),
     later(sandbox_tunnels, _check_time, images=False),
+    later(sandbox_connect, _check_connect, images=False),
+    later(sandbox_set_outbound, _check, images=False),
     sandbox_stdin_eof,
     sandbox_find,
     sandbox_show,

@@ -14,6 +14,7 @@ from weakref import WeakSet
 from volant.wire import frames, values
 from volantd import fields
 from volantd.hub.pools.configuration import pool_config
+from volantd.hub.sandboxes.connecting import Ways
 from volantd.hub.web.leases import Leases
 from volantd.hub.web.routes import Claim, Routes
 from volantd.hub.web.tokens import TokenBook
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from volantd.hub.hub import Hub
     from volantd.hub.peer import Peer
     from volantd.hub.records import App
+    from volantd.hub.sandboxes.record import Sandbox
     from volantd.hub.session import Session
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ class Door:
         self._hub = hub
         self._peer: Peer | None = None
         self.routes = Routes(self._on_route, self._on_lost)
+        #: Ways in to sandboxes.
+        self.ways = Ways(self.tell)
         self.leases = Leases(hub, self.tell, self.routes.claims.get)
         self.tokens: TokenBook
         #: Called when there is a route, so that somebody listens.
@@ -71,6 +75,11 @@ class Door:
                 back = sorted(self.routes.claims.keys() & free)
                 if back:
                     self._notice(other, f"reached at `{'`, `'.join(back)}` again")
+
+    def let_in(self, sandbox: Sandbox, port: int, address: str, metadata: str) -> tuple[str, str]:
+        """A token for a port of a sandbox, and the address for which it is good."""
+        label, token = self.ways.add(sandbox, port, address, metadata)
+        return self._url(label), token
 
     def _url(self, label: str) -> str:
         self.want()
@@ -145,6 +154,7 @@ class Door:
         self.tell_tokens()
         for claim in self.routes.claims.values():
             self._tell_route(claim)
+        self.ways.tell_all()
 
     def on_frame(self, kind: int, flags: int, body: bytes) -> None:
         """Take one frame of the gateway."""

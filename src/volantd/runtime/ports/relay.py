@@ -24,6 +24,7 @@ from volantd.runtime import template
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 #: Connections of one relay; more of them wait to be accepted.
@@ -49,6 +50,8 @@ def start(request: dict[str, Any], report_fd: int, fds: list[int]) -> NoReturn:
     try:
         _close_others({listener_fd, container_fd, report_fd})
         as_root = os.geteuid() == 0
+        allowed = request["allowed"]
+        allows = None if allowed is None else _membership(allowed)  # nobody may import anything
         if request["enters"]:
             own = 0 if as_root else linux.CLONE_NEWUSER
             linux.setns(container_fd, own | linux.CLONE_NEWNET)
@@ -58,7 +61,8 @@ def start(request: dict[str, Any], report_fd: int, fds: list[int]) -> NoReturn:
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
         linux.prctl(linux.PR_SET_PDEATHSIG, 9)  # after the ids: changing them clears it
-        relay = Relay(socket.socket(fileno=listener_fd), (request["address"], request["port"]))
+        target = (request["address"], request["port"])
+        relay = Relay(socket.socket(fileno=listener_fd), target, allows=allows)
         linux.capset()
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
         linux.install_seccomp(seccomp.build())
@@ -79,6 +83,20 @@ def _close_others(kept: set[int]) -> None:
                 os.close(int(name))
 
 
+def _membership(networks: list[str]) -> Callable[[str], bool]:
+    """Whether an address lies in one of some networks."""
+    import ipaddress  # which most relays do not need
+
+    known = [ipaddress.ip_network(one) for one in networks]
+
+    def is_member(peer: str) -> bool:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return any((mapped or address) in network for network in known)
+
+    return is_member
+
+
 class End:
     """One of the two sockets of a connection."""
 
@@ -88,7 +106,8 @@ class End:
 
     def __init__(self, sock: socket.socket, *, is_connecting: bool) -> None:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.other: End
         #: Bytes that are still to be sent here.
@@ -124,9 +143,14 @@ class Relay:
 
     def __init__(
         self, listener: socket.socket, target: tuple[str, int],
-        connections_max: int = CONNECTIONS_MAX,
+        connections_max: int = CONNECTIONS_MAX, allows: Callable[[str], bool] | None = None,
     ) -> None:  # fmt: skip
-        """Pass connections of a listener on to a target, an address of IPv4 and a port."""
+        """Pass connections of a listener on to a target, an address of IPv4 and a port.
+
+        Args:
+            allows: whether they are taken from an address; None for every one.
+        """
+        self._allows = allows
         self._ends_max = 2 * connections_max
         self._listener = listener
         self._target = target
@@ -172,12 +196,15 @@ class Relay:
 
     def _accept(self) -> None:
         try:
-            sock, _ = self._listener.accept()
+            sock, peer = self._listener.accept()
         except OSError as error:
             if not isinstance(error, (BlockingIOError, ConnectionAbortedError)):
                 self._set_accepting(False)  # no descriptors: when one ends there are some again
             return
         near = End(sock, is_connecting=False)
+        if self._allows is not None and not self._allows(peer[0]):
+            sock.close()
+            return
         try:
             far = End(socket.socket(socket.AF_INET, socket.SOCK_STREAM), is_connecting=True)
         except OSError:

@@ -85,8 +85,14 @@ class Relays:
         self._count = 0
         self._relays: dict[str, Relay] = {}
 
-    def open(self, listener: socket.socket, container: ForkedContainer, port: int) -> Relay:
+    def open(
+        self, listener: socket.socket, container: ForkedContainer, port: int,
+        allowed: Sequence[object] | None = None,
+    ) -> Relay:  # fmt: skip
         """Begin to pass connections of a listener, which stays the caller's, on to a port.
+
+        Args:
+            allowed: networks from which they are taken; None for everywhere.
 
         Raises:
             OSError: when the container is gone.
@@ -102,6 +108,7 @@ class Relays:
         return self._start({
             "op": "relay", "id": relay_id, "port": port, "enters": not container.address,
             "address": container.address or SHARED_ADDRESS,
+            "allowed": None if allowed is None else list(map(str, allowed)),
         }, fds)  # fmt: skip
 
     def serve(self, request: dict[str, Any], fds: list[int]) -> Relay:
