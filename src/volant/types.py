@@ -13,6 +13,12 @@ from volant.sdk.calls.graph import InputInfo as InputInfo, InputStatus as InputS
 from volant.sdk.calls.logs import LogEntry as LogEntry
 from volant.sdk.objects.named import ObjectInfo as ObjectInfo
 from volant.sdk.planned import planned_module
+from volant.sdk.sandboxes.files.info import (
+    FileInfo as FileInfo,
+    FileType as FileType,
+    FileWatchEvent as FileWatchEvent,
+    FileWatchEventType as FileWatchEventType,
+)
 from volant.sdk.sandboxes.process import ContainerProcess as ContainerProcess
 from volant.sdk.sandboxes.streams import StreamType as StreamType
 from volant.sdk.volumes.entries import FileEntry as FileEntry, FileEntryType as FileEntryType

@@ -70,3 +70,12 @@ def test_files_are_attached_to_it(bare: volant.Image, tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_built_is_told_by_create(bare: volant.Image) -> None:
     with pytest.raises(ImageBuildError):
         volant.Sandbox.create(app=app, image=bare.run_commands("exit 7"))
+
+
+def test_files_of_an_image_without_python_are_reached(bare: volant.Image) -> None:
+    """Behaviour 125, where nothing of the image could do it."""
+    sandbox = volant.Sandbox.create(app=app, image=bare)
+    sandbox.filesystem.write_text("written", "/srv/made/file")
+    assert sandbox.exec("cat", "/srv/made/file").stdout.read() == "written"
+    assert [one.name for one in sandbox.filesystem.list_files("/srv/made")] == ["file"]
+    assert next(iter(sandbox.filesystem.watch("/srv", timeout=0)), None) is None

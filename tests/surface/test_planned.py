@@ -53,7 +53,7 @@ PLANNED_NAMES = [
     "clustered",
 ]  # fmt: skip
 #: Public modules -> a name that each has in the model.
-MODULES = {"billing": "report", "experimental": "get_cluster_info", "types": "FileInfo"}
+MODULES = {"billing": "report", "experimental": "get_cluster_info", "types": "SchedulerPlacement"}
 
 #: Object -> (names that work, names that are planned).
 MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
@@ -189,9 +189,10 @@ def test_types_of_what_requests_return_are_public() -> None:
 
     public = {name for name, one in vars(volant.types).items() if isinstance(one, type)}
     assert public == {
-        "AutoscalerSettings", "ContainerProcess", "FileEntry", "FileEntryType", "FunctionStats",
-        "InputInfo", "InputStatus", "LogEntry", "ObjectInfo", "ServerInfo", "ServerSession",
-        "ServerStats", "StreamType",
+        "AutoscalerSettings", "ContainerProcess", "FileEntry", "FileEntryType", "FileInfo",
+        "FileType", "FileWatchEvent", "FileWatchEventType", "FunctionStats", "InputInfo",
+        "InputStatus", "LogEntry", "ObjectInfo", "ServerInfo", "ServerSession", "ServerStats",
+        "StreamType",
     }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ USED_ELSEWHERE = {
     "depends_on": "alembic",
     "down_revision": "alembic",
     "filesystem": "Sandbox, users",
+    "SOCKET": "FileType, users",
     "from_dotenv": "Secret, users",
     "from_local_environ": "Secret, users",
     "from_scratch": "Image, users",

@@ -5,6 +5,7 @@
                        FORK {id, hostname, limits, address, more} + 4 descriptors
                        COMMAND {id, container, argv, env, limits, terminal} + 1, 2 or 4 descriptors
     agent  -> holder   RUN {argv, env, cwd, makes_cwd, terminal} + 1 or 4 descriptors
+                       FILES {} + 1 descriptor
     zygote -> agent    PRELOADED {culprits}
                        READY {import_us, threads, culprits, late, refused, prelude, is_whole}
                        PREPARE_FAILED {fault}  UNFIT {}
@@ -28,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PREPARE, FORK, COMMAND, PRELOAD, RUN = 1, 2, 3, 4, 5
+PREPARE, FORK, COMMAND, PRELOAD, RUN, FILES = 1, 2, 3, 4, 5, 6
 READY, PREPARE_FAILED, FORKED, FORK_FAILED, EXITED, COMMAND_FAILED = 16, 17, 18, 19, 20, 21
 PRELOADED, UNFIT = 22, 23
 

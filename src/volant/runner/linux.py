@@ -171,6 +171,22 @@ def ioctl(fd: int, request: int, address: int) -> None:
     _call("ioctl", hex(request), _SYS_IOCTL, fd, request, address)
 
 
+def inotify_init(flags: int) -> int:
+    """A descriptor that tells what happens to files."""
+    fd = int(_libc.inotify_init1(flags))
+    if fd == -1:
+        _fail("inotify_init1", hex(flags))
+    return fd
+
+
+def inotify_add_watch(fd: int, path: str, mask: int) -> int:
+    """Have the descriptor tell of a path too; the number that its events will have."""
+    number = int(_libc.inotify_add_watch(fd, os.fsencode(path), ctypes.c_uint32(mask)))
+    if number == -1:
+        _fail("inotify_add_watch", path)
+    return number
+
+
 def disconnect(fd: int) -> None:
     """Reset the connection of a TCP socket: its peer sees an error, and no end of the stream."""
     nowhere = ctypes.create_string_buffer(16)  # AF_UNSPEC

@@ -4,6 +4,7 @@
                      | "T" with the terminal's other end, if it has one; "S" and how it ended
                      | "I": its client has pressed Ctrl-C   "K": kill it
                      '- the end of that channel: hang up, and kill what does not go
+    agent --FILES--> holder --fork--> serves a client the files, see `files`
 
 It has the sandbox's control group, namespaces and filter, and so has what it starts. It ends with
 its channel to the agent, and the sandbox with it. Whatever a command leaves behind stays as long
@@ -35,12 +36,15 @@ from volant.runner.command import (
     TERMINAL,
     set_size,
 )
+from volant.runner.sandboxes.files import serving
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 KILL = b"K"
+#: Processes that serve files at a time, one for each client and what it does at once.
+FILE_SERVERS_MAX = 64
 #: Those that may be ignored here and are not to be ignored by what starts.
 _SIGNALS = [n for n in range(1, 32) if n not in (_signal.SIGKILL, _signal.SIGSTOP)]
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -90,6 +94,7 @@ class _Holder:
         self.home = os.getcwd()
         self.by_pid: dict[int, _Command] = {}
         self.by_fd: dict[int, _Command] = {}
+        self.file_servers: set[int] = set()
         self.poll = select.poll()
         self.wake, wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _signal.signal(_signal.SIGCHLD, _on_sigchld)
@@ -109,7 +114,10 @@ class _Holder:
                     received = self.connection.receive()
                     if received is None:
                         return
-                    self._start(*received[1:])
+                    if received[0] == control.FILES:
+                        self._lend_files(received[2][0])
+                    else:
+                        self._start(*received[1:])
 
     def _wait_ms(self) -> float | None:
         """Until the first of those that were hung up on is killed."""
@@ -152,6 +160,7 @@ class _Holder:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return
+                self.file_servers.discard(pid)
                 command = self.by_pid.pop(pid, None)
                 if command is not None:
                     self._stop_hearing(command)
@@ -159,6 +168,19 @@ class _Holder:
                     command.channel.close()
         except ChildProcessError:
             return
+
+    def _lend_files(self, fd: int) -> None:
+        """Have a process of its own serve files; too many of them, and the client is cut off."""
+        if len(self.file_servers) < FILE_SERVERS_MAX:
+            try:
+                pid = os.fork()
+            except OSError:  # there are as many processes as may be
+                pid = -1
+            if pid == 0:
+                serving.serve(fd)
+            if pid > 0:
+                self.file_servers.add(pid)
+        os.close(fd)
 
     # -- the start
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from volant.sdk.app import App
     from volant.sdk.images.image import Image
     from volant.sdk.objects.asking import Steps
+    from volant.sdk.sandboxes.files.filesystem import SandboxFilesystem
     from volant.sdk.sandboxes.outbound import OutboundPolicy
     from volant.sdk.sandboxes.probe import Probe
 
@@ -71,7 +72,6 @@ class _Listing:
 class Sandbox:
     """A handle on one sandbox."""
 
-    filesystem = Planned("Sandbox.filesystem")
     reload_volumes = Planned("Sandbox.reload_volumes")
     snapshot_filesystem = Planned("Sandbox.snapshot_filesystem")
     snapshot_directory = Planned("Sandbox.snapshot_directory")
@@ -88,6 +88,7 @@ class Sandbox:
         self._detached = False
         #: Commands that may have to be let go of.
         self._processes: Any = []
+        self._files: SandboxFilesystem | None = None
         self._stdin = StreamWriter(sandbox_id=sandbox_id)
         self._stdout: StreamReader[str] = _reader(sandbox_id, "stdout")
         self._stderr: StreamReader[str] = _reader(sandbox_id, "stderr")
@@ -229,11 +230,14 @@ class Sandbox:
         """Its id (`sb-…`)."""
         return self._sandbox_id
 
-    def _ask(self, op: str, **fields: object) -> Steps[dict[str, Any]]:
+    def _check(self) -> None:
         if self._detached:
             raise ClientClosed(
                 f"sandbox {self._sandbox_id} was detached", hint="Sandbox.from_id finds it again"
             )
+
+    def _ask(self, op: str, **fields: object) -> Steps[dict[str, Any]]:
+        self._check()
         reply: dict[str, Any] = yield ask(op, sandbox_id=self._sandbox_id, **fields)
         return reply
 
@@ -280,8 +284,7 @@ class Sandbox:
         for where in (stdout, stderr):
             if where not in (StreamType.PIPE, StreamType.STDOUT, StreamType.DEVNULL):
                 raise InvalidError(f"an output goes to a StreamType, got {where!r}")
-        if self._detached:
-            yield from self._ask("")
+        self._check()
         outputs = (stdout, stderr)
         reply = yield AskForDescriptors(
             "sandbox_exec", sandbox_id=self._sandbox_id, **command,
@@ -372,6 +375,8 @@ class Sandbox:
         for one in (self._stdin, self._stdout, self._stderr, *filter(None, processes)):
             one._let_go()
         self._processes = []
+        if self._files is not None:
+            self._files._let_go()
 
     # -- whom it may reach
 
@@ -474,6 +479,15 @@ class Sandbox:
         """
         check_client(client)
         yield from self._ask("sandbox_set_tags", tags=checked_tags(tags))
+
+    @property
+    def filesystem(self) -> SandboxFilesystem:
+        """Its files: read, written, listed and watched from outside."""
+        if self._files is None:
+            from volant.sdk.sandboxes.files.filesystem import SandboxFilesystem
+
+            self._files = SandboxFilesystem(self._sandbox_id, self._check)
+        return self._files
 
     @property
     def logs(self) -> Logs:

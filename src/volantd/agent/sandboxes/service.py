@@ -240,6 +240,21 @@ class SandboxService:
             text = f"the command cannot be run in {sandbox.sandbox_id}: {error}"
             raise ExecutionError(text) from error
 
+    async def lend_files(self, session: Session, number: int, sandbox: Sandbox) -> None:
+        """Give a client a socket on which the files of a sandbox are served.
+
+        Raises:
+            ExecutionError: when the sandbox has finished.
+        """
+        live, _ = await self._when_started(sandbox)
+        assert live.holder is not None
+        try:
+            send_descriptors(session, number, [live.holder.lend_files()])
+        except (CommandFailedError, OSError) as error:
+            text = f"the files of sandbox {sandbox.sandbox_id} cannot be reached: {error}"
+            raise ExecutionError(text) from error
+        live.note_activity()
+
     async def _when_started(self, sandbox: Sandbox) -> tuple[Live, Executions]:
         await asyncio.shield(sandbox.started)
         return self._started(sandbox)

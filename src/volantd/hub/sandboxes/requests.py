@@ -188,6 +188,15 @@ async def sandbox_stdin(session: Session, message: dict[str, Any]) -> dict[str, 
     return {}
 
 
+async def sandbox_files(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Hand out a socket on which the files of a sandbox are served."""
+    sandbox = _find(session, message)
+    await asyncio.shield(sandbox.started)
+    _refuse_failed(sandbox)
+    await session.hub.services.sandboxes.lend_files(session, message["id"], sandbox)
+    return {}
+
+
 def sandbox_stdin_eof(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Close the daemon's own end of what the program of a sandbox reads."""
     session.hub.services.sandboxes.close_stdin(_find(session, message))
@@ -360,6 +369,7 @@ SHARED_HANDLERS = (
     later(sandbox_terminate, _check_wait, images=False),
     later(sandbox_read, _check_read, images=False),
     later(sandbox_stdin, _check, images=False),
+    later(sandbox_files, _check, images=False),
     later(sandbox_ready, _check_time, images=False),
     later(sandbox_tunnels, _check_time, images=False),
     later(sandbox_connect, _check_connect, images=False),

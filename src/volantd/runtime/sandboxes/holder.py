@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 30.0
 #: What a pipe may hold: this much a command is ahead of who reads it.
 PIPE_BYTES = 256 << 10
+#: What is on its way between a client and who serves it files.
+FILES_BUFFER_BYTES = 1 << 20
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4)
 
 
@@ -217,11 +219,29 @@ class Holder:
         command = HeldCommand(command_id, spec)
         self._commands.add(command)
         command.exited.add_done_callback(lambda _: self._commands.discard(command))
-        self._outgoing.append((memoryview(command.request()), command.their_fds))
-        if len(self._outgoing) == 1:
-            self._flush()
+        self._send(command.request(), command.their_fds)
         await command.have_ends()
         return command
+
+    def lend_files(self) -> int:
+        """Have files served on a socket; the client's end, which is the caller's to close.
+
+        Raises:
+            CommandFailedError: when the sandbox has ended.
+            OSError: there can be no socket.
+        """
+        if self._closed or self._forked.exited.done():
+            raise CommandFailedError("the sandbox has ended")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FILES_BUFFER_BYTES)
+        self._send(control.pack(control.FILES, {}, 1), [theirs.detach()])
+        return ours.detach()
+
+    def _send(self, message: bytes, fds: list[int]) -> None:
+        self._outgoing.append((memoryview(message), fds))
+        if len(self._outgoing) == 1:
+            self._flush()
 
     def _flush(self) -> None:
         while self._outgoing:

@@ -1,0 +1,1 @@
+"""What clients do with the files of a sandbox, done inside of it."""

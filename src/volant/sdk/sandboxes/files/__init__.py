@@ -1,0 +1,1 @@
+"""`sandbox.filesystem`: the files of a sandbox, read and written from outside."""
