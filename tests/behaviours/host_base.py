@@ -15,7 +15,9 @@ from pathlib import Path
 import uv
 
 #: Programs of the base besides Python.
-PROGRAMS = ("sh", "cat", "id", "ls", "mkdir", "rm", "sleep")
+PROGRAMS = (
+    "sh", "cat", "chmod", "id", "ln", "ls", "mkdir", "mkfifo", "rm", "sleep", "stat",
+)  # fmt: skip
 #: As its directory of the standard library is called.
 SERIES = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 #: Debian's own Python has its files elsewhere than all others.

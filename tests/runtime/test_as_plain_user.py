@@ -122,7 +122,10 @@ def test_the_runtime_holds_for_a_plain_user(place: Path) -> None:
 @pytest.mark.slow
 def test_images_hold_for_a_plain_user(place: Path) -> None:
     """Issue 3: they are built, run and removed where there is one id."""
-    files = ("tests/behaviours/test_images.py", "tests/behaviours/test_dockerfiles.py")
+    files = (
+        "tests/behaviours/test_images.py", "tests/behaviours/test_dockerfiles.py",
+        "tests/behaviours/test_sandbox_files.py", "tests/behaviours/test_sandbox_snapshots.py",
+    )  # fmt: skip
     # The daemon has parts that were compiled for one series.
     python = python_for_all(is_same=True)
     if python is not None:

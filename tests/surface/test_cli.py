@@ -80,6 +80,7 @@ CHANGING = [
     "config set-environment",
     "sandbox exec",
     "sandbox shell",
+    "sandbox snapshot",
     "sandbox stop",
     "call cancel",
     "call replay",

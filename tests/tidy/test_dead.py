@@ -46,7 +46,6 @@ USED_ELSEWHERE = {
     "sandboxes": "App, users",
     "set_tags": "App, users",
     "snapshot_directory": "Sandbox, users",
-    "snapshot_filesystem": "Sandbox, users",
     "tcp_socket": "Tunnel, users",
     "tls_socket": "Tunnel, users",
     "unmount_image": "Sandbox, users",

@@ -282,8 +282,8 @@ class Builder:
             self._news = None
 
     def protected(self) -> set[str]:
-        """Keys of images that are part of what is being built."""
-        found = {key for build in self.builds for key in build.keys}
+        """Keys of images that belong to what is being built, or that nothing could build again."""
+        found = {key for build in self.builds for key in build.keys} | self._store.books.pinned
         return found | {bench.parent for bench in self.benches.values() if bench.parent is not None}
 
     def oldest(self) -> float:

@@ -37,7 +37,7 @@ from volantd.images.kept.unsettled import Unsettled
 from volantd.usage import bytes_below
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterator
+    from collections.abc import Callable, Collection, Container, Iterator
 
     from volantd.images.kept.packing import Packed
 
@@ -161,7 +161,10 @@ class Store:
         self._discard(place)
         self.empty_trash()
 
-    def keep(self, place: str, layer_id: str, *, is_written: bool = True) -> str:
+    def keep(
+        self, place: str, layer_id: str, *, is_written: bool = True,
+        then: Callable[[str], None] = lambda name: None,
+    ) -> str:  # fmt: skip
         """Make what lies in `place` a layer, and measure it.
 
         Args:
@@ -169,6 +172,7 @@ class Store:
             layer_id: the id that it gets if there is no layer of that.
             is_written: whether a build has written it, and not somebody else at other times: then
                 it gets the times that it has on every machine.
+            then: notes what has the layer, before anybody could find that nothing has.
 
         Returns:
             Its id: the one that was asked for, or a longer one if there is a layer of that.
@@ -190,6 +194,7 @@ class Store:
             os.rename(place, os.path.join(self._layers, name))
             self.sizes[name] = size
             self._touched[name] = monotonic()
+            then(name)
         return name
 
     # -- layers on their way

@@ -39,6 +39,9 @@ WEIGHT_MIN, WEIGHT_MAX = 1, 10_000
 #: A removal finds the group busy until the last dead process has been let go of.
 REMOVE_ATTEMPTS = 50
 REMOVE_PAUSE_S = 0.01
+#: Looks, each after a pause, until what is to be frozen has stopped.
+FREEZE_ATTEMPTS = 100
+FREEZE_PAUSE_S = 0.001
 #: Somebody forks, or the last of the other runs ends, while controllers are handed down.
 DELEGATE_ATTEMPTS = 20
 
@@ -142,6 +145,41 @@ class Cgroup:
                 continue
         if freezer is not None:
             _write(f"{freezer}/freezer.state", "THAWED")
+
+    def freeze(self) -> None:
+        """Stop all that runs in here until `thaw`, where that can be done. For threads.
+
+        Raises:
+            OSError: it does not stop.
+        """
+        wanted = self._freezer()
+        if wanted is None:
+            return
+        file, told, words = wanted
+        _write(file, words[1])
+        for _ in range(FREEZE_ATTEMPTS):
+            if words[2] in _read(told):
+                return
+            time.sleep(FREEZE_PAUSE_S)
+        self.thaw()
+        raise OSError(errno.EBUSY, "its processes cannot be stopped for a moment")
+
+    def thaw(self) -> None:
+        """Let go on what `freeze` has stopped."""
+        wanted = self._freezer()
+        if wanted is not None:
+            _write(wanted[0], wanted[2][0])
+
+    def _freezer(self) -> tuple[str, str, tuple[str, str, str]] | None:
+        """What is written to, what tells, and the words: to go on, to stop, and stopped."""
+        unified, first = (self.directories.get(name) for name in ("unified", "freezer"))
+        if unified is not None and os.path.exists(f"{unified}/cgroup.freeze"):
+            words = ("0", "1", "frozen 1")
+            return f"{unified}/cgroup.freeze", f"{unified}/cgroup.events", words
+        if first is not None:
+            file = f"{first}/freezer.state"
+            return file, file, ("THAWED", "FROZEN", "FROZEN")
+        return None
 
     def oom_kill_count(self) -> int:
         """How many processes in here the kernel killed for want of memory. Read before `remove`."""

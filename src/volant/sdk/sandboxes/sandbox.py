@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 READY_TIMEOUT_S = 300
 TUNNELS_TIMEOUT_S = 50
+SNAPSHOT_TIMEOUT_S = 55
+#: 30 days.
+SNAPSHOT_TTL_S = 30 * 86400
 
 
 class _Listing:
@@ -73,7 +76,6 @@ class Sandbox:
     """A handle on one sandbox."""
 
     reload_volumes = Planned("Sandbox.reload_volumes")
-    snapshot_filesystem = Planned("Sandbox.snapshot_filesystem")
     snapshot_directory = Planned("Sandbox.snapshot_directory")
     mount_image = Planned("Sandbox.mount_image")
     unmount_image = Planned("Sandbox.unmount_image")
@@ -479,6 +481,30 @@ class Sandbox:
         """
         check_client(client)
         yield from self._ask("sandbox_set_tags", tags=checked_tags(tags))
+
+    @both
+    def snapshot_filesystem(
+        self, timeout: float = SNAPSHOT_TIMEOUT_S, *, ttl: float | None = SNAPSHOT_TTL_S
+    ) -> Steps[Image]:
+        """An image of what it sees now; the sandbox goes on. Not what is in its volumes.
+
+        Args:
+            timeout: seconds, for all of it.
+            ttl: seconds that the image is kept; None for as long as nobody removes it.
+
+        Raises:
+            InvalidError: when its image is `Image.host()`.
+            SnapshotCreationError: when it takes too long, or cannot be written.
+        """
+        from volant.sdk.images.image import Image
+
+        reply = yield from self._ask(
+            "sandbox_snapshot", timeout_s=checked.checked_seconds("timeout", timeout),
+            ttl_s=None if ttl is None else checked.checked_seconds("ttl", ttl),
+        )  # fmt: skip
+        image = Image.from_id(reply["image_id"])
+        image._object_id = reply["image_id"]
+        return image
 
     @property
     def filesystem(self) -> SandboxFilesystem:

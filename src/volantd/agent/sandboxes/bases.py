@@ -62,7 +62,7 @@ class Bases:
 
     def __init__(self, machine: Machine, images: Images, blobs: BlobCache, tasks: Tasks) -> None:
         self._machine = machine
-        self._images = images
+        self.images = images
         self._blobs = blobs
         self._tasks = tasks
         self._known: OrderedDict[str, asyncio.Future[Base]] = OrderedDict()
@@ -110,7 +110,7 @@ class Bases:
             if version.image["kind"] == "host":
                 base = await self._boot(version, None)
             else:
-                async with self._images.use(version, say) as built:
+                async with self.images.use(version, say) as built:
                     base = await self._boot(version, built)
             made.set_result(base)
         except Exception as error:

@@ -9,6 +9,7 @@ A sandbox is a container of no function: it is listed, limited and measured as t
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 from functools import partial
@@ -21,10 +22,12 @@ from volantd.agent.sandboxes import probing
 from volantd.agent.sandboxes.commands import Executions
 from volantd.agent.sandboxes.live import Live
 from volantd.agent.sandboxes.output import Output
+from volantd.agent.sandboxes.snapshots import Snapshots
 from volantd.agent.sandboxes.ways import Ways
 from volantd.hub.sandboxes.record import Ending, Result, State, terminated
 from volantd.hub.terminals import send_descriptors
 from volantd.images import described
+from volantd.images.keys import image_id
 from volantd.images.redaction import Redacted
 from volantd.runtime.client import CommandFailedError, PrepareFailedError, RuntimeFailedError
 from volantd.runtime.sandboxes.holder import Holder
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from volantd.agent.sandboxes.commands import Execution
     from volantd.agent.sandboxes.outlets import Outlets
     from volantd.agent.tasks import Tasks
-    from volantd.hub.records import App
+    from volantd.hub.records import App, Version
     from volantd.hub.sandboxes.checked import Wish
     from volantd.hub.sandboxes.outbound import Outbound
     from volantd.hub.sandboxes.record import Sandbox
@@ -68,6 +71,9 @@ class SandboxService:
         self._printed: dict[str, dict[str, Output]] = {}
         os.makedirs(directory, mode=0o700, exist_ok=True)
         agent.hub.sandboxes.on_forgotten = self._forget
+        self._snapshots = Snapshots(bases.images)
+        #: Images whose bases are being made ahead, and names of the apps that they are for.
+        self._ahead: set[tuple[str, str]] = set()
 
     # -- the start
 
@@ -255,6 +261,30 @@ class SandboxService:
             raise ExecutionError(text) from error
         live.note_activity()
 
+    async def snapshot(self, sandbox: Sandbox, timeout_s: float, ttl_s: float | None) -> str:
+        """The id of an image with the files of a sandbox, as soon as that has started.
+
+        Raises:
+            ExecutionError: when the sandbox has finished.
+            Error: as `Snapshots.take`.
+        """
+        live, _ = await self._when_started(sandbox)
+        image = await self._snapshots.take(live, timeout_s, ttl_s)
+        version = dataclasses.replace(sandbox.function.version, image=image, files=())
+        self._tasks.start(self._prepare(version, sandbox.app.name), "prepare-base")
+        return image_id(image[described.KEY])
+
+    async def _prepare(self, version: Version, app_name: str) -> None:
+        """Have a base of a snapshot ahead, as somebody will want a sandbox of it next."""
+        wanted = version.image[described.KEY], app_name
+        self._ahead.add(wanted)
+        try:
+            await self._bases.get(version, lambda printed: None)
+        except (Error, RuntimeFailedError) as error:  # told again to whoever wants it
+            log.info("base_not_ahead", extra={"fields": {"error": str(error)}})
+        finally:
+            self._ahead.discard(wanted)
+
     async def _when_started(self, sandbox: Sandbox) -> tuple[Live, Executions]:
         await asyncio.shield(sandbox.started)
         return self._started(sandbox)
@@ -359,6 +389,8 @@ class SandboxService:
 
     def add_users_of_images(self, found: dict[str, list[str]]) -> None:
         """Add to images, by their keys, the names of the apps whose sandboxes need them."""
+        for key, name in self._ahead:
+            found.setdefault(key, []).append(name)
         for live in self._live.values():
             image, name = live.sandbox.function.version.image, live.sandbox.app.name
             if image["kind"] != "host" and name not in found.get(image[described.KEY], ()):

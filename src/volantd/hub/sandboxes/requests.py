@@ -197,6 +197,17 @@ async def sandbox_files(session: Session, message: dict[str, Any]) -> dict[str, 
     return {}
 
 
+async def sandbox_snapshot(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Make an image of the files of a sandbox, and answer with its id."""
+    sandbox = _find(session, message)
+    await asyncio.shield(sandbox.started)
+    _refuse_failed(sandbox)
+    made = await session.hub.services.sandboxes.snapshot(
+        sandbox, message["timeout_s"], message["ttl_s"]
+    )
+    return {"image_id": made}
+
+
 def sandbox_stdin_eof(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """Close the daemon's own end of what the program of a sandbox reads."""
     session.hub.services.sandboxes.close_stdin(_find(session, message))
@@ -359,6 +370,11 @@ def _check_connect(message: dict[str, Any]) -> None:
         raise ValueError("what a token is for cannot be sent in a header")
 
 
+def _check_snapshot(message: dict[str, Any]) -> None:
+    _check_time(message)
+    optional(number, message, "ttl_s", 0.001, WAIT_MAX_S)
+
+
 #: Also for user code in containers.
 SHARED_HANDLERS = (
     sandbox_create,
@@ -381,4 +397,8 @@ SHARED_HANDLERS = (
     sandbox_set_tags,
     sandbox_logs,
 )
-HANDLERS = (*SHARED_HANDLERS, later(sandbox_attach, _check_attach, images=False))
+HANDLERS = (
+    *SHARED_HANDLERS,
+    later(sandbox_attach, _check_attach, images=False),
+    later(sandbox_snapshot, _check_snapshot, images=False),
+)

@@ -34,6 +34,8 @@ FAILED_MAX = 100
 BROKEN_OFF = "the daemon was killed while it was built"
 #: The kind of what stands for a part of a step.
 PART = "part"
+#: The kind of what stands for a snapshot, and its field that says when it goes; None: never.
+SNAPSHOT, EXPIRES_AT = "snapshot", "expires_at"
 __all__ = ["Books", "Draft", "Entry", "Record", "wall_clock"]
 _PARTS = ("drafts", "logs", "records", "used")
 
@@ -95,12 +97,14 @@ class Books:
     Attributes:
         entries: the images that are there, by key.
         drafts: steps that are being built or have failed, by key, the oldest first.
+        pinned: keys of snapshots, which cannot be made again.
     """
 
     def __init__(self, root: str) -> None:
         self._root = root
         self.entries: dict[str, Entry] = {}
         self.drafts: dict[str, Draft] = {}
+        self.pinned: set[str] = set()
         #: keys of the drafts that are being built
         self._open: set[str] = set()
         #: key -> when somebody used the image last; and as it is written down
@@ -118,7 +122,7 @@ class Books:
         for key in self._keys("records", ".json"):
             entry = self._read_entry(key)
             if entry is not None and all(map(has_layer, entry.record.layers)):
-                self.entries[key] = entry
+                self._enter(key, entry)
             else:
                 self._unlink("records", f"{key}.json")
         found = {key: self._read_draft(key) for key in self._keys("drafts", ".json")}
@@ -171,10 +175,18 @@ class Books:
             key: of the part; no image of its own.
             of: the key of the step.
         """
-        step = {"kind": PART, "of": of}
-        entry = Entry(record=record, step=step, parent=None, created_at=wall_clock())
+        self.add(key, record, {"kind": PART, "of": of}, None)
+
+    def add(self, key: str, record: Record, step: dict[str, Any], parent: str | None) -> None:
+        """Note an image that no step of a build has made; arguments as the fields of `Entry`."""
+        entry = Entry(record=record, step=step, parent=parent, created_at=wall_clock())
         self._write("records", key, asdict(entry))
+        self._enter(key, entry)
+
+    def _enter(self, key: str, entry: Entry) -> None:
         self.entries[key] = entry
+        if entry.step["kind"] == SNAPSHOT:
+            self.pinned.add(key)
 
     def log_path(self, key: str) -> str:
         """Where a step's output is kept."""
@@ -209,6 +221,7 @@ class Books:
         """
         self._unlink("records", f"{key}.json")
         self.entries.pop(key, None)
+        self.pinned.discard(key)
         self._unlink("drafts", f"{key}.json")
         self.drafts.pop(key, None)
         self._unlink("logs", f"{key}.log")

@@ -11,6 +11,7 @@ from volant.cli.failures import Refused
 from volant.cli.shared import hub, show
 from volant.cli.shared.logs import log_options, print_logs
 from volant.cli.shared.terminal import run_in_sandbox, terminal_option
+from volant.sdk.sandboxes.sandbox import SNAPSHOT_TIMEOUT_S, SNAPSHOT_TTL_S
 
 if TYPE_CHECKING:
     from volant.channel.channel import Channel
@@ -118,6 +119,36 @@ def stop_sandboxes(sandboxes: tuple[str, ...], as_json: bool) -> None:
         return
     for row in rows:
         click.echo(f"stopped {row['sandbox_id']}")
+
+
+@group.command(
+    "snapshot",
+    epilog="\b\nExamples:\n  volant sandbox snapshot sb-01h2…\n"
+    "  volant sandbox snapshot sb-01h2… --ttl 3600 --json",
+)
+@click.argument("sandbox")
+@click.option(
+    "--ttl",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=SNAPSHOT_TTL_S,
+    show_default=True,
+    help="How long the image is kept.",
+)
+@click.option("--keep", is_flag=True, help="Keep the image until somebody removes it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with lower_snake keys.")
+def snapshot(sandbox: str, ttl: float, keep: bool, as_json: bool) -> None:
+    """Make an image of the files of SANDBOX, which goes on, and print its id."""
+    reply = hub.ask(
+        "sandbox_snapshot", sandbox_id=sandbox, timeout_s=SNAPSHOT_TIMEOUT_S,
+        ttl_s=None if keep else ttl,
+    )  # fmt: skip
+    if reply is None:
+        raise Refused(f"there is no sandbox `{sandbox}`: the server is not running")
+    if as_json:
+        show.print_json({"image_id": reply["image_id"]})
+    else:
+        click.echo(reply["image_id"])
 
 
 def _runs(channel: Channel, sandbox_id: str) -> bool:
