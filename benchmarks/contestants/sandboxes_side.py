@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +27,8 @@ class Sandboxes(Running):
     def turn(self, what: str, count: int = 1) -> dict[str, Any]:
         if what == "idle":
             return asyncio.run(self._idle(count))
+        if what == "copies":
+            return self._copies(count)
         if what == "burst":
             return {"ms": asyncio.run(self._burst(count))}
         measure = {"first": self._first, "exec": self._exec, "stream": self._stream}[what]
@@ -52,6 +56,29 @@ class Sandboxes(Running):
         size = len(process.stdout.read())
         assert size == _STREAM_BYTES
         return size / 1e6 / (perf_counter() - begun)
+
+    def _copies(self, mib: int) -> dict[str, Any]:
+        """Seconds that a file takes by `cp`, into a sandbox and out of it, each after a sync."""
+        files = self._sandbox.filesystem
+        with TemporaryDirectory() as place:
+            local = f"{place}/local"
+            with open(local, "wb") as target:
+                target.writelines(os.urandom(1 << 20) for _ in range(mib))
+            files.copy_from_local(local, "/tmp/there")
+            ways = {
+                "cp": lambda: subprocess.run(["cp", local, f"{place}/cp"], check=True),
+                "in": lambda: files.copy_from_local(local, "/tmp/in"),
+                "out": lambda: files.copy_to_local("/tmp/there", f"{place}/out"),
+            }
+            taken = {}
+            for name, way in ways.items():
+                os.sync()
+                begun = perf_counter()
+                way()
+                taken[name] = perf_counter() - begun
+        for path in ("/tmp/there", "/tmp/in"):
+            files.remove(path)
+        return taken
 
     async def _made(self) -> tuple[volant.Sandbox, float]:
         begun = perf_counter()

@@ -17,6 +17,10 @@ def measure(bench: Bench) -> Iterator[tuple[str, Figure]]:
     for what, count in (("first", (40, 8)), ("exec", (200, 30)), ("stream", (7, 2))):
         figures = side.turn(what=what, count=bench.pick(*count))["figures"]
         yield f"sandboxes.{what}", Figure(ours=figures)
+    taken = [side.turn(what="copies", count=bench.pick(1024, 64)) for _ in range(bench.pick(5, 2))]
+    for way in ("in", "out"):
+        ours, peer = [one[way] for one in taken], [one["cp"] for one in taken]
+        yield f"sandboxes.copy_{way}", Figure(ours=ours, peer=peer)
     bursts = [side.turn(what="burst", count=100)["ms"] for _ in range(bench.pick(3, 1))]
     yield "sandboxes.burst", Figure(ours=bursts)
     yield "sandboxes.idle", Figure(ours=[side.turn(what="idle", count=bench.pick(200, 50))["mb"]])
