@@ -17,19 +17,20 @@ from volant import ids
 from volant.errors import ClientClosed, InvalidError
 from volant.sdk.calls.logs import Logs
 from volant.sdk.naming import check_environment, check_id, check_name, checked_tags
-from volant.sdk.objects.asking import ask, awaited, blocking, both
+from volant.sdk.objects.asking import ask, both
 from volant.sdk.objects.named import check_client
 from volant.sdk.planned import Planned
 from volant.sdk.ports.tunnels import Tunnel
 from volant.sdk.sandboxes import checked, creating, outbound
 from volant.sdk.sandboxes.asking import AskForDescriptors, both_of_class
 from volant.sdk.sandboxes.connecting import ConnectCredentials
+from volant.sdk.sandboxes.listing import Listing
 from volant.sdk.sandboxes.process import ContainerProcess
 from volant.sdk.sandboxes.streams import KeptSource, StreamReader, StreamType, StreamWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from volant.sdk.app import App
@@ -46,32 +47,6 @@ SNAPSHOT_TIMEOUT_S = 55
 SNAPSHOT_TTL_S = 30 * 86400
 
 
-class _Listing:
-    """`Sandbox.list(...)` to iterate over, and its `.aio` for `async for`."""
-
-    def __call__(
-        self, *, app_id: str | None = None, tags: dict[str, str] | None = None, client: None = None
-    ) -> Iterator[Sandbox]:
-        """The sandboxes that have not finished, the newest last.
-
-        Args:
-            app_id: only those of an app.
-            tags: only those that have all of these.
-            client: none but the one that this process has.
-
-        Raises:
-            InvalidError: for what are no tags.
-        """
-        yield from blocking(_listed(app_id, tags, client))
-
-    async def aio(
-        self, *, app_id: str | None = None, tags: dict[str, str] | None = None, client: None = None
-    ) -> AsyncIterator[Sandbox]:
-        """The same, for `async for`."""
-        for one in await awaited(_listed(app_id, tags, client)):
-            yield one
-
-
 class Sandbox:
     """A handle on one sandbox."""
 
@@ -81,7 +56,7 @@ class Sandbox:
     unmount_image = Planned("Sandbox.unmount_image")
     get_dashboard_url = Planned("Sandbox.get_dashboard_url")
     client = Planned("Sandbox.client")
-    list = _Listing()
+    list = Listing()
 
     def __init__(self, sandbox_id: str) -> None:
         """Made by `create`, `from_id`, `from_name` and `list`."""
@@ -523,12 +498,3 @@ class Sandbox:
 
 def _reader(sandbox_id: str, stream: str) -> StreamReader[str]:
     return StreamReader(KeptSource(sandbox_id, stream), is_text=True)
-
-
-def _listed(
-    app_id: str | None, tags: dict[str, str] | None, client: None
-) -> Steps[Sequence[Sandbox]]:
-    check_client(client)
-    wanted = checked_tags(tags or {})
-    reply = yield ask("sandbox_list", app_id=app_id, tags=wanted, with_finished=False)
-    return [Sandbox(row["sandbox_id"]) for row in reply["sandboxes"]]

@@ -1,0 +1,49 @@
+"""`Sandbox.list`: the sandboxes that have not finished."""
+
+from __future__ import annotations
+
+from volant.sdk.naming import checked_tags
+from volant.sdk.objects.asking import ask, awaited, blocking
+from volant.sdk.objects.named import check_client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from volant.sdk.objects.asking import Steps
+    from volant.sdk.sandboxes.sandbox import Sandbox
+
+
+class Listing:
+    """`Sandbox.list(...)` to iterate over, and its `.aio` for `async for`."""
+
+    def __call__(
+        self, *, app_id: str | None = None, tags: dict[str, str] | None = None, client: None = None
+    ) -> Iterator[Sandbox]:
+        """The sandboxes that have not finished, the newest last.
+
+        Args:
+            app_id: only those of an app.
+            tags: only those that have all of these.
+            client: none but the one that this process has.
+
+        Raises:
+            InvalidError: for what are no tags.
+        """
+        yield from blocking(_listed(app_id, tags, client))
+
+    async def aio(
+        self, *, app_id: str | None = None, tags: dict[str, str] | None = None, client: None = None
+    ) -> AsyncIterator[Sandbox]:
+        """The same, for `async for`."""
+        for one in await awaited(_listed(app_id, tags, client)):
+            yield one
+
+
+def _listed(app_id: str | None, tags: dict[str, str] | None, client: None) -> Steps[list[Sandbox]]:
+    from volant.sdk.sandboxes.sandbox import Sandbox
+
+    check_client(client)
+    wanted = checked_tags(tags or {})
+    reply = yield ask("sandbox_list", app_id=app_id, tags=wanted, with_finished=False)
+    return [Sandbox(row["sandbox_id"]) for row in reply["sandboxes"]]
