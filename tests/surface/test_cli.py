@@ -78,6 +78,7 @@ CHANGING = [
     "environment update",
     "environment delete",
     "config set-environment",
+    "mcp",
     "sandbox exec",
     "sandbox shell",
     "sandbox snapshot",

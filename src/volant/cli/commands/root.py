@@ -35,6 +35,7 @@ COMMANDS = {
     "secret": "Secrets: create, list, delete, and the key that seals them.",
     "environment": "Environments: list, create, rename, update, delete.",
     "token": "Tokens for web functions: create, list, revoke.",
+    "mcp": "Serve sandboxes to an MCP client, such as an AI agent.",
     "server": "The daemon of this machine: start, stop, status, logs, backup, restore.",
     "config": "Settings, and where each comes from.",
 }

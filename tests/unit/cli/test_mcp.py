@@ -1,0 +1,86 @@
+"""What a client of `volant mcp` may ask for, and how what it is shown is made harmless."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given, strategies as st
+
+from volant.cli.commands.mcp.offer import PACKAGES_MAX, Offer
+from volant.cli.commands.mcp.shown import Kept, harmless
+from volant.errors import InvalidError
+
+OFFER = Offer(
+    images=("debian", "host", "name:base:2", "localhost:5000/python:3"), allows_network=False,
+    sandboxes_max=1, memory_max_mib=512,
+)  # fmt: skip
+
+
+@given(st.text())
+def test_no_character_of_what_is_shown_does_anything(text: str) -> None:
+    shown = harmless(text)
+    kinds = {unicodedata.category(one) for one in shown if one not in "\n\t"}
+    assert not kinds & {"Cc", "Cs", "Zl", "Zp"}
+    assert not set(shown) & set("\u202e\u2066\u200b\ufeff\U000e0041")
+    assert harmless(shown) == shown
+
+
+def test_letters_of_all_scripts_stay_as_they_are() -> None:
+    text = "größe 数据 données שלום 🙂 \\x1b\n\tend"
+    assert harmless(text) == text
+
+
+@given(st.lists(st.binary(max_size=40)), st.integers(1, 20).map(lambda half: 2 * half))
+def test_the_beginning_and_the_end_are_kept(pieces: list[bytes], most: int) -> None:
+    kept, whole = Kept(most), b"".join(pieces)
+    for piece in pieces:
+        kept.add(piece)
+    assert (kept.size, kept.cut) == (len(whole), max(0, len(whole) - most))
+    if not kept.cut:
+        assert kept.text() == harmless(whole.decode("utf-8", "replace"))
+    else:
+        line = f"\n[... {kept.cut} bytes were left out here ...]\n"
+        parts = whole[: most // 2], whole[-most // 2 :]
+        head, tail = (harmless(part.decode("utf-8", "replace")) for part in parts)
+        assert kept.text() == head + line + tail
+
+
+@pytest.mark.parametrize(
+    "package", ["numpy", "numpy==2.1.0", "a.b-c_d[x,y]>=1,<2", "torch~=2.5", "x!=1.*,>=0"]
+)
+def test_packages_are_named(package: str) -> None:
+    OFFER.image("debian", None, [package])
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        "", "-r", "--index-url=x", "numpy -i x", "numpy\n-i x", "a @ http://x", "http://x/a.whl",
+        "./a", "/etc", "git+https://x", "a;b", "a==1,", "a==1 ", "a=='1'", "$(id)", "a" * 200,
+    ],
+)  # fmt: skip
+def test_whatever_else_could_be_fetched_is_refused(package: str) -> None:
+    with pytest.raises(InvalidError, match="is no package"):
+        OFFER.image("debian", None, [package])
+
+
+def test_what_is_not_offered_is_refused() -> None:
+    assert OFFER.image(None, "3.12", ()) is not None
+    for name in OFFER.images:
+        OFFER.image(name, None, ())
+    for asked in [
+        ("alpine", None, ()),
+        ("host", "3.12", ()),
+        (None, None, ["a"] * PACKAGES_MAX * 2),
+    ]:
+        with pytest.raises(InvalidError):
+            OFFER.image(*asked)
+    assert OFFER.memory(None) == (64, 512)
+    assert OFFER.memory(32) == (32, 32)
+    for asked_mib in (0, 513):
+        with pytest.raises(InvalidError):
+            OFFER.memory(asked_mib)
+    OFFER.check_network(is_blocked=True)
+    with pytest.raises(InvalidError):
+        OFFER.check_network(is_blocked=False)
