@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
 
 #: Longer than this nothing takes here, even on a busy machine.
 WITHIN_S = 120.0
+
+
+#: Tries to reach addresses.
+REACH = """
+import socket
+for host in {hosts}:
+    try:
+        socket.create_connection((host, {port}), 5).recv(1)
+    except OSError:
+        pass
+print("done")
+"""
 
 
 class Tools:
@@ -240,6 +253,33 @@ async def _protocol_answer(tools: Tools, tool: str) -> object:
         return (await tools.client.call_tool(tool, {})).content
     except MCPError as error:
         return error
+
+
+def test_a_network_that_is_allowed_does_not_lead_to_this_machine(
+    home: Path, words: list[str]
+) -> None:
+    async def does(tools: Tools) -> None:
+        name = (await tools("create_sandbox", block_network=False))["sandbox_id"]
+        with socket.create_server(("0.0.0.0", 0)) as listener:
+            port = listener.getsockname()[1]
+            code = REACH.format(hosts=["127.0.0.1", *_own_addresses()], port=port)
+            ran = await tools("run_python", sandbox_id=name, code=code)
+            assert (ran["stdout"], ran["exit_code"]) == ("done\n", 0)
+            listener.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+
+    use(home, [*words, "--allow-network"], does)
+
+
+def _own_addresses() -> list[str]:
+    """Addresses of this machine beside its loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return []
+        return [probe.getsockname()[0]]
 
 
 def test_as_many_sandboxes_live_as_may(home: Path, words: list[str]) -> None:

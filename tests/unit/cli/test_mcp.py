@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import unicodedata
 
 import pytest
@@ -13,7 +14,7 @@ from volant.errors import InvalidError
 
 OFFER = Offer(
     images=("debian", "host", "name:base:2", "localhost:5000/python:3"), allows_network=False,
-    sandboxes_max=1, memory_max_mib=512,
+    domains=(), sandboxes_max=1, memory_max_mib=512,
 )  # fmt: skip
 
 
@@ -81,6 +82,14 @@ def test_what_is_not_offered_is_refused() -> None:
     for asked_mib in (0, 513):
         with pytest.raises(InvalidError):
             OFFER.memory(asked_mib)
-    OFFER.check_network(is_blocked=True)
-    with pytest.raises(InvalidError):
-        OFFER.check_network(is_blocked=False)
+
+
+def test_a_network_is_what_was_allowed() -> None:
+    assert OFFER.network(is_blocked=True) == {"block_network": True}
+    with pytest.raises(InvalidError, match="have no network"):
+        OFFER.network(is_blocked=False)
+    some = dataclasses.replace(OFFER, domains=("pypi.org",))
+    assert some.network(is_blocked=False) == {"outbound_domain_allowlist": ("pypi.org",)}
+    every = dataclasses.replace(some, allows_network=True)
+    assert every.network(is_blocked=False) == {"outbound_cidr_allowlist": ("0.0.0.0/0",)}
+    assert every.network(is_blocked=True) == {"block_network": True}

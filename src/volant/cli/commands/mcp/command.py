@@ -16,7 +16,7 @@ MEMORY_MAX_MIB = 2048
 EPILOG = """\b
 Examples:
   volant mcp
-  volant mcp --image debian --image python:3.12-slim --allow-network
+  volant mcp --image debian --image python:3.12-slim --allow-domain pypi.org
   volant mcp --keep assistant
 
 \b
@@ -33,8 +33,13 @@ As one line of the configuration of a client:
     " [default: debian]",
 )  # fmt: skip
 @click.option(
-    "--allow-network", is_flag=True, help="Let a client ask for sandboxes that have a network."
-)
+    "--allow-network", is_flag=True,
+    help="Let a client ask for sandboxes that reach the internet, though not this machine.",
+)  # fmt: skip
+@click.option(
+    "--allow-domain", "domains", metavar="DOMAIN", multiple=True,
+    help="Let a client ask for sandboxes that reach this domain; may come several times.",
+)  # fmt: skip
 @click.option(
     "--max-sandboxes", type=click.IntRange(1, 1000), default=SANDBOXES_MAX, show_default=True,
     help="Sandboxes that live at once.",
@@ -48,8 +53,8 @@ As one line of the configuration of a client:
     help="Make sandboxes in this deployed app, where they go on when the server ends.",
 )  # fmt: skip
 def group(
-    images: tuple[str, ...], allow_network: bool, max_sandboxes: int, max_memory: int,
-    kept_app: str | None,
+    images: tuple[str, ...], allow_network: bool, domains: tuple[str, ...], max_sandboxes: int,
+    max_memory: int, kept_app: str | None,
 ) -> int:  # fmt: skip
     """Serve sandboxes to an MCP client, over stdin and stdout.
 
@@ -65,8 +70,8 @@ def group(
     from volant.cli.commands.mcp.serving import serve
 
     offer = Offer(
-        images=images, allows_network=allow_network, sandboxes_max=max_sandboxes,
-        memory_max_mib=max_memory,
+        images=images, allows_network=allow_network, domains=domains,
+        sandboxes_max=max_sandboxes, memory_max_mib=max_memory,
     )  # fmt: skip
     offer.image(None, None, ())  # what is wrong with the default is said at once
     return serve(offer, kept_app)

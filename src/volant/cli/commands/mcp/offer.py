@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from volant.errors import InvalidError
 from volant.sdk.images.image import Image
@@ -24,6 +24,8 @@ _PACKAGE = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(\[[A-Za-z0-9._,-]{1,100}\])?"
     r"((==|~=|!=|<=|>=|<|>)[A-Za-z0-9.*+!_-]{1,40}(,(?=[<>=!~])|$)){0,4}"
 )
+#: The internet, by names too; no private network, and nothing that listens on this machine.
+_INTERNET = ("0.0.0.0/0",)
 #: How a published image is told from one of a registry.
 _PUBLISHED = "name:"
 
@@ -34,13 +36,15 @@ class Offer:
 
     Attributes:
         images: as `--image` has them, the default first.
-        allows_network: whether a sandbox may have one.
+        allows_network: whether a sandbox may reach the internet.
+        domains: what a sandbox may reach without that.
         sandboxes_max: sandboxes that live at once.
         memory_max_mib: what a sandbox has, and the most that it may ask for.
     """
 
     images: tuple[str, ...]
     allows_network: bool
+    domains: tuple[str, ...]
     sandboxes_max: int
     memory_max_mib: int
 
@@ -87,18 +91,23 @@ class Offer:
             raise InvalidError(f"memory_mib is from 1 to {self.memory_max_mib}, got {limit}")
         return min(64, limit), limit
 
-    def check_network(self, *, is_blocked: bool) -> None:
-        """Refuse a network where none is offered.
+    def network(self, *, is_blocked: bool) -> dict[str, Any]:
+        """What `Sandbox.create` is told of the network of a sandbox.
 
         Raises:
-            InvalidError: as it says.
+            InvalidError: for a network where none is offered.
         """
-        if not is_blocked and not self.allows_network:
-            raise InvalidError(
-                "sandboxes of this server have no network",
-                hint="leave block_network out; packages= of create_sandbox installs packages;"
-                " whoever runs the server could start it with --allow-network",
-            )
+        if is_blocked:
+            return {"block_network": True}
+        if self.allows_network:
+            return {"outbound_cidr_allowlist": _INTERNET}
+        if self.domains:
+            return {"outbound_domain_allowlist": self.domains}
+        raise InvalidError(
+            "sandboxes of this server have no network",
+            hint="leave block_network out; packages= of create_sandbox installs packages;"
+            " whoever runs the server could start it with --allow-network or --allow-domain",
+        )
 
 
 def _base(name: str, python_version: str | None) -> Image:

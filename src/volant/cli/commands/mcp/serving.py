@@ -113,7 +113,8 @@ async def _app(kept: str | None) -> AsyncIterator[App]:
 
 
 def _server(app: App, offer: Offer) -> MCPServer[Any]:
-    network = "on request (block_network=false)" if offer.allows_network else "none"
+    reached = "the internet" if offer.allows_network else ", ".join(offer.domains)
+    network = f"{reached}, on request (block_network=false)" if reached else "none"
     server = _Server(
         NAME, version=VERSION, log_level="WARNING",
         instructions=INSTRUCTIONS.format(images=", ".join(offer.images), network=network),

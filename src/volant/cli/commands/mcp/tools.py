@@ -162,13 +162,13 @@ class Tools:
         installed while it is made, which works without a network in the sandbox and is quick the
         next time. The first sandbox of an image may take minutes.
         """
-        self._offer.check_network(is_blocked=block_network)
+        network = self._offer.network(is_blocked=block_network)
         made = self._image(image, python_version, packages or (), snapshot_id)
         async with progress(ctx, "making the sandbox and, if need be, its image"):
             sandbox = await self._book.make(
                 image=made, timeout=timeout_s, idle_timeout=idle_timeout_s, env=env,
                 cpu=None if cpu is None else (min(cpu, 0.125), cpu),
-                memory=self._offer.memory(memory_mib), block_network=block_network,
+                memory=self._offer.memory(memory_mib), **network,
             )  # fmt: skip
         return {"sandbox_id": sandbox.object_id}
 
