@@ -58,7 +58,7 @@ def started(home: Path, monkeypatch: pytest.MonkeyPatch, kills: int) -> tuple[st
 
     try:
         rung = asyncio.run(start())
-    except* RuntimeFailedError as group:
+    except ExceptionGroup as group:
         raise group.exceptions[0] from None
     return rung, len(list(place.iterdir()))
 
