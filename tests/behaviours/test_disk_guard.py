@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.behaviours.programs import run_program
+import volant
+from tests.behaviours.programs import at_home, run_program
+from volant.errors import SandboxTerminatedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,3 +81,17 @@ def test_an_import_that_fills_the_disk_is_ended_with_its_zygote(
     told = run_writers(small_disk, tmp_path, import_writes=True)
     assert "the disk was nearly full" in told or "killed by signal 9" in told, told
     assert '"zygote_id"' in (small_disk / "daemon.log").read_text()
+
+
+@SMALL_DISK
+def test_a_sandbox_that_fills_the_disk_is_ended(small_disk: Path) -> None:
+    """Issue 7, proof: also by a file that has no name any more."""
+    filling = "f = open('/tmp/big', 'wb', 0)\nimport os; os.unlink('/tmp/big')\n"
+    filling += "while True: f.write(os.urandom(1 << 20))"
+    app = volant.App("filling")
+    with at_home(small_disk), app.run():
+        other = volant.Sandbox.create(app=app)
+        sandbox = volant.Sandbox.create("python3", "-c", filling, app=app)
+        with pytest.raises(SandboxTerminatedError, match="the disk was nearly full"):
+            sandbox.wait()
+        assert other.exec("true").wait() == 0

@@ -59,6 +59,16 @@ def test_nothing_of_this_machine_or_of_ours_is_seen_in_it(bare: volant.Image) ->
     assert terminal.stdout.read() == "/dev/pts/0\r\n"
 
 
+def test_what_holds_it_is_closed_to_what_runs_in_it(bare: volant.Image) -> None:
+    """Issue 7, proof: its program is this machine's, and no part of the image."""
+    sandbox = volant.Sandbox.create(app=app, image=bare)
+    for name in ("exe", "environ", "mem", "fd/5", "root/", "cwd/", "maps"):
+        for pid in (1, 2):
+            command = sandbox.exec("sh", "-c", f"exec 9< /proc/{pid}/{name}")
+            assert (command.wait(), name) != (0, name)
+    assert sandbox.exec("sh", "-c", "exec 9< /proc/self/environ").wait() == 0
+
+
 def test_files_are_attached_to_it(bare: volant.Image, tmp_path: Path) -> None:
     (tmp_path / "data.txt").write_text("attached")
     image = bare.add_local_file(tmp_path / "data.txt", "/srv/data.txt", copy=True)

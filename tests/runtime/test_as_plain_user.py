@@ -122,17 +122,29 @@ def test_the_runtime_holds_for_a_plain_user(place: Path) -> None:
 @pytest.mark.slow
 def test_images_hold_for_a_plain_user(place: Path) -> None:
     """Issue 3: they are built, run and removed where there is one id."""
+    files = ("tests/behaviours/test_images.py", "tests/behaviours/test_dockerfiles.py")
+    hold(place, *files, python=python_with_command(place))
+
+
+@pytest.mark.slow
+def test_sandboxes_hold_for_a_plain_user(place: Path) -> None:
+    """Issue 7, proof: no attempt gets out where what is outside has the same id."""
     files = (
-        "tests/behaviours/test_images.py", "tests/behaviours/test_dockerfiles.py",
+        "tests/behaviours/test_sandbox_escape.py", "tests/behaviours/test_sandbox_harm.py",
         "tests/behaviours/test_sandbox_files.py", "tests/behaviours/test_sandbox_snapshots.py",
     )  # fmt: skip
+    hold(place, *files, python=python_with_command(place))
+
+
+def python_with_command(place: Path) -> str | None:
+    """A Python that the user may run, with the command `volant` beside it."""
     # The daemon has parts that were compiled for one series.
     python = python_for_all(is_same=True)
-    if python is not None:
-        programs = place / "environment/bin"  # the command lies beside its Python
-        words = [python, "-m", "venv", "--without-pip", programs.parent]
-        subprocess.run(words, check=True)
-        python = str(programs / "python")
-        (programs / "volant").write_text(f'#!/bin/sh\nexec {python} -m volant "$@"\n')
-        (programs / "volant").chmod(0o755)
-    hold(place, *files, python=python)
+    if python is None:
+        return None
+    programs = place / "environment/bin"
+    subprocess.run([python, "-m", "venv", "--without-pip", programs.parent], check=True)
+    python = str(programs / "python")
+    (programs / "volant").write_text(f'#!/bin/sh\nexec {python} -m volant "$@"\n')
+    (programs / "volant").chmod(0o755)
+    return python

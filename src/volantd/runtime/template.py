@@ -146,6 +146,9 @@ def enter_own_user_namespace(more_flags: int) -> None:
 def make_user_namespace(first_id: int, count: int) -> int:
     """Make a user namespace whose ids 0..count-1 are first_id.. outside; needs root.
 
+    It belongs to the first of them, or what is counted for each user of the machine (instances of
+    inotify, queued signals) would be root's, and those inside could use all of that up.
+
     Returns:
         A descriptor of the namespace (close on exec).
     """
@@ -155,6 +158,8 @@ def make_user_namespace(first_id: int, count: int) -> int:
     if pid == 0:
         try:
             os.close(release)
+            linux.prctl(linux.PR_SET_SECUREBITS, linux.SECBIT_NO_SETUID_FIXUP)
+            os.seteuid(first_id)  # with all capabilities
             linux.unshare(linux.CLONE_NEWUSER)
             os.write(there, b"+")
             os.read(hold, 1)

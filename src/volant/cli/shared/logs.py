@@ -1,4 +1,7 @@
-"""What containers printed, for all commands that show logs: as bytes, or as JSON lines."""
+"""What containers printed, for all commands that show logs: as bytes, or as JSON lines.
+
+A terminal gets text instead of bytes, and none of what it would obey (`visible`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import click
 
 from volant.cli.failures import Refused
 from volant.cli.shared import hub, show
+from volant.cli.shared.visible import Printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,25 +54,29 @@ def print_logs(
     fields: dict[str, object] = {noun: wanted, "tail": tail, "follow": follow}
     came = hub.keep_events(channel)
     reply = channel.request(f"{noun}_logs", **fields)
+    printed = Printed()
     for entry in reply["entries"] if tail else []:
-        _print_entry(entry, as_json=as_json)
+        _print_entry(entry, printed, as_json=as_json)
     if follow:
         try:
             for event in hub.events(
                 channel, came, "log", lambda: goes_on(channel, reply[f"{noun}_id"])
             ):
-                _print_entry(event, as_json=as_json)
+                _print_entry(event, printed, as_json=as_json)
         except KeyboardInterrupt:
             pass  # how one stops following
     channel.close()
 
 
-def _print_entry(entry: dict[str, Any], *, as_json: bool) -> None:
+def _print_entry(entry: dict[str, Any], printed: Printed, *, as_json: bool) -> None:
     if as_json:
         fields = {key: entry[key] for key in _KEYS if key in entry}
         show.print_json_line({**fields, "calls": entry.get("calls", []), "text": entry["data"]})
         return
     target = sys.stdout if entry["stream"] == "stdout" else sys.stderr
     target.flush()
-    target.buffer.write(entry["data"])
+    if target.isatty():
+        target.buffer.write(printed.of(entry).encode(target.encoding, "replace"))
+    else:
+        target.buffer.write(entry["data"])
     target.flush()

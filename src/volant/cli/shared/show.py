@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from volant.cli.failures import colours
+from volant.cli.shared.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,9 +68,9 @@ def _cell(value: object) -> str:
     if isinstance(value, dict):
         value = [f"{name}={part}" for name, part in value.items()]
     if isinstance(value, (list, tuple)):
-        shown = ", ".join(map(str, value[:4]))
+        shown = visible(", ".join(map(str, value[:4])))
         return f"{shown}, … ({len(value)})" if len(value) > 4 else shown or "-"
-    return str(value)
+    return visible(str(value))
 
 
 def print_fields(fields: Mapping[str, object]) -> None:

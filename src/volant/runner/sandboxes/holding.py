@@ -9,7 +9,8 @@
 It has the sandbox's control group, namespaces and filter, and so has what it starts. It ends with
 its channel to the agent, and the sandbox with it. Whatever a command leaves behind stays as long
 as the sandbox: the init of the cell adopts it. Nothing of the platform is in a sandbox but this
-channel; code in there has the same user, so it may end or trace the holder, and gets nothing by it.
+channel. Code in there has the same user, so it may end or stop the holder, and the sandbox with it;
+the kernel keeps its memory, descriptors and program from them.
 Nothing is imported in here, for the image need not have a Python.
 """
 
@@ -24,7 +25,7 @@ import termios
 from array import array
 from time import monotonic
 
-from volant.runner import control
+from volant.runner import control, linux
 from volant.runner.command import (
     CANNOT_RUN,
     HANG_UP_S,
@@ -58,6 +59,8 @@ def serve(channel_fd: int, sdk_fd: int) -> NoReturn:
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         os.close(null)
+        # Or whoever has this user could write to its memory, and be it.
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
         _Holder(control.Connection(channel_fd)).run()
     finally:
         os._exit(0)
@@ -193,9 +196,9 @@ class _Holder:
                 fds = [terminal]
             self._enter(fields)
             command.pid = _spawn(fields["argv"], fields["env"], fds, on_terminal=terminal >= 0)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter for what cannot be encoded
             _complain(fds[-1] if fds else -1, fields, error)
-            missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+            missing = getattr(error, "errno", None) in (errno.ENOENT, errno.ENOTDIR)
             command.tell((NOT_FOUND if missing else CANNOT_RUN) << 8)
             command.channel.close()
         else:
@@ -259,9 +262,10 @@ def _candidates(program: str, env: dict[str, str]) -> list[str]:
     return [f"{directory or '.'}/{program}" for directory in directories]
 
 
-def _complain(fd: int, fields: dict[str, Any], error: OSError) -> None:
+def _complain(fd: int, fields: dict[str, Any], error: OSError | ValueError) -> None:
     """Say on standard error of a command why it does not run."""
-    text = f"volant: cannot run `{fields['argv'][0]}`: {error.strerror}\n"
+    why = error.strerror if isinstance(error, OSError) else error
+    text = f"volant: cannot run `{fields['argv'][0]}`: {why}\n"
     try:
         os.write(fd, text.encode("utf-8", "replace"))
     except OSError:

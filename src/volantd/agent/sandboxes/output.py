@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 OUTPUT_BYTES_MAX = 8 << 20
 #: Bytes of one read from a pipe, and of one answer to a client.
 READ_BYTES, ANSWER_BYTES_MAX = 64 << 10, 512 << 10
+#: What is taken when a program has ended: more than a pipe holds.
+DRAIN_BYTES_MAX = 1 << 20
 #: How long a pipe is left alone whose reader lags.
 PAUSE_S = 0.02
 
@@ -36,6 +38,7 @@ class Output:
     def __init__(
         self, fd: int, directory: str, hears: Callable[[bytes], None],
         hears_end: Callable[[], None] = lambda: None,
+        is_congested: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         """Begin to read.
 
@@ -44,12 +47,14 @@ class Output:
             directory: where the ring may lie.
             hears: told what was printed.
             hears_end: told that this was all.
+            is_congested: whether who hears is behind; nothing is read meanwhile.
         """
         self._loop = asyncio.get_running_loop()
         self._fd = fd
         self._directory = directory
         self._hears = hears
         self._hears_end = hears_end
+        self._is_congested = is_congested
         self._ring = -1
         #: offsets of the first byte that is kept, and behind the last
         self._begin = self._end = 0
@@ -85,7 +90,8 @@ class Output:
         slowest = min(
             (at for session, at in self._readers.items() if not session.peer.closed), default=None
         )
-        if slowest is not None and self._end + READ_BYTES - slowest > OUTPUT_BYTES_MAX:
+        is_ahead = slowest is not None and self._end + READ_BYTES - slowest > OUTPUT_BYTES_MAX
+        if is_ahead or self._is_congested():
             self._loop.remove_reader(self._fd)
             self._loop.call_later(PAUSE_S, self._go_on)
             return
@@ -112,9 +118,13 @@ class Output:
         return True
 
     def drain(self) -> None:
-        """Take what is there: the program has ended."""
-        while self._fd >= 0 and self._take():
-            pass
+        """Take what is there, and no more than a pipe holds: the program has ended.
+
+        What it has left running may fill the pipe faster than it is read.
+        """
+        for _ in range(DRAIN_BYTES_MAX // READ_BYTES):
+            if self._fd < 0 or not self._take():
+                return
 
     def close(self) -> None:
         """Read no more; what is kept can be read on."""

@@ -153,12 +153,14 @@ class SandboxService:
 
     def _output(self, live: Live, hidden: tuple[str, ...], fd: int, stream: str) -> Output:
         sandbox, logs = live.sandbox, self._agent.logs
+        assert live.running is not None
         hears: Any = partial(logs.append, sandbox.function, sandbox.container_id, stream)
         if hidden:
             redacted = Redacted(hears, hidden)
-            output = Output(fd, self._directory, redacted, redacted.end)
+            is_behind = live.running.is_congested
+            output = Output(fd, self._directory, redacted, redacted.end, is_behind)
         else:
-            output = Output(fd, self._directory, hears)
+            output = Output(fd, self._directory, hears, is_congested=live.running.is_congested)
         self._printed.setdefault(sandbox.sandbox_id, {})[stream] = output
         return output
 

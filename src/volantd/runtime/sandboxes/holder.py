@@ -5,7 +5,8 @@
 
 A command is born where it has to run, in the sandbox's control group and behind its filter; moving
 one there would take longer than all the rest. The holder is as hostile as what it holds: of what it
-sends only a terminal's descriptor and a wait status are taken.
+sends only a terminal's descriptor and a wait status are taken. What it holds may stop it by a
+signal; one that is stopped when a command has to end is killed, and the sandbox with it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Until a terminal is there, on a machine that is far too busy.
 START_TIMEOUT_S = 30.0
+#: How often it is looked whether a holder is stopped that has to end a command.
+LOOK_EVERY_S = 1.0
 #: What a pipe may hold: this much a command is ahead of who reads it.
 PIPE_BYTES = 256 << 10
 #: What is on its way between a client and who serves it files.
@@ -72,8 +75,9 @@ class HeldCommand:
         was_cut_off: whether that is so: the sandbox has ended.
     """
 
-    def __init__(self, command_id: str, spec: RunSpec) -> None:
+    def __init__(self, command_id: str, spec: RunSpec, forked: ForkedContainer) -> None:
         self._loop = asyncio.get_running_loop()
+        self._forked = forked
         self.command_id = command_id
         self.spec = spec
         self.fds: list[int] = []
@@ -134,12 +138,22 @@ class HeldCommand:
     def end(self) -> None:
         """Kill it, with all of its group; `exited` tells as after any other end."""
         self._say(KILL)
+        self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def hang_up(self) -> None:
         """End it: by a signal, by force when that does not help."""
         if not self.exited.done():
             with contextlib.suppress(OSError):
                 self._channel.shutdown(socket.SHUT_WR)
+            self._loop.call_later(LOOK_EVERY_S, self._look)
+
+    def _look(self) -> None:
+        """See to it that who has to end it can."""
+        if self.exited.done():
+            return
+        if _is_stopped(self._forked.pid):
+            self._forked.kill()
+        self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def cut_off(self) -> None:
         """Note that its sandbox has ended."""
@@ -196,6 +210,15 @@ class HeldCommand:
         self.exited.set_result(status)
 
 
+def _is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped a process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:
+        return False
+
+
 class Holder:
     """Has commands run in one sandbox."""
 
@@ -216,7 +239,7 @@ class Holder:
         """
         if self._closed or self._forked.exited.done():
             raise CommandFailedError("the sandbox has ended")
-        command = HeldCommand(command_id, spec)
+        command = HeldCommand(command_id, spec, self._forked)
         self._commands.add(command)
         command.exited.add_done_callback(lambda _: self._commands.discard(command))
         self._send(command.request(), command.their_fds)

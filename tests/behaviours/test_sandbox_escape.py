@@ -1,0 +1,183 @@
+"""Sandboxes try to get out: each of `tests.behaviours.escape`, in sandboxes as users make them.
+
+The host looks after each attempt: canaries sing, the daemon is who it was, and a neighbour runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+import volant
+from tests.behaviours.escape import attempts, files, kernel, network, processes
+from tests.behaviours.programs import at_home
+from tests.support import daemon_pid, stop_daemon
+from volant.runner import linux, seccomp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = volant.App("escaping-sandboxes")
+CANARY = "a canary that no sandbox may hear"
+MODULES = (attempts, files, kernel, network, processes)
+PROGRAM = f"""
+from tests.behaviours.escape import {", ".join(one.__name__.rpartition(".")[2] for one in MODULES)}
+attempts.main()
+"""
+#: Attempts that only a sandbox without a network has to fail at.
+NEEDS_BLOCKED = {"loopback_of_the_host", "metadata", "datagrams", "devices_of_the_network"}
+#: Numbers of calls that are judged by more than their number.
+JUDGED = {"clone": (56, 220), "unshare": (272, 97), "ioctl": (16, 29)}
+NEIGHBOUR_LEAVES = """
+import ctypes, socket, sys, time
+for place in ("/tmp", "/root", "/dev/shm", "/var/tmp", "/opt"):
+    open(place + "/of-neighbour", "w").write("mine")
+library = ctypes.CDLL(None)
+key = int(sys.argv[1])
+assert -1 not in (library.shmget(key, 1, 0o1666), library.semget(key, 1, 0o1666))
+assert library.msgget(key, 0o1666) != -1
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("\\0" + sys.argv[2])
+listener.listen()
+print("left", flush=True)
+sys.stdin.read()
+"""
+
+
+class Host(NamedTuple):
+    """Whom the attempts are made against."""
+
+    home: Path
+    pid: int
+    neighbour: volant.Sandbox
+    facts: dict[str, Any]
+
+    def assert_unharmed(self) -> None:
+        """It is as it was."""
+        assert [path for path in self.facts["canaries"] if Path(path).read_text() != CANARY] == []
+        assert not any(map(os.path.exists, self.facts["written"]))
+        assert daemon_pid(self.home) == self.pid
+        assert fingerprint() == self.facts["programs"]
+        assert self.neighbour.exec("cat", "/tmp/of-neighbour").stdout.read() == "mine"
+
+
+def fingerprint() -> list[list[int]]:
+    """What would tell of changes to programs and devices of the host."""
+    found = []
+    for path in ("/usr/bin/env", "/usr/bin", "/dev/null", "/dev/zero", "/etc"):
+        status = os.stat(path)
+        found.append([status.st_mode, status.st_uid, status.st_ino, int(status.st_mtime)])
+    found[2][3] = found[3][3] = 0  # devices are written to
+    return found
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[dict[str, Any]]:
+    """Sockets of the host that a sandbox must not reach, and shared memory."""
+    name, key = f"volant-test-{os.getpid()}", secrets.randbelow(1 << 30) + 1
+    library = ctypes.CDLL(None)
+    shared = library.shmget(key + 1, 1, 0o1666)
+    with socket.socket() as port, socket.socket(socket.AF_UNIX) as abstract:
+        port.bind(("127.0.0.1", 0))
+        abstract.bind("\0" + name)
+        for listener in (port, abstract):
+            listener.listen()
+        try:
+            yield {"port": port.getsockname()[1], "abstract": [name, f"{name}-neighbour"],
+                   "ipc_key": key, "queue": f"/{name}", "host_ipc_key": key + 1}  # fmt: skip
+        finally:
+            library.shmctl(shared, 0, None)
+
+
+def _person(home: Path, volant_home: Path) -> dict[str, Any]:
+    canaries = [home / ".ssh/id_rsa", home / ".netrc", volant_home / "canary", home / "work/notes"]
+    for path in canaries:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(CANARY)
+    name = f"volant-was-here-{os.getpid()}"
+    machine = 0 if os.uname().machine == "x86_64" else 1
+    tables = {**seccomp.REFUSED, **seccomp.ABSENT, **JUDGED}
+    return {
+        "canaries": [str(path) for path in canaries], "home": str(home),
+        "socket": str(volant_home / "daemon.sock"), "network": os.readlink("/proc/self/ns/net"),
+        "written": [f"{place}/{name}" for place in ("/tmp", "/etc", "/usr/bin", "/root", home)],
+        "numbers": {call: numbers[machine] for call, numbers in tables.items()},
+        "ceiling": seccomp.CEILING, "directories": [str(home), str(volant_home), str(home.parent)],
+        "of_neighbour": [f"{place}/of-neighbour" for place in ("/tmp", "/root", "/dev/shm")],
+        "programs": fingerprint(),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A home with private files, a daemon that was started in it, and a sandbox beside ours."""
+    home = tmp_path_factory.mktemp("person")
+    volant_home = home / ".volant"
+    facts = _person(home, volant_home)
+    try:
+        with at_home(volant_home, HOME=str(home)), app.run(), _listening() as sockets:
+            facts.update(sockets)
+            words = (str(facts["ipc_key"]), facts["abstract"][1])
+            neighbour = volant.Sandbox.create("python3", "-c", NEIGHBOUR_LEAVES, *words, app=app)
+            assert next(iter(neighbour.stdout)) == "left\n"
+            private = [*facts["canaries"], f"{volant_home}/daemon.key", f"{volant_home}/daemon.log"]
+            facts["private"] = [*private, "/etc/shadow"]
+            assert all(map(os.path.exists, facts["private"]))
+            pid = daemon_pid(volant_home)
+            assert pid is not None
+            facts["key"] = (volant_home / "daemon.key").read_bytes().hex()
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            facts["pids"] = [pid, os.getpid(), *map(int, children)]
+            yield Host(volant_home, pid, neighbour, facts)
+    finally:
+        stop_daemon(volant_home)
+
+
+def _filled(**options: Any) -> volant.Sandbox:
+    """A sandbox with the attempts in it."""
+    sandbox = volant.Sandbox.create(app=app, timeout=600, **options)
+    for module in MODULES:
+        path = module.__name__.replace(".", "/")
+        script = 'mkdir -p "$(dirname "$0")"; touch tests/__init__.py; cat > "$0"'
+        writer = sandbox.exec("sh", "-c", f"cd /tmp; mkdir -p tests; {script}", f"{path}.py")
+        writer.stdin.write(Path(str(module.__file__)).read_text())
+        writer.stdin.write_eof()
+        writer.stdin.drain()
+        assert writer.wait() == 0, writer.stderr.read()
+    return sandbox
+
+
+@pytest.fixture(scope="module", params=["shared", "blocked"])
+def sandbox(host: Host, request: pytest.FixtureRequest) -> Iterator[volant.Sandbox]:
+    """One that shares the network of the machine, and one without any."""
+    made = _filled(block_network=request.param == "blocked", tags={"network": request.param})
+    yield made
+    made.terminate(wait=True)
+
+
+@pytest.mark.parametrize("name", list(attempts.ATTEMPTS))
+def test_no_attempt_gets_anywhere(host: Host, sandbox: volant.Sandbox, name: str) -> None:
+    """Issue 7, proof: what must hold is in the list."""
+    is_blocked = sandbox.get_tags()["network"] == "blocked"
+    if name in NEEDS_BLOCKED and not is_blocked:
+        return  # a network that is shared is shared
+    if name == "abstract_sockets" and not is_blocked and linux.landlock_abi() < 6:
+        pytest.skip("abstract sockets are shared with the network before Landlock 6")
+    env = {"HOST": json.dumps(host.facts), "PYTHONPATH": "/tmp"}
+    command = sandbox.exec("python3", "-c", PROGRAM, name, env=env)
+    said = command.stdout.read()
+    assert (said, command.wait()) == (f"{attempts.HELD}\n", 0), command.stderr.read()
+    host.assert_unharmed()
+
+
+def test_there_are_at_least_sixty() -> None:
+    """Issue 7, proof."""
+    assert len(attempts.ATTEMPTS) >= 60
