@@ -79,6 +79,7 @@ _SYS_CLONE = 56 if _X86 else 220
 _SYS_IOCTL = 16 if _X86 else 29
 _SYS_PIVOT_ROOT = 155 if _X86 else 41
 _SYS_CAPGET, _SYS_CAPSET = (125, 126) if _X86 else (90, 91)
+_SYS_SETRESUID = 117 if _X86 else 147
 _SYS_SECCOMP = 317 if _X86 else 277
 _SYS_PIDFD_SEND_SIGNAL, _SYS_PIDFD_OPEN, _SYS_PIDFD_GETFD = 424, 434, 438
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
@@ -272,6 +273,11 @@ def drop_bounding_set(keep: tuple[int, ...] = ()) -> None:
             if ctypes.get_errno() == 22:  # EINVAL: beyond the last one that this kernel knows
                 return
             _fail("prctl PR_CAPBSET_DROP", capability)
+
+
+def take_effective_user(user_id: int) -> None:
+    """Give this thread alone another effective user, with no capability but what that owns."""
+    _call("setresuid", user_id, _SYS_SETRESUID, -1, user_id, -1)
 
 
 def capset(capabilities: tuple[int, ...] = ()) -> None:

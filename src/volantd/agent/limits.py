@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import TYPE_CHECKING
 
+from volant.runner import linux
 from volantd.runtime.cgroup import Limits
 
 if TYPE_CHECKING:
@@ -64,5 +66,21 @@ def limit_memory(pid: int, memory_bytes: int | None) -> None:
     """
     if memory_bytes is None:
         return
+    try:
+        _limit_memory(pid, memory_bytes)
+    except PermissionError:  # root without CAP_SYS_RESOURCE; who owns the user namespace may
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(_limit_memory_as_owner, pid, memory_bytes).result()
+
+
+def _limit_memory_as_owner(pid: int, memory_bytes: int) -> None:
+    """On a thread that ends then, which has the first user of the container."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as source:
+        user_id = next(int(line.split()[1]) for line in source if line.startswith("Uid:"))
+    linux.take_effective_user(user_id)
+    _limit_memory(pid, memory_bytes)
+
+
+def _limit_memory(pid: int, memory_bytes: int) -> None:
     for which in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE):
         resource.prlimit(pid, which, (memory_bytes, memory_bytes))
