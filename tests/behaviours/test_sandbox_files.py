@@ -241,6 +241,9 @@ def test_a_watch_tells_what_happens_below_a_directory(sandbox: volant.Sandbox) -
         while not waiting.done():  # the first that comes after it has begun
             await files.write_text.aio("x", "/tmp/watched/new/file")
             await files.remove.aio("/tmp/watched/new", recursive=True)
+        # Once more: the first event may have been that of a removal.
+        await files.write_text.aio("x", "/tmp/watched/new/file")
+        await files.remove.aio("/tmp/watched/new", recursive=True)
         await files.write_text.aio("x", "/tmp/watched/last")
         one = await waiting
         while "/tmp/watched/last" not in one.paths:
