@@ -32,8 +32,18 @@ PROGRAM = f"""
 from tests.behaviours.escape import {", ".join(one.__name__.rpartition(".")[2] for one in MODULES)}
 attempts.main()
 """
-#: Attempts that only a sandbox without a network has to fail at.
-NEEDS_BLOCKED = {"loopback_of_the_host", "metadata", "datagrams", "devices_of_the_network"}
+#: What of the network a sandbox has; of the addresses in the list there are none.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "shared": {}, "listed": {"outbound_cidr_allowlist": ["198.51.100.0/24"]},
+    "blocked": {"block_network": True},
+}  # fmt: skip
+#: Attempts that may come to something with some of these networks.
+MAY_SUCCEED = {
+    "loopback_of_the_host": ("shared",), "metadata": ("shared",),
+    "devices_of_the_network": ("shared",),
+    # What sandboxes send to the listener of theirs leaves their own network no more than this.
+    "datagrams": ("shared", "listed"),
+}  # fmt: skip
 #: Numbers of calls that are judged by more than their number.
 JUDGED = {"clone": (56, 220), "unshare": (272, 97), "ioctl": (16, 29)}
 NEIGHBOUR_LEAVES = """
@@ -59,6 +69,8 @@ class Host(NamedTuple):
     pid: int
     neighbour: volant.Sandbox
     facts: dict[str, Any]
+    #: at a port of its loopback, and as abstract socket: nobody may come
+    listeners: tuple[socket.socket, socket.socket]
 
     def assert_unharmed(self) -> None:
         """It is as it was."""
@@ -66,6 +78,9 @@ class Host(NamedTuple):
         assert not any(map(os.path.exists, self.facts["written"]))
         assert daemon_pid(self.home) == self.pid
         assert fingerprint() == self.facts["programs"]
+        for listener in self.listeners:
+            with pytest.raises(BlockingIOError):
+                listener.accept()
         assert self.neighbour.exec("cat", "/tmp/of-neighbour").stdout.read() == "mine"
 
 
@@ -80,21 +95,30 @@ def fingerprint() -> list[list[int]]:
 
 
 @contextlib.contextmanager
-def _listening() -> Iterator[dict[str, Any]]:
+def _listening() -> Iterator[tuple[dict[str, Any], tuple[socket.socket, socket.socket]]]:
     """Sockets of the host that a sandbox must not reach, and shared memory."""
     name, key = f"volant-test-{os.getpid()}", secrets.randbelow(1 << 30) + 1
     library = ctypes.CDLL(None)
     shared = library.shmget(key + 1, 1, 0o1666)
+    messages = ctypes.CDLL("librt.so.1")
+    queue = messages.mq_open(f"/{name}".encode(), os.O_CREAT | os.O_RDWR, 0o666, None)
+    assert -1 not in (shared, queue)
+    os.close(queue)
     with socket.socket() as port, socket.socket(socket.AF_UNIX) as abstract:
         port.bind(("127.0.0.1", 0))
         abstract.bind("\0" + name)
         for listener in (port, abstract):
             listener.listen()
+            listener.setblocking(False)
         try:
-            yield {"port": port.getsockname()[1], "abstract": [name, f"{name}-neighbour"],
-                   "ipc_key": key, "queue": f"/{name}", "host_ipc_key": key + 1}  # fmt: skip
+            names = {
+                "port": port.getsockname()[1], "abstract": [name, f"{name}-neighbour"],
+                "ipc_keys": [key, key + 1], "queue": f"/{name}",
+            }  # fmt: skip
+            yield names, (port, abstract)
         finally:
             library.shmctl(shared, 0, None)
+            messages.mq_unlink(f"/{name}".encode())
 
 
 def _person(home: Path, volant_home: Path) -> dict[str, Any]:
@@ -123,9 +147,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     volant_home = home / ".volant"
     facts = _person(home, volant_home)
     try:
-        with at_home(volant_home, HOME=str(home)), app.run(), _listening() as sockets:
-            facts.update(sockets)
-            words = (str(facts["ipc_key"]), facts["abstract"][1])
+        with at_home(volant_home, HOME=str(home)), app.run(), _listening() as (names, listeners):
+            facts.update(names)
+            words = (str(facts["ipc_keys"][0]), facts["abstract"][1])
             neighbour = volant.Sandbox.create("python3", "-c", NEIGHBOUR_LEAVES, *words, app=app)
             assert next(iter(neighbour.stdout)) == "left\n"
             private = [*facts["canaries"], f"{volant_home}/daemon.key", f"{volant_home}/daemon.log"]
@@ -136,7 +160,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
             facts["key"] = (volant_home / "daemon.key").read_bytes().hex()
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             facts["pids"] = [pid, os.getpid(), *map(int, children)]
-            yield Host(volant_home, pid, neighbour, facts)
+            yield Host(volant_home, pid, neighbour, facts, listeners)
     finally:
         stop_daemon(volant_home)
 
@@ -155,10 +179,10 @@ def _filled(**options: Any) -> volant.Sandbox:
     return sandbox
 
 
-@pytest.fixture(scope="module", params=["shared", "blocked"])
+@pytest.fixture(scope="module", params=list(NETWORKS))
 def sandbox(host: Host, request: pytest.FixtureRequest) -> Iterator[volant.Sandbox]:
-    """One that shares the network of the machine, and one without any."""
-    made = _filled(block_network=request.param == "blocked", tags={"network": request.param})
+    """One that shares the network of the machine, one that reaches few, and one without any."""
+    made = _filled(**NETWORKS[request.param], tags={"network": request.param})
     yield made
     made.terminate(wait=True)
 
@@ -166,10 +190,10 @@ def sandbox(host: Host, request: pytest.FixtureRequest) -> Iterator[volant.Sandb
 @pytest.mark.parametrize("name", list(attempts.ATTEMPTS))
 def test_no_attempt_gets_anywhere(host: Host, sandbox: volant.Sandbox, name: str) -> None:
     """Issue 7, proof: what must hold is in the list."""
-    is_blocked = sandbox.get_tags()["network"] == "blocked"
-    if name in NEEDS_BLOCKED and not is_blocked:
-        return  # a network that is shared is shared
-    if name == "abstract_sockets" and not is_blocked and linux.landlock_abi() < 6:
+    has = sandbox.get_tags()["network"]
+    if has in MAY_SUCCEED.get(name, ()):
+        return
+    if name == "abstract_sockets" and has == "shared" and linux.landlock_abi() < 6:
         pytest.skip("abstract sockets are shared with the network before Landlock 6")
     env = {"HOST": json.dumps(host.facts), "PYTHONPATH": "/tmp"}
     command = sandbox.exec("python3", "-c", PROGRAM, name, env=env)

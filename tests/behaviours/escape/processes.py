@@ -144,15 +144,11 @@ def credentials() -> str:
 @attempt("System V shared memory, semaphores and queues are its own")
 def system_v() -> str:
     library = ctypes.CDLL(None, use_errno=True)
-    key = HOST["ipc_key"]
     found = [
-        name
-        for name, code in (
-            ("shm", library.shmget(key, 1, 0)), ("sem", library.semget(key, 1, 0)),
-            ("msg", library.msgget(key, 0)),
-        )
-        if code != -1
-    ]  # fmt: skip
+        key
+        for key in HOST["ipc_keys"]
+        if {library.shmget(key, 1, 0), library.semget(key, 1, 0), library.msgget(key, 0)} != {-1}
+    ]
     return none_of(found)
 
 
