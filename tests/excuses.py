@@ -35,6 +35,7 @@ PLAIN_USER = {
     r"no limits by cgroup": "control groups belong to root unless somebody delegates them",
     r"without root, trees of other owners are read-only": "there is no copy that could be changed",
     r"only root can ": "the test needs a second user",
+    r"what a normal user runs is counted as the user's": "the kernel counts it so, and we say so",
 }
 
 

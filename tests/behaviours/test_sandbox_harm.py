@@ -326,7 +326,7 @@ def test_removing_everything_harms_nobody(
     words = ("rm", "-rf", "--no-preserve-root", "/etc", "/usr/bin", "/tmp", "/root", "/")
     sandbox.exec(*words, timeout=REMOVAL_WITHIN_S).wait()
     if os.geteuid() == 0:
-        assert sandbox.exec("rm", "--version").wait() == 127, "it did remove what it saw"
+        assert sandbox.exec("rm", "--version").wait() in (126, 127), "it did remove what it saw"
     assert (listing(*places), os.listdir("/"), os.listdir("/usr")) == before
     assert neighbour.exec("ls", "/usr/bin").wait() == 0
     assert shutil.which("rm")

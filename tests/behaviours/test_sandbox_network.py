@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 app = volant.App("sandbox-networks")
-SECRET = "never-seen-inside"  # for tests
+#: Not as it is in this file, which goes along with what is deployed from it.
+SECRET = "-".join(("never", "seen", "inside"))
 CONNECT = """
 import socket
 sock = socket.create_connection(({host!r}, {port}), 10)

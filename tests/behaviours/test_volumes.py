@@ -5,23 +5,28 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 import volant
 from tests.behaviours.apps import volumes
-from tests.support import eventually, run_volant
+from tests.behaviours.programs import at_home
+from tests.support import daemon_pid, eventually, run_volant
 from volant.errors import (
     AlreadyExistsError,
     InvalidError,
     NotFoundError,
 )
+from volant.sdk.objects import asking
+from volant.sdk.volumes import uploading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from volant.sdk.objects.asking import Question
     from volant.sdk.volumes.volume import Volume
 
 
@@ -375,3 +380,31 @@ def test_the_command_puts_lists_gets_and_restores(volant_home: Path, tmp_path: P
     assert "by-command-2" in run("list")
     run("delete", "by-command-2", "--yes")
     run("ls", "by-command-2", code=2)
+
+
+@pytest.mark.parametrize("kind", ["path", "open file"])
+def test_an_upload_goes_on_with_the_next_daemon(
+    kind: str, own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when it knows what is to come: the next one has forgotten that, and is told again."""
+    large = os.urandom(3 << 20)
+    (tmp_path / "large").write_bytes(b"before" + large)
+    asked: list[str] = []
+
+    def ask_with(fd: int, op: str, **fields: object) -> Question:
+        if not asked:
+            pid = daemon_pid(own_home)
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+        asked.append(op)
+        return asking.ask_with(fd, op, **fields)
+
+    monkeypatch.setattr(uploading, "ask_with", ask_with)
+    with at_home(own_home), open(tmp_path / "large", "rb") as file:
+        file.seek(6)
+        volume = volant.Volume.from_name("going-on", create_if_missing=True)
+        with volume.batch_upload() as batch:
+            batch.put_file(tmp_path / "large" if kind == "path" else file, "/large")
+        wanted = b"before" + large if kind == "path" else large
+        assert b"".join(volume.read_file("/large")) == wanted
+    assert asked == ["volume_take"] * 2

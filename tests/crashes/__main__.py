@@ -10,6 +10,7 @@ import argparse
 import os
 import platform
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -38,8 +39,16 @@ PAUSE_S = (0.02, 0.6)
 #: Cuts of the power of which one record is made; how many loads are in it, and calls in each.
 CUTS_OF_ONE = 100
 CUT_LOADS, CUT_CALLS = 2, 120
-#: Where what is said of them begins.
+#: What the page begins with, and its parts in their order, one for each way to run this.
+HEAD = """# Crash matrix
+
+Made by `scripts/crashes`. Under a load that changes all that is durable, one process at
+a time is ended with SIGKILL at a random instant; after each round what is there is
+compared with what was acknowledged (`tests/crashes`).
+"""
+KILLS, KILLS_POSTGRES = "## Kills, kept in SQLite", "## Kills, kept in PostgreSQL"
 POWER_CUTS = "## Power cuts"
+PARTS = (KILLS, KILLS_POSTGRES, POWER_CUTS)
 
 
 class Matrix:
@@ -103,10 +112,7 @@ def report(matrix: Matrix, seed: int, seconds: float) -> str:
     checks = [f"| {what} | {count:,} |" for what, count in sorted(verdict.counts.items())]
     wrong = [f"- {told}" for told in verdict.wrong] or ["Nothing was wrong."]
     return "\n".join([
-        "# Crash matrix", "",
-        "Made by `scripts/crashes`. Under a load that changes all that is durable, one process at",
-        "a time is ended with SIGKILL at a random instant; after each round what is there is",
-        "compared with what was acknowledged (`tests/crashes`).", "",
+        KILLS if matrix.postgres is None else KILLS_POSTGRES, "",
         f"{sum(matrix.killed.values())} kills in {_where(seed, seconds)}", "",
         "| killed | times |", "|---|---|", *rows, "",
         "| compared at the end | |", "|---|---|", *checks, "",
@@ -153,13 +159,12 @@ def report_cuts(cuts: Cuts, seed: int, seconds: float) -> str:
 
 
 def put(path: Path, text: str) -> None:
-    """Put one part of the page in the place of the one before; the other part stays."""
+    """Put one part of the page in the place of the one before; the others stay."""
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    kills, _, cuts = before.partition(POWER_CUTS)
-    if text.startswith(POWER_CUTS):
-        path.write_text(f"{kills.rstrip()}\n\n{text}".lstrip(), encoding="utf-8")
-    else:
-        path.write_text(text + (f"\n{POWER_CUTS}{cuts}" if cuts else ""), encoding="utf-8")
+    parts = {one.partition("\n")[0]: one for one in re.split(r"(?m)^(?=## )", before)}
+    parts[text.partition("\n")[0]] = text
+    there = [parts[name].strip() + "\n" for name in PARTS if name in parts]
+    path.write_text("\n".join([HEAD, *there]), encoding="utf-8")
 
 
 def _postgres() -> PostgresServer:

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import threading
+from time import time
 from typing import Any
 
 import volant
@@ -42,7 +43,7 @@ class Acknowledged:
 
     def note(self, **what: Any) -> None:
         """Write down what was acknowledged; on the disk when this returns."""
-        line = json.dumps(what).encode() + b"\n"
+        line = json.dumps({**what, "at": time()}).encode() + b"\n"
         if self._is_record:
             line = told(line)
         with self._lock:

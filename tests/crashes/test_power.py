@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crashes.__main__ import POWER_CUTS, put, report_cuts
+from tests.crashes.__main__ import (
+    HEAD,
+    KILLS,
+    KILLS_POSTGRES,
+    POWER_CUTS,
+    put,
+    report_cuts,
+)
 from tests.crashes.power.cuts import Cuts, cut
 from tests.crashes.power.disk import Op, entries
 from tests.crashes.power.recording import record
@@ -26,12 +33,13 @@ def test_what_was_acknowledged_is_there_after_a_power_cut(tmp_path: Path):
     assert found.verdict.counts["calls"] > 0
 
 
-def test_the_page_has_both_parts_whichever_is_made_anew(tmp_path: Path):
-    page, kills = tmp_path / "page.md", "# Crash matrix\n\nkilled\n"
+def test_the_page_has_all_parts_in_their_order_whichever_is_made_anew(tmp_path: Path):
+    page = tmp_path / "page.md"
+    file, server = (f"{name}\n\nkilled\n" for name in (KILLS, KILLS_POSTGRES))
     cuts = report_cuts(Cuts(), 1, 2.0)
     assert cuts.startswith(POWER_CUTS)
-    put(page, kills)
-    assert page.read_text() == kills
-    for part in (cuts, kills, cuts):
+    put(page, file)
+    assert page.read_text() == f"{HEAD}\n{file}"
+    for part in (cuts, server, file, cuts):
         put(page, part)
-        assert page.read_text() == f"{kills}\n{cuts}"
+    assert page.read_text() == "\n".join([HEAD, file, server, cuts])

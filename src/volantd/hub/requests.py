@@ -139,7 +139,7 @@ def _settle_images(
         return (environment if named is None else hub.environments.find(named)).image_prefix
 
     if not known.settle(images, app_id, prefix_of):
-        known.opened.add_done_callback(lambda _: session.ask_again(message))
+        session.ask_after(known.opened, message)
         return False
     return True
 
@@ -266,7 +266,7 @@ def app_list(session: Session, message: dict[str, Any]) -> dict[str, Any] | None
     hub = session.hub
     deployments = hub.services.deployments
     if deployments.is_expected:
-        deployments.opened.add_done_callback(lambda _: session.ask_again(message))
+        session.ask_after(deployments.opened, message)
         return None
     apps = [app for app in hub.apps.values() if app.state not in _UNSHOWN]
     rows = [app.row(hub.services.agent.count_of(app)) for app in apps]

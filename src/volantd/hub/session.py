@@ -30,6 +30,8 @@ from volantd.hub.pools import variants
 from volantd.hub.records import App, Call, Function, Held, InputItems
 
 if TYPE_CHECKING:
+    import asyncio
+
     from volantd.hub.hub import Hub
     from volantd.hub.peer import Peer
 
@@ -136,9 +138,7 @@ class Session:
             try:
                 self._on_request(values.decode_map(body))
             finally:
-                if self.request_fd is not None:
-                    os.close(self.request_fd)
-                    self.request_fd = None
+                self._close_request_fd()
         elif kind == frames.EVENT:
             fd = self.peer.stream.take_fd() if flags & frames.HAS_FD else None
             self._on_event(values.decode_map(body), fd)
@@ -342,6 +342,24 @@ class Session:
         if maker is not None and maker[0].retain and len(maker[0].kept.made) < MADE_MAX:
             call.made = Made(call.call_id, call.function.shown_name(call.method), maker[1])
             maker[0].kept.made.append(call.made)
+
+    def ask_after(self, opened: asyncio.Future[None], message: dict[str, Any]) -> None:
+        """Handle the request that is being handled again, later, with what came along with it."""
+        fd, self.request_fd = self.request_fd, None
+
+        def again(_: object) -> None:
+            self.request_fd = fd
+            try:
+                self.ask_again(message)
+            finally:
+                self._close_request_fd()
+
+        opened.add_done_callback(again)
+
+    def _close_request_fd(self) -> None:
+        fd, self.request_fd = self.request_fd, None
+        if fd is not None:
+            os.close(fd)
 
     def ask_again(self, message: dict[str, Any]) -> None:
         """Handle a request that could not be answered when it came."""

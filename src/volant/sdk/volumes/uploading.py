@@ -185,6 +185,8 @@ class Sending:
         self._object_id = object_id
         self._progress = progress
         self.rows: dict[str, list[Any] | None] = {}
+        #: Where open files stood, None of those that cannot go back: they may be read once more.
+        self._starts: dict[str, int | None] = {}
         #: hash -> content
         self._batch: dict[str, bytes] = {}
         self._batch_bytes = 0
@@ -207,6 +209,7 @@ class Sending:
         from tempfile import TemporaryFile
         from time import time_ns
 
+        self._rewind(path, source)
         with TemporaryFile() as copied:
             while data := source.read(chunks.CHUNK_BYTES):
                 if not isinstance(data, bytes):
@@ -216,6 +219,24 @@ class Sending:
             size = copied.tell()
             mode = MODE_DEFAULT if mode is None else mode
             yield from self._descriptor(path, copied.fileno(), size, mode, time_ns())
+
+    def _rewind(self, path: str, source: BinaryIO) -> None:
+        """Have an open file stand where it stood when it was read first.
+
+        Raises:
+            ServiceError: when it cannot go back.
+        """
+        if path not in self._starts:
+            is_seekable = hasattr(source, "seekable") and source.seekable()
+            self._starts[path] = source.tell() if is_seekable else None
+            return
+        start = self._starts[path]
+        if start is None:
+            raise ServiceError(
+                f"the hub has lost what {path} was to have, and {source!r} cannot be read again",
+                hint="begin the upload again",
+            )
+        source.seek(start)
 
     def _descriptor(self, path: str, fd: int, size: int, mode: int, mtime_ns: int) -> Steps[None]:
         content = ""

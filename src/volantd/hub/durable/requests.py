@@ -118,7 +118,7 @@ def asks_again(session: Session, message: dict[str, Any], call_id: str) -> bool:
     """Have a request handled again when it is known what becomes of a call, if it is not now."""
     unfinished = session.hub.unfinished
     if not unfinished.opened.done():
-        unfinished.opened.add_done_callback(lambda _: session.ask_again(message))
+        session.ask_after(unfinished.opened, message)
         return True
     if unfinished.is_waiting(call_id):
         unfinished.ask(call_id, lambda: session.ask_again(message))

@@ -172,7 +172,7 @@ class Objects:
             Error: when they never will be.
         """
         if not self.opened.done():
-            self.opened.add_done_callback(lambda _: session.ask_again(message))
+            session.ask_after(self.opened, message)
             return False
         self.opened.result()
         return True

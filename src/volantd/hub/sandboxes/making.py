@@ -51,7 +51,7 @@ def made(session: Session, message: dict[str, Any]) -> Sandbox | None:
             return place.image_prefix
 
         if not services.images.settle([image], app.app_id, prefix_of):
-            services.images.opened.add_done_callback(lambda _: session.ask_again(message))
+            session.ask_after(services.images.opened, message)
             return None
         services.zygotes.check_image(image)
     optional(number, told, "idle_timeout_s", 0.001, checked.TIMEOUT_MAX_S)

@@ -52,7 +52,7 @@ def volumes_of(session: Session, message: dict[str, Any]) -> Volumes | None:
     if not session.hub.objects.is_open(session, message):
         return None
     if not volumes.opened.done():
-        volumes.opened.add_done_callback(lambda _: session.ask_again(message))
+        session.ask_after(volumes.opened, message)
         return None
     if volumes.opened.exception() is not None:
         raise ServiceError("volumes cannot be used", hint="the daemon's log says why")
