@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.hub.players import function_spec
 from tests.integration.hub.test_nested import inside
-from tests.integration.hub.test_objects import again, asked
+from tests.integration.hub.test_objects import again, asked, get as get_object
 from tests.integration.hub.world import World
 from volant import errors, ids
 from volantd.hub.environments.record import MAIN
@@ -25,7 +25,7 @@ def fields(name: str = "db", **given: Any) -> dict[str, Any]:
     return {
         "kind": "secret", "name": name, "environment": None, "object_id": ids.new_id("st"),
         "created_by": "ada", "variables": {"A": "1"}, "allow_existing": False, "replace": False,
-        **given,
+        "ticket": ticket(), **given,
     }  # fmt: skip
 
 
@@ -33,8 +33,10 @@ def ticket() -> list[Any]:
     return [ids.new_session(), 0, 1]
 
 
-def update(client: Client, made: dict[str, Any], variables: dict[str, str]) -> None:
-    given = {"object_id": made["object_id"], "variables": variables, "ticket": ticket()}
+def update(
+    client: Client, made: dict[str, Any], variables: dict[str, str], mark: list[Any] | None = None
+) -> None:
+    given = {"object_id": made["object_id"], "variables": variables, "ticket": mark or ticket()}
     asked(client, "secret_update", **given)
 
 
@@ -235,3 +237,25 @@ class _Ready:
 
     def sealed(self) -> bytes:
         return self._value
+
+
+def test_a_change_of_a_secret_hides_no_change_that_an_earlier_hub_has_made(tmp_path: Path):
+    world = World(tmp_path)
+    client, me = world.client(), ids.new_session()
+    made = asked(client, "secret_put", **fields())
+    queue = get_object(client, kind="queue", create=True, object_id=ids.new_id("qu"))["object_id"]
+    put = {
+        "object_id": queue, "partition": "", "values": [b"once"], "ttl_s": 60.0, "timeout_s": 0.0,
+        "ticket": [me, 0, 1],
+    }  # fmt: skip
+    assert asked(client, "queue_put", **put)["put"]
+    world = again(world, tmp_path)
+    client = world.client()
+    given = {"object_id": made["object_id"], "variables": {"B": "2"}, "ticket": [me, 1, 1]}
+    client.ask("secret_update", **given)  # at once, as a client sends what it has no answer to
+    assert asked(client, "queue_put", **put)["put"]  # it was lost with the hub
+    assert asked(client, "queue_len", object_id=queue, partition=None)["count"] == 1
+    update(client, made, {"B": "3"}, [me, 1, 2])
+    update(client, made, {"B": "3"}, [me, 1, 2])
+    assert values_of(world, reference()) == {"A": "1", "B": "3"}
+    world.close()

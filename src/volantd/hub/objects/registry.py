@@ -104,7 +104,7 @@ class Objects:
         self.database = database
         self.journal = journal
         self.kinds: dict[str, ObjectKind] = {}
-        self.tickets = Tickets(database, hub.loop)
+        self.tickets = Tickets(database, journal, hub.loop)
         self.reads = Reads(hub, database)
         self._by_id: dict[str, NamedObject] = {}
         self._by_name: dict[tuple[Environment, str, str], NamedObject] = {}

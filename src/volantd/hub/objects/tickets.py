@@ -11,6 +11,7 @@ Connections of containers are not made again: what they send comes once, and nee
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from volantd.hub.session import Session
     from volantd.store.database import Database
+    from volantd.store.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +56,25 @@ def _forget(connection: Connection, before: float) -> None:
     store.forget_tickets(connection, before)
 
 
-def _kept_of(connection: Connection, client: str) -> list[tuple[int, int, bytes]]:
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """What the database has of a client."""
+
+    client: str
+    rows: list[tuple[int, int, bytes]] = field(default_factory=list)
+
+
+def _look(connection: Connection, asked: list[_Kept]) -> None:
     from volantd.store import objects as store
 
-    return store.tickets_of(connection, client)
+    for kept in asked:
+        kept.rows = store.tickets_of(connection, kept.client)
 
 
 #: Written when what they stand for is, whatever that is.
 NOTE = Kind(90, _note)
+#: Behind all that is being written, so that no change is missed that is under way.
+_LOOK = Kind(91, _look)
 
 
 def _log_failure(done: Future[None]) -> None:
@@ -85,8 +98,11 @@ class Made:
 class Tickets:
     """The last changes of all clients that are connected."""
 
-    def __init__(self, database: Database, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, database: Database, journal: Journal, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._database = database
+        self._journal = journal
         self._loop = loop
         #: client -> line -> change
         self._lines: dict[str, dict[int, Made]] = {}
@@ -139,34 +155,27 @@ class Tickets:
         return False
 
     def _look_up(self, client: str, session: Session, message: dict[str, Any]) -> None:
-        def told(ended: Future[list[tuple[int, int, bytes]]]) -> None:
-            error = ended.exception()
+        kept = _Kept(client)
+
+        def told(error: Exception | None) -> None:
             if error is not None:
-                self._refuse(session, message["id"], error)
+                session.refuse(message["id"], error_fault(write_error(error)))
                 return
             self._lines.setdefault(client, {
-                line: Made(number, values.decode_map(answer))
-                for line, number, answer in ended.result()
+                line: Made(number, values.decode_map(answer)) for line, number, answer in kept.rows
             })  # fmt: skip
             session.ask_again(message)
 
-        # Behind all that is being written: on the thread that writes.
-        future = self._database.submit(lambda connection: _kept_of(connection, client))
-        future.add_done_callback(lambda ended: self._loop.call_soon_threadsafe(told, ended))
-
-    @staticmethod
-    def _refuse(session: Session, number: int, error: BaseException) -> None:
-        known = error if isinstance(error, Exception) else RuntimeError(str(error))
-        session.refuse(number, error_fault(write_error(known)))
-        session.hub.after_events()
+        self._journal.write([(_LOOK, kept)], told)
 
     def begin(self, session: Session, message: dict[str, Any]) -> tuple[str, Made] | None:
-        """Note that a change is under way; None for a container's."""
+        """Note that a change, which was admitted, is under way; None for a container's."""
         if session.container_app is not None:
             return None
         client, line, number = _checked(message)
         made = Made(number)
-        self._lines.setdefault(client, {})[line] = made
+        if client in self._lines:  # else it is away, and whoever comes back looks up what was kept
+            self._lines[client][line] = made
         self._under_way[client] = self._under_way.get(client, 0) + 1
         return client, made
 
@@ -194,9 +203,9 @@ class Tickets:
         if error is None:
             made.answer = dict(answer)
         else:
-            # Maybe nobody knows whether it was made: what is on the disk is looked up again.
-            self._lines.pop(client, None)
-            self._may_be_kept = True
+            lines = self._lines.get(client, {})
+            for line in [line for line, one in lines.items() if one is made]:
+                del lines[line]  # nothing was changed: it may be sent again
         waiting, made.waiting = made.waiting, []
         self._forget_client(client)
         return waiting

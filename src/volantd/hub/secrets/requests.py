@@ -33,7 +33,7 @@ def secret_put(session: Session, message: dict[str, Any]) -> dict[str, Any] | No
     )
     variables = _variables(message)
     allow, replace = switch(message, "allow_existing"), switch(message, "replace")
-    if not objects.is_open(session, message):
+    if not objects.is_open(session, message) or not objects.tickets.admit(session, message):
         return None
     where = session.hub.environments.of(session, environment)
     found = objects.named(stored.KIND, where, name)
@@ -58,7 +58,7 @@ def secret_update(session: Session, message: dict[str, Any]) -> dict[str, Any] |
     """Add variables to a secret, in place of those that have the same names."""
     objects, secrets = session.hub.objects, session.hub.secrets
     wanted, variables = text(message, "object_id"), _variables(message)
-    if not objects.is_open(session, message):
+    if not objects.is_open(session, message) or not objects.tickets.admit(session, message):
         return None
     found = objects.find(stored.KIND, wanted)
     whole = {**secrets.latest(found), **variables}
