@@ -372,8 +372,10 @@ class Channel:
             try:
                 self._reconnect()
                 return
-            except (OSError, Error) as failure:
+            except Error as failure:
                 error = failure
+            except OSError as failure:
+                error = ConnectionError(f"the hub was lost again and again: {failure.strerror}")
         self._end(ConnectionError(self._closing) if self._closing else error)
 
     def _end(self, error: BaseException) -> None:
