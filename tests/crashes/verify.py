@@ -159,7 +159,8 @@ def _versions(verdict: Verdict, lines: list[dict[str, Any]]) -> None:
     there = {one["tag"] for one in versions.values()}
     # Of the earliest ones only so many are kept.
     begun = versions[min(versions)]["deployed_at"] if len(versions) >= VERSIONS_KEPT else 0.0
-    lines = [line for line in lines if line["at"] > begun]
+    made = ("deployed", "rolled back")
+    lines = [line for line in lines if line["did"] in made and line["at"] > begun]
     for tag in {line["tag"] for line in lines if line["did"] == "deployed"}:
         verdict.expect("deployments", tag in there, f"version {tag} is not there")
     for line in lines:
