@@ -221,6 +221,7 @@ class TestStoreStops:
                 run = at(store.mount())
                 assert run("names", "/data") == ["here"]
                 store.process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, store.process.pid, os.WSTOPPED | os.WNOWAIT)
                 assert run("read", "/data/here") == ("OSError", errno.EIO)
 
 
