@@ -263,19 +263,10 @@ class Launcher:
         Raises:
             RuntimeFailedError: with what failed.
         """
-        granted: asyncio.Future[None] = self._loop.create_future()
         container_id = container.container_id
-        self._granting[container_id] = granted
         request = {"op": "grant", "id": container_id, "nodes": nodes, "files": files}
-        try:
-            self._request(request, [linux.pidfd_open(container.pid)])
-            async with asyncio.timeout(GRANT_TIMEOUT_S):
-                await granted
-        except OSError as error:  # TimeoutError is one too
-            text = f"container {container_id} got no devices: {str(error) or 'it took too long'}"
-            raise RuntimeFailedError(text) from error
-        finally:
-            self._granting.pop(container_id, None)
+        failure = f"container {container_id} got no devices"
+        await self._asked_for(container, request, self._granting, failure)
 
     async def mount(self, container: ForkedContainer, mounts: list[dict[str, Any]]) -> None:
         """Mount volumes into a container, one after the other.
@@ -288,20 +279,26 @@ class Launcher:
             BusyError: what is mounted there is in use.
             RuntimeFailedError: with what failed.
         """
-        mounted: asyncio.Future[None] = self._loop.create_future()
         self._mount_count += 1
         of = f"{container.container_id}.{self._mount_count}"
-        self._mounting[of] = mounted
         request = {"op": "mount", "id": of, "pid": container.pid, "mounts": mounts}
+        await self._asked_for(container, request, self._mounting, "no volume was mounted")
+
+    async def _asked_for(
+        self, container: ForkedContainer, request: dict[str, Any],
+        waiting: dict[str, asyncio.Future[None]], failure: str,
+    ) -> None:  # fmt: skip
+        """Have something done to a container; `waiting` is where its answer is looked for."""
+        answer = waiting[request["id"]] = self._loop.create_future()
         try:
             self._request(request, [linux.pidfd_open(container.pid)])
             async with asyncio.timeout(GRANT_TIMEOUT_S):
-                await mounted
+                await answer
         except OSError as error:  # TimeoutError is one too
-            text = f"no volume was mounted: {str(error) or 'it took too long'}"
+            text = f"{failure}: {str(error) or 'it took too long'}"
             raise RuntimeFailedError(text) from error
         finally:
-            self._mounting.pop(of, None)
+            waiting.pop(request["id"], None)
 
     def serve_bucket(
         self, program: str, argv: list[str], env: dict[str, str], fds: list[int]

@@ -28,13 +28,7 @@ def run_in_container(container: str, words: Sequence[str], *, pty: bool | None) 
     Raises:
         Refused: when no daemon runs.
     """
-    channel = hub.open_channel()
-    if channel is None:
-        raise Refused(f"there is no container `{container}`: the server is not running")
-    try:
-        return run(channel, "container_exec", words, pty=pty, container=container)
-    finally:
-        channel.close()
+    return _run_in("container", container, "container_exec", words, pty=pty, container=container)
 
 
 def run_in_sandbox(sandbox: str, words: Sequence[str], *, pty: bool | None) -> int:
@@ -43,11 +37,17 @@ def run_in_sandbox(sandbox: str, words: Sequence[str], *, pty: bool | None) -> i
     Raises:
         Refused: when no daemon runs.
     """
+    return _run_in("sandbox", sandbox, "sandbox_attach", words, pty=pty, sandbox_id=sandbox)
+
+
+def _run_in(
+    what: str, name: str, op: str, words: Sequence[str], *, pty: bool | None, **fields: Any
+) -> int:
     channel = hub.open_channel()
     if channel is None:
-        raise Refused(f"there is no sandbox `{sandbox}`: the server is not running")
+        raise Refused(f"there is no {what} `{name}`: the server is not running")
     try:
-        return run(channel, "sandbox_attach", words, pty=pty, sandbox_id=sandbox)
+        return run(channel, op, words, pty=pty, **fields)
     finally:
         channel.close()
 
