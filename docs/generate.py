@@ -12,6 +12,9 @@ from pathlib import Path
 
 import click
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.conformance import page
 from volant import _late_errors, config, errors
 from volant.cli.commands.root import root
 from volant.cli.run_help import USAGE
@@ -169,7 +172,14 @@ def wire_page() -> str:
     return "\n".join([*parts, ""])
 
 
+def conformance_page() -> str:
+    """What names there are, and which tests; how these ended, the last run has written there."""
+    said = page.PAGE.read_text() if page.PAGE.exists() else ""
+    return page.rendered(page.states_on(said))
+
+
 PAGES = {
+    "conformance.md": conformance_page,
     "errors.md": errors_page,
     "config.md": config_page,
     "cli.md": cli_page,

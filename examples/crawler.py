@@ -25,8 +25,8 @@ def work(site: str, links: volant.Queue, titles: volant.Dict) -> int:
             titles[link] = re.search("<title>(.*)</title>", text)[1]
             found = re.findall('href="(.*?)"', text)
             fetched += 1
+        links.put(len(found), partition="reports")  # first: else it could seem that all is done
         links.put_many(found)
-        links.put(len(found), partition="reports")
     return fetched
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import excuses
+from tests import excuses, gvisor
+from tests.closing import pytest_unconfigure  # noqa: F401  # it is a hook
+from tests.conformance.recording import pytest_configure  # noqa: F401  # it is a hook
 from tests.support import stop_daemon
 
 if TYPE_CHECKING:
@@ -55,11 +57,24 @@ def volant_home(
     # Several runs on one machine each have a port of their own, and none says so.
     (home / "config.toml").write_text("gateway_port = 0\n")
     os.environ["VOLANT_HOME"] = str(home)
+    # Also for the daemons of other homes: gVisor is in PATH for the tests that are about it.
+    os.environ["VOLANT_SANDBOX_RUNTIME"] = gvisor.default_runtime()
+    os.environ["PATH"] = f"{gvisor.PROGRAMS}:{os.environ['PATH']}"
     try:
         yield home
     finally:
-        del os.environ["VOLANT_HOME"]
+        del os.environ["VOLANT_HOME"], os.environ["VOLANT_SANDBOX_RUNTIME"]
         stop_daemon(home)
+
+
+@pytest.fixture(scope="session")
+def runsc(volant_home: Path) -> str:
+    """The path of gVisor's program, which the daemon of this run finds as well."""
+    assert volant_home.is_dir()
+    try:
+        return gvisor.find()
+    except gvisor.UnavailableError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

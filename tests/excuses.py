@@ -26,7 +26,13 @@ ANYBODY = {
     r"there is no (curl|Chromium) on this machine": "other clients show the same, less vividly",
     r"PostgreSQL is neither installed nor to be had": "the same suite is run over SQLite",
     r"numpy is not installed beside the tests": "plain users' runs have only what they need",
+    r"this kernel does not tell how others ended": "then the end is told, and its way is not",
+    r"CRIU is neither installed nor to be had": "where it is not, forks are refused by its name",
+    r"gVisor is neither installed nor to be had": "the same is held to on this machine's kernel",
+    r"on gVisor it takes minutes": "a process there is two of this machine, which are counted",
+    r"on gVisor a sandbox ends when its memory": "its kernel is one process, which is ended whole",
     r"SeaweedFS is not built for this machine": "the store of rclone shows the same",
+    r"root has ids to give": "a normal user's run, which root's starts, shows what he gets",
     r"less than 8 GiB of memory are free": "the machine is shared; the same is tested smaller",
 }
 #: Likewise where the tests run as a normal user, which those of root start by themselves.
@@ -35,6 +41,8 @@ PLAIN_USER = {
     r"no limits by cgroup": "control groups belong to root unless somebody delegates them",
     r"without root, trees of other owners are read-only": "there is no copy that could be changed",
     r"only root can ": "the test needs a second user",
+    r"a normal user's sandboxes know one id": "the kernel knows no other, and a test shows that",
+    r"a normal user shows what is his own": "there is no other person whose files he could show",
     r"what a normal user runs is counted as the user's": "the kernel counts it so, and we say so",
 }
 

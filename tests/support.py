@@ -53,6 +53,25 @@ def eventually(check: Callable[[], Status], within_s: float = 5.0, every_s: floa
         pause.wait(every_s)
 
 
+def same(found: bytes | bytearray, expected: bytes | bytearray) -> bool:
+    """Whether long contents are the same; says briefly how they differ, for `assert same(a, b)`.
+
+    On a build machine pytest shows all of the difference of two bytes, for a minute per 100 KB.
+
+    Raises:
+        AssertionError: with the lengths and the first difference.
+    """
+    __tracebackhide__ = True
+    if found == expected:
+        return True
+    pairs = enumerate(zip(found, expected, strict=False))
+    at = next((at for at, (one, other) in pairs if one != other), min(len(found), len(expected)))
+    raise AssertionError(
+        f"{len(found)} bytes, expected {len(expected)}; from byte {at} on: "
+        f"{bytes(found[at : at + 16])!r}, expected {bytes(expected[at : at + 16])!r}"
+    )
+
+
 def daemon_pid(home: Path) -> int | None:
     """The process that listens on a home's socket, or None when nobody does."""
     with socket.socket(socket.AF_UNIX) as client:
@@ -108,8 +127,7 @@ def run_volant(
         stdin: what it may read.
         directory: where it runs.
     """
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("VOLANT_")}
-    environ |= {"VOLANT_HOME": str(home), "NO_COLOR": "1", **(env or {})}
+    environ = {**os.environ, "VOLANT_HOME": str(home), "NO_COLOR": "1", **(env or {})}
     return subprocess.run(
         [VOLANT, *map(str, args)],
         input=stdin,

@@ -17,6 +17,11 @@ def measure(bench: Bench) -> Iterator[tuple[str, Figure]]:
     for what, count in (("first", (40, 8)), ("exec", (200, 30)), ("stream", (7, 2))):
         figures = side.turn(what=what, count=bench.pick(*count))["figures"]
         yield f"sandboxes.{what}", Figure(ours=figures)
+    kept = side.turn(what="snapshots", count=bench.pick(7, 2))
+    yield "sandboxes.snapshot", Figure(ours=kept["snapshot"])
+    yield "sandboxes.from_snapshot", Figure(ours=kept["from"])
+    booted = side.turn(what="gvisor", count=bench.pick(20, 3))["figures"]
+    yield "sandboxes.gvisor", Figure(ours=booted)
     taken = [side.turn(what="copies", count=bench.pick(1024, 64)) for _ in range(bench.pick(5, 2))]
     for way in ("in", "out"):
         ours, peer = [one[way] for one in taken], [one["cp"] for one in taken]

@@ -52,7 +52,7 @@ def web() -> FastAPI:
 @app.local_entrypoint()
 def main() -> None:
     numbers = "\n".join(map(str, range(1_000_000))).encode()
-    url = f"{web.get_web_url()}files/numbers.txt"
+    url = f"{web.get_web_url()}/files/numbers.txt"
     request = urllib.request.Request(url, data=numbers, method="PUT")
     with urllib.request.urlopen(request) as response:
         print(response.read().decode())

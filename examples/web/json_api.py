@@ -54,4 +54,4 @@ def get(url: str) -> str:
 @app.local_entrypoint()
 def main() -> None:
     print(get(f"{celsius.get_web_url()}?fahrenheit=98.6"))
-    print(get(f"{menu.get_web_url().rstrip('/')}/drinks?price=4"))
+    print(get(f"{menu.get_web_url()}/drinks?price=4"))

@@ -50,7 +50,7 @@ class Desk:
 def ask(session_id: str, path: str = "", data: bytes | None = None) -> str:
     """What a session's server answers."""
     request = urllib.request.Request(
-        f"{Desk.get_url()}{path}", data, {"Volant-Session-Id": session_id},
+        f"{Desk.get_url()}/{path}", data, {"Volant-Session-Id": session_id},
         method="GET" if data is None else "PUT",
     )  # fmt: skip
     with urllib.request.urlopen(request) as answer:

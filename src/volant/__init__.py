@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from volant.sdk.images.image import Image as Image
     from volant.sdk.images.patterns import FilePatternMatcher as FilePatternMatcher
     from volant.sdk.inputs.batching import batched as batched
+    from volant.sdk.inputs.clustering import Cluster as Cluster, clustered as clustered
     from volant.sdk.inputs.concurrency import concurrent as concurrent
+    from volant.sdk.objects.client import Client as Client
     from volant.sdk.objects.dicts import Dict as Dict
     from volant.sdk.objects.environment import Environment as Environment
     from volant.sdk.objects.queues import Queue as Queue
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from volant.sdk.output import enable_output as enable_output
     from volant.sdk.ports.tunnels import Tunnel as Tunnel, forward as forward
     from volant.sdk.retries import Retries as Retries
+    from volant.sdk.sandboxes.copies import SandboxSnapshot as SandboxSnapshot
     from volant.sdk.sandboxes.probe import Probe as Probe
     from volant.sdk.sandboxes.sandbox import Sandbox as Sandbox
     from volant.sdk.terminal.inside import interact as interact
@@ -62,7 +65,9 @@ if TYPE_CHECKING:
 _HOME = {
     "App": "volant.sdk.app",
     "CloudBucketMount": "volant.sdk.volumes.bucket",
+    "Client": "volant.sdk.objects.client",
     "Cls": "volant.sdk.classes.handles",
+    "Cluster": "volant.sdk.inputs.clustering",
     "Cron": "volant.sdk.objects.schedule",
     "Dict": "volant.sdk.objects.dicts",
     "Environment": "volant.sdk.objects.environment",
@@ -76,12 +81,14 @@ _HOME = {
     "Queue": "volant.sdk.objects.queues",
     "Retries": "volant.sdk.retries",
     "Sandbox": "volant.sdk.sandboxes.sandbox",
+    "SandboxSnapshot": "volant.sdk.sandboxes.copies",
     "Secret": "volant.sdk.objects.secret",
     "Server": "volant.sdk.web.servers",
     "Volume": "volant.sdk.volumes.volume",
     "asgi_app": "volant.sdk.web.forms",
     "Tunnel": "volant.sdk.ports.tunnels",
     "batched": "volant.sdk.inputs.batching",
+    "clustered": "volant.sdk.inputs.clustering",
     "concurrent": "volant.sdk.inputs.concurrency",
     "current_function_call_id": "volant.sdk.ambient",
     "current_input_id": "volant.sdk.ambient",
@@ -105,16 +112,16 @@ _SUBMODULES = frozenset({"billing", "experimental", "file_pattern_matcher", "typ
 
 #: Names of the programming model whose feature is not there yet: using one says so.
 _PLANNED = frozenset({
-    "Client", "Cluster",
     "NetworkFileSystem", "Proxy",
-    "SandboxSnapshot", "SchedulerPlacement", "Workspace",
-    "clustered",
+    "SchedulerPlacement", "Workspace",
 })  # fmt: skip
 
 __all__ = [
     "App",
+    "Client",
     "CloudBucketMount",
     "Cls",
+    "Cluster",
     "Cron",
     "Dict",
     "Environment",
@@ -128,6 +135,7 @@ __all__ = [
     "Queue",
     "Retries",
     "Sandbox",
+    "SandboxSnapshot",
     "Secret",
     "Server",
     "Tunnel",
@@ -135,6 +143,7 @@ __all__ = [
     "__version__",
     "asgi_app",
     "batched",
+    "clustered",
     "concurrent",
     "current_function_call_id",
     "current_input_id",

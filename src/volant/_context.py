@@ -10,17 +10,27 @@ from _contextvars import ContextVar
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 #: Id of this container (`ta-…`), "" outside one.
 container_id = ""
 #: Descriptor of this container's own connection to the hub, for calls made by user code.
 sdk_fd: int | None = None
+#: Whether user code of this container may ask the hub nothing.
+is_restricted = False
+#: Whether user code asked for it where there is none, in a process that is forked later.
+sdk_fd_was_missed = False
 #: Id of the app this container belongs to (`ap-…`).
 app_id = ""
 #: Functions of that app by name -> the number they have on the container's connection.
 function_numbers: dict[str, int] = {}
 #: Where they answer to the web: name, method of a class or None, address.
 web_urls: list[tuple[str, str | None, str]] = []
+#: Its place in a cluster: `id`, `rank`, and by rank the `addresses` of all and the ids of their
+#: `containers`; None outside one.
+cluster: dict[str, Any] | None = None
+#: Inputs that this container runs at once, at most.
+inputs_max = 1
 #: Whether this container answers to the web: what runs for a request is no input.
 answers_requests = False
 

@@ -54,14 +54,26 @@ SETTINGS: dict[str, tuple[object, str, str]] = {
                     "`volant.forward` are reached"),
     "sandbox_block_network": (False, "switch", "sandboxes have no network unless their creator "
                               "says whom they may reach"),
+    "criu_path": ("", "path", "directory in which CRIU was unpacked with its libraries, by which "
+                  "sandboxes are forked; empty: as installed"),
+    "sandboxes_ahead": (2, "count", "sandboxes made ahead of demand of each of the two images used "
+                        "last, 0 for nothing ahead"),
+    "sandboxes_ahead_s": (300.0, "seconds", "what was made ahead for sandboxes ends when nobody "
+                          "has wanted one for so long"),
+    "sandbox_runtime": ("auto", "runtime", "what sandboxes run on whose creator does not say it: "
+                        "gvisor, a kernel of their own, container, or auto: gvisor where that is "
+                        "installed"),
     "gateway_host": ("127.0.0.1", "address", "where web functions are reached; another than one of "
                      "this machine alone lets others in"),
     "gateway_port": (8400, "port", "the port of that; another one is taken when it is not free"),
-    "gateway_tls_cert": ("", "path", "certificate of the gateway, with its chain; empty: no TLS"),
+    "gateway_tls_cert": ("", "path", "certificate of the gateway and of tunnels, with its "
+                         "chain; empty: no TLS"),
     "gateway_tls_key": ("", "path", "private key of that certificate"),
     "gateway_trusted_fronts": ("", "addresses", "proxies in front of the gateway that are believed "
                                "where a request came from, with spaces between"),
     "gateway_body_bytes_max": (4 << 30, "bytes", "largest body of a request to a web function"),
+    "without_gpus": (False, "switch", "functions and sandboxes run without the GPUs that their "
+                     "program asks for, to try it on a machine that has none"),
     "traceback": (False, "switch", "show Volant's own frames in tracebacks"),
 }  # fmt: skip
 #: How an address of a database begins.
@@ -69,8 +81,14 @@ _DATABASES = ("postgresql://", "postgresql+psycopg://")
 #: Characters of the name of an environment.
 NAME_CHARS_MAX = 64
 RUNGS = ("auto", "container", "process")
-#: Variables that begin with VOLANT_ and are no settings: what a container is told of itself.
-_NOT_SETTINGS = frozenset({"VOLANT_CONTAINER_ID", "VOLANT_APP_ID", "VOLANT_IS_REMOTE"})
+#: What sandboxes run on.
+RUNTIMES = ("container", "gvisor")
+#: Variables that begin with VOLANT_ and are no settings: what a container is told of itself, and
+#: what tells the daemon which processes are its own.
+_NOT_SETTINGS = frozenset({
+    "VOLANT_APP_ID", "VOLANT_CLOUD_PROVIDER", "VOLANT_CONTAINER_ID", "VOLANT_IMAGE_ID",
+    "VOLANT_IS_REMOTE", "VOLANT_REGION", "VOLANT_RUN_ID", "VOLANT_SANDBOX_ID", "VOLANT_TASK_ID",
+})  # fmt: skip
 
 
 class Config:
@@ -223,6 +241,11 @@ def _checked(name: str, value: object, origin: str) -> object:
                 f"setting `environment` cannot be {value!r} ({origin})",
                 hint=f"1 to {NAME_CHARS_MAX} letters, digits, `-`, `.` or `_`",
             )
+    if name == "sandbox_runtime" and value not in ("auto", *RUNTIMES):
+        raise InvalidError(
+            f"setting `{name}` cannot be {value!r} ({origin})",
+            hint=f"it is one of auto, {', '.join(RUNTIMES)}",
+        )
     if name == "isolation" and value not in RUNGS:
         raise InvalidError(
             f"setting `isolation` cannot be {value!r} ({origin})",

@@ -1,7 +1,7 @@
 """Ids: a two-letter prefix that tells the kind, then 26 characters of Crockford base 32.
 
 ap app · fu function · fc call · in input · ta container · se session · di dict · qu queue ·
-en environment
+en environment · cu cluster
 """
 
 from __future__ import annotations

@@ -35,9 +35,11 @@ from volantd.agent.logs import LogStore
 from volantd.agent.memory import MemoryGuard
 from volantd.agent.ports.tunnels import Tunnels
 from volantd.agent.sandboxes.bases import Bases
+from volantd.agent.sandboxes.copies.program import Criu
 from volantd.agent.sandboxes.outlets import Outlets
 from volantd.agent.sandboxes.service import SandboxService
 from volantd.agent.tasks import Tasks
+from volantd.agent.volumes.building import StepVolumes
 from volantd.agent.zygotes import ZygoteStore
 from volantd.backups.settling import settle
 from volantd.blobs.files import BlobFiles
@@ -56,7 +58,7 @@ from volantd.hub.secrets.rotation import go_on
 from volantd.hub.secrets.stored import Secrets
 from volantd.hub.session import Session
 from volantd.hub.volumes.kind import volume_kind
-from volantd.hub.web.process import GatewayProcess
+from volantd.hub.web.process import GatewayProcess, tls_files
 from volantd.hub.web.tokens import TokenBook
 from volantd.runtime import cgroup as cgroups_module, leftovers
 from volantd.runtime.client import Launcher, RuntimeFailedError
@@ -131,11 +133,12 @@ class Services:
         self.hub.dicts, self.hub.queues = Dicts(self.hub, config.home), Queues(self.hub)
         self.volumes = Volumes(config.home, self.database, self.journal, time)
         self.objects.register(volume_kind(self.volumes))
+        self.images.builder.run = StepVolumes(self.hub, self.volumes, self.images.builder.run)
         self.hub.secrets = Secrets(self.hub, self.zygotes, self.images)
         self.deployments = Deployments(self.hub, self.database, self.contents, self.blobs)
         self.agent = Agent(self.hub, self.zygotes, self.logs, tasks)
         self.hub.containers = self.agent
-        self.tunnels = Tunnels(self.agent, tasks, config.text("tunnel_host"))
+        self.tunnels = Tunnels(self.agent, tasks, config.text("tunnel_host"), tls_files(config))
         self.sandboxes = self._make_sandboxes()
         self.disk, self.memory = self._make_guards(reserve_bytes)
         self._set_capacity()  # calls may come before the launcher is up
@@ -143,16 +146,20 @@ class Services:
     def _make_guards(self, reserve_bytes: int) -> tuple[DiskGuard, MemoryGuard]:
         disk = DiskGuard(self.agent, self.images, self.tasks, self.config.home, reserve_bytes)
         memory_bytes = int(self.config.number("memory_reserve_mib")) << 20
-        return disk, MemoryGuard(self.zygotes, self.hub.loop, memory_bytes)
+        end_ahead = self.sandboxes.end_ahead
+        guard = MemoryGuard(self.zygotes, self.hub.loop, memory_bytes, end_ahead=end_ahead)
+        return disk, guard
 
     def _make_sandboxes(self) -> SandboxService:
-        bases = Bases(self.machine, self.images, self.blobs, self.tasks)
+        bases = Bases(self.config, self.zygotes, self.images, self.blobs, self.tasks)
         printed = os.path.join(self.config.home, "printed")
         outlets = Outlets(self.machine, self.tasks, time)
-        made = SandboxService(self.agent, bases, self.tasks, self.tunnels, outlets, printed)
+        criu = Criu(self.config.text("criu_path"))
+        made = SandboxService(self.agent, bases, self.tasks, self.tunnels, outlets, printed, criu)
         self.hub.sandboxes.are_blocked = bool(self.config.values["sandbox_block_network"])
+        self.hub.sandboxes.runtime = self.config.text("sandbox_runtime")
         self.images.add_users = made.add_users_of_images
-        self.hub.sandboxes.open(Ledger(os.path.join(self.config.home, "sandboxes.jsonl")))
+        self.hub.sandboxes.open(Ledger(os.path.join(self.config.home, "sandboxes.jsonl")), time())
         return made
 
     def tell_rung(self, session: Session) -> None:
@@ -396,6 +403,7 @@ async def _shut_down(services: Services, listener: socket.socket, runs_dir: str)
         session.event("closing", reason=f"the daemon was stopped: {services.stop_reason}")
     services.hub.after_events()
     await _let_hooks_finish(services)
+    await services.sandboxes.files_kept()
     assert services.gateway is not None
     services.gateway.close()
     await services.machine.launcher.close()

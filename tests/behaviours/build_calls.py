@@ -16,6 +16,22 @@ def prepare(name: str, *, text: str) -> None:
 TAIL = "!"
 
 
+def keep(name: str, *, fails: bool = False) -> None:
+    """Note in a volume what is there, and try to write to another one."""
+    import os
+
+    seen = sorted(os.listdir("/kept"))
+    with open(f"/kept/{name}", "w") as file:
+        file.write(" ".join(seen))
+    os.chmod(f"/kept/{name}", 0o640)
+    if fails:
+        raise ValueError("after it was written")
+    try:
+        os.mkdir("/only-read/x")
+    except OSError as error:
+        print(f"it says: {error.strerror}")
+
+
 async def prepare_later() -> None:
     import asyncio
 

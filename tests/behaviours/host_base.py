@@ -16,7 +16,8 @@ import uv
 
 #: Programs of the base besides Python.
 PROGRAMS = (
-    "sh", "cat", "chmod", "id", "ln", "ls", "mkdir", "mkfifo", "rm", "sleep", "stat",
+    "sh", "cat", "chmod", "chown", "id", "ln", "ls", "mkdir", "mkfifo", "mv", "rm", "setpriv",
+    "sleep", "stat",
 )  # fmt: skip
 #: As its directory of the standard library is called.
 SERIES = f"python{sys.version_info[0]}.{sys.version_info[1]}"

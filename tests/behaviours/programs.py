@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tests.support import ROOT
 from volant.channel import current
 from volant.channel.opening import open_channel
@@ -121,14 +119,18 @@ def run_program(
 @contextlib.contextmanager
 def at_home(volant_home: Path, **variables: str) -> Iterator[None]:
     """What this process calls goes to the daemon of another home, started with `variables`."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"VOLANT_HOME": str(volant_home), **variables}.items():
-            patch.setenv(name, value)
+    given = {"VOLANT_HOME": str(volant_home), **variables}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    current.forget()
+    try:
+        yield
+    finally:
         current.forget()
-        try:
-            yield
-        finally:
-            current.forget()
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def ask(home: Path, op: str, **fields: object) -> dict[str, Any]:

@@ -73,7 +73,9 @@ def log_of(home: Path, text: str) -> str:
 def system() -> dict[str, Any]:
     import locale
     import os
+    import socket
     import ssl
+    import zoneinfo
 
     with open("/etc/os-release") as file:
         release = file.read()
@@ -82,6 +84,8 @@ def system() -> dict[str, Any]:
         "certificates": len(ssl.create_default_context().get_ca_certs()),
         "encoding": locale.getpreferredencoding(),
         "shell": os.path.realpath("/bin/sh"),
+        "protocol": socket.getprotobyname("tcp"),
+        "zone": str(zoneinfo.ZoneInfo("Asia/Tokyo")),
         "root": sorted(os.listdir("/")),
     }
 
@@ -93,6 +97,7 @@ def test_debian_is_what_a_machine_of_its_own_would_be(debian: volant.Image) -> N
     assert seen["certificates"] > 50
     assert seen["encoding"] == "UTF-8"
     assert seen["shell"] == "/usr/bin/dash"
+    assert (seen["protocol"], seen["zone"]) == (6, "Asia/Tokyo")
 
 
 def test_nothing_of_this_machine_is_in_its_layer(debian: volant.Image, home: Path) -> None:

@@ -120,14 +120,27 @@ SPAWNED_MAPS = {
 
 @pytest.mark.parametrize("form", MAPS)
 def test_a_blocking_map_in_an_event_loop_raises(form: str) -> None:
-    """Behaviour 17: naming its own `.aio` form."""
+    """Behaviour 17: naming its own `.aio` form in the text, without the hint."""
 
     async def block() -> None:
-        getattr(mapping.double, form)([(1,)])
+        list(getattr(mapping.double, form)([(1,)]))
 
     with pytest.raises(InvalidError, match=rf"`double\.{form}\(\)` would block") as caught:
         asyncio.run(block())
+    assert f".{form}.aio" in str(caught.value)
     assert caught.value.hint == f"use `{MAPS[form]}`"
+
+
+def test_a_map_in_an_event_loop_may_be_iterated_over_by_it() -> None:
+    """As programs for older versions of the programming model do, without `.aio`."""
+
+    async def collect() -> list[Any]:
+        return [
+            [value async for value in mapping.double.map([1, 2])],
+            [value async for value in mapping.double.starmap([(1,), (2,)])],
+        ]
+
+    assert asyncio.run(collect()) == [[2, 4]] * 2
 
 
 @pytest.mark.parametrize("form", [*MAPS, *SPAWNED_MAPS])

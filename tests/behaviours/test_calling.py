@@ -88,16 +88,17 @@ def test_looking_up_asks_nobody(tmp_path: Path) -> None:
 def test_what_is_not_deployed_is_not_found_when_it_is_used(form: str) -> None:
     """Behaviours 3 and 77: in `.aio` form as well."""
     text = "Lookup failed for Function 'some-function' from the 'some-app' app"
+    given = () if form == "hydrate" else ([(1,)],)
 
     def found() -> Any:
         return getattr(volant.Function.from_name("some-app", "some-function"), form)
 
     async def wait() -> None:
-        made = found().aio([(1,)])
+        made = found().aio(*given)
         await made if inspect.isawaitable(made) else [value async for value in made]
 
     with pytest.raises(NotFoundError, match=text):
-        list(found()([(1,)]))
+        list(found()(*given))
     with pytest.raises(NotFoundError, match=text):
         asyncio.run(wait())
 
@@ -151,6 +152,13 @@ def test_an_exception_that_cannot_be_rebuilt_is_a_remote_error() -> None:
     with pytest.raises(RemoteError, match="Unsendable: text of its own") as caught:
         calling.fail.remote("unsendable")
     assert "raise Unsendable(" in str(caught.value.hint)
+
+
+def test_an_exception_that_is_unknown_here_is_a_remote_error() -> None:
+    """Behaviour 7: of a module that only the container has; with the original text."""
+    with pytest.raises(RemoteError, match=r"^only_here\.Stranger: text of its own") as caught:
+        calling.fail_as_only_here.remote()
+    assert "raise stranger(" in str(caught.value.hint)
 
 
 def test_exceptions_of_a_group_arrive_one_by_one() -> None:
@@ -215,6 +223,24 @@ def test_handles_arrive_as_the_public_type() -> None:
     assert calling.name_public_type.remote(call) == "FunctionCall"
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        calling.place.with_options(memory=256), volant.Cls.from_name("some-app", "Some"),
+        calling.app, volant.Dict.from_name("some"), volant.Queue.from_name("some"),
+        volant.Volume.from_name("some"), volant.Secret.from_name("some"),
+        volant.Secret.from_dict({"A": "b"}), volant.Image.host(), volant.Retries(max_retries=1),
+        volant.Cron("* * * * *"),
+    ],
+    ids=lambda made: type(made).__name__,
+)  # fmt: skip
+def test_objects_arrive_as_their_public_type(made: object) -> None:
+    """Behaviour 11: passed and returned, also those that nobody has asked for yet."""
+    kind = calling.name_public_type.remote(made)
+    assert isinstance(made, getattr(volant, kind))
+    assert type(calling.echo.remote(made)) is type(made)
+
+
 def test_handles_that_travel_are_usable() -> None:
     """Behaviour 11: as arguments in the container, as results here."""
     assert calling.call_handle.remote(calling.place, 9)[:3] == (9, 2, 3)
@@ -229,6 +255,7 @@ def test_remote_on_a_generator_is_refused() -> None:
     """Behaviour 12: naming remote_gen; in both forms."""
     with pytest.raises(InvalidError, match=r"\.remote\(\)") as caught:
         calling.count_up.remote(3)
+    assert ".remote_gen()" in str(caught.value)
     assert "remote_gen" in str(caught.value.hint)
     with pytest.raises(InvalidError, match=r"\.remote\(\)"):
         asyncio.run(calling.count_up.remote.aio(3))
@@ -285,9 +312,16 @@ def test_a_function_that_returns_a_generator_streams_only_when_declared() -> Non
 
 @pytest.mark.parametrize("form", ["spawn", "map", "for_each", "starmap", "spawn_map"])
 def test_the_other_forms_refuse_generators(form: str) -> None:
-    """Behaviour 15: naming the form."""
+    """Behaviour 15: naming the form; in `.aio` form as well."""
     with pytest.raises(InvalidError, match=rf"generator function.*\.{form}\(\)"):
         getattr(calling.count_up, form)([1])
+
+    async def call() -> None:
+        made = getattr(calling.count_up, form).aio([1])
+        await made if inspect.isawaitable(made) else [value async for value in made]
+
+    with pytest.raises(InvalidError, match=rf"generator function.*\.{form}\(\)"):
+        asyncio.run(call())
 
 
 def test_calling_the_object_says_what_to_write() -> None:

@@ -6,15 +6,17 @@ import asyncio
 import pickle
 import subprocess
 import sys
+import threading
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import volant
-from tests.behaviours.apps import classes
+from tests.behaviours.apps import classes, ordered
 from tests.behaviours.apps.classes import Broken, Counter, Mode, Pair, Size
-from tests.behaviours.programs import APPS
-from volant.errors import ExecutionError, InvalidError
+from tests.behaviours.programs import APPS, WITHIN_S, run_program
+from volant.errors import ExecutionError, FunctionTimeoutError, InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +34,18 @@ def test_a_container_keeps_its_instance() -> None:
     counter = Counter(start=100)
     assert [counter.add.remote(1), counter.add.remote(2)] == [101, 103]
     assert counter.state.remote()["log"] == ["begin", "load", "load_async"]
+
+
+def test_the_parts_of_a_container_run_in_their_order() -> None:
+    """Behaviour 56: what the last of them wrote is in the volume, so that is committed last."""
+    with ordered.app.run():
+        url = ordered.Ordered().web.get_web_url()
+        with urllib.request.urlopen(url, timeout=WITHIN_S) as answer:
+            assert answer.read() == b"answered"
+    assert b"".join(ordered.volume.read_file("order")).decode().splitlines() == [
+        "enter(snap=True)", "enter", "async enter", "ASGI startup", "input", "ASGI shutdown",
+        "exit", "async exit",
+    ]  # fmt: skip
 
 
 def test_equal_parameters_share_containers_and_different_ones_do_not() -> None:
@@ -53,6 +67,13 @@ def test_every_kind_of_method_can_be_called() -> None:
     assert counter.add.spawn(1).get() == 304
     with pytest.raises(Broken, match="on purpose"):
         counter.fail.remote()
+
+
+def test_methods_are_registered_by_the_name_of_their_class() -> None:
+    """Behaviour 74: functions by their own."""
+    names = list(classes.app.registered_functions)
+    assert [one for one in names if "Pair" in one] == ["Pair.times", "Pair.both", "Pair.other"]
+    assert {"pass_on", "identify"} <= set(names)
 
 
 def test_what_is_inherited_works() -> None:
@@ -111,6 +132,39 @@ def test_other_options_mean_a_pool_of_their_own() -> None:
     assert red.remote()[0] == "red"
     assert large.remote()[0] == "red"
     assert large.remote()[1] != red.remote()[1]
+    assert red.with_options(env={"COLOUR": "blue"}).remote()[0] == "blue"  # the last one wins
+    assert (plain.remote()[0], red.remote()[0]) == ("", "red")
+
+
+def test_options_that_are_none_are_left_as_they_are() -> None:
+    """Behaviour 45: as if they were not given; also a timeout, which no function is without."""
+    same = classes.identify.with_options(
+        cpu=None, memory=None, gpu=None, env=None, secrets=None, volumes=None, retries=None,
+        max_containers=None, buffer_containers=None, scaledown_window=None, timeout=None,
+        region=None, cloud=None, routing_region=None,
+    )  # fmt: skip
+    assert same._options == classes.identify._options
+    assert same.remote() == classes.identify.remote()
+
+
+def test_other_options_ask_nobody_until_they_are_used(tmp_path: Path) -> None:
+    """Behaviour 45: of functions and classes, looked up or not; a daemon is not even started."""
+    program = (
+        "import sys, volant\n"
+        "app = volant.App('x')\n"
+        "def f(x): return x\n"
+        "for one in (app.function(serialized=True)(f), volant.Function.from_name('a', 'f'),\n"
+        "            volant.Cls.from_name('a', 'C')):\n"
+        "    made = one.with_options(memory=256).with_options(timeout=9)\n"
+        "    made = made.with_concurrency(max_inputs=3)\n"
+        "    made = made.with_batching(max_batch_size=2, wait_ms=1)\n"
+        "    print(made is one, isinstance(made, (volant.Function, volant.Cls)))\n"
+        "made = volant.Cls.from_name('a', 'C').with_options(memory=256)(size=3)\n"
+        "print('volant.channel.opening' in sys.modules)\n"
+    )
+    run = run_program("-c", program, home=tmp_path)
+    assert run.stdout == "False True\n" * 3 + "False\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_class_can_have_other_options() -> None:
@@ -161,10 +215,54 @@ def test_parameters_that_make_no_sense_are_refused(make: Any, complaint: str) ->
         make()
 
 
+class Typed:
+    """A parameter of each plain type."""
+
+    text: str = volant.parameter()
+    count: int = volant.parameter()
+    data: bytes = volant.parameter()
+    flag: bool = volant.parameter()
+    ratio: float = volant.parameter(default=0.5)
+    fixed: int = volant.parameter(default=7, init=False)
+
+    @volant.method()
+    def given(self) -> tuple[object, ...]:
+        return self.text, self.count, self.data, self.flag, self.ratio, self.fixed
+
+
+def test_parameters_of_every_plain_type_arrive() -> None:
+    """Behaviour 58, deliberately better: `float` as well; one that is missing says so on use."""
+    app = volant.App("typed")
+    made: Any = app.cls(serialized=True)(Typed)
+    with app.run():
+        given = {"text": "a", "count": -1, "data": b"\0", "flag": False}
+        assert made(**given).given.remote() == ("a", -1, b"\0", False, 0.5, 7)
+        assert made(**given, ratio=2.5).given.remote() == ("a", -1, b"\0", False, 2.5, 7)
+        with pytest.raises(InvalidError, match="lacks the parameter `data`"):
+            made(count=1).given.remote()
+
+
+class Slow:
+    @volant.method()
+    def sleep(self) -> None:
+        threading.Event().wait()
+
+
+def test_the_timeout_of_a_class_is_that_of_each_call() -> None:
+    """Behaviour 8: and the hint names the decorator that has it."""
+    app = volant.App("slow")
+    made: Any = app.cls(serialized=True, timeout=0.3)(Slow)
+    with app.run(), pytest.raises(FunctionTimeoutError, match=r"`Slow`.* 0\.3 s") as caught:
+        made().sleep.remote()
+    assert "@app.cls(timeout=" in str(caught.value.hint)
+
+
 def test_a_method_needs_an_instance() -> None:
-    """Behaviour 61."""
-    with pytest.raises(AttributeError, match="Did you forget to instantiate"):
-        Counter.add  # noqa: B018
+    """Behaviour 61: in every form, and of a class that was looked up."""
+    found: Any = volant.Cls.from_name("some-app", "Some")
+    for use in (lambda: Counter.add, lambda: Counter.add.remote(1), lambda: found.add.spawn(1)):
+        with pytest.raises(AttributeError, match="Did you forget to instantiate"):
+            use()
 
 
 def test_a_method_before_the_app_runs_says_so() -> None:

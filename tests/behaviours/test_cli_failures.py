@@ -103,6 +103,17 @@ def test_what_a_container_lacks_is_explained(run, tmp_path: Path, function: str,
     assert ("hint:" in done.stderr) == bool(hint), done.stderr
 
 
+def test_a_module_that_is_missing_here_is_explained(run, tmp_path: Path) -> None:
+    """What images alone have is imported in a block that says so."""
+    done = run(program_file(tmp_path, "import nothing_of_this_name\n"))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == [
+        "ModuleNotFoundError: No module named 'nothing_of_this_name'",
+        "hint: `nothing_of_this_name` is not installed here; what only images have is imported in "
+        "`with image.imports():`, or in the function",
+    ]
+
+
 PLAIN = """
 import volant
 

@@ -88,6 +88,15 @@ def test_one_input_at_once_is_what_happens_without_it() -> None:
     assert together.alone.remote()
 
 
+def test_a_handle_may_share_containers_where_its_function_does_not() -> None:
+    """Behaviour 45: `with_concurrency` leaves the first handle alone, and the last one wins."""
+    threaded: Any = together.alone.with_concurrency(max_inputs=2)
+    assert together.alone.remote()
+    assert not threaded.remote()
+    assert threaded.with_concurrency(max_inputs=1).remote()
+    assert not threaded.remote()
+
+
 def test_an_exception_of_one_input_leaves_the_others() -> None:
     """Behaviour 51: each has its own outcome, whatever it raised."""
     calls = [together.meet_and_fail.spawn(value) for value in range(together.MEETING)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import posixpath
 import threading
 from typing import TYPE_CHECKING
@@ -12,11 +13,12 @@ import pytest
 
 import volant
 from tests.behaviours.apps import defining
-from tests.behaviours.programs import Program, ask, run_program
+from tests.behaviours.programs import Program, run_program
 from volant.errors import (
     DeprecationError,
     ExecutionError,
     InvalidError,
+    NotFoundError,
     SerializationError,
 )
 
@@ -69,6 +71,13 @@ def test_calls_before_the_app_runs_are_refused_in_async_code(form: Any) -> None:
 
     with pytest.raises(ExecutionError, match="hydrated"):
         asyncio.run(call())
+
+
+def test_the_plain_function_is_to_be_had() -> None:
+    def plain() -> int:
+        return 7
+
+    assert volant.App("plain").function(serialized=True)(plain).get_raw_f() is plain
 
 
 def test_local_needs_no_running_app() -> None:
@@ -265,10 +274,27 @@ def test_an_app_may_consist_of_serialized_functions() -> None:
 
 @pytest.mark.usefixtures("_running")
 def test_a_function_may_have_another_name() -> None:
-    """Behaviour 38: `name=` is the one that the app knows."""
+    """Behaviours 38 and 150: `name=` is the one that the app knows."""
     assert "another-name" in defining.app.registered_functions
     assert defining.plain_name.remote(1) == 2
     assert defining.app.registered_functions["another-name"].local(1) == 2
+
+
+def test_a_function_is_deployed_under_its_other_name(volant_home: Path) -> None:
+    """Behaviour 38: its Python name is not to be looked up."""
+    app = volant.App("deployed-names")
+
+    @app.function(serialized=True, name="other-name")
+    def python_name(value: int) -> int:
+        return value + 1
+
+    app.deploy()
+    try:
+        assert volant.Function.from_name("deployed-names", "other-name").remote(1) == 2
+        with pytest.raises(NotFoundError, match="Function 'python_name'"):
+            volant.Function.from_name("deployed-names", "python_name").remote(1)
+    finally:
+        app.stop()
 
 
 @pytest.mark.usefixtures("_running")
@@ -291,22 +317,34 @@ def test_two_functions_of_one_name_warn() -> None:
         app.function(name="same")(defining.plain_name._raw)
 
 
-def test_decorators_without_parentheses_show_the_right_form() -> None:
-    """Behaviour 39: for functions and entrypoints."""
-    app = volant.App()
-    with pytest.raises(InvalidError) as caught:
-        app.function(never_called._raw)  # type: ignore[arg-type]  # that is the test
-    assert "@app.function()" in str(caught.value.hint)
-    with pytest.raises(InvalidError) as caught:
-        app.local_entrypoint(never_called._raw)  # type: ignore[arg-type]  # that is the test
-    assert "@app.local_entrypoint()" in str(caught.value.hint)
+DECORATORS: dict[str, Any] = {
+    "@app.function()": idle_app.function, "@app.local_entrypoint()": idle_app.local_entrypoint,
+    "@app.cls()": idle_app.cls, "@app.server()": idle_app.server,
+    "@volant.method()": volant.method, "@volant.enter()": volant.enter,
+    "@volant.exit()": volant.exit, "@volant.concurrent(max_inputs=": volant.concurrent,
+    "@volant.clustered(size=": volant.clustered,
+    "@volant.batched(max_batch_size=": volant.batched, "@volant.asgi_app()": volant.asgi_app,
+    "@volant.fastapi_endpoint()": volant.fastapi_endpoint, "@volant.wsgi_app()": volant.wsgi_app,
+    "@volant.web_server(8000)": volant.web_server, "@volant.sessioned()": volant.sessioned,
+}  # fmt: skip
 
 
-def test_a_positional_image_is_refused() -> None:
-    """Behaviour 40: and suggests the keyword."""
+@pytest.mark.parametrize("form", DECORATORS)
+def test_decorators_without_parentheses_show_the_right_form(form: str) -> None:
+    """Behaviour 39: all of them, in the text as in the hint."""
     with pytest.raises(InvalidError) as caught:
-        volant.App().function(volant.Image.host())  # type: ignore[arg-type]  # that is the test
-    assert "function(image=image)" in str(caught.value.hint)
+        DECORATORS[form](never_called._raw)
+    assert form in str(caught.value)
+    assert form in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", ["function", "cls"])
+def test_a_positional_image_is_refused(name: str) -> None:
+    """Behaviour 40: and suggests the keyword; of classes as well."""
+    with pytest.raises(InvalidError) as caught:
+        getattr(volant.App(), name)(volant.Image.host())
+    assert f"{name}(image=image)" in str(caught.value)
+    assert f"@app.{name}(image=image)" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -319,9 +357,10 @@ def test_a_positional_image_is_refused() -> None:
     ],
 )
 def test_old_keywords_name_their_successor(old: str, new: str) -> None:
-    """Behaviour 41: four keywords that have another name now."""
-    with pytest.raises(DeprecationError, match=new):
-        volant.App().function(**{old: 1})  # type: ignore[arg-type]  # that is the test
+    """Behaviour 41: four keywords that have another name now, of functions and classes."""
+    for decorate in (volant.App().function, volant.App().cls):
+        with pytest.raises(DeprecationError, match=f"{old}= is now .*{new}"):
+            decorate(**{old: 1})  # type: ignore[arg-type]  # that is the test
 
 
 def test_resources_are_a_number_or_request_and_limit() -> None:
@@ -349,6 +388,34 @@ def test_numbers_that_make_no_sense_are_refused() -> None:
         volant.Retries()  # type: ignore[call-arg]  # that is the test
 
 
+def test_each_input_may_have_a_container_of_its_own() -> None:
+    """Behaviour 47: with `single_use_containers`, or as it was called before, which warns."""
+    app = volant.App("single-use")
+
+    def where(_value: int) -> str:
+        return os.environ["VOLANT_CONTAINER_ID"]
+
+    fresh = app.function(serialized=True, single_use_containers=True, name="fresh")(where)
+    with pytest.warns(DeprecationError, match="called single_use_containers=True") as warned:
+        old = app.function(serialized=True, max_inputs=1, name="old")(where)
+    assert warned[0].filename == __file__
+    shared = app.function(serialized=True, max_containers=1, name="shared")(where)
+    with app.run():
+        for function in (fresh, old):
+            assert len({*function.map(range(3)), function.remote(3)}) == 4
+        assert len({*shared.map(range(3)), shared.remote(3)}) == 1
+
+
+def test_the_old_name_of_single_use_means_one_input() -> None:
+    """Behaviour 47: of functions and classes, and whoever wrote it is told where."""
+    with pytest.raises(InvalidError, match="max_inputs can only be 1, got 2"):
+        idle_app.function(max_inputs=2)
+    with pytest.warns(DeprecationError, match="called single_use_containers=True") as warned:
+        decorator = idle_app.cls(max_inputs=1)
+    assert warned[0].filename == __file__
+    assert decorator._settings["options"]["single_use"]
+
+
 def test_classes_and_methods_are_refused_as_functions() -> None:
     """Behaviour 44: a class is a TypeError, a method names @app.cls."""
     app = volant.App()
@@ -360,99 +427,7 @@ def test_classes_and_methods_are_refused_as_functions() -> None:
     with pytest.raises(TypeError, match=r"@app\.cls"):
         app.function()(Counter)
     Counter.count.__qualname__ = "Counter.count"  # as at global scope
-    with pytest.raises(InvalidError) as caught:
-        app.function()(Counter.count)
-    assert "@app.cls" in str(caught.value.hint)
-
-
-@pytest.mark.parametrize("name", ["", "two words", "what!", "x" * 65])
-def test_names_that_cannot_be_looked_up_are_refused(name: str) -> None:
-    """Behaviour 71: of apps and their runs; letters, digits and `-._` up to 64."""
-    with pytest.raises(InvalidError, match="cannot be the name"):
-        volant.App("good").run(name=name)
-    with pytest.raises(InvalidError, match="cannot be the name"):
-        volant.App(name)
-
-
-@pytest.mark.parametrize("text", ["", "two words", "what!", "x" * 65, "\x1b[2J", 7])
-def test_tags_are_named_like_apps(text: str) -> None:
-    """Behaviour 71: their names and their values, wherever they are given."""
-    for tags in ({text: "value"}, {"name": text}):
-        with pytest.raises(
-            InvalidError, match=r"cannot be the (name of a tag|value of tag 'name')"
-        ):
-            volant.App(tags=tags)
-        with pytest.raises(InvalidError, match="cannot be"):
-            idle_app.set_tags(tags)
-    assert volant.App(tags={"x" * 64: "a-b.c_d"}).get_tags() == {"x" * 64: "a-b.c_d"}
-
-
-def test_tags_that_are_none_are_refused() -> None:
-    """Behaviour 71: what is no dict, and too many of them."""
-    with pytest.raises(InvalidError, match="must be a dict"):
-        volant.App(tags=["team"])  # type: ignore[arg-type]  # that is the test
-    with pytest.raises(InvalidError, match="65 tags for one app, at most 64"):
-        volant.App(tags={f"t{number}": "x" for number in range(65)})
-
-
-def tags_shown(home: Path, app_id: str | None) -> object:
-    return next(row["tags"] for row in ask(home, "app_list")["apps"] if row["app_id"] == app_id)
-
-
-def test_tags_travel_with_the_app_and_may_change(volant_home: Path) -> None:
-    """Section 1.1: what `volant app list` shows, also when they are set while it runs."""
-    app = volant.App("tagged", tags={"team": "ml"})
-    app.include(idle_app)
-    with app.run():
-        assert tags_shown(volant_home, app.app_id) == {"team": "ml"}
-        app.set_tags({"team": "web", "stage": "dev"})
-        assert tags_shown(volant_home, app.app_id) == {"team": "web", "stage": "dev"}
-        asyncio.run(app.set_tags.aio({"stage": "live"}))
-        assert tags_shown(volant_home, app.app_id) == {"stage": "live"}
-    assert app.get_tags() == asyncio.run(app.get_tags.aio()) == {"stage": "live"}
-
-
-def test_include_inherits_tags_unless_told_not_to() -> None:
-    """Behaviour 72: its own win."""
-    other = volant.App("other", tags={"team": "ml", "stage": "dev"})
-    assert volant.App(tags={"team": "web"}).include(other).get_tags() == {
-        "team": "web", "stage": "dev",
-    }  # fmt: skip
-    kept = volant.App(tags={"team": "web"}).include(other, inherit_tags=False)
-    assert kept.get_tags() == {"team": "web"}
-    assert other.get_tags() == {"team": "ml", "stage": "dev"}
-
-
-def test_handles_lose_their_app_when_it_ends() -> None:
-    """Behaviour 69: calls are refused again, and the id vanishes."""
-    with idle_app.run():
-        assert str(idle_app.app_id).startswith("ap-")
-        assert str(never_called.object_id).startswith("fu-")
-        assert never_called.hydrate() is never_called
-        assert asyncio.run(never_called.hydrate.aio()) is never_called
-        assert never_called.remote(4) == 4
-    assert idle_app.app_id is None
-    assert never_called.object_id is None
-    with pytest.raises(ExecutionError, match="hydrated"):
-        never_called.hydrate()
-    with pytest.raises(ExecutionError, match="hydrated"):
-        never_called.remote(4)
-
-
-def test_an_app_may_run_again_but_not_twice_at_once() -> None:
-    """Behaviour 69: each run has its own id."""
-    with idle_app.run() as running:
-        first = running.app_id
-        with pytest.raises(InvalidError, match="runs already"):
-            idle_app.run().__enter__()
-    with idle_app.run() as running:
-        assert running.app_id != first
-
-
-def test_include_merges_the_functions_of_another_app() -> None:
-    """Behaviour 72: they run under the app that includes them."""
-    whole = volant.App("whole")
-    assert whole.include(idle_app) is whole
-    with whole.run():
-        assert never_called.remote(3) == 3
-    assert set(whole.registered_functions) == {"never_called", "never_iterated"}
+    for method in (Counter.count, volant.method()(Counter.count)):
+        with pytest.raises(InvalidError, match=r"is a method .*@app\.cls") as caught:
+            app.function()(method)
+        assert "@app.cls" in str(caught.value.hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import volant
-from tests.behaviours.programs import APPS, ask, at_home
+from tests.behaviours.programs import APPS, ask, at_home, run_program
 from tests.support import daemon_pid, eventually, run_volant
 from volant.channel import current
 from volant.errors import (
@@ -82,6 +83,21 @@ def test_a_deployed_function_is_called_by_its_name_from_any_program(deploy: Depl
     assert by_id.remote() == "one"
 
 
+def test_a_spawned_map_goes_on_without_the_program_that_spawned_it(
+    deploy: Deploy, volant_home: Path, gate: Gate
+) -> None:
+    """Behaviour 29: in a deployed app, whose functions outlive every program."""
+    deploy()
+    program = (
+        "import sys, volant\n"
+        "found = volant.Function.from_name('shop', 'version')\n"
+        "print(found.spawn_map([int(sys.argv[1])] * 2))\n"
+    )
+    assert run_program("-c", program, gate.port, home=volant_home).stdout == "None\n"
+    for _ in range(2):
+        gate.wait().close()
+
+
 def test_a_container_looks_functions_up_as_well(deploy: Deploy) -> None:
     """Behaviour 135."""
     deploy()
@@ -130,6 +146,21 @@ def test_a_failed_lookup_says_what_was_looked_for(deploy: Deploy) -> None:
         _version(version=7).remote()
 
 
+def test_an_app_is_looked_up_and_made_by_awaiting(volant_home: Path) -> None:
+    """Behaviour 75."""
+
+    async def look() -> str | None:
+        with pytest.raises(NotFoundError, match="there is no app 'awaited'"):
+            await volant.App.lookup.aio("awaited")
+        made = await volant.App.lookup.aio("awaited", create_if_missing=True)
+        found = await volant.App.lookup.aio("awaited")
+        assert made.app_id == found.app_id
+        await found.stop.aio()
+        return made.name
+
+    assert asyncio.run(look()) == "awaited"
+
+
 def test_redeploying_keeps_ids_and_handles(deploy: Deploy) -> None:
     """Behaviours 67 and 76: whoever has a handle calls the version that is served."""
     first = deploy()
@@ -147,6 +178,7 @@ def test_redeploying_keeps_ids_and_handles(deploy: Deploy) -> None:
 
 
 def test_what_a_new_version_lacks_is_not_called_any_more(deploy: Deploy) -> None:
+    """Behaviour 67."""
     deploy()
     gone = volant.Function.from_name("shop", "only_before")
     last = volant.Cls.from_name("shop", "Model")().last
@@ -281,7 +313,7 @@ def test_stopping_is_for_good_and_the_name_is_free_again(deploy: Deploy) -> None
     function = _version()
     assert function.remote() == "one"
     app = volant.App.lookup("shop")
-    assert (app.app_id, app.info()["version"]) == (first["app_id"], 1)
+    assert (app.app_id, app.info().lifecycle.version) == (first["app_id"], 1)
     app.stop()
     with pytest.raises(ExecutionError, match="does not run any more"):
         function.remote()
@@ -396,7 +428,6 @@ def test_a_deployment_dies_with_daemon_and_client_and_the_version_before_is_serv
 
 
 def test_what_cannot_be_deployed_says_why() -> None:
-    """Behaviour 68."""
     with pytest.raises(InvalidError, match="without a name cannot be deployed"):
         volant.App().deploy()
     with pytest.raises(InvalidError, match="no strategy 'blue'"):

@@ -12,14 +12,15 @@ import pytest
 import volant
 from tests.behaviours.apps import storing
 from tests.behaviours.programs import at_home
+from tests.support import same
 from volant.errors import (
     AlreadyExistsError,
     AsyncUsageWarning,
     DeserializationError,
     InvalidError,
     NotFoundError,
+    RequestSizeError,
     SerializationError,
-    UnimplementedError,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def test_all_of_it_is_awaited_as_well(entries: volant.Dict) -> None:
     async def use() -> list[Any]:
         await entries.put.aio("a", 1)
         await entries.update.aio({"b": 2})
-        async with volant.Dict.ephemeral() as other:
+        async with volant.Dict.ephemeral.aio() as other:
             await other.put.aio("x", 1)
             assert [key async for key in other.keys.aio()] == ["x"]
         pairs = [pair async for pair in entries.items.aio()]
@@ -110,8 +111,8 @@ def test_large_values(entries: volant.Dict) -> None:
     values = {"small": b"1", "large": os.urandom(300 << 10), "huge": os.urandom(9 << 20)}
     entries.update(values)
     assert dict(entries.items()) == values
-    assert entries.pop("huge") == values["huge"]
-    with pytest.raises(InvalidError, match=r"'x' has 1048576\d\d bytes as a pickle, at most"):
+    assert same(entries.pop("huge"), values["huge"])
+    with pytest.raises(RequestSizeError, match=r"'x' has 1048576\d\d bytes as a pickle, at most"):
         entries["x"] = bytes((100 << 20) + 1)
     with pytest.raises(InvalidError, match="10001 entries in one update, at most 10000"):
         entries.update({at: at for at in range(10_001)})
@@ -157,6 +158,26 @@ def test_names_that_cannot_be(name: Any) -> None:
         volant.Dict.from_id(name)
 
 
+@pytest.mark.parametrize("kind", [volant.Dict, volant.Queue, volant.Secret, volant.Volume])
+def test_all_kinds_are_named_made_and_deleted_alike(kind: Any) -> None:
+    """Behaviours 98 and 99."""
+    given = ({"A": "1"},) if kind is volant.Secret else ()
+    for wrong in ("a b", "a/b", "x" * 65, ""):
+        with pytest.raises(InvalidError, match="cannot be the name of a"):
+            kind.from_name(wrong)
+        with pytest.raises(InvalidError, match="cannot be the name of a"):
+            kind.objects.create(wrong, *given)
+    kind.objects.create("alike", *given)
+    with pytest.raises(AlreadyExistsError):
+        kind.objects.create("alike", *given)
+    kind.objects.create("alike", *given, allow_existing=True)
+    assert [one.name for one in kind.objects.list(max_objects=1)] == ["alike"]
+    kind.objects.delete("alike")
+    with pytest.raises(NotFoundError):
+        kind.objects.delete("alike")
+    kind.objects.delete("alike", allow_missing=True)
+
+
 def test_named_ones_are_made_listed_deleted() -> None:
     """Behaviours 98, 99."""
     names = ["first", "second"]
@@ -168,6 +189,9 @@ def test_named_ones_are_made_listed_deleted() -> None:
     found = volant.Dict.objects.list()
     assert [one.name for one in found if one.name in names] == names[::-1]
     assert len(volant.Dict.objects.list(max_objects=1)) == 1
+    assert volant.Dict.objects.list(max_objects=0) == []
+    with pytest.raises(InvalidError, match="max_objects"):
+        volant.Dict.objects.list(max_objects=-1)
     found = [one for one in found if one.name == "second"]
     info = found[0].info()
     assert (info.name, info.created_by) != ("second", "")
@@ -178,15 +202,16 @@ def test_named_ones_are_made_listed_deleted() -> None:
     found[0]["kept"] = 1
     assert volant.Dict.from_name("second")["kept"] == 1
     assert volant.Dict.from_id(str(found[0].object_id)).hydrate().name == "second"
-    for name in names:
+    for name in names[1:]:
         volant.Dict.objects.delete(name)
+    volant.Dict.delete(names[0])
     with pytest.raises(NotFoundError):
         volant.Dict.objects.delete("first")
     volant.Dict.objects.delete("first", allow_missing=True)
     with pytest.raises(NotFoundError):
         found[0].get("kept")  # nor does its old handle find what now has the name
-    with pytest.raises(UnimplementedError):
-        volant.Dict.from_name("x", client=object())  # type: ignore[arg-type]  # there is but one
+    with pytest.raises(InvalidError, match="client must be"):
+        volant.Dict.from_name("x", client=object())  # type: ignore[arg-type]  # which is none
 
 
 def test_an_ephemeral_one_ends_with_its_block() -> None:

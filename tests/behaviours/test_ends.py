@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.behaviours.programs import apps, containers, has_printed, is_alive
+from tests.behaviours.programs import OUR_PARTS, apps, containers, has_printed, is_alive
 from tests.support import daemon_pid, eventually
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def app_of(home: Path, name: str) -> str:
 def test_ctrl_c_stops_remote_work_within_a_second(
     start: Callable[..., Program], volant_home: Path, second_s: float
 ) -> None:
-    """Behaviour 70: the program ends by KeyboardInterrupt, and no container of it survives."""
+    """Behaviour 70: the program ends by KeyboardInterrupt, at its own line, and no container of it
+    survives."""
     program = start("long_map.py", 4, 60)
     assert program.line() == "running"
     app_id = app_of(volant_home, "long-map")
@@ -71,6 +72,7 @@ def test_ctrl_c_stops_remote_work_within_a_second(
     assert took_s < second_s
     assert code == -signal.SIGINT, complaint
     assert complaint.rstrip().endswith("KeyboardInterrupt")
+    assert not [part for part in OUR_PARTS if part in complaint]
     assert app_id not in [row["app_id"] for row in apps(volant_home)]
 
 

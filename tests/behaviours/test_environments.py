@@ -77,7 +77,7 @@ def test_an_app_runs_where_it_is_told(parted: Path) -> None:
     with pytest.raises(volant.errors.NotFoundError, match="there is no environment 'stagin'"):
         nowhere.__enter__()
     assert (
-        volant.App.lookup("parted", environment_name="staging").info()["environment"] == "staging"
+        volant.App.lookup("parted", environment_name="staging").info().environment_name == "staging"
     )
 
 

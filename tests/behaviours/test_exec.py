@@ -12,7 +12,7 @@ import pytest
 
 from tests.behaviours.apps import staying
 from tests.behaviours.programs import APPS, ask, at_home, containers, program_file
-from tests.support import VOLANT, daemon_pid, eventually, run_volant, stop_daemon
+from tests.support import VOLANT, daemon_pid, eventually, run_volant, same, stop_daemon
 from tests.terminal import OnTerminal
 
 if TYPE_CHECKING:
@@ -104,8 +104,9 @@ def test_a_signal_that_ends_a_command_is_told_as_a_shell_does(home: Path, contai
 def test_bytes_pass_without_damage_both_ways(home: Path, container: str) -> None:
     data = bytes(range(256)) * (4 << 10) + os.urandom(1 << 20)
     run = _command(home, "container", "exec", container, "cat")
-    assert run.communicate(data, timeout=60) == (data, b"")
-    assert run.returncode == 0
+    out, err = run.communicate(data, timeout=60)
+    assert same(out, data)
+    assert (err, run.returncode) == (b"", 0)
 
 
 def test_a_command_that_reads_nothing_ends_all_the_same(home: Path, container: str) -> None:

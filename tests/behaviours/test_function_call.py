@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.behaviours.image_builds import Gate
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _running() -> Iterator[None]:
@@ -124,6 +126,27 @@ def test_cancel_interrupts_what_runs(volant_home: Path) -> None:
     assert mapping.notice_cancellation.remote(0.0) == "InputCancellation"
     with pytest.raises(InputCancellation):
         call.get()
+
+
+def test_cancel_interrupts_what_is_about_to_run(gate: Gate) -> None:
+    """Behaviour 35: what comes while arguments are unpickled is not lost."""
+    call = mapping.wait_for_ever.spawn(mapping.SlowToArrive(gate.port))
+    with gate.wait():
+        call.cancel()
+        assert mapping.double.remote(1) == 2  # by now the container has been told
+    with pytest.raises(InputCancellation):
+        call.get()
+    eventually(lambda: not is_busy("wait_for_ever"))
+
+
+def test_leaving_a_generator_interrupts_it_between_two_values(gate: Gate) -> None:
+    """Behaviours 13 and 35: what comes while a value is sent is not lost."""
+    values = mapping.yield_and_wait_for_ever.remote_gen(gate.port)
+    assert next(values) == 0
+    with gate.wait():
+        values.close()  # type: ignore[attr-defined]  # a generator, as `remote_gen` of the model is
+        assert mapping.double.remote(1) == 2  # by now the container has been told
+    eventually(lambda: not is_busy("yield_and_wait_for_ever"))
 
 
 def test_cancel_interrupts_async_code() -> None:

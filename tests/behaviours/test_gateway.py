@@ -29,7 +29,7 @@ def _running() -> Iterator[None]:
 def url_of(function: Any) -> str:
     url = function.get_web_url()
     assert url
-    return str(url)
+    return f"{url}/"
 
 
 def get(url: str, **options: Any) -> httpx.Response:

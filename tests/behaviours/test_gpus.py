@@ -90,6 +90,18 @@ def test_a_function_whose_gpu_is_absent_waits_and_the_others_run(
     assert "`heavy` is waiting for a GPU: H100:2; this machine has none" in done.stderr
 
 
+def test_a_function_is_tried_without_its_gpu_where_that_is_the_setting(
+    volant_home: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "tried.py"
+    program.write_text(
+        "import volant\napp = volant.App('tried')\n"
+        "@app.function(gpu='H100:8')\ndef heavy():\n    return 'ran'\n"
+    )
+    done = run_volant("run", str(program), home=volant_home, env={"VOLANT_WITHOUT_GPUS": "1"})
+    assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
+
+
 def test_a_container_gets_the_devices_that_it_asked_for_and_sees_no_others(four: Path) -> None:
     names, nodes = granting.two.remote()
     numbers = [int(name.removeprefix("GPU-")) for name in names.split(",")]
@@ -131,6 +143,45 @@ def test_who_asks_for_what_others_have_is_told_which_there_are(
 def test_user_code_gives_nobody_gpus_that_its_own_function_has_not(four: Path) -> None:
     told = granting.asks_for_more.remote()
     assert "GPUs that its own function has not" in told
+
+
+def test_a_sandbox_gets_devices_and_has_them_until_its_end(four: Path) -> None:
+    sandbox = volant.Sandbox.create(app=granting.app, gpu="h100:3")
+    told = sandbox.exec("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; ls /dev | grep nvidia")
+    names, *nodes = told.stdout.read().splitlines()
+    numbers = [int(name.removeprefix("GPU-")) for name in names.split(",")]
+    assert nodes == [f"nvidia{number}" for number in numbers] + ["nvidiactl"]
+    owner, *others = {_owners(four)[number] for number in numbers}
+    assert (owner[:3], others) == ("ta-", [])
+    none = volant.Sandbox.create(app=granting.app)
+    assert none.exec("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; ls /dev").wait() == 0
+    assert "nvidia" not in none.exec("ls", "/dev").stdout.read()
+    call = granting.two.spawn()
+    waiting = volant.Sandbox.create(app=granting.app, gpu="any:4")
+    with pytest.raises(volant.errors.TimeoutError):
+        call.get(timeout=0.5)
+    assert waiting.poll() is None
+    sandbox.terminate(wait=True)
+    assert len(call.get(timeout=60)[1]) == 3
+    assert waiting.exec("true").wait() == 0
+    assert set(_owners(four)) & {""} == set()
+    for one in (waiting, none):
+        one.terminate(wait=True)
+    assert granting.two.remote()[1]
+
+
+def test_a_sandbox_that_waits_for_devices_can_be_ended(four: Path) -> None:
+    first = volant.Sandbox.create(app=granting.app, gpu="any:4")
+    assert first.exec("true").wait() == 0
+    second = volant.Sandbox.create(app=granting.app, gpu="any:4")
+    assert second.terminate(wait=True) == 137
+    third = volant.Sandbox.create(app=granting.app, gpu="any:4")
+    first.terminate(wait=True)
+    assert third.exec("true").wait() == 0
+    third.terminate(wait=True)
+    absent = volant.Sandbox.create(app=granting.app, gpu="B200:2")
+    with pytest.raises(volant.errors.ResourceExhaustedError, match="B200:2; this machine has H100"):
+        absent.wait()
 
 
 def test_the_status_of_the_server_shows_each_device(four: Path) -> None:

@@ -169,6 +169,26 @@ def build_and_prune(registry: Registry, home: Path, steps: list[str]) -> None:
         channel.close()
 
 
+def filling(path: str) -> str:
+    """A command that writes 600 MiB, slowly enough to be stopped."""
+    return (
+        f"python3 -c \"import os, time; file = open('{path}', 'wb', 0);"
+        '[(file.write(os.urandom(1 << 20)), time.sleep(0.005)) for _ in range(600)]"'
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("small_disk", [(600, 240)], indirect=True)
+def test_a_step_that_fills_a_volume_is_ended_as_well(registry: Registry, small_disk: Path) -> None:
+    """What it wrote there counts as its own."""
+    with at_home(small_disk):
+        volume = volant.Volume.from_name("filled", create_if_missing=True)
+        image = volant.Image.from_registry(f"{registry.host}/python:base")
+        with pytest.raises(ImageBuildError, match="this step had written the most"):
+            image.run_commands(filling("/kept/large"), volumes={"/kept": volume}).build()
+        stop_daemon(small_disk)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("small_disk", [(600, 240)], indirect=True)
 def test_a_step_that_fills_the_disk_is_ended_and_says_so(
@@ -178,12 +198,8 @@ def test_a_step_that_fills_the_disk_is_ended_and_says_so(
     with at_home(small_disk):
         base = image_of(registry, "echo small > /small")
         base.build()
-        fill = (
-            "python3 -c \"import os, time; file = open('/large', 'wb', 0);"
-            '[(file.write(os.urandom(1 << 20)), time.sleep(0.005)) for _ in range(600)]"'
-        )
         with pytest.raises(ImageBuildError) as caught:
-            base.run_commands(fill).build()
+            base.run_commands(filling("/large")).build()
         assert "the disk was nearly full" in caught.value.message
         assert "this step had written the most" in caught.value.message
         assert caught.value.image_id is not None

@@ -99,10 +99,14 @@ def test_an_image_is_built_without_running_an_app(
 
 
 def test_an_image_is_built_for_an_app_that_does_not_run(base: volant.Image) -> None:
-    """Behaviour 81."""
+    """Behaviour 81: also for one that was looked up."""
     image = base.run_commands("true # for an app")
     assert image.build(volant.App("builder")) is image
     assert image.object_id is not None
+    found = volant.App.lookup("builder", create_if_missing=True)
+    other = base.run_commands("true # for one that was looked up")
+    assert other.build(found) is other
+    assert other.object_id not in (None, image.object_id)
 
 
 def test_a_forced_step_and_later_ones_are_built_anew(base: volant.Image) -> None:

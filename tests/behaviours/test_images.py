@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tests.behaviours.build_calls import (
     close,
     fail_to_prepare,
     forget,
+    keep,
     prepare,
     prepare_later,
     wait,
@@ -23,7 +25,7 @@ from tests.behaviours.image_builds import home_of_images
 from tests.behaviours.programs import at_home, program_file
 from tests.support import eventually, run_volant
 from volant.channel import current
-from volant.errors import ImageBuildError
+from volant.errors import ImageBuildError, InvalidError, NotFoundError
 from volant.runner import linux
 
 if TYPE_CHECKING:
@@ -287,6 +289,43 @@ def test_a_changed_global_or_argument_prepares_it_again(
     assert [made[0] == made[1], *(one[0] == made[0][0] for one in made[2:])] == [True, False, False]
 
 
+def kept_at_build_time() -> object:
+    import os
+
+    return os.path.isdir("/kept") and os.listdir("/kept")
+
+
+def test_steps_have_volumes_and_what_they_write_there_is_committed(base: volant.Image) -> None:
+    """Behaviour 82: also what one wrote that failed; nothing of it is in the image."""
+    volume = volant.Volume.from_name("of-steps", create_if_missing=True)
+    other = volant.Volume.from_name("only-read", create_if_missing=True)
+    volumes = {"/kept": volume, "/only-read": other.with_mount_options(read_only=True)}
+    image = base.run_function(keep, args=("one",), volumes=volumes)
+    assert look(image, kept_at_build_time) == []
+    assert image.logs.fetch()[-1].message == "it says: Read-only file system"
+    with pytest.raises(ImageBuildError, match="after it was written"):
+        base.run_function(keep, args=("two",), kwargs={"fails": True}, volumes=volumes).build()
+    assert b"".join(volume.read_file("two")) == b"one"
+    command = "rm -r /kept/deep; mkdir /kept/deep; echo new > /kept/deep/new"
+    part = {"/kept": volume.with_mount_options(sub_path="part")}
+    with volume.batch_upload() as batch:
+        batch.put_file(io.BytesIO(b"old"), "/part/deep/old")
+    assert look(base.run_commands(command, volumes=part), kept_at_build_time) == []
+    found = {one.path: one.mode for one in volume.iterdir("/")}
+    assert set(found) == {"one", "two", "part", "part/deep", "part/deep/new"}
+    assert found["one"] == 0o640
+    assert list(other.iterdir("/")) == []
+
+
+def test_a_step_whose_volume_there_is_not_is_not_begun(base: volant.Image) -> None:
+    """Behaviours 82 and 88."""
+    absent = {"/kept": volant.Volume.from_name("not-there")}
+    with pytest.raises(NotFoundError, match="there is no volume 'not-there'"):
+        base.run_commands("true", volumes=absent).build()
+    with pytest.raises(InvalidError, match="cannot be mounted at '/proc/x'"):
+        base.run_commands("true", volumes={"/proc/x": absent["/kept"]})
+
+
 def test_a_function_that_fails_fails_the_build(base: volant.Image) -> None:
     """With its traceback, which names the user's own line."""
     with pytest.raises(ImageBuildError) as caught:
@@ -382,6 +421,14 @@ def test_a_registry_is_opened_with_a_secret(base: volant.Image, registry: Regist
                 look(opened, listing)
         image = volant.Image.from_registry(name, volant.Secret.from_dict(good), force_build=True)
         assert look(image, listing)["env"]["FROM_BASE"] == "yes"
+        registry.account = ("_json_key", '{"type": "service_account"}')
+        key = volant.Secret.from_dict({"SERVICE_ACCOUNT_JSON": registry.account[1]})
+        image = volant.Image.from_gcp_artifact_registry(name, key, force_build=True)
+        assert look(image, listing)["env"]["FROM_BASE"] == "yes"
+        aws = volant.Secret.from_dict({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"})
+        opened = volant.Image.from_aws_ecr(name, aws, force_build=True)
+        with pytest.raises(ImageBuildError, match="aws ecr get-login-password"):
+            look(opened, listing)
     finally:
         registry.asks_for, registry.account = "", None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import volant
 from tests.behaviours.apps import limiting
 from tests.behaviours.programs import ask, containers
 from volantd.runtime import cgroup
@@ -52,6 +53,18 @@ def test_processors_are_divided_by_what_was_asked_for(
     function.remote()
     (row,) = containers(volant_home, function=function.name)
     assert setting(row["pid"], "cpu.shares", "cpu.weight") in (shares, weight)
+
+
+def test_a_sandbox_is_held_to_request_and_limit(volant_home: Path) -> None:
+    app = volant.App("limited-sandboxes")
+    with app.run():
+        sandbox = volant.Sandbox.create(app=app, cpu=(0.5, 3), memory=(64, 96))
+        sandbox.exec("true").wait()
+        pid = ask(volant_home, "sandbox_show", sandbox_id=sandbox.object_id)["pid"]
+        assert setting(pid, "cpu.shares", "cpu.weight") in ("512", "20")
+        assert setting(pid, "cpu.cfs_quota_us", "cpu.max").split()[0] == "300000"
+        assert sandbox.exec("python3", "-c", "bytearray(b'x') * (80 << 20)").wait() == 0
+        assert sandbox.exec("python3", "-c", "bytearray(b'x') * (120 << 20)").wait() == 137
 
 
 def test_a_limit_of_processors_is_what_was_asked_for(volant_home: Path) -> None:

@@ -106,11 +106,19 @@ def test_exceptions_take_the_place_of_results_when_asked_for() -> None:
     assert [str(results[1]), str(results[3])] == ["1 is odd", "3 is odd"]
 
 
-def test_wrap_returned_exceptions_warns() -> None:
-    """Behaviour 23: it is accepted and does nothing."""
+@pytest.mark.parametrize("wrap", [True, False])
+def test_wrap_returned_exceptions_warns(wrap: bool) -> None:
+    """Behaviour 23: it is accepted and does nothing: exceptions are never wrapped."""
     with pytest.warns(DeprecationError, match="wrap_returned_exceptions"):
-        results = mapping.double.map([1], wrap_returned_exceptions=True)
-    assert list(results) == [2]
+        results = mapping.double_even.map(
+            [1, 2], return_exceptions=True, wrap_returned_exceptions=wrap
+        )
+    failed, doubled = results
+    assert type(failed) is mapping.Odd
+    assert doubled == 4
+    with pytest.warns(DeprecationError, match="wrap_returned_exceptions"):
+        rows = mapping.add.starmap([(1, 2)], wrap_returned_exceptions=wrap)
+    assert list(rows) == [3]
 
 
 def test_an_exception_of_the_inputs_reaches_the_caller() -> None:
@@ -128,13 +136,27 @@ def test_an_exception_of_the_inputs_reaches_the_caller() -> None:
 
 
 def test_an_exception_of_the_inputs_reaches_async_code() -> None:
-    """Behaviour 24: in `.aio` form."""
+    """Behaviour 24: in `.aio` form, of plain and of async iterators."""
 
     async def collect() -> list[int]:
         return [value async for value in mapping.double.map.aio(break_after(2))]
 
+    async def break_in_async_code() -> AsyncIterator[tuple[int, int]]:
+        yield 1, 1
+        raise Broken("after 1")
+
+    async def collect_rows() -> list[int]:
+        return [value async for value in mapping.add.starmap.aio(break_in_async_code())]
+
+    async def spawn() -> None:
+        await mapping.double.spawn_map.aio(break_after(2))
+
     with pytest.raises(Broken, match="after 2"):
         asyncio.run(collect())
+    with pytest.raises(Broken, match="after 1"):
+        asyncio.run(collect_rows())
+    with pytest.raises(Broken, match="after 2"):
+        asyncio.run(spawn())
 
 
 def test_async_generators_are_inputs_of_map_aio() -> None:
@@ -220,9 +242,11 @@ def test_for_each_goes_on_when_told_to_ignore_exceptions() -> None:
 
 
 def test_a_map_that_nobody_iterates_warns() -> None:
-    """Behaviour 28: naming the for-loop that is missing."""
-    with pytest.warns(UserWarning, match="for-loop"):
+    """Behaviour 28: naming the for-loop that is missing, and the form that was used."""
+    with pytest.warns(UserWarning, match=r"^`double\.map\(\.\.\.\)` .*for-loop"):
         mapping.double.map([1, 2, 3])
+    with pytest.warns(UserWarning, match=r"^`add\.starmap\(\.\.\.\)` .*for-loop"):
+        mapping.add.starmap([(1, 2)])
 
 
 def test_a_map_that_nobody_iterates_warns_at_exit(start: Callable[..., Program]) -> None:

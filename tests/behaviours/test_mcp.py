@@ -17,6 +17,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 import volant
+from tests import gvisor
 from tests.behaviours.image_builds import home_of_images
 from tests.support import VOLANT, eventually, run_volant
 
@@ -96,7 +97,9 @@ def use(home: Path, words: list[str], does: Does) -> None:
 
 @asynccontextmanager
 async def started(home: Path, words: list[str]) -> AsyncIterator[Tools]:
-    environment = {"VOLANT_HOME": str(home)}
+    environment = {  # such a client passes few variables on
+        "VOLANT_HOME": str(home), "VOLANT_SANDBOX_RUNTIME": gvisor.default_runtime(),
+    }  # fmt: skip
     server = StdioServerParameters(command=str(VOLANT), args=words, env=environment)
     async with Client(stdio_client(server)) as client:
         yield Tools(client)
@@ -214,6 +217,30 @@ def test_a_command_is_ended_by_its_timeout_and_leaves_others_running(
         assert (ran["exit_code"], ran["timed_out"], ran["stdout"]) == (None, True, "out\n")
         ran = await tools("exec", sandbox_id=name, command="sleep 600 & echo begun")
         assert (ran["exit_code"], ran["stdout"]) == (0, "begun\n")
+
+    use(home, words, does)
+
+
+def test_a_command_that_a_client_gives_up_is_killed(home: Path, words: list[str]) -> None:
+    async def does(tools: Tools) -> None:
+        name = (await tools("create_sandbox"))["sandbox_id"]
+        script = "echo $$ > /srv/pid; sleep 600 & echo begun; sleep 600; echo late > /srv/late"
+        given_up = asyncio.create_task(
+            tools("exec", sandbox_id=name, command=f"mkdir -p /srv; {script}", timeout_s=600)
+        )
+        look = {"sandbox_id": name, "command": "test -s /srv/pid && ls /proc"}
+        while (await tools("exec", **look))["exit_code"] != 0:
+            pass
+        before = (await tools("exec", **look))["stdout"]
+        pid = (await tools("read_file", sandbox_id=name, path="/srv/pid"))["content"].strip()
+        assert pid in before.split()
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        while pid in (await tools("exec", **look))["stdout"].split():
+            pass
+        left = await tools("exec", sandbox_id=name, command="cat /proc/[0-9]*/cmdline")
+        assert "sleep" not in left["stdout"]
 
     use(home, words, does)
 

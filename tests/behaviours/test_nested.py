@@ -83,9 +83,12 @@ def test_an_app_may_be_deployed_inside_a_function() -> None:
     triple = volant.Function.from_name("deployed-inside", "triple")
     assert triple.remote(5) == 15
     app = volant.App.lookup("deployed-inside")
-    assert (app.info()["version"], app.info()["deployed_by"]) == (1, "container of nesting")
+    assert (app.info().lifecycle.version, app.info().lifecycle.deployed_by) == (
+        1,
+        "container of nesting",
+    )
     assert nesting.deploy_another_app.remote() == 21
-    assert app.info(refresh=True)["version"] == 1
+    assert app.info(refresh=True).lifecycle.version == 1
     app.stop()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.behaviours.apps import carrying
+from tests.support import same
 from volant.errors import SerializationError
 from volant.wire import payloads
 from volant.wire.frames import INLINE_BYTES_MAX
@@ -53,8 +54,8 @@ def _no_descriptor_is_left() -> Iterator[None]:
 def test_sizes_around_the_limit_of_inline_payloads(size: int) -> None:
     """Behaviour 10; issue 2, 8: there and back, as bytes and as a bytearray."""
     value = os.urandom(size)
-    assert carrying.echo.remote(value) == value
-    assert carrying.echo.remote(bytearray(value)) == value
+    assert same(carrying.echo.remote(value), value)
+    assert same(carrying.echo.remote(bytearray(value)), value)
 
 
 @pytest.mark.usefixtures("_no_descriptor_is_left")
@@ -100,8 +101,8 @@ def test_large_results_of_spawned_calls_may_be_fetched_twice() -> None:
     """Issue 2, 8: the hub keeps the file."""
     value = os.urandom(2 << 20)
     call = carrying.echo.spawn(value)
-    assert call.get() == value
-    assert call.get() == value
+    assert same(call.get(), value)
+    assert same(call.get(), value)
 
 
 def test_keyword_arguments_may_be_large() -> None:

@@ -12,7 +12,7 @@ import pytest
 import volant
 from tests.behaviours.apps import storing
 from tests.support import eventually
-from volant.errors import InvalidError, NotFoundError, SerializationError
+from volant.errors import InvalidError, NotFoundError, RequestSizeError, SerializationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_a_full_queue(line: volant.Queue) -> None:
     assert line.get() == 0
     assert waiting.result() is None
     assert line.get_many(5000) == [*range(1, 5000), "later"]
-    with pytest.raises(InvalidError, match="at most 1048576"):
+    with pytest.raises(RequestSizeError, match="at most 1048576"):
         line.put(bytes(1 << 20))
     with pytest.raises(SerializationError, match=r"a value for <volant\.Queue"):
         line.put(at for at in "ab")

@@ -62,7 +62,7 @@ def get(
     """Status and what the server saw."""
     url = urlsplit(given.url)
     connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=30)
-    connection.request("GET", url.path + path, headers={"Host": url.netloc, **(headers or {})})
+    connection.request("GET", f"{url.path}/{path}", headers={"Host": url.netloc, **(headers or {})})
     answer = connection.getresponse()
     body = answer.read()
     connection.close()

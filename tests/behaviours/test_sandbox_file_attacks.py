@@ -138,11 +138,18 @@ _END_OTHERS = f"""
 import os
 def parent(pid):
     return int(open(f'/proc/{{pid}}/stat').read().rsplit(')', 1)[1].split()[1])
+def state(pid):
+    try:
+        return open(f'/proc/{{pid}}/stat').read().rsplit(')', 1)[1].split()[0]
+    except OSError:
+        return 'X'
 pids = [int(name) for name in os.listdir('/proc') if name.isdigit()]
 holder = os.getppid()
 for pid in pids:
     if pid not in (1, os.getpid(), holder) and parent(pid) == holder:
         os.kill(pid, {int(signal.SIGKILL)})
+        while state(pid) not in 'ZXT':
+            pass
 """
 
 

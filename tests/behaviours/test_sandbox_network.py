@@ -8,14 +8,16 @@ import json
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import volant
+from tests.behaviours.test_sealed import files_with
 from tests.support import eventually
-from volant.errors import InvalidError, NotFoundError
+from volant.errors import ExecutionError, InvalidError, NotFoundError
 from volant.experimental import OutboundPolicy
 
 if TYPE_CHECKING:
@@ -39,6 +41,16 @@ try:
 except urllib.error.HTTPError as error:
     print(error.code)
 """
+ANSWER = """
+import socket
+listener = socket.create_server(("127.0.0.1", {port}))
+print("serving", flush=True)
+while True:
+    sock, _ = listener.accept()
+    with sock:
+        sock.recv(10)
+        sock.sendall(b"inside")
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,7 +59,7 @@ def _running() -> Iterator[None]:
         yield
 
 
-def run(sandbox: volant.Sandbox, code: str) -> tuple[str, str]:
+def run(sandbox: volant.Sandbox | volant.types.SidecarContainer, code: str) -> tuple[str, str]:
     """What a program prints, and the last line of its errors."""
     process = sandbox.exec("python3", "-c", code)
     printed, complaint = process.stdout.read(), process.stderr.read()
@@ -177,6 +189,7 @@ def test_a_policy_replaces_headers_for_so_many_domains() -> None:
 
 
 def test_a_secret_in_headers_never_enters_the_sandbox() -> None:
+    begun = time.time() - 1
     policy = OutboundPolicy().with_header_replacement(
         domain="api.nowhere.invalid", headers={"Authorization": "Bearer ${TOKEN}"},
         secret=volant.Secret.from_dict({"TOKEN": SECRET}),
@@ -189,12 +202,33 @@ def test_a_secret_in_headers_never_enters_the_sandbox() -> None:
     assert run(sandbox, FETCH) == ("502", "")
     seen = sandbox.exec("sh", "-c", "env; cat /proc/*/environ /proc/*/cmdline /etc/volant/*")
     assert SECRET not in seen.stdout.read()
-    home = Path(os.environ["VOLANT_HOME"])
-    kept = [path for path in home.rglob("*") if path.is_file() and "run" not in path.parts]
-    assert not [path for path in kept if SECRET.encode() in path.read_bytes()]
+    found = files_with(Path(os.environ["VOLANT_HOME"]), SECRET.encode(), begun)
+    assert not [path for path in found if not path.startswith("run/")]
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             assert SECRET.encode() not in cmdline.read_bytes()
+    sandbox.terminate()
+
+
+def test_headers_are_changed_and_whom_it_reaches_stays(service: tuple[str, int]) -> None:
+    host, port = service
+    policy = OutboundPolicy().with_header_replacement(domain="a.test", headers={"x": "first"})
+    sandbox = volant.Sandbox.create(
+        app=app, outbound_cidr_allowlist=[f"{host}/32"], _experimental_outbound_policy=policy
+    )
+    code = CONNECT.format(host=host, port=port)
+    assert run(sandbox, code)[0] == "b'here'"
+    with pytest.raises(InvalidError, match="MISSING"):
+        sandbox._experimental_update_outbound_policy(
+            OutboundPolicy().with_header_replacement(
+                domain="a.test", headers={"x": "${MISSING}"},
+                secret=volant.Secret.from_dict({"A": "b"}),
+            )
+        )  # fmt: skip
+    sandbox._experimental_update_outbound_policy(
+        OutboundPolicy().with_header_replacement(domain="b.test", headers={"x": "second"})
+    )
+    assert run(sandbox, code)[0] == "b'here'"
     sandbox.terminate()
 
 
@@ -228,4 +262,90 @@ def test_the_way_out_comes_back_when_its_process_dies(service: tuple[str, int]) 
     os.kill(before, 9)
     eventually(lambda: last_pid() != before)
     assert run(sandbox, code)[0] == "b'here'"
+    sandbox.terminate()
+
+
+def test_a_sidecar_reaches_whom_its_sandbox_may(service: tuple[str, int]) -> None:
+    """Behaviour 124."""
+    host, port = service
+    sandbox = volant.Sandbox.create(app=app, outbound_cidr_allowlist=[f"{host}/32"])
+    sidecar = sandbox.sidecars.create(name="beside")
+    code = CONNECT.format(host=host, port=port)
+    assert run(sidecar, code)[0] == "b'here'"
+    assert "Reset" in run(sidecar, CONNECT.format(host="192.0.2.99", port=port))[1]
+    sandbox.set_outbound_policy(block_network=True)
+    assert "Reset" in run(sidecar, code)[1]
+    with pytest.raises(InvalidError, match="no network of its own"):
+        volant.Sandbox.from_id(sidecar.object_id).set_outbound_policy()
+    sandbox.terminate()
+
+
+def test_an_empty_list_of_a_sidecar_blocks_outside_traffic_only(service: tuple[str, int]) -> None:
+    """Behaviour 124."""
+    host, port = service
+    sandbox = volant.Sandbox.create(app=app, outbound_cidr_allowlist=[f"{host}/32"])
+    if os.geteuid() != 0:  # and nobody has given it control groups
+        with pytest.raises(ExecutionError, match="has no control groups of version 2"):
+            sandbox.sidecars.create(name="closed", outbound_cidr_allowlist=[])
+        return
+    sidecar = sandbox.sidecars.create(name="closed", outbound_cidr_allowlist=[])
+    code = CONNECT.format(host=host, port=port)
+    assert "Reset" in run(sidecar, code)[1]
+    assert run(sandbox, code)[0] == "b'here'"
+    served = sandbox.exec("python3", "-c", ANSWER.format(port=8811))
+    assert next(iter(served.stdout)) == "serving\n"
+    assert run(sidecar, CONNECT.format(host="127.0.0.1", port=8811))[0] == "b'inside'"
+    sandbox.set_outbound_policy()
+    assert "Reset" in run(sidecar, code)[1], "what is said of the sandbox is not said of it"
+    sandbox.terminate()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make control groups")
+def test_a_list_of_a_sidecar_is_its_own(service: tuple[str, int]) -> None:
+    """A door for a sandbox that has no other; each has its own, whenever it came."""
+    host, port = service
+    sandbox = volant.Sandbox.create(app=app, block_network=True)
+    code, name = CONNECT.format(host=host, port=port), RESOLVE.format("www.example.com")
+    lists = {"outbound_cidr_allowlist": [f"{host}/32"], "outbound_domain_allowlist": []}
+    door = sandbox.sidecars.create(name="door", **lists)
+    named = sandbox.sidecars.create(name="named", outbound_domain_allowlist=["*.example.com"])
+    plain = sandbox.sidecars.create(name="plain")
+    assert run(door, code)[0] == "b'here'"
+    assert "Reset" in run(named, code)[1]
+    assert run(named, name)[0] == "198.18.0.1"
+    for one in (sandbox, plain):
+        assert "refused" in run(one, code)[1]
+        assert "gaierror" in run(one, name)[1]
+    sandbox.set_outbound_policy(outbound_domain_allowlist=["*.example.com"])
+    assert run(plain, name)[0] == "198.18.0.1"
+    assert "gaierror" in run(door, name)[1]
+    assert run(door, code)[0] == "b'here'"
+    assert "Reset" in run(sandbox, code)[1]
+    sandbox.terminate()
+
+
+def test_a_network_of_this_machine_is_not_limited_for_a_sidecar() -> None:
+    """Behaviour 124: a list where nothing could hold to it raises."""
+    sandbox = volant.Sandbox.create(app=app)
+    for lists in ({"outbound_cidr_allowlist": []}, {"outbound_domain_allowlist": ["a.test"]}):
+        with pytest.raises(InvalidError, match="cannot be limited for a sidecar"):
+            sandbox.sidecars.create(name="limited", **lists)
+    with pytest.raises(InvalidError, match=r"192\.0\.2\.0/33"):
+        sandbox.sidecars.create(name="wrong", outbound_cidr_allowlist=["192.0.2.0/33"])
+    with pytest.raises(TypeError, match="block_network"):
+        sandbox.sidecars.create(name="wrong", block_network=True, outbound_cidr_allowlist=[])
+    sandbox.terminate()
+
+
+def test_headers_of_a_sidecars_requests_are_replaced_too() -> None:
+    policy = OutboundPolicy().with_header_replacement(
+        domain="api.nowhere.invalid", headers={"authorization": "Bearer ${KEY}"},
+        secret=volant.Secret.from_dict({"KEY": SECRET}),
+    )  # fmt: skip
+    sandbox = volant.Sandbox.create(
+        app=app, outbound_domain_allowlist=["api.nowhere.invalid"],
+        _experimental_outbound_policy=policy,
+    )  # fmt: skip
+    sidecar = sandbox.sidecars.create(name="beside")
+    assert run(sidecar, FETCH) == run(sandbox, FETCH) == ("502", "")
     sandbox.terminate()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import volant
-from tests.behaviours import host_base
-from tests.behaviours.image_builds import home_of_images
+from tests import gvisor
+from tests.behaviours.image_builds import bare_image, home_of_images
+from tests.behaviours.shells import shell
 from tests.support import eventually
-from tests.unit.images.registry_server import Registry
 from volant.errors import ExecutionError, InvalidError, NotFoundError, SnapshotCreationError
 
 if TYPE_CHECKING:
@@ -36,16 +36,8 @@ def home(tmp_path_factory: TempPathFactory) -> Iterator[Path]:
 def bare() -> Iterator[volant.Image]:
     """An image with a shell and without Python."""
     config = {"config": {"Env": ["FROM_BASE=yes", "PATH=/usr/bin"], "WorkingDir": "/srv/work"}}
-    with Registry() as registry:
-        registry.add_image(host_base.bare_layer(), tag="snapshots", config=config)
-        yield volant.Image.from_registry(f"{registry.host}/bare:snapshots")
-
-
-def _shell(sandbox: volant.Sandbox, script: str) -> str:
-    process = sandbox.exec("sh", "-c", script)
-    found: str = process.stdout.read()
-    assert process.wait() == 0, process.stderr.read()
-    return found
+    with bare_image("snapshots", config) as image:
+        yield image
 
 
 def test_a_snapshot_holds_the_files_and_the_sandbox_goes_on(bare: volant.Image) -> None:
@@ -58,7 +50,7 @@ def test_a_snapshot_holds_the_files_and_the_sandbox_goes_on(bare: volant.Image) 
     other = volant.Sandbox.create(app=app, image=image)
     assert other.filesystem.read_text("/srv/made/file") == "kept"
     assert [one.name for one in other.filesystem.list_files("/srv/made")] == ["file"]
-    assert _shell(other, "pwd; echo $FROM_BASE") == "/srv/work\nyes\n"
+    assert shell(other, "pwd; echo $FROM_BASE") == "/srv/work\nyes\n"
     sandbox.stdin.write("go\n")
     sandbox.stdin.write_eof()
     sandbox.stdin.drain()
@@ -69,23 +61,22 @@ def test_a_snapshot_holds_the_files_and_the_sandbox_goes_on(bare: volant.Image) 
 
 def test_what_was_removed_replaced_or_linked_is_so_in_the_snapshot(bare: volant.Image) -> None:
     first = volant.Sandbox.create(app=app, image=bare)
-    _shell(first, "cd /srv; mkdir -p a b c; echo 1 > a/1; echo 2 > b/2; echo 3 > c/3")
+    shell(first, "cd /srv; mkdir -p a b c; echo 1 > a/1; echo 2 > b/2; echo 3 > c/3")
     second = volant.Sandbox.create(app=app, image=first.snapshot_filesystem())
-    _shell(second, "cd /srv; rm a/1; rm -r b; mkdir b; echo new > b/new; rm -r c; echo file > c;"
+    shell(second, "cd /srv; rm a/1; rm -r b; mkdir b; echo new > b/new; rm -r c; echo file > c;"
                    "echo twice > one; ln one two; ln -s one three; chmod 640 one; mkfifo pipe;"
                    "mkdir closed; echo x > closed/x; chmod 0 closed")  # fmt: skip
     third = volant.Sandbox.create(app=app, image=second.snapshot_filesystem())
-    shown = _shell(
-        third, "cd /srv; ls a; ls b; cat c; cat two; stat -c '%a %h %u' one; ls -l three"
-    )
+    shown = shell(third, "cd /srv; ls a; ls b; cat c; cat two; stat -c '%a %h %u' one; ls -l three")
     assert shown.startswith("new\nfile\ntwice\n640 2 0\n")
     assert shown.rstrip().endswith("three -> one")
     kinds = {one.name: one for one in third.filesystem.list_files("/srv")}
-    assert kinds["pipe"].type is volant.types.FileType.FIFO
     assert kinds["closed"].mode == (0 if os.geteuid() == 0 else 0o500)
-    assert kinds["one"].modified_time == second.filesystem.stat("/srv/one").modified_time
+    if gvisor.default_runtime() != "gvisor":  # its kernel keeps pipes to itself, and exact times
+        assert kinds["pipe"].type is volant.types.FileType.FIFO
+        assert kinds["one"].modified_time == second.filesystem.stat("/srv/one").modified_time
     fourth = volant.Sandbox.create(app=app, image=third.snapshot_filesystem())
-    assert _shell(fourth, "cd /srv; ls b; cat c") == "new\nfile\n"
+    assert shell(fourth, "cd /srv; ls b; cat c") == "new\nfile\n"
 
 
 def test_files_that_are_attached_to_the_image_are_in_the_snapshot(
@@ -97,9 +88,9 @@ def test_files_that_are_attached_to_the_image_are_in_the_snapshot(
     for name in ("data.txt", "gone.txt", "new.txt"):
         image = image.add_local_file(tmp_path / name, f"/root/{name}")
     sandbox = volant.Sandbox.create(app=app, image=image)
-    _shell(sandbox, "rm /root/gone.txt; echo changed > /root/new.txt")
+    shell(sandbox, "rm /root/gone.txt; echo changed > /root/new.txt")
     other = volant.Sandbox.create(app=app, image=sandbox.snapshot_filesystem())
-    assert _shell(other, "cd /root; ls; cat data.txt new.txt") == (
+    assert shell(other, "cd /root; ls; cat data.txt new.txt") == (
         "data.txt\nnew.txt\nattachedchanged\n"
     )
 
@@ -117,7 +108,7 @@ def test_a_link_of_the_sandbox_brings_nothing_of_this_machine(
 ) -> None:
     (tmp_path / "secret").write_text("outside")
     sandbox = volant.Sandbox.create(app=app, image=bare)
-    _shell(sandbox, f"ln -s {tmp_path} /srv/link; ln -s {tmp_path}/secret /srv/secret")
+    shell(sandbox, f"ln -s {tmp_path} /srv/link; ln -s {tmp_path}/secret /srv/secret")
     other = volant.Sandbox.create(app=app, image=sandbox.snapshot_filesystem())
     assert other.filesystem.stat("/srv/secret").symlink_target == f"{tmp_path}/secret"
     assert other.exec("cat", "/srv/secret").wait() != 0
@@ -126,19 +117,19 @@ def test_a_link_of_the_sandbox_brings_nothing_of_this_machine(
 
 def test_directories_too_deep_to_be_copied_are_said_to_be(bare: volant.Image) -> None:
     sandbox = volant.Sandbox.create(app=app, image=bare)
-    _shell(sandbox, "cd /srv; n=0; while [ $n -lt 300 ]; do mkdir d; cd d; n=$((n+1)); done")
+    shell(sandbox, "cd /srv; n=0; while [ $n -lt 300 ]; do mkdir d; cd d; n=$((n+1)); done")
     with pytest.raises(SnapshotCreationError, match="within one another"):
         sandbox.snapshot_filesystem()
-    assert _shell(sandbox, "echo still here") == "still here\n"
+    assert shell(sandbox, "echo still here") == "still here\n"
 
 
 def test_a_snapshot_that_takes_too_long_is_given_up(bare: volant.Image) -> None:
     sandbox = volant.Sandbox.create(app=app, image=bare)
     fill = "for n in 1 2 3 4 5 6 7 8 9; do mkdir $n; for m in 1 2 3 4 5 6; do {}; done; done"
-    _shell(sandbox, "cd /srv; " + fill.format("mkdir $n/$m; for k in 1 2 3; do : > $n/$m/$k; done"))
+    shell(sandbox, "cd /srv; " + fill.format("mkdir $n/$m; for k in 1 2 3; do : > $n/$m/$k; done"))
     with pytest.raises(SnapshotCreationError, match="not done within"):
         sandbox.snapshot_filesystem(timeout=0.001)
-    assert _shell(sandbox, "echo still here") == "still here\n"
+    assert shell(sandbox, "echo still here") == "still here\n"
 
 
 def test_a_snapshot_goes_when_its_time_is_over(bare: volant.Image) -> None:
@@ -158,9 +149,7 @@ def test_a_snapshot_goes_when_its_time_is_over(bare: volant.Image) -> None:
 
 
 def test_what_no_snapshot_can_be_made_of_says_why(bare: volant.Image) -> None:
-    sandbox = volant.Sandbox.create(app=app)
-    with pytest.raises(InvalidError, match="this machine for its image"):
-        sandbox.snapshot_filesystem()
+    sandbox = volant.Sandbox.create(app=app, image=bare)
     ended = volant.Sandbox.create("true", app=app, image=bare)
     ended.wait()
     with pytest.raises(ExecutionError, match="has finished"):

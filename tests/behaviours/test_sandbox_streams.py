@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 import volant
-from tests.support import eventually
+from tests.behaviours.programs import program_file
+from tests.support import eventually, run_volant, same
 from volant.errors import InvalidError
 from volant.sdk.sandboxes.streams import WRITE_BYTES_MAX
 from volant.types import StreamType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 app = volant.App("streams")
 
@@ -36,6 +38,7 @@ def test_output_comes_by_lines_and_the_rest_by_read(sandbox: volant.Sandbox) -> 
 
 
 def test_a_line_comes_as_soon_as_it_is_printed(sandbox: volant.Sandbox) -> None:
+    """Behaviour 118, for `bufsize`."""
     process = sandbox.exec("cat", bufsize=1)
     for text in ("first\n", "second\n"):
         process.stdin.write(text)
@@ -53,7 +56,7 @@ def test_bytes_pass_without_damage_both_ways(sandbox: volant.Sandbox) -> None:
     process.stdin.write(data)
     process.stdin.write_eof()
     process.stdin.drain()
-    assert process.stdout.read() == data
+    assert same(process.stdout.read(), data)
     assert process.stdout.read() == b""
     text = sandbox.exec("printf", r"\303\244\377")
     assert text.stdout.read() == "ä\ufffd"
@@ -89,6 +92,20 @@ def test_writing_after_the_end_is_a_value_error(sandbox: volant.Sandbox) -> None
         ended.stdin.write("x")
     with pytest.raises(TypeError):
         sandbox.exec("cat").stdin.write(5)  # type: ignore[arg-type]  # what is tested
+
+
+def test_writing_to_a_program_that_has_ended_is_a_value_error() -> None:
+    """Behaviour 116, for the program of a sandbox; an end that nobody waits for is none."""
+    made = volant.Sandbox.create("true", app=app)
+    assert made.wait() == 0
+    made.stdin.write("x")
+    with pytest.raises(ValueError, match="closed"):
+        made.stdin.drain()
+    with pytest.raises(ValueError, match="closed"):
+        made.stdin.write("x")
+    found = volant.Sandbox.from_id(made.object_id)
+    found.stdin.write_eof()
+    found.stdin.drain()
 
 
 def test_a_writer_keeps_no_more_than_its_buffer(sandbox: volant.Sandbox) -> None:
@@ -207,3 +224,27 @@ def test_a_return_code_is_told_by_poll_or_wait(sandbox: volant.Sandbox) -> None:
     process.stdin.write_eof()
     process.stdin.drain()
     assert (process.wait(), process.returncode) == (0, 0)
+
+
+PRINTS = """
+import volant
+
+app = volant.App("prints")
+
+
+@app.local_entrypoint()
+def main(verbose: bool = False):
+    sandbox = volant.Sandbox.create("echo", "from inside", app=app, verbose=verbose)
+    print("read:", sandbox.stdout.read().strip())
+    sandbox.wait()
+"""
+
+
+@pytest.mark.parametrize(("word", "shown"), [("--no-verbose", False), ("--verbose", True)])
+def test_what_a_program_prints_is_shown_where_its_app_runs_if_that_is_wanted(
+    volant_home: Path, tmp_path: Path, word: str, shown: bool
+) -> None:
+    run = run_volant("run", str(program_file(tmp_path, PRINTS)), word, home=volant_home)
+    assert run.returncode == 0, run.stderr
+    assert "read: from inside" in run.stdout.splitlines()
+    assert ("from inside" in run.stdout.splitlines()) is shown, run.stdout

@@ -36,14 +36,18 @@ def hashed(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()[:8]
 
 
-def files_with(home: Path, needle: bytes) -> list[str]:
-    """The files below a home that contain something."""
+def files_with(home: Path, needle: bytes, since: float = 0.0) -> list[str]:
+    """The files below a home that contain something, of those that were changed since then.
+
+    Many tests share a home, and leave gigabytes of images in it.
+    """
     found = []
     for directory, _, names in os.walk(home):
         for name in names:
             path = os.path.join(directory, name)
             with contextlib.suppress(FileNotFoundError):  # containers end meanwhile
-                if os.path.isfile(path) and not os.path.islink(path):
+                is_file = os.path.isfile(path) and not os.path.islink(path)
+                if is_file and os.stat(path).st_ctime >= since:
                     with open(path, "rb") as file:
                         if needle in file.read():
                             found.append(os.path.relpath(path, home))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,8 +26,15 @@ TOKEN, FIRST, KEPT = f"{CANARY}1-token", f"{CANARY}2-first", f"{CANARY}3"
 
 
 @pytest.fixture(scope="module")
-def secretive(volant_home: Path) -> Iterator[ModuleType]:
+def begun() -> float:
+    """A moment before there was anything of these tests."""
+    return time.time() - 1
+
+
+@pytest.fixture(scope="module")
+def secretive(volant_home: Path, begun: float) -> Iterator[ModuleType]:
     """The app, which runs; its stored secret is there."""
+    assert begun
     os.environ["TOKEN"] = TOKEN
     try:
         from tests.behaviours.apps import secretive
@@ -56,6 +64,24 @@ def test_what_is_not_there_is_told_when_it_is_used(secretive: ModuleType) -> Non
     assert "canary" not in f"{caught.value} {caught.value.hint}"
 
 
+def test_a_handle_and_a_sandbox_use_it_as_well(secretive: ModuleType) -> None:
+    """Behaviours 88 and 108: a sandbox is refused where it is made, not where it would start."""
+    complete = volant.Secret.from_name("stored-one", required_keys=["FIRST", "SECOND"])
+    assert complete.hydrate().object_id
+    lacking = volant.Secret.from_name("stored-one", required_keys=["FIRST", "LACKING"])
+    for use in (lacking.hydrate, lacking.info, lambda: _sandbox_with(lacking)):
+        with pytest.raises(volant.errors.NotFoundError, match="'stored-one' has no LACKING"):
+            use()
+    with pytest.raises(volant.errors.NotFoundError, match="there is no secret 'not-there'"):
+        _sandbox_with(volant.Secret.from_name("not-there"))
+
+
+def _sandbox_with(secret: volant.Secret) -> None:
+    volant.Sandbox.create(
+        "true", app=volant.App.lookup("s", create_if_missing=True), secrets=[secret]
+    )
+
+
 def test_secrets_are_made_once_listed_and_deleted(volant_home: Path) -> None:
     """Behaviour 99."""
     objects = volant.Secret.objects
@@ -76,6 +102,7 @@ def test_secrets_are_made_once_listed_and_deleted(volant_home: Path) -> None:
 
 
 def test_a_change_is_seen_by_containers_that_start_from_then_on(secretive: ModuleType) -> None:
+    """Behaviour 108: an update merges."""
     before = secretive.stored.with_options(timeout=51)
     assert before.remote()["THIRD"] == "3"
     volant.Secret.from_name("stored-one").update({"THIRD": "three", "FOURTH": "4"})
@@ -113,7 +140,7 @@ def test_a_container_gets_no_secret_that_its_function_was_not_given(
 
 
 def test_values_are_not_in_what_is_printed_or_kept(
-    secretive: ModuleType, volant_home: Path
+    secretive: ModuleType, volant_home: Path, begun: float
 ) -> None:
     secretive.show.remote()
     logs = run_volant("app", "logs", secretive.app.app_id, home=volant_home)
@@ -125,7 +152,7 @@ def test_values_are_not_in_what_is_printed_or_kept(
                     assert CANARY.encode() not in file.read()
             except (FileNotFoundError, ProcessLookupError):
                 pass
-    assert files_with(volant_home, CANARY.encode()) == []
+    assert files_with(volant_home, CANARY.encode(), begun) == []
 
 
 def test_the_command_stores_what_it_is_given_and_shows_none_of_it(volant_home: Path) -> None:

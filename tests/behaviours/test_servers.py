@@ -35,7 +35,7 @@ def get(url: str, **headers: str) -> httpx.Response:
 
 
 def url_of(server: Any) -> str:
-    return str(server.get_url())
+    return f"{server.get_url()}/"
 
 
 def up(server: Any) -> str:
@@ -66,6 +66,7 @@ class Slow(http.client.HTTPConnection):
 
 
 def test_147_a_server_at_zero_answers_503_and_starts(volant_home: Path) -> None:
+    """Behaviour 147."""
     assert containers(volant_home, function="Asleep") == []
     response = get(url_of(serving.Asleep))
     assert response.status_code == 503
@@ -87,6 +88,7 @@ def test_147_a_server_at_zero_answers_503_and_starts(volant_home: Path) -> None:
 
 
 def test_147_requests_of_a_session_go_to_one_container() -> None:
+    """Behaviour 147."""
     url = up(serving.Pair)
     eventually(lambda: serving.Pair.get_current_stats().input_headroom > 1000, within_s=WITHIN_S)
     names = [f"s{at}" for at in range(8)]
@@ -108,7 +110,7 @@ def test_a_request_above_the_maximum_is_answered_429(volant_home: Path) -> None:
 
 def test_a_server_says_what_it_is() -> None:
     info = serving.Pair.info()
-    assert (info.name, info.url) == ("Pair", url_of(serving.Pair))
+    assert (info.name, info.url) == ("Pair", serving.Pair.get_url())
     assert info.object_id == serving.Pair.object_id
     settings = serving.Pair.autoscaler.settings()
     assert (settings.min_containers, settings.target_concurrency) == (2, None)
@@ -146,6 +148,7 @@ def test_who_has_no_token_starts_no_server(volant_home: Path) -> None:
 
 
 def test_113_a_server_that_does_not_listen_is_told_to_its_clients() -> None:
+    """Behaviour 113."""
     url = url_of(serving.Silent)
     text = "nothing listens on port 8305 after 0.2 s"
     eventually(lambda: text in get(url).text, within_s=WITHIN_S)
@@ -153,6 +156,7 @@ def test_113_a_server_that_does_not_listen_is_told_to_its_clients() -> None:
 
 
 def test_113_containers_of_a_web_server_listen_at_one_port_side_by_side(volant_home: Path) -> None:
+    """Behaviour 113."""
     serving.threefold.update_autoscaler(min_containers=3)
     url = str(serving.threefold.get_web_url())
     slow = [Slow(url) for _ in range(3)]
@@ -213,6 +217,7 @@ def test_a_server_whose_program_has_died_is_replaced(volant_home: Path) -> None:
 
 
 def test_147_each_session_that_was_started_has_a_container_to_itself(volant_home: Path) -> None:
+    """Behaviour 147."""
     url = url_of(serving.Owned)
     assert get(url, Volant_Session_Id="nobody").status_code == 404
     assert containers(volant_home, function="Owned") == []

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.behaviours.apps import starting
+from tests.behaviours.programs import program_file
 from volant.errors import InternalFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +78,28 @@ def test_what_an_import_starts_does_not_matter() -> None:
 def test_functions_that_start_well_are_not_harmed() -> None:
     """Issue 2, 7: each environment is a version of its own."""
     assert starting.plain.remote() == ("", "/root", ["MainThread"])
+
+
+ASKING = """
+import volant
+
+app = volant.App("asking")
+starts = volant.Dict.from_name("asking", create_if_missing=True)
+starts["count"] = starts.get("count", 0) + 1
+counted = starts["count"]
+
+@app.function()
+def count():
+    return counted
+
+@app.local_entrypoint()
+def main():
+    print(counted, count.remote())
+"""
+
+
+def test_an_import_may_use_objects(run, tmp_path: Path) -> None:
+    """Each container imports for itself then, as only it has a connection, and that is said."""
+    done = run(program_file(tmp_path, ASKING))
+    assert (done.returncode, done.stdout) == (0, "1 2\n"), done.stderr
+    assert "importing this program uses apps or objects of Volant" in done.stderr

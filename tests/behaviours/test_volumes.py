@@ -13,7 +13,7 @@ import pytest
 import volant
 from tests.behaviours.apps import volumes
 from tests.behaviours.programs import at_home
-from tests.support import daemon_pid, eventually, run_volant
+from tests.support import daemon_pid, eventually, run_volant, same
 from volant.errors import (
     AlreadyExistsError,
     InvalidError,
@@ -91,12 +91,13 @@ class TestInContainers:
         assert content(volumes.volume, "failed") == b"before it failed"
 
     def test_what_a_container_wrote_that_was_killed_is_committed(self) -> None:
+        """Behaviour 89."""
         with pytest.raises(volant.Error):
             volumes.run.with_options(retries=0).remote("die")
         eventually(lambda: "died" in names(volumes.volume), within_s=30)
 
     def test_hooks_of_a_class_have_volumes_and_the_last_commit_comes_after_exit(self) -> None:
-        """Behaviour 56."""
+        """Behaviours 56 and 89."""
         with volumes.alone.run():
             assert "entered" in list(volumes.Alone().names.remote_gen())
         assert content(volumes.volume, "exited") == b"exited"
@@ -236,10 +237,10 @@ class TestPrograms:
         data = os.urandom(size)
         with fresh.batch_upload() as batch:
             batch.put_file(io.BytesIO(data), "/data.bin")
-        assert content(fresh, "/data.bin") == data
+        assert same(content(fresh, "/data.bin"), data)
         target = io.BytesIO()
         assert fresh.read_file_into_fileobj("data.bin", target) == size
-        assert target.getvalue() == data
+        assert same(target.getvalue(), data)
 
     def test_what_is_missing_raises_what_python_raises(self, fresh: Volume) -> None:
         """Behaviour 91."""
@@ -334,8 +335,8 @@ class TestPrograms:
 
     def test_everything_can_be_awaited(self) -> None:
         async def use() -> bytes:
-            async with volant.Volume.ephemeral() as volume:
-                async with volume.batch_upload() as batch:
+            async with volant.Volume.ephemeral.aio() as volume:
+                async with volume.batch_upload.aio() as batch:
                     batch.put_file(io.BytesIO(b"x" * 100_000), "/a")
                 await volume.copy_files.aio(["a"], "b")
                 await volume.remove_file.aio("a")
@@ -345,6 +346,7 @@ class TestPrograms:
         assert asyncio.run(use()) == b"x" * 100_000
 
     def test_what_ended_with_its_block_is_gone(self) -> None:
+        """Behaviour 103."""
         with volant.Volume.ephemeral() as volume:
             pass
         with pytest.raises(NotFoundError):
@@ -406,5 +408,5 @@ def test_an_upload_goes_on_with_the_next_daemon(
         with volume.batch_upload() as batch:
             batch.put_file(tmp_path / "large" if kind == "path" else file, "/large")
         wanted = b"before" + large if kind == "path" else large
-        assert b"".join(volume.read_file("/large")) == wanted
+        assert same(b"".join(volume.read_file("/large")), wanted)
     assert asked == ["volume_take"] * 2

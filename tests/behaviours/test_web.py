@@ -47,8 +47,9 @@ def test_an_endpoint_is_one_route_with_typed_parameters(volant_home: Path) -> No
 
 
 def test_an_endpoint_has_no_docs_unless_they_are_wanted(volant_home: Path) -> None:
-    """Behaviour 109, and 144 with `concurrent` above."""
+    """Behaviour 109: `GET` is its method. Behaviour 144: `concurrent` is above it."""
     with client_of(socket_of(volant_home, "ask")) as client:
+        assert client.post("/", params={"question": "abc"}).status_code == 405
         assert client.get("/", params={"question": "abc"}).json() == "cba"
         for path in ("/docs", "/redoc", "/openapi.json"):
             assert client.get(path).status_code == 404
@@ -196,7 +197,7 @@ def test_what_answers_to_the_web_cannot_be_called(form: str) -> None:
 
 
 def test_requests_may_finish_when_their_container_has_to_end(volant_home: Path) -> None:
-    """No further one is accepted; lifespan shutdown and exit hooks come last."""
+    """Behaviour 112: no further one is accepted; lifespan shutdown and exit hooks come last."""
     path = socket_of(volant_home, "whole")
     [row] = containers(volant_home, function="whole")
     with Raw(path) as connection, Raw(path) as slow:

@@ -22,7 +22,7 @@ from tests.behaviours.apps import clients
 from tests.behaviours.browser import chromium
 from tests.behaviours.programs import WITHIN_S
 from tests.behaviours.web_client import Chunked
-from tests.support import daemon_pid, eventually, run_volant
+from tests.support import daemon_pid, eventually, run_volant, same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def _deployed(volant_home: Path) -> Iterator[None]:
 def url_of(function: str, path: str = "") -> str:
     url = volant.Function.from_name("clients", function).get_web_url()
     assert url
-    return f"{url}{path}"
+    return f"{url}/{path}"
 
 
 def get(url: str) -> Any:
@@ -200,9 +200,10 @@ def test_messages_of_any_size_pass(compression: str | None) -> None:
     ) as connection:
         extended = [extension.name for extension in connection.protocol.extensions]
         assert extended == (["permessage-deflate"] if compression else [])
-        for sent in (message, "text"):
-            connection.send(sent)
-            assert connection.recv(WITHIN_S) == sent
+        connection.send(message)
+        assert same(connection.recv(WITHIN_S), message)
+        connection.send("text")
+        assert connection.recv(WITHIN_S) == "text"
         assert connection.ping(b"there?").wait(WITHIN_S)
 
 

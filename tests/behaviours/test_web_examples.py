@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import sys
@@ -107,3 +108,10 @@ def test_a_session_that_was_started_has_a_container_to_itself(
     with running("private_sessions") as module:
         module.main()
         assert module.__doc__.endswith(capsys.readouterr().out)
+
+
+def test_tools_are_called_over_http() -> None:
+    """Issue 8, deliver 4."""
+    with running("mcp_server", "web") as module:
+        url = f"{module.web.get_web_url()}/mcp"
+        assert asyncio.run(module.ask(url, "two words")) == {"count": 2}

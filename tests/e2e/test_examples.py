@@ -37,8 +37,11 @@ BUILT = dict.fromkeys(
     ),
     "tests/behaviours/test_bases.py",
 )
-#: Examples for machines that not everybody has, and the tests that skip elsewhere.
-RARE = {"gpu_inference.py": "tests/behaviours/test_gpus.py"}
+#: Examples that have tests of their own: for machines that not everybody has, or to be used.
+OTHERS = {
+    "gpu_inference.py": "tests/behaviours/test_gpus.py",
+    "jupyter.py": "tests/behaviours/test_jupyter.py",
+}
 
 
 def _promised(name: str) -> list[str]:
@@ -62,7 +65,7 @@ def test_each_example_is_run_by_a_test() -> None:
 def test_examples_that_build_images_are_run_where_their_bases_are() -> None:
     assert [
         name
-        for name, test in {**BUILT, **RARE}.items()
+        for name, test in {**BUILT, **OTHERS}.items()
         if f'"{name}"' not in (ROOT / test).read_text()
     ] == []
 
@@ -78,14 +81,18 @@ def test_each_example_is_short_and_tells_its_command() -> None:
     [
         "hello.py",
         "generator.py",
+        "agent_with_file_tools.py",
         "asynchronous.py",
+        "clustered_sum.py",
         "code_interpreter.py",
         "concurrent_pages.py",
         "crawler.py",
         "cron_report.py",
         "training_with_checkpoints.py",
         "job_queue.py",
+        "sidecar.py",
         "tunnel.py",
+        "warm_sandboxes.py",
     ],
 )
 def test_an_example_prints_what_it_promises(volant_home: Path, name: str) -> None:

@@ -98,6 +98,7 @@ def test_a_server_is_started_looked_at_and_stopped(own_home: Path) -> None:
     status = _json(own_home, "server", "status")
     assert status["pid"] == pid
     assert status["running"] is True
+    assert status["rung"] in {"container", "process"}
     assert set(status) == {
         "running", "pid", "version", "home", "started_at", "uptime_s", "rung", "reasons",
         "cgroup", "apps", "containers", "zygotes", "idle_timeout_s", "gateway", "gpus",
@@ -107,6 +108,25 @@ def test_a_server_is_started_looked_at_and_stopped(own_home: Path) -> None:
     assert run_volant("server", "stop", home=own_home).stdout == f"stopped, pid {pid}\n"
     assert not is_alive(pid or 0)
     assert run_volant("server", "status", home=own_home).returncode == 3
+
+
+def test_a_server_that_may_run_in_containers_only_says_why_it_does_not_start(
+    own_home: Path,
+) -> None:
+    script = f"echo 0 > /proc/sys/user/max_user_namespaces; exec {VOLANT} server start"
+    inside = ["unshare", "--user", "--map-root-user"]  # where no more can be made
+    if subprocess.run([*inside, "true"], check=False).returncode != 0:
+        inside = []  # none can be made here as it is
+    run = subprocess.run(
+        [*inside, "sh", "-c", script],
+        env=os.environ | {"VOLANT_HOME": str(own_home), "VOLANT_ISOLATION": "container"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 3, run.stderr
+    assert "isolation `container` was asked for: no containers: " in run.stderr
 
 
 def test_the_log_of_a_server_outlives_it(own_home: Path) -> None:

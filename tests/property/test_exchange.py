@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 
 from volant.errors import InvalidError, SandboxFilesystemError
 from volant.sdk.sandboxes.files.exchanging import Work, refused
-from volant.sdk.sandboxes.files.filesystem import PATH_BYTES_MAX, _checked
+from volant.sdk.sandboxes.files.filesystem import PATH_BYTES_MAX, checked_path
 from volant.sdk.sandboxes.files.info import entry_of, events_of
 from volant.wire import values
 from volant.wire.exchange import DATA, END, MAP, Exchange, ExchangeError
@@ -109,7 +109,7 @@ def test_any_number_of_an_error_is_one_of_files(number: int):
 @given(st.text(st.characters(codec=None), max_size=60) | st.binary(max_size=60))
 def test_a_path_is_absolute_or_refused(path: object):
     try:
-        found = _checked(path)
+        found = checked_path(path)
     except InvalidError:
         assert not (isinstance(path, str) and path.startswith("/") and "\0" not in path
                     and _is_encodable(path))  # fmt: skip

@@ -294,7 +294,7 @@ def test_forks_at_once_all_arrive(lab: Laboratory, shared_zygote: Zygote) -> Non
 
 @pytest.mark.parametrize(
     "nonsense",
-    [b"\xff" * 64, b"\x04\0\0\0\x10\0\0\0\x83\xa1", b"\xff\xff\xff\x7f\x11\0\0\0", b"\0" * 8],
+    [b"\xff" * 64, b"\x02\0\0\0\x10\0\0\0\x83\xa1", b"\xff\xff\xff\x7f\x11\0\0\0", b"\0" * 8],
 )
 def test_a_zygote_that_sends_nonsense_is_ended(lab: Laboratory, nonsense: bytes) -> None:
     zygote = lab.bare_zygote()
@@ -370,6 +370,20 @@ def _commands_with(lab: Laboratory, mark: str) -> list[int]:
         except OSError:
             continue  # it ended while we looked
     return found
+
+
+@pytest.mark.parametrize("name", ["a, b", "a:b", "a\\b", "a\tb c", "zürich-\u2602", "a\\:,b\n"])
+def test_what_is_shown_may_have_any_name(container_lab: Laboratory, name: str) -> None:
+    shown = container_lab.place / name
+    shown.mkdir()
+    (shown / "there").write_text("here")
+    zygote = container_lab.bare_zygote(trees=(*container_lab.trees(), str(shown)))
+    container_lab.prepare(zygote)
+    container = container_lab.fork(zygote)
+    assert container.ask(f"result = open({str(shown / 'there')!r}).read()") == "here"
+    container.ask(f"open({str(shown / 'new')!r}, 'w').close()")
+    container.end()
+    assert os.listdir(shown) == ["there"]
 
 
 def _steady_holdings(lab: Laboratory) -> tuple[object, ...]:

@@ -121,7 +121,7 @@ def test_names_that_are_none_are_refused(names: object) -> None:
     from volant.runner import control
 
     fields = {
-        "import_us": 1, "threads": [], "culprits": [], "late": [], "refused": [],
+        "import_us": 1, "threads": [], "asks": False, "culprits": [], "late": [], "refused": [],
         "is_whole": True, "prelude": [],
     }  # fmt: skip
     assert answer_of(control.READY, fields)["late"] == ()

@@ -86,3 +86,36 @@ def test_a_pool_of_large_containers_is_not_starved_by_small_ones(seed: int) -> N
     waited = [run.latencies_s.get(number, UNTIL_S) for number, one in enumerate(arrivals)
               if one.pool_id == "large"]  # fmt: skip
     assert max(waited) < 0.5 + STARVED_S + 0.5
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_gangs_share_a_machine_that_holds_one_and_a_half_with_plain_containers(seed: int) -> None:
+    """Nobody holds a part of a gang, so none waits for another's rest, and none is starved."""
+    rng = Random(seed)
+    gangs = [
+        Arrival(at, name, rng.uniform(0.05, 0.5))
+        for name in ("left", "right")
+        for at in poisson(rng, lambda _: 0.7, 0.7, UNTIL_S - 15.0)
+    ]
+    plain = [
+        Arrival(at, "plain", rng.uniform(0.05, 0.2))
+        for at in poisson(rng, lambda _: 15.0, 15.0, UNTIL_S - 15.0)
+    ]
+    arrivals = sorted([*gangs, *plain], key=lambda one: one.at)
+    gang = PoolConfig(memory_bytes=1, gang_size=ROOM * 2 // 3, scaledown_window_s=0.5)
+    pools = {"left": gang, "right": gang, "plain": PoolConfig(memory_bytes=1, max_containers=1000)}
+    held: list[float] = []
+
+    def look(run: LoadRun) -> None:
+        run.scheduler.check_invariants()
+        held.append(run.scheduler.state.fleet.nodes["local"].ledger.booked_bytes)
+
+    run = LoadRun(pools, arrivals, lambda: 0.01, memory_bytes=ROOM, after=look).play(UNTIL_S)
+    assert len(run.latencies_s) == len(arrivals)
+    assert max(held) <= ROOM
+    for name in pools:
+        waited = [
+            run.latencies_s[number] - one.run_s
+            for number, one in enumerate(arrivals) if one.pool_id == name
+        ]  # fmt: skip
+        assert sorted(waited)[len(waited) * 9 // 10] < 2 * STARVED_S + 1.5, name

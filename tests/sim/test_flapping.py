@@ -15,7 +15,7 @@ from volantd.sim.loads.play import Arrival, LoadRun
 
 KNOWN = Path(__file__).with_name("flapping_seeds.txt")
 SEEDS = range(100)
-MORE_SEEDS = range(100, 2000)
+MORE_SEEDS = range(100, 1000)
 
 
 def _known_seeds() -> list[int]:
@@ -29,7 +29,7 @@ def test_no_pool_flaps(seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_no_pool_flaps_under_thousands_of_loads() -> None:
+def test_no_pool_flaps_under_a_thousand_loads() -> None:
     """The totals show that they are not tame: pools grow and shrink all the time."""
     starts = soon = 0
     for seed in MORE_SEEDS:
@@ -37,8 +37,8 @@ def test_no_pool_flaps_under_thousands_of_loads() -> None:
         assert flapping.found == [], seed
         starts += len(run.lives)
         soon += flapping.soon
-    assert starts > 100_000
-    assert soon > 10_000, "no peak was higher than the one before"
+    assert starts > 50_000
+    assert soon > 5_000, "no peak was higher than the one before"
 
 
 def test_what_flaps_is_found() -> None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 #: Commands that read, each with `--json`.
 READING = [
     "app list", "app logs", "app info", "app history", "container list", "container logs",
-    "server status", "server logs",
+    "server status", "server logs", "server info", "server stats", "server autoscaler settings",
     "config show", "function list", "function stats", "function autoscaler settings",
+    "function info", "function logs", "function calls", "function variants",
     "image list", "image inspect", "image logs", "image names list", "schedule list",
     "token list", "call list", "call show", "call logs", "secret list",
     "volume list", "volume ls", "volume history", "sandbox list", "sandbox logs",
@@ -32,6 +33,7 @@ READING = [
     "queue len",
     "queue peek",
     "environment list",
+    "profile list",
 ]  # fmt: skip
 CHANGING = [
     "run",
@@ -44,6 +46,7 @@ CHANGING = [
     "container exec",
     "container stop",
     "function autoscaler update",
+    "server autoscaler update",
     "server start",
     "server stop",
     "server backup",
@@ -79,12 +82,24 @@ CHANGING = [
     "environment delete",
     "config set-environment",
     "mcp",
+    "sandbox cp",
+    "sandbox create",
     "sandbox exec",
+    "sandbox fork",
+    "sandbox pause",
+    "sandbox resume",
+    "sandbox run",
     "sandbox shell",
     "sandbox snapshot",
     "sandbox stop",
     "call cancel",
     "call replay",
+    "setup",
+    "profile current",
+    "profile activate",
+    "token new",
+    "token set",
+    "token info",
 ]
 #: Modules of the command itself that a plain run loads.
 RUN_MODULES = {"volant.cli", "volant.cli.main", "volant.cli.run", "volant.cli.target"}
@@ -104,8 +119,9 @@ def pages() -> dict[str, str]:
 def test_every_promised_command_is_there(pages: dict[str, str]) -> None:
     leaves = {path for path in pages if path and f"{path} " not in " ".join(sorted(pages))}
     groups = {"", "app", "container", "server", "config", "image", "image names", "token",
-              "function", "function autoscaler", "schedule", "dict", "queue", "volume",
-              "call", "secret", "environment", "sandbox"}  # fmt: skip
+              "function", "function autoscaler", "server autoscaler", "schedule", "dict", "queue",
+              "volume",
+              "call", "secret", "environment", "sandbox", "profile"}  # fmt: skip
     assert set(pages) == {*READING, *CHANGING, *groups}, leaves
 
 
@@ -217,7 +233,9 @@ def test_looking_starts_no_daemon(tmp_path: Path) -> None:
     assert run_volant("server", "stop", home=tmp_path / "home").stdout == "not running\n"
     for words in (
         "app logs x", "container stop x", "container logs x", "container exec x y",
-        "function stats x", "function autoscaler settings x",
+        "function stats x", "function autoscaler settings x", "function info x",
+        "function logs x", "function calls x", "function variants x", "server info x",
+        "server stats x", "server logs x", "server autoscaler settings x",
         "function autoscaler update x --min-containers 1", "schedule pause x", "schedule resume x",
         "schedule run x",
     ):  # fmt: skip

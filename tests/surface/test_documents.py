@@ -9,7 +9,8 @@ import pytest
 from tests.support import ROOT
 
 DOCUMENTS = sorted(
-    str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    str(path.relative_to(ROOT))
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("compat/**/*.md")]
 )
 
 
@@ -28,6 +29,23 @@ def test_every_link_leads_somewhere(document: tuple[str, str]) -> None:
         for target in targets
         if not target.startswith(("http:", "https:")) and not (here / target).exists()
     ]
+    assert not missing, f"{name}: {missing}"
+
+
+def _anchor(heading: str) -> str:
+    """What a heading is called in links to it."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+def test_every_link_into_a_page_leads_to_a_heading(document: tuple[str, str]) -> None:
+    name, text = document
+    missing = []
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", text):
+        page = (ROOT / name).parent / target if target else ROOT / name
+        headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+        if anchor not in map(_anchor, headings):
+            missing.append(f"{target}#{anchor}")
     assert not missing, f"{name}: {missing}"
 
 

@@ -32,6 +32,14 @@ SIGNATURES: dict[str, tuple[dict[str, Any], str | None, dict[str, Any]]] = {
         {"tag": NEEDED, "secret": None}, None,
         {"setup_dockerfile_commands": [], "force_build": False, "add_python": None},
     ),
+    "from_aws_ecr": (
+        {"tag": NEEDED, "secret": None}, None,
+        {"setup_dockerfile_commands": [], "force_build": False, "add_python": None},
+    ),
+    "from_gcp_artifact_registry": (
+        {"tag": NEEDED, "secret": None}, None,
+        {"setup_dockerfile_commands": [], "force_build": False, "add_python": None},
+    ),
     "from_dockerfile": (
         {"path": NEEDED}, None,
         {
@@ -39,7 +47,7 @@ SIGNATURES: dict[str, tuple[dict[str, Any], str | None, dict[str, Any]]] = {
             "add_python": None, **STANDARD,
         },
     ),
-    "from_scratch": ({}, None, {}),
+    "from_scratch": ({}, None, {"force_build": False}),
     "from_id": ({"image_id": NEEDED, "client": None}, None, {}),
     "from_name": ({"name": NEEDED}, None, {"environment_name": None, "client": None}),
     "pip_install": ({}, "packages", {**PIP, **STANDARD}),

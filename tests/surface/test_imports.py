@@ -72,7 +72,10 @@ def test_every_public_name_can_be_had() -> None:
     [
         ("function", 'hint: apps have it: `@app.function()` with `app = volant.App("name")`\n'),
         ("Functoin", "has no attribute 'Functoin'. Did you mean: 'Function'?\n"),
-        ("Clustr", "has no attribute 'Clustr'; did you mean 'Cluster'?\n"),
+        (
+            "NetworkFileSytem",
+            "has no attribute 'NetworkFileSytem'; did you mean 'NetworkFileSystem'?\n",
+        ),
         ("experimentl", "has no attribute 'experimentl'; did you mean 'experimental'?\n"),
     ],
 )

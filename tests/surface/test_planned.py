@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
+import operator
 import pickle
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,21 +41,21 @@ class Kept:
 
 #: What `from volant import *` gives: what works.
 PUBLIC = [
-    "App", "CloudBucketMount", "Cls", "Cron", "Dict", "Environment", "Error", "FilePatternMatcher",
-    "Function", "FunctionCall", "Image", "Period", "Probe", "Queue", "Retries", "Sandbox", "Secret",
-    "Server", "Tunnel",
-    "Volume", "__version__", "asgi_app", "batched", "concurrent", "current_function_call_id",
-    "current_input_id", "enable_output", "enter", "exit", "fastapi_endpoint", "forward",
-    "interact", "is_local", "method", "parameter", "sessioned", "web_server", "wsgi_app",
+    "App", "Client", "CloudBucketMount", "Cls", "Cluster", "Cron", "Dict", "Environment", "Error",
+    "FilePatternMatcher",
+    "Function", "FunctionCall", "Image", "Period", "Probe", "Queue", "Retries", "Sandbox",
+    "SandboxSnapshot", "Secret", "Server", "Tunnel", "Volume", "__version__", "asgi_app", "batched",
+    "clustered", "concurrent",
+    "current_function_call_id", "current_input_id", "enable_output", "enter", "exit",
+    "fastapi_endpoint", "forward", "interact", "is_local", "method", "parameter", "sessioned",
+    "web_server", "wsgi_app",
 ]  # fmt: skip
 PLANNED_NAMES = [
-    "Client", "Cluster",
     "NetworkFileSystem", "Proxy",
-    "SandboxSnapshot", "SchedulerPlacement", "Workspace",
-    "clustered",
+    "SchedulerPlacement", "Workspace",
 ]  # fmt: skip
 #: Public modules -> a name that each has in the model.
-MODULES = {"billing": "report", "experimental": "get_cluster_info", "types": "SchedulerPlacement"}
+MODULES = {"billing": "report", "experimental": "get_fabric_peers", "types": "SchedulerPlacement"}
 
 #: Object -> (names that work, names that are planned).
 MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
@@ -63,12 +65,10 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
             "name", "app_id", "description", "run", "function", "local_entrypoint", "include",
             "set_tags", "get_tags", "registered_functions", "registered_entrypoints",
             "registered_web_endpoints", "cls", "server", "lookup", "deploy", "stop", "info",
-            "logs",
+            "logs", "image", "client", "get_dashboard_url", "object_id", "set_description",
+            "registered_classes",
         ],
-        [
-            "stats", "sandboxes",
-            "get_dashboard_url", "client",
-        ],
+        ["stats", "sandboxes"],
     ),
     "Function": (
         function,
@@ -77,12 +77,10 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
             "experimental_spawn_map", "app", "object_id", "hydrate", "from_name",
             "with_options", "with_concurrency", "with_batching", "update_autoscaler",
             "with_idempotency_key",
-            "autoscaler", "get_current_stats", "from_id", "get_web_url", "logs",
+            "autoscaler", "get_current_stats", "from_id", "get_web_url", "get_raw_f", "logs",
+            "client", "get_dashboard_url", "info",
         ],
-        [
-            "stats", "metrics", "info", "client",
-            "get_dashboard_url",
-        ],
+        ["stats", "metrics"],
     ),
     "Cls": (
         Kept,
@@ -95,20 +93,22 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
     "FunctionCall": (
         volant.FunctionCall("fc-86sn29kdn6bvd1k70000000003"),
         ["from_id", "get", "iter", "num_inputs", "cancel", "gather", "object_id", "hydrate",
-         "get_call_graph", "logs"],
-        ["client", "get_dashboard_url"],
+         "get_call_graph", "logs", "client", "get_dashboard_url"],
+        [],
     ),
     "Dict": (
         volant.Dict.from_name("surface"),
         [
             "get", "put", "update", "pop", "contains", "len", "keys", "values", "items", "clear",
             "info", "from_name", "from_id", "ephemeral", "objects", "name", "object_id", "hydrate",
+            "client", "get_dashboard_url", "delete",
         ],
-        ["client", "get_dashboard_url"],
+        [],
     ),
     "Environment": (
         volant.Environment.from_name("surface"),
-        ["from_name", "from_context", "objects", "apps", "name", "hydrate", "info"],
+        ["from_name", "from_context", "objects", "apps", "name", "hydrate", "info",
+         "client", "get_dashboard_url"],
         ["billing", "roles"],
     ),
     "Queue": (
@@ -116,8 +116,9 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
         [
             "put", "put_many", "get", "get_many", "len", "iterate", "clear", "info", "from_name",
             "from_id", "ephemeral", "objects", "name", "object_id", "hydrate",
+            "client", "get_dashboard_url", "delete",
         ],
-        ["client", "get_dashboard_url"],
+        [],
     ),
     "Image": (
         volant.Image.host(),
@@ -129,9 +130,9 @@ MEMBERS: dict[str, tuple[object, list[str], list[str]]] = {
             "apt_install", "run_commands", "dockerfile_commands", "run_function", "env",
             "workdir", "shell", "entrypoint", "cmd", "add_local_file", "add_local_dir",
             "add_local_python_source", "imports", "pipe", "hydrate",
-            "build", "publish", "logs", "object_id",
+            "build", "publish", "logs", "object_id", "client", "get_dashboard_url",
         ],
-        ["client", "get_dashboard_url"],
+        [],
     ),
 }  # fmt: skip
 
@@ -145,18 +146,41 @@ KEYWORDS: dict[str, object] = {
     "include_source": True, "name": "another", "is_generator": False,
     "enable_memory_snapshot": True, "gpu": ["H100:2", "any"], "ephemeral_disk": 1024,
     "schedule": volant.Period(days=1), "volumes": {"/data": volant.Volume.from_name("surface")},
+    "region": ["us", "eu"], "cloud": "aws", "routing_region": "us-east", "nonpreemptible": True,
+    "experimental_options": {"enable_gpu_snapshot": True}, "restrict_modal_access": True,
 }  # fmt: skip
-PLANNED_KEYWORDS = [
-    "region", "cloud",
-    "routing_region", "nonpreemptible", "proxy", "restrict_modal_access", "i6pn",
-    "experimental_options",
-]  # fmt: skip
+PLANNED_KEYWORDS = ["proxy", "i6pn"]
 OLD_KEYWORDS = ["max_inputs", *options.RENAMED]
 
 
 def test_the_public_names_are_these() -> None:
     """A name that arrives or goes is a decision, and stands in this list."""
     assert sorted(volant.__all__) == sorted(PUBLIC)
+
+
+def test_old_keywords_are_told_all_at_once_with_what_to_write_now() -> None:
+    with pytest.raises(DeprecationError) as caught:
+        volant.App("old").function(keep_warm=1, allow_concurrent_inputs=10)
+    assert str(caught.value) == (
+        "@app.function: keep_warm= is now min_containers=1; "
+        "allow_concurrent_inputs= is now the decorator `concurrent(max_inputs=10)`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "instead"),
+    [
+        (volant.Function, "lookup", "Function.from_name(app, name)"),
+        (volant.Cls, "lookup", "Cls.from_name(app, name)"),
+        (volant.Volume, "persisted", "Volume.from_name(name, create_if_missing=True)"),
+        (volant.Dict, "new", "Dict.from_name(name, create_if_missing=True)"),
+        (volant.Image, "copy_local_file", "image.add_local_file(..., copy=True)"),
+    ],
+)  # fmt: skip
+def test_a_member_that_went_says_what_to_write_now(owner: type, name: str, instead: str) -> None:
+    with pytest.raises(AttributeError, match=f"is no more: write `{re.escape(instead)}`$"):
+        getattr(owner, name)
+    assert not hasattr(owner, name)
 
 
 @pytest.mark.parametrize("name", PLANNED_NAMES)
@@ -167,6 +191,25 @@ def test_a_planned_name_says_so_when_it_is_used(name: str) -> None:
         planned()
     with pytest.raises(UnimplementedError, match=rf"^`volant\.{name}\.from_name` is not"):
         planned.from_name("x")
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("NetworkFileSystem.from_name", "in a `Volume`"), ("Proxy", "own addresses"),
+        ("experimental.flash_forward", "@app.server"), ("billing.report", "no prices"),
+        ("Environment.roles", "one user"), ("types.MetricSeries", "README.md"),
+    ],
+)  # fmt: skip
+def test_a_planned_name_says_what_there_is_instead(path: str, hint: str) -> None:
+    with pytest.raises(UnimplementedError, match=hint):
+        operator.attrgetter(path)(volant)()
+
+
+def test_a_planned_name_may_be_mentioned_where_types_are() -> None:
+    planned: Any = volant.Proxy
+    assert not isinstance("anything", planned)
+    assert repr(planned | None) == repr(None | planned) == repr(planned)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -183,16 +226,30 @@ def test_a_planned_module_says_so_when_it_is_used(module: str) -> None:
     assert not hasattr(imported, "__path__")
 
 
+def test_an_app_tells_its_image_and_takes_another() -> None:
+    made = volant.App()
+    assert made.image is None
+    made.image = image = volant.Image.host()
+    assert made.image is image
+    assert volant.App(image=image).image is image
+
+
 def test_types_of_what_requests_return_are_public() -> None:
     """A type that a program wants to name is found where the model has it."""
     import volant.types
 
     public = {name for name, one in vars(volant.types).items() if isinstance(one, type)}
     assert public == {
-        "AutoscalerSettings", "ContainerProcess", "FileEntry", "FileEntryType", "FileInfo",
-        "FileType", "FileWatchEvent", "FileWatchEventType", "FunctionStats", "InputInfo",
-        "InputStatus", "LogEntry", "ObjectInfo", "ServerInfo", "ServerSession", "ServerStats",
-        "StreamType",
+        "AppInfo", "AppLifecycle", "AppState", "CloudBucketMountInfo", "FunctionInfo",
+        "VolumeMountInfo",
+        "AutoscalerSettings", "BatchUpload", "ConnectCredentials", "ContainerProcess", "DictInfo",
+        "FileEntry", "FileEntryType", "FileIO", "FileInfo", "FileType", "FileWatchEvent",
+        "FileWatchEventType", "FunctionAutoscalerSettings", "FunctionCurrentStats",
+        "FunctionStats", "InputInfo", "InputStatus", "LogEntry", "Obj", "ObjectInfo", "QueueInfo",
+        "SandboxConnectCredentials", "SandboxFilesystem", "SecretInfo",
+        "ServerAutoscalerSettings", "ServerInfo", "ServerSession", "ServerSessionCredentials",
+        "ServerStats", "SidecarContainer", "SidecarManager", "StreamReader", "StreamType",
+        "StreamWriter", "VolumeInfo", "VolumeUploadContextManager",
     }  # fmt: skip
 
 
@@ -258,9 +315,8 @@ def test_a_planned_keyword_says_so_when_it_is_given(keyword: str) -> None:
 
 def test_a_planned_form_cannot_be_awaited_either() -> None:
     """Its `.aio` names itself as well."""
-    call = volant.FunctionCall("fc-86sn29kdn6bvd1k70000000003")
-    with pytest.raises(UnimplementedError, match="get_dashboard_url"):
-        asyncio.run(call.get_dashboard_url.aio())
+    with pytest.raises(UnimplementedError, match="metrics"):
+        asyncio.run(function.metrics.aio())
 
 
 def test_an_image_is_piped_through_a_recipe() -> None:

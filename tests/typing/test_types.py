@@ -14,6 +14,8 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 SURFACE, CONSTRUCTORS = HERE / "surface.py", HERE / "constructors.py"
+#: A program written for Modal.
+UNCHANGED = HERE / "unchanged.py"
 #: What no checker may pass: it shows that one was run, and found the package.
 WRONG = """
 import volant
@@ -55,6 +57,12 @@ CHECKERS = pytest.mark.parametrize("checker", [mypy, pyright])
 def test_signatures_survive_decoration_for_type_checkers(checker, tmp_path: Path) -> None:
     """`f.remote(...)` keeps f's signature: checkers agree with every line of `surface.py`."""
     checked = checker(SURFACE, tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@CHECKERS
+def test_they_survive_under_another_name(checker, tmp_path: Path) -> None:
+    checked = checker(UNCHANGED, tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 

@@ -34,7 +34,7 @@ def test_fixture(missing):
 
 
 def outcome(tmp_path: Path, ci: str) -> str:
-    """What pytest says at its end."""
+    """What pytest says."""
     (tmp_path / "test_suite.py").write_text(SUITE)
     (tmp_path / "conftest.py").write_text("from tests.conftest import *  # noqa\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
@@ -46,11 +46,18 @@ def outcome(tmp_path: Path, ci: str) -> str:
         text=True,
         check=False,
     )
-    return done.stdout.strip().splitlines()[-1]
+    return done.stdout
 
 
 def test_a_skip_without_excuse_fails_on_a_build_machine(tmp_path: Path) -> None:
     assert "1 failed, 1 skipped, 1 error" in outcome(tmp_path, "true")
+
+
+def test_the_last_lines_name_what_failed_and_are_short(tmp_path: Path) -> None:
+    *_, first, second = outcome(tmp_path, "true").splitlines()
+    assert first.startswith("failed: test_suite.py::test_without_excuse: Skipped: no containers")
+    assert second.startswith("failed: test_suite.py::test_fixture: ")
+    assert len(second) <= 300
 
 
 def test_a_skip_is_just_a_skip_elsewhere(tmp_path: Path) -> None:

@@ -92,3 +92,13 @@ def test_after_another_start_of_the_machine_it_is_made_anew(tmp_path: Path) -> N
     lost.write_bytes(b"")  # as a power cut leaves what was not synced
     assert lent.directory(str(tmp_path)) == str(first)
     assert lost.read_bytes() == content
+
+
+def test_guises_lie_in_a_directory_of_their_own(tmp_path: Path) -> None:
+    """What a container tells of itself is told under their names too."""
+    place = Path(lent.directory(str(tmp_path)))
+    assert sorted(one.name for one in (place / "guises").iterdir()) == ["modal"]
+    assert (place / "guises/modal/__init__.py").exists()
+    told = lent.under_all_names({"VOLANT_TASK_ID": "ta-1", "PATH": "/bin"})
+    assert told == {"VOLANT_TASK_ID": "ta-1", "MODAL_TASK_ID": "ta-1", "PATH": "/bin"}
+    assert lent.without_names(told) == {"PATH": "/bin"}

@@ -149,7 +149,8 @@ class Channel:
             self._stream.send(frame, fd)
         except OSError:
             if self.home is None or self.closed:
-                raise ConnectionError("the connection to the hub is closed") from None
+                closing = self._closing or "the connection to the hub is closed"
+                raise ConnectionError(closing) from None
             # The next read sees the end of the stream, reconnects and resubmits.
 
     def _take_receipts(self) -> bytes:

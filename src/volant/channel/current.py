@@ -9,6 +9,7 @@ from _thread import allocate_lock
 from volant import _context, config
 from volant.channel.channel import Channel
 from volant.channel.opening import open_channel
+from volant.errors import ConnectionError, PermissionDeniedError
 
 _lock = allocate_lock()
 _channel: Channel | None = None
@@ -18,7 +19,9 @@ def channel() -> Channel:
     """The channel of this process, opened on first use and again after a fork.
 
     Raises:
-        ConnectionError: when no daemon can be reached or started.
+        ConnectionError: when no daemon can be reached or started, or where there is none for user
+            code: what it wants is left to containers, or a build of an image.
+        PermissionDeniedError: in a container that may ask nothing.
     """
     global _channel
     with _lock:
@@ -28,6 +31,17 @@ def channel() -> Channel:
 
 
 def _open() -> Channel:
+    if _context.is_restricted:
+        raise PermissionDeniedError(
+            "this container can ask nothing of the daemon",
+            hint="its function was made with restrict_modal_access=True",
+        )
+    if _context.sdk_fd is None and _context.in_container():
+        _context.sdk_fd_was_missed = True
+        raise ConnectionError(
+            "there is no connection to Volant while an image is built or containers are prepared",
+            hint="ask for it in a function, or in a hook of enter()",
+        )
     if _context.sdk_fd is None:
         settings = config.load()
         return open_channel(settings.home, settings.text("environment"))

@@ -119,10 +119,12 @@ def print_service_error(error: errors.Error) -> None:
 
 def print_error(message: str, hints: Iterable[str] = ()) -> None:
     """Write `error: ...` and `hint: ...` lines to standard error."""
+    from volant.cli.shared.naming import as_typed
+
     red, cyan, plain = ("\x1b[1;31m", "\x1b[36m", "\x1b[0m") if colours(sys.stderr) else [""] * 3
-    print(f"{red}error{plain}: {message}", file=sys.stderr)
+    print(f"{red}error{plain}: {as_typed(message)}", file=sys.stderr)
     for hint in hints:
-        print(f"{cyan}hint{plain}: {hint}", file=sys.stderr)
+        print(f"{cyan}hint{plain}: {as_typed(hint)}", file=sys.stderr)
 
 
 def colours(stream: TextIO) -> bool:
@@ -230,7 +232,11 @@ def _explain(error: BaseException) -> None:
     if isinstance(error, ImportError) and "relative import" in str(error):
         hint = "a file that is part of a package runs by its module path: `volant run -m pkg.mod`"
     elif not _comes_from_container(error):
-        return
+        if isinstance(error, ModuleNotFoundError) and error.name and "." not in error.name:
+            hint = (
+                f"`{error.name}` is not installed here; what only images have is imported in "
+                "`with image.imports():`, or in the function"
+            )
     elif isinstance(error, ModuleNotFoundError) and error.name:
         hint = _about_module(error.name)
     elif isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
@@ -259,10 +265,13 @@ def _about_module(name: str) -> str:
         return ""  # its package is there, and has no such module
     spec = PathFinder.find_spec(name)
     if spec is None:
-        return f"`{name}` is not installed in the environment of this run, {sys.prefix}"
+        return (
+            f"`{name}` is not installed in the environment of this run, {sys.prefix}; a function "
+            "with an image needs it there: `image.uv_pip_install(...)`"
+        )
     places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
     if not places or not is_local(os.path.join(places[0], "")):
-        return ""
+        return f"the image lacks `{name}`, which is installed here: `image.uv_pip_install(...)`"
     return (
         f"{os.path.abspath(places[0])} was not sent, because no import statement names it; "
         f"with `import {name}` in the function it is"

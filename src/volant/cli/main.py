@@ -9,13 +9,20 @@ from __future__ import annotations
 import sys
 
 
-def main() -> int:
+def main(called: str = "") -> int:
     """Serve the command line of this process.
+
+    Args:
+        called: the name under which the command speaks of itself; its own by default.
 
     Returns:
         The exit code: 0 well, 1 user code failed, 2 wrong usage, 3 the service failed,
         130 interrupted.
     """
+    if called:
+        from volant.cli.shared import naming
+
+        naming.call(called)
     words = sys.argv[1:]
     if words and words[0] == "run":
         from volant.cli.run import run_command

@@ -26,7 +26,7 @@ SWITCHES = {
     "-d": "detach", "--detach": "detach",
     "-m": "module", "--module": "module",
     "-i": "interactive", "--interactive": "interactive",
-    "--timings": "timings",
+    "--timings": "timings", "--timestamps": "timestamps",
     "-h": "help", "--help": "help",
 }  # fmt: skip
 #: Option -> the attribute that it gives a value.
@@ -42,7 +42,7 @@ class RunOptions:
 
     def __init__(self) -> None:
         self.quiet = self.detach = self.module = self.interactive = False
-        self.timings = self.help = self.verbose = False
+        self.timings = self.help = self.verbose = self.timestamps = False
         self.name: str | None = None
         self.write_result: str | None = None
         self.environment: str | None = None
@@ -206,8 +206,9 @@ def _call_under_app(
     chosen: Target, options: RunOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     progress = begin_output(
-        chosen.app.name or chosen.label, quiet=options.quiet, verbose=options.verbose
-    )
+        chosen.app.name or chosen.label, quiet=options.quiet, verbose=options.verbose,
+        timestamps=options.timestamps,
+    )  # fmt: skip
     running = chosen.app.run(
         name=options.name, detach=options.detach, interactive=options.interactive
     )
@@ -232,12 +233,28 @@ def _call_under_app(
         if running.unfinished_count and not options.quiet:
             _tell_unfinished(running.unfinished_count)
     if options.detach and not options.quiet:
-        print(f"detached app {app_id}; `volant app logs {app_id}` shows it", file=sys.stderr)
+        from volant.cli.shared.naming import as_typed
+
+        told = f"detached app {app_id}; `volant app logs {app_id}` shows it"
+        print(as_typed(told), file=sys.stderr)
     return result
 
 
-def begin_output(title: str, *, quiet: bool, verbose: bool = False) -> Progress | None:
+def begin_output(
+    title: str, *, quiet: bool, verbose: bool = False, timestamps: bool = False
+) -> Progress | None:
     """Show what happens from now on: live where a terminal can, which has to be stopped then."""
+    progress = _begun_output(title, quiet=quiet, verbose=verbose)
+    if timestamps:
+        from volant.cli.shared.filtering import Stamped
+        from volant.sdk import output
+
+        assert output.active is not None
+        output.active.stamped = Stamped()
+    return progress
+
+
+def _begun_output(title: str, *, quiet: bool, verbose: bool) -> Progress | None:
     from volant.sdk import output
 
     if not quiet and not verbose and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 from volant.cli.parameters import Options, command_reference
+from volant.cli.shared.naming import as_typed, called
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ Options:
   -d, --detach             Leave calls that have not finished running at the end.
   -n, --name NAME          Name of the app, instead of the program's own.
   -w, --write-result FILE  Write the result, which must be str or bytes, to a file.
+  --timestamps             Put the time in front of each line that containers print.
   --timings                Show at the end how long each phase of the calls took.
   -i, --interactive        Join the terminal to containers at `breakpoint()` and
                            `volant.interact()`.
@@ -47,25 +49,26 @@ def without_target(options: RunOptions) -> int:
     from volant.cli.failures import Refused
 
     if options.help:
-        print(USAGE, end="")
+        print(as_typed(USAGE), end="")
         return 0
     raise Refused("there is nothing to run", hint="`volant run file.py`, or `volant run --help`")
 
 
 def print_forms(forms: list[str]) -> None:
     """Show the functions of a program that has several."""
-    print(f"Usage: {forms[0].partition('::')[0]}::FUNCTION [OPTIONS]")
+    typed = [as_typed(form) for form in forms]
+    print(f"Usage: {typed[0].partition('::')[0]}::FUNCTION [OPTIONS]")
     print("\nFunctions:")
-    for form in forms:
+    for form in typed:
         print(f"  {form}")
-    print(f"\nExample:\n  {forms[0]} --help")
+    print(f"\nExample:\n  {typed[0]} --help")
 
 
 def print_target(target: Target) -> None:
     """Show the options of a function."""
     options = Options(target.raw)
     reference = command_reference(target)
-    words = ["volant run", reference]
+    words = [f"{called()} run", reference]
     words += ["[OPTIONS]"] if options.options else []
     words += ["[ARGUMENTS]..."] if options.takes_tail else []
     print("Usage:", *words)

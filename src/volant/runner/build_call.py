@@ -23,10 +23,11 @@ def main(directory: str) -> None:
     `is_async`.
     """
     from volant.runner import loading
+    from volant.runner.libraries import guises
     from volant.wire import values
 
     # Behind the packages of the image, which may have a cloudpickle of their own.
-    sys.path.append(sys.path.pop(0))
+    guises.arrange()
     with open(os.path.join(directory, "call"), "rb") as source:
         call: Any = values.decode(source.read())
     loading.settle(call)

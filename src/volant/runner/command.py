@@ -143,19 +143,10 @@ class _Keeper:
         return self.status
 
     def _reap(self) -> None:
-        try:
-            os.read(self.wake_read, 4096)
-        except BlockingIOError:
-            pass
-        try:
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
-                if pid == self.pid:
-                    self.status = status
-        except ChildProcessError:
-            return
+        linux.drain(self.wake_read)
+        for pid, status in linux.ended_children():
+            if pid == self.pid:
+                self.status = status
 
     def _signal(self, number: int) -> None:
         """Signal the command, and what has stayed in its group."""

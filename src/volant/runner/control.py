@@ -2,12 +2,15 @@
 
     agent  -> zygote   PRELOAD {modules, late, web, env}
                        PREPARE {files, entry, env, snapshot, late}
-                       FORK {id, hostname, limits, address, more} + 4 descriptors
+                       FORK {id, hostname, limits, address, more, beside} + 4 descriptors; the last
+                         of a sidecar: {container, first, count, cwd}, see `isolate.Plan.beside`
                        COMMAND {id, container, argv, env, limits, terminal} + 1, 2 or 4 descriptors
-    agent  -> holder   RUN {argv, env, cwd, makes_cwd, terminal} + 1 or 4 descriptors
+                       SHOW {layers, cwd}
+    agent  -> holder   RUN {argv, env, cwd, makes_cwd, terminal} + 1, 2 or 4 descriptors
                        FILES {} + 1 descriptor
+                       BOOT {memory_bytes}: only to one of gVisor, and ahead of all others
     zygote -> agent    PRELOADED {culprits}
-                       READY {import_us, threads, culprits, late, refused, prelude, is_whole}
+                       READY {import_us, threads, asks, culprits, late, refused, prelude, is_whole}
                        PREPARE_FAILED {fault}  UNFIT {}
                        FORKED {id}  FORK_FAILED {id, reason}  EXITED {id, status}
                        COMMAND_FAILED {id, reason}
@@ -29,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PREPARE, FORK, COMMAND, PRELOAD, RUN, FILES = 1, 2, 3, 4, 5, 6
+PREPARE, FORK, COMMAND, PRELOAD, RUN, FILES, SHOW, BOOT = 1, 2, 3, 4, 5, 6, 7, 8
 READY, PREPARE_FAILED, FORKED, FORK_FAILED, EXITED, COMMAND_FAILED = 16, 17, 18, 19, 20, 21
 PRELOADED, UNFIT = 22, 23
 
@@ -168,3 +171,14 @@ class Connection:
             done += count
         view.release()
         return bytes(buffer)
+
+
+def say(channel_fd: int, text: bytes) -> None:
+    """Say a first word on a channel that stays open."""
+    channel = _socket.socket(fileno=channel_fd)
+    try:
+        channel.sendall(text)  # the kernel adds our pid, as the agent's end asks for it
+    except OSError:
+        pass  # the agent is gone, and with it the reason to exist
+    finally:
+        channel.detach()

@@ -42,6 +42,8 @@ class Execute:
         try:
             args, kwargs = loads(item[0], item[1], fd)
             runner.in_user_code = True
+            if runner.is_woken:
+                runner.listen()
             value = self._call(args, kwargs, out)
             runner.in_user_code = False
         except BaseException as exc:  # noqa: BLE001  # user code may raise anything
@@ -194,6 +196,8 @@ class ValueStream:
         self.out.stream_item(kind, payload, fd, self.sequence)
         self.sequence += 1
         runner.in_user_code = was_in_user_code
+        if was_in_user_code and runner.is_woken:
+            runner.listen()
 
 
 def for_function(raw: Callable[..., Any], function: dict[str, Any], runner: Runner) -> Execute:

@@ -5,7 +5,7 @@
       overlays of the root and of each tree, proc, dev,
       shm, pts, sys, sdk, pivot_root, lo
     in the container: enter the cell, hostname
-    ------------------------ both: rlimits, no capabilities, no_new_privs, Landlock, seccomp
+    ------- both: rlimits, no capabilities (sandboxes: a few), no_new_privs, Landlock, seccomp
 
 Owns the order of these steps. It makes no decision about what a container may see (the
 launcher built that), and raises `OSError` at the first step that fails: a half isolated
@@ -23,31 +23,19 @@ import sys
 from _struct import pack
 
 from volant.runner import linux, seccomp
+from volant.runner.view import roots
+from volant.runner.view.places import (
+    FILES_DIR,
+    LAYERS_DIR,
+    LOWER_DIR,
+    NEW_ROOT,
+    SCRATCH_DIR,
+    WORK_DIR,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-#: Where the parts of ours lie inside a template and its containers.
-OWN_DIR = "/.volant"
-BASE_DIR = OWN_DIR + "/base"
-LOWER_DIR = OWN_DIR + "/lower"
-SDK_DIR = OWN_DIR + "/sdk"
-#: Packages for web functions, which only these look for: others are to see none of them.
-LENT_DIR = OWN_DIR + "/lent"
-SCRATCH_DIR = OWN_DIR + "/scratch"
-LAYERS_DIR = OWN_DIR + "/layers"
-NEW_ROOT = OWN_DIR + "/new"
-SDK_MOUNTS = (SDK_DIR + "/volant", SDK_DIR + "/cloudpickle", LENT_DIR)
-#: Sources and working directory of a container.
-WORK_DIR = "/root"
-#: Where the template of an image that lends its own Python has what is WORK_DIR in its containers:
-#: that Python may lie below the same path.
-FILES_DIR = OWN_DIR + "/files"
-#: What a template of a built image keeps of the root that it was made in, besides the layers.
-TEMPLATE_MOUNTS = (
-    "/proc", "/dev", "/sys/devices/system", LOWER_DIR, BASE_DIR, SCRATCH_DIR, *SDK_MOUNTS, WORK_DIR,
-)  # fmt: skip
 
 #: What a zygote keeps while it runs user code, in its own user namespace: enough for its
 #: children to enter their cells.
@@ -55,6 +43,19 @@ ZYGOTE_CAPABILITIES = (linux.CAP_SETPCAP, linux.CAP_SYS_CHROOT, linux.CAP_SYS_AD
 #: What its nursery needs besides, to make cells, and to look into those whose ports it decides on.
 TEMPLATE_CAPABILITIES = (
     *ZYGOTE_CAPABILITIES, linux.CAP_DAC_OVERRIDE, linux.CAP_NET_ADMIN, linux.CAP_SYS_PTRACE,
+)  # fmt: skip
+#: What one keeps whose children are gVisor's: it runs no code of others, and they bring a root and
+#: files of their own about, and give all of it up before there is any.
+GVISOR_CAPABILITIES = (
+    *TEMPLATE_CAPABILITIES, linux.CAP_CHOWN, linux.CAP_DAC_READ_SEARCH, linux.CAP_FOWNER,
+    linux.CAP_FSETID, linux.CAP_MKNOD, linux.CAP_SETGID, linux.CAP_SETUID,
+)  # fmt: skip
+#: What root has in a sandbox, within the sandbox's own user namespace: files of any owner and mode,
+#: other users, their processes, low ports of its own network. Nothing that mounts, traces, makes
+#: devices or roots, or gives rights to files.
+SANDBOX_CAPABILITIES = (
+    linux.CAP_CHOWN, linux.CAP_DAC_OVERRIDE, linux.CAP_FOWNER, linux.CAP_FSETID, linux.CAP_KILL,
+    linux.CAP_SETGID, linux.CAP_SETUID, linux.CAP_SETPCAP, linux.CAP_NET_BIND_SERVICE,
 )  # fmt: skip
 #: What the init of a cell keeps: whoever enters the cell must have it too, and gives it up then.
 INIT_CAPABILITIES = (linux.CAP_SYS_CHROOT,)
@@ -64,9 +65,17 @@ INIT_CAPABILITIES = (linux.CAP_SYS_CHROOT,)
 SHM_COUNTED = "size=50%,nr_inodes=65536"
 SHM_UNCOUNTED = "size=64m,nr_inodes=16384"
 
+#: Layers that an image may have which a template is shown when it runs already.
+LAYERS_AHEAD = 32
+#: Layers of one image of a sidecar, with what lies above them: their names fit into one mount.
+BESIDE_LAYERS_MAX = 128
 #: Trees that a container may change on top of (an overlay), or that it only reads (a bind); and
-#: layers of a built image, the highest first; and the working directory that an image sets.
-OVERLAY, BIND, LAYER, CWD = "o", "b", "l", "c"
+#: layers of a built image, or over the trees, the highest first; and where an image has it work.
+OVERLAY, BIND, LAYER, CHANGE, CWD = "o", "b", "l", "v", "c"
+#: What this interpreter needs where it runs on gVisor's kernel.
+LENT = "g"
+#: A descriptor of gVisor's program.
+RUNSC = "x"
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x41
 _RLIMITS = {
@@ -81,8 +90,9 @@ class Plan:
     def __init__(self, arguments: list[str]) -> None:
         """Read it from the launcher's command line: rung, state directory, flags, marked paths.
 
-        Marks: `o:` and `b:` trees, `l:` layers, `c:` the working directory (container rung);
-        `r:` readable and `w:` writable paths (process rung).
+        Marks: `o:` and `b:` trees, `l:` layers, `v:` layers over the trees, `c:` the working
+        directory (container rung); `x:` gVisor's program, `g:` what is lent to those that hold its
+        sandboxes; `r:` readable and `w:` writable paths (process rung).
         """
         self.rung, self.state_dir, flags = arguments[:3]
         self.own_network = "n" in flags
@@ -92,33 +102,110 @@ class Plan:
         #: its containers are sandboxes: this interpreter is not of their image, and runs none of
         #: their code
         self.is_for_sandboxes = "s" in flags
+        #: files in them may have set-user-id bits, which nothing in there heeds: their owners are
+        #: nobody on this machine
+        self.may_set_ids = self.is_for_sandboxes and "i" in flags
+        #: these are told their image later, by `show`
+        self.is_blank = "b" in flags
         marked = [(item[0], item[2:]) for item in arguments[3:]]
-        self.trees = [(mark, path) for mark, path in marked if mark in (OVERLAY, BIND)]
+        self.trees = [path for mark, path in marked if mark == OVERLAY]
+        self.read_only = [path for mark, path in marked if mark == BIND]
+        #: what they are shown as their image lies over the trees
+        self.is_over_machine = "o" in flags
         self.layers = [path for mark, path in marked if mark == LAYER]
+        self.changes = [path for mark, path in marked if mark == CHANGE]
+        #: what lies above them: places to mount at, and sources
+        self.lower = LOWER_DIR
+        #: a descriptor of gVisor's program, if that runs its containers; -1: the kernel does
+        self.runsc_fd = next((int(found) for mark, found in marked if mark == RUNSC), -1)
+        self.runs_gvisor = self.runsc_fd >= 0
+        self.lent = [path for mark, path in marked if mark == LENT]
+        #: in a cell, where they cannot be seen: mounts of these that are nowhere yet, and links
+        self.opened: list[tuple[str, int]] = []
+        self.links: list[tuple[str, str]] = []
         self.readable = [path for mark, path in marked if mark == "r"]
         self.writable = [path for mark, path in marked if mark == "w"]
         self.is_container = self.rung == "container"
+        #: what root keeps in its containers
+        self.capabilities = SANDBOX_CAPABILITIES if self.is_for_sandboxes else ()
         home = WORK_DIR if self.is_container else os.path.join(self.state_dir, "root")
-        self.work_dir = FILES_DIR if self.is_for_sandboxes and self.layers else home
+        shows_image = self.layers or (self.is_blank and not self.is_over_machine)
+        lends = self.is_for_sandboxes and shows_image
+        self.work_dir = FILES_DIR if lends else home
         #: where containers work; made if their image has no such directory
         self.cwd = next((path for mark, path in marked if mark == CWD), home)
-        inet = self.is_container or not self.own_network
-        ids = None if self.is_container else (os.geteuid(), os.getegid())
-        self.program = seccomp.build(sockets_of_inet=inet, shares_files_as=ids)
-        self.told_program = b""
-        if self.has_private_ports:
-            self.told_program = seccomp.build(tells_ports=True)
+        self._build_programs()
         self.landlock_abi = linux.landlock_abi()
         self.grants: list[tuple[int, int]] = []
+
+    def _build_programs(self) -> None:
+        """Make the filters of its containers; the second is for those whose ports are told."""
+        inet = self.is_container or not self.own_network
+        ids = None if self.is_container else (os.geteuid(), os.getegid())
+        self.program = seccomp.build(
+            sockets_of_inet=inet, shares_files_as=ids, may_set_ids=self.may_set_ids
+        )
+        self.told_program = b""
+        if self.has_private_ports:
+            self.told_program = seccomp.build(
+                tells_ports=True, refuses=not self.runs_gvisor, may_set_ids=self.may_set_ids
+            )
+
+    def show(self, layer_count: int, cwd: str | None = None) -> None:
+        """Have the cells that are made from now on show an image, whose layers were mounted.
+
+        Args:
+            layer_count: they lie below `LAYERS_DIR`, numbered from the lowest.
+            cwd: where containers work; None for where they would without an image.
+
+        Raises:
+            ValueError: it is no plan for this, or there cannot be so many.
+        """
+        if not self.is_blank or not 0 < layer_count <= LAYERS_AHEAD:
+            raise ValueError(f"no image of {layer_count} layers can be shown")
+        self.is_blank = False
+        layers = [f"{LAYERS_DIR}/{index}" for index in reversed(range(layer_count))]
+        if self.is_over_machine:
+            self.changes = layers
+        else:
+            self.layers = layers
+        self.cwd = cwd or self.cwd
+
+    def beside(self, first: int, count: int, cwd: str | None = None) -> Plan:
+        """That of a sandbox's sidecar, which may show another image.
+
+        Args:
+            first: where layers of that were mounted, numbered from here on, the lowest first; the
+                last one is what lies above them.
+            count: how many there are; 0 for the image that all others have.
+            cwd: where the sidecar works; None for where it would without an image.
+
+        Raises:
+            ValueError: it is no plan for this.
+        """
+        if not self.is_for_sandboxes or first < 0 or not 0 <= count <= BESIDE_LAYERS_MAX:
+            raise ValueError("there can be no such sidecar")
+        plan = Plan.__new__(Plan)
+        plan.__dict__.update(self.__dict__)
+        if count:
+            numbers = reversed(range(first, first + count))
+            plan.lower, *plan.layers = [f"{LAYERS_DIR}/{number}" for number in numbers]
+            plan.trees, plan.read_only, plan.changes = [], [], []
+            plan.cwd = cwd or WORK_DIR
+        return plan
 
 
 def enter_template(plan: Plan) -> None:
     """Confine the zygote itself, after its nursery is there and before it imports user code."""
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    if plan.runs_gvisor:
+        linux.capset(GVISOR_CAPABILITIES)
+        return
     if plan.is_container:
-        linux.drop_bounding_set(ZYGOTE_CAPABILITIES)
-        linux.capset(ZYGOTE_CAPABILITIES)
-        linux.install_seccomp(seccomp.build(template=True))
+        kept = (*ZYGOTE_CAPABILITIES, *plan.capabilities)
+        linux.drop_bounding_set(kept)
+        linux.capset(kept)
+        linux.install_seccomp(seccomp.build(template=True, may_set_ids=plan.may_set_ids))
         return
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # what a dead container left is ours to end
     if os.geteuid() == 0:
@@ -133,22 +220,32 @@ def enter_template(plan: Plan) -> None:
     linux.install_seccomp(plan.program)  # imports are user code too; every fork inherits it
 
 
-def make_cell(plan: Plan, name: str) -> None:
-    """In the init of a cell: make everything that a container needs and that can be made ahead."""
+def make_cell(plan: Plan, name: str, beside_fd: int = -1) -> None:
+    """In the init of a cell: make everything that a container needs and that can be made ahead.
+
+    Args:
+        plan: what it shows.
+        name: its own.
+        beside_fd: the init of a cell whose network it shares; -1 for none.
+    """
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)
     flags = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
-    linux.unshare(flags | (linux.CLONE_NEWNET if plan.own_network else 0))
-    _mount_overlays(plan, f"{SCRATCH_DIR}/{name}")
+    if plan.own_network and beside_fd >= 0:
+        linux.setns(beside_fd, linux.CLONE_NEWNET)
+    elif plan.own_network:
+        flags |= linux.CLONE_NEWNET
+    linux.unshare(flags)
+    roots.mount_container(plan, f"{SCRATCH_DIR}/{name}")
     for directory in ("/sys/devices/system", "/dev"):
         linux.mount(directory, NEW_ROOT + directory, "", linux.MS_BIND | linux.MS_REC)
     mount_devices(NEW_ROOT, counts_memory=plan.counts_memory)
     mount_proc(NEW_ROOT)
-    enter_root(NEW_ROOT)
-    if plan.own_network:
+    roots.enter(NEW_ROOT)
+    if plan.own_network and beside_fd < 0:
         raise_loopback()
     linux.drop_bounding_set()
-    # The container sees this process, which has its user and is in no cgroup of its. One capability
-    # more than it has keeps it from tracing this, also where Landlock does not; the filter keeps
+    # The container sees this process, which has its user and is in no cgroup of its. A capability
+    # that it has not keeps it from tracing this, also where Landlock does not; the filter keeps
     # `chroot` from being called with it.
     linux.capset(INIT_CAPABILITIES)
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
@@ -161,10 +258,17 @@ def enter_container(plan: Plan, cell_fd: int, hostname: str, limits: dict[str, A
     Returns:
         What tells its supervisor of what concerns ports; -1 where nobody need know.
     """
+    for path in plan.lent:
+        if os.path.islink(path):
+            plan.links.append((path, os.readlink(path)))
+        else:
+            plan.opened.append((path, linux.open_tree(path, recursive=True)))
     _enter_cell(plan, cell_fd)
     _socket.sethostname(hostname)
     with open("/etc/hosts", "ab", buffering=0) as hosts:
         hosts.write(f"127.0.0.1\t{hostname}\n".encode())
+    if plan.runs_gvisor:  # what confines it is what it will become
+        return linux.install_supervised_seccomp(plan.told_program) if plan.told_program else -1
     # The network may be shared with the host, and abstract sockets belong to it.
     scoped = linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | linux.LANDLOCK_SCOPE_SIGNAL
     return _confine_in_cell(plan, limits, scoped)
@@ -194,7 +298,10 @@ def _enter_cell(plan: Plan, cell_fd: int) -> None:
 
 def _confine_in_cell(plan: Plan, limits: dict[str, Any], scoped: int) -> int:
     _confine(plan, limits, ZYGOTE_CAPABILITIES)
-    restrict_reach(plan.landlock_abi, scoped)
+    # A network of its own bounds abstract sockets as well, and whoever copies a sandbox speaks with
+    # its processes over one.
+    if not (plan.is_for_sandboxes and plan.own_network):
+        restrict_reach(plan.landlock_abi, scoped)
     if plan.has_private_ports:
         return linux.install_supervised_seccomp(plan.told_program)
     linux.install_seccomp(plan.program)
@@ -242,33 +349,10 @@ def join_process(plan: Plan, name: str, limits: dict[str, Any]) -> None:
             os.close(fd)
 
 
-def enter_image(layers: list[str], held: list[str]) -> None:
-    """For a template of a built image: make an overlay of its layers the root directory.
-
-    Args:
-        layers: where they are mounted, the highest first.
-        held: mounts of the present root that the new one has in the same places.
-    """
-    scratch = f"{SCRATCH_DIR}/template"
-    os.mkdir(scratch, 0o700)
-    _mount_root(layers, scratch)
-    for path in held:
-        linux.mount(path, NEW_ROOT + path, "", linux.MS_BIND | linux.MS_REC)
-    enter_root(NEW_ROOT)
-
-
 def enter_directory(path: str) -> None:
     """Make a directory the working directory, and make it first if it is not there."""
     os.makedirs(path, 0o755, exist_ok=True)
     os.chdir(path)
-
-
-def enter_root(root: str) -> None:
-    """Make the mount at `root` the root directory and let go of everything above it."""
-    os.chdir(root)
-    linux.pivot_root(".", ".")  # the old root is now stacked on the new one
-    linux.umount(".", linux.MNT_DETACH)
-    os.chdir("/")
 
 
 def raise_loopback() -> None:
@@ -278,30 +362,6 @@ def raise_loopback() -> None:
         fcntl.ioctl(probe.fileno(), _SIOCSIFFLAGS, pack("16sH14x", b"lo", _IFF_UP_RUNNING))
     finally:
         probe.close()
-
-
-def _mount_overlays(plan: Plan, scratch: str) -> None:
-    """Overlay the template's root and trees at NEW_ROOT."""
-    os.mkdir(scratch, 0o700)
-    _mount_root(plan.layers, scratch)
-    for index, (mark, path) in enumerate(plan.trees):
-        if mark == BIND:
-            linux.mount(path, NEW_ROOT + path, "", linux.MS_BIND | linux.MS_REC)
-            continue
-        _overlay_dirs(scratch, str(index))
-        _mount_overlay(path, scratch, str(index), NEW_ROOT + path)
-
-
-def _mount_root(layers: list[str], scratch: str) -> None:
-    """The root of a container: sources and mount points, then its image, or the curated /etc."""
-    upper = _overlay_dirs(scratch, "root")
-    os.mkdir(upper + "/etc", 0o755)
-    for name in ("hosts", "resolv.conf") if layers else ("hosts",):
-        with open(f"{BASE_DIR}/etc/{name}", "rb") as source:
-            content = source.read()
-        with open(f"{upper}/etc/{name}", "wb") as target:
-            target.write(content)
-    _mount_overlay(":".join([LOWER_DIR, *(layers or [BASE_DIR])]), scratch, "root", NEW_ROOT)
 
 
 def mount_devices(root: str, *, counts_memory: bool) -> None:
@@ -317,20 +377,6 @@ def mount_proc(root: str) -> None:
     """Mount the processes of the caller's own pid namespace."""
     safe = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
     linux.mount("proc", root + "/proc", "proc", safe)
-
-
-def _overlay_dirs(scratch: str, name: str) -> str:
-    upper = f"{scratch}/{name}"
-    os.mkdir(upper, 0o755)
-    os.mkdir(upper + "-work", 0o700)
-    return upper
-
-
-def _mount_overlay(lower: str, scratch: str, name: str, target: str) -> None:
-    # volatile: nothing of a container survives it, so nothing has to reach the disk.
-    upper = f"{scratch}/{name}"
-    options = f"lowerdir={lower},upperdir={upper},workdir={upper}-work,volatile,userxattr"
-    linux.mount("overlay", target, "overlay", linux.MS_NOSUID | linux.MS_NODEV, options)
 
 
 def limit_resources(limits: dict[str, Any]) -> None:
@@ -353,8 +399,9 @@ def limit_resources(limits: dict[str, Any]) -> None:
 def _confine(plan: Plan, limits: dict[str, Any], capabilities: tuple[int, ...]) -> None:
     limit_resources(limits)
     for capability in capabilities:
-        linux.prctl(linux.PR_CAPBSET_DROP, capability)
-    linux.capset()
+        if capability not in plan.capabilities:
+            linux.prctl(linux.PR_CAPBSET_DROP, capability)
+    linux.capset(plan.capabilities)
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
 
 

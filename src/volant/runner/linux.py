@@ -15,6 +15,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import NoReturn
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x2, 0x4, 0x8
@@ -37,7 +38,9 @@ AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
-MOVE_MOUNT_F_EMPTY_PATH = 4
+MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x04, 0x40
+RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10
+FSOPEN_CLOEXEC, FSCONFIG_CMD_CREATE, FSMOUNT_CLOEXEC = 1, 6, 1
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
 MOUNT_ATTR_IDMAP = 0x100000
 
@@ -57,9 +60,9 @@ SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 0x8, 
 
 MADV_COLLAPSE = 25
 
-CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_KILL = 0, 1, 3, 4, 5
-CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_NET_ADMIN = 6, 7, 8, 12
-CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SETFCAP = 18, 19, 21, 31
+CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_KILL = range(6)
+CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_NET_BIND_SERVICE, CAP_NET_ADMIN = 6, 7, 8, 10, 12
+CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_MKNOD, CAP_SETFCAP = 18, 19, 21, 27, 31
 #: Highest capability number asked about; the kernel answers EINVAL beyond its own.
 CAP_LAST_MAX = 63
 
@@ -82,7 +85,9 @@ _SYS_CAPGET, _SYS_CAPSET = (125, 126) if _X86 else (90, 91)
 _SYS_SETRESUID = 117 if _X86 else 147
 _SYS_SECCOMP = 317 if _X86 else 277
 _SYS_PIDFD_SEND_SIGNAL, _SYS_PIDFD_OPEN, _SYS_PIDFD_GETFD = 424, 434, 438
+_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_SYS_OPENAT2 = 437
 _SYS_LANDLOCK_CREATE, _SYS_LANDLOCK_ADD, _SYS_LANDLOCK_RESTRICT = 444, 445, 446
 
 # PyDLL keeps the interpreter lock during the call: all of these are short, and the child of
@@ -121,6 +126,11 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
     )  # fmt: skip
     if code == -1:
         _fail("mount", f"{kind or 'bind'} {source} on {target}")
+
+
+def escaped(path: str) -> str:
+    """A path as options of an overlay name it; people's directories may have any character."""
+    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
 
 
 def umount(target: str, flags: int = 0) -> None:
@@ -222,6 +232,47 @@ def move_mount(fd: int, target: str) -> None:
     )  # fmt: skip
 
 
+class _How(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("flags", "mode", "resolve")]
+
+
+def open_in_root(root_fd: int, path: str, flags: int) -> int:
+    """Open what a path leads to where a directory is the root; through no link of /proc."""
+    how = _How(flags=flags | os.O_CLOEXEC, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    name = _path(path)
+    return _call(
+        "openat2", path, _SYS_OPENAT2, root_fd, ctypes.addressof(name), ctypes.addressof(how),
+        ctypes.sizeof(how),
+    )  # fmt: skip
+
+
+def open_tree_of(fd: int) -> int:
+    """Copy the mount at an open directory into a detached one, without what is mounted below."""
+    empty = _path("")
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH
+    return _call("open_tree", f"fd {fd}", _SYS_OPEN_TREE, fd, ctypes.addressof(empty), flags)
+
+
+def move_mount_onto(fd: int, target_fd: int) -> None:
+    """Attach a detached mount at a directory that is open."""
+    empty = _path("")
+    _call(
+        "move_mount", f"fd {target_fd}", _SYS_MOVE_MOUNT, fd, ctypes.addressof(empty), target_fd,
+        ctypes.addressof(empty), MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+    )  # fmt: skip
+
+
+def detached_tmpfs() -> int:
+    """A temporary file system that is mounted nowhere, and gone with its descriptor."""
+    kind = _path("tmpfs")
+    made = _call("fsopen", "tmpfs", _SYS_FSOPEN, ctypes.addressof(kind), FSOPEN_CLOEXEC)
+    try:
+        _call("fsconfig", "create", _SYS_FSCONFIG, made, FSCONFIG_CMD_CREATE)
+        return _call("fsmount", "tmpfs", _SYS_FSMOUNT, made, FSMOUNT_CLOEXEC)
+    finally:
+        os.close(made)
+
+
 class _MountAttributes(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns_fd")]
 
@@ -282,7 +333,7 @@ def take_effective_user(user_id: int) -> None:
 
 def capset(capabilities: tuple[int, ...] = ()) -> None:
     """Hold exactly these capabilities (permitted and effective; inheritable is emptied)."""
-    bits = sum(1 << number for number in capabilities)
+    bits = sum(1 << number for number in set(capabilities))
     low, high = bits & 0xFFFFFFFF, bits >> 32
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
@@ -296,6 +347,21 @@ def capset_all() -> None:
     _call("capget", "all", _SYS_CAPGET, ctypes.addressof(header), ctypes.addressof(data))
     data[0], data[3] = data[1], data[4]
     _call("capset", "all", _SYS_CAPSET, ctypes.addressof(header), ctypes.addressof(data))
+
+
+def capset_inheritable() -> list[int]:
+    """Have every capability that is permitted in effect and inheritable as well; which these are.
+
+    Such ones can be made ambient, and then survive the execution of a program.
+    """
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    data = (ctypes.c_uint32 * 6)()
+    _call("capget", "all", _SYS_CAPGET, ctypes.addressof(header), ctypes.addressof(data))
+    data[0] = data[2] = data[1]
+    data[3] = data[5] = data[4]
+    _call("capset", "all", _SYS_CAPSET, ctypes.addressof(header), ctypes.addressof(data))
+    bits = data[1] | data[4] << 32
+    return [number for number in range(CAP_LAST_MAX + 1) if bits >> number & 1]
 
 
 class _FilterProgram(ctypes.Structure):
@@ -346,6 +412,26 @@ def children() -> list[int]:
             return [int(word) for word in source.read().split()]
     except OSError:
         return []  # the kernel was built without it
+
+
+def ended_children() -> Iterator[tuple[int, int]]:
+    """Take those children that have ended, by `waitpid`: each with its wait status."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return  # there is none any more
+        if pid == 0:
+            return  # all that are left go on
+        yield pid, status
+
+
+def drain(wake_fd: int) -> None:
+    """Take what `signal.set_wakeup_fd` has written, before looking what happened."""
+    try:
+        os.read(wake_fd, 4096)
+    except BlockingIOError:
+        pass
 
 
 def landlock_abi() -> int:

@@ -11,6 +11,7 @@ import _frozen_importlib_external as files
 import os
 import sys
 
+from volant.runner.libraries import guises
 from volant.version import SERIES
 
 TYPE_CHECKING = False
@@ -79,7 +80,8 @@ def mark_as_container() -> None:
         _context.container_id = "zygote"  # each fork overwrites it with its own id
         # Python programs that user code starts find this package as well.
         given = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = f"{SDK_DIR}:{given}" if given else SDK_DIR
+        ours = [*guises.directories(SDK_DIR), SDK_DIR, *([given] if given else [])]
+        os.environ["PYTHONPATH"] = ":".join(ours)
 
 
 def import_module(name: str) -> ModuleType:

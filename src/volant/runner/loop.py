@@ -5,7 +5,8 @@
 
 One thread does all of it, so that user code owns the main thread and no switch is paid.
 While user code runs, the hub wakes this loop with SIGUSR1: the handler reads what came
-(a cancellation, a request to give unstarted inputs back) between two bytecodes.
+(a cancellation, a request to give unstarted inputs back) between two bytecodes. What it is woken
+for at other moments is read before user code goes on.
 Invariant: every input of a batch is answered exactly once, in order, or given back.
 """
 
@@ -102,6 +103,8 @@ class Runner:
         #: Results of the batch that runs.
         self.outbox: Outbox | None = None
         self.in_user_code = False
+        #: Whether the hub has said something at a moment when that could not be taken.
+        self.is_woken = False
         self.credits: dict[int, int] = {}
         #: The container has to end: what it runs is run again elsewhere.
         self.is_preempted = False
@@ -264,8 +267,11 @@ class Runner:
         _context.container_id = self.container_id = message["container_id"]
         _context.app_id = message["app_id"]
         _context.sdk_fd = self.sdk_fd
+        _context.is_restricted = message["restricted"]
         _context.function_numbers = message["functions"]
         _context.web_urls = message["urls"]
+        _context.cluster = message["cluster"]
+        _context.inputs_max = message["max_inputs"]
         payloads.recycles = message["recycle"]
         if message["watched"] is not None:
             from volant.runner.libraries import late
@@ -321,10 +327,23 @@ class Runner:
 
     def _on_wake(self, _signum: int, _frame: FrameType | None) -> None:
         if not self.in_user_code:
-            return  # the loop reads the connection by itself before it runs anything
-        self.in_user_code = False
-        self._take(self.stream.receive_nowait())
-        self.in_user_code = True
+            self.is_woken = True  # nothing is taken in the midst of our own code
+            return
+        self.listen()
+
+    def listen(self) -> None:
+        """Take what the hub has said, and end user code that is about to go on if it has to.
+
+        Whoever lets user code go on calls this if the hub has woken the container meanwhile.
+
+        Raises:
+            InputCancellation: when it has to.
+        """
+        self.is_woken = True
+        while self.is_woken:
+            self.in_user_code = self.is_woken = False
+            self._take(self.stream.receive_nowait())
+            self.in_user_code = True
         if self.is_interrupted():
             self.in_user_code = False
             self.interrupt()

@@ -1,6 +1,7 @@
 """Makes cells: namespaces with a root, a network and an init, ready for one container each.
 
     zygote --"s1"--> nursery --fork--> init of cell s1: namespaces, mounts, then reaps orphans
+           --"s2 s1 0 0"--> another one, whose network is that of s1
        <--"ready s1" (with its pid, from the kernel) | "failed s1 REASON"--
        <--"gone s1" once everything in that cell is dead--
     child of the zygote, in a cell --"watch s1 127.20.0.1" + descriptor--> nursery: what concerns
@@ -33,6 +34,29 @@ if TYPE_CHECKING:
 MESSAGE_BYTES_MAX = 4096
 
 
+class Container:
+    """A child of the zygote, and the cell it lives in (none on the process rung)."""
+
+    def __init__(self, name: str, cell: Cell | None, address: str = "") -> None:
+        self.name = name
+        self.cell = cell
+        #: where its ports are bound, if they are its own
+        self.address = address
+        self.status = -1
+
+
+class Cell:
+    """Namespaces that wait for a container; `fd` is the pidfd of their init."""
+
+    def __init__(self, name: str, fd: int, beside: str = "") -> None:
+        """`beside`: the name of a cell whose network it shares."""
+        self.name = name
+        self.fd = fd
+        #: the cell whose ports are its own as well
+        self.network = beside or name
+        self.container: Container | None = None
+
+
 class Nursery:
     """The zygote's end."""
 
@@ -63,9 +87,20 @@ class Nursery:
         """Close this end."""
         self._socket.close()
 
-    def order(self, name: str) -> None:
-        """Ask for a cell."""
-        self._socket.send(name.encode())
+    def order(self, name: str, beside: tuple[str, int, int] | None = None) -> None:
+        """Ask for a cell.
+
+        Args:
+            name: its own.
+            beside: the name of a cell whose network it shall share, and what it shows, see
+                `Plan.beside`; None for one by itself.
+        """
+        words = (name,) if beside is None else (name, *map(str, beside))
+        self._socket.send(" ".join(words).encode())
+
+    def show(self, layer_count: int) -> None:
+        """Have the cells that are ordered from now on show an image, see `Plan.show`."""
+        self._socket.send(f"show {layer_count}".encode())
 
     def watch(self, listener: int, name: str, address: str) -> None:
         """Have the nursery decide for who is in a cell; to be called from in there.
@@ -139,7 +174,9 @@ class _Nursery:
             os.close(fd)
         # It becomes a path, with capabilities that the zygote, which runs user code, has not.
         if is_cell_name(words[0]):
-            self._make(words[0])
+            self._make(words[0], words[1:])
+        elif words[0] == "show" and self.plan.is_blank and words[-1].isdecimal():
+            self.plan.show(int(words[-1]))  # who is blank runs no code but ours
         elif words[0] != "watch":
             self.socket.send(b"failed - no cell can have this name")
         return True
@@ -155,38 +192,46 @@ class _Nursery:
                 fds.frombytes(raw[: len(raw) - len(raw) % fds.itemsize])
         return data, fds
 
-    def _make(self, name: str) -> None:
+    def _make(self, name: str, beside: list[str]) -> None:
+        beside_fd = -1
         try:
+            plan, beside_fd = self._beside(*beside) if beside else (self.plan, -1)
             # Without the setns a second unshare fails: the namespace that the first one made
             # may have died with its first process.
             linux.setns(self.pid_namespace, linux.CLONE_NEWPID)
             linux.unshare(linux.CLONE_NEWPID)
             pid = os.fork()
-        except OSError as error:
+        except (OSError, ValueError, TypeError) as error:
             self.socket.send(f"failed {name} {error}".encode())
-            return
-        if pid == 0:
-            self._become_init(name)
-        self.names[pid] = name
+        else:
+            if pid == 0:
+                self._become_init(name, plan, beside_fd)
+            self.names[pid] = name
+        if beside_fd >= 0:
+            os.close(beside_fd)
+
+    def _beside(self, of: str, first: str, count: str) -> tuple[isolate.Plan, int]:
+        """What a cell beside another one shows, and a pidfd of the other one's init.
+
+        Raises:
+            ValueError: for what can be no sidecar.
+            ProcessLookupError: the other one is gone.
+        """
+        plan = self.plan.beside(int(first), int(count))
+        for pid, name in self.names.items():
+            if name == of:
+                return plan, linux.pidfd_open(pid)
+        raise ProcessLookupError("its sandbox has ended")
 
     def _reap(self) -> None:
-        try:
-            os.read(self.wake_read, 4096)
-        except BlockingIOError:
-            pass
-        while True:
-            try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        linux.drain(self.wake_read)
+        for pid, _ in linux.ended_children():
             name = self.names.pop(pid, None)
             if name is not None:
                 self.supervisor.forget(name)
                 self.socket.send(f"gone {name}".encode())
 
-    def _become_init(self, name: str) -> NoReturn:
+    def _become_init(self, name: str, plan: isolate.Plan, beside_fd: int) -> NoReturn:
         try:
             _signal.set_wakeup_fd(-1)
             _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCHLD})
@@ -194,7 +239,9 @@ class _Nursery:
             for fd in (self.wake_read, self.wake_write, self.pid_namespace):
                 os.close(fd)
             self.supervisor.close()
-            isolate.make_cell(self.plan, name)
+            isolate.make_cell(plan, name, beside_fd)
+            if beside_fd >= 0:
+                os.close(beside_fd)
             self.socket.send(f"ready {name}".encode())
             self.socket.close()
             for fd in (1, 2):
@@ -204,7 +251,8 @@ class _Nursery:
             self.socket.send(text.encode("utf-8", "replace")[:MESSAGE_BYTES_MAX])
             os._exit(1)
         while True:
-            _reap_all()
+            for _ in linux.ended_children():
+                pass
             _signal.sigwait([_signal.SIGCHLD])
 
 
@@ -212,14 +260,6 @@ def is_cell_name(name: str) -> bool:
     """True for `s` and a number of one to nine digits."""
     digits = name[1:]
     return name[:1] == "s" and digits.isascii() and digits.isdigit() and len(digits) <= 9
-
-
-def _reap_all() -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
 
 
 def _on_sigchld(_signum: int, _frame: object) -> None:

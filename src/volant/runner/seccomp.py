@@ -183,7 +183,7 @@ class _Assembler:
 def build(
     machine: str | None = None, *, template: bool = False, sockets_of_inet: bool = True,
     shares_files_as: tuple[int, int] | None = None, may_set_ids: bool = False,
-    has_one_id: bool = False, tells_ports: bool = False,
+    has_one_id: bool = False, tells_ports: bool = False, refuses: bool = True,
 ) -> bytes:  # fmt: skip
     """Assemble the filter.
 
@@ -198,6 +198,7 @@ def build(
             seem to work, and devices seem to be made. Nothing is done.
         tells_ports: what concerns ports is decided by a supervisor, who must listen to it: see
             `linux.install_supervised_seccomp`.
+        refuses: False leaves everything but that to whoever confines what runs here.
 
     Returns:
         Instructions of 8 bytes each, ready for `linux.install_seccomp`.
@@ -213,8 +214,10 @@ def build(
     out.load(_AT_ARCHITECTURE)
     out.jump(_JUMP_EQUAL, _AUDIT_ARCH[column], "", "absent")
     out.load(_AT_NUMBER)
-    out.jump(_JUMP_ABOVE, CEILING, "absent")
-    judged = _judged(column, template=template, shares_files=shares_files_as is not None)
+    out.jump(_JUMP_ABOVE, CEILING, "absent" if refuses else "allowed")
+    judged = {}
+    if refuses:
+        judged = _judged(column, template=template, shares_files=shares_files_as is not None)
     if may_set_ids:
         judged = {number: to for number, to in judged.items() if to not in _MODE_VERDICTS}
     if has_one_id:

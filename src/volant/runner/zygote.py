@@ -15,7 +15,6 @@ It holds no privilege of the host and runs the user's imports, so the agent trus
 from __future__ import annotations
 
 import _signal
-import _socket
 import gc
 import os
 import select
@@ -23,6 +22,9 @@ import sys
 from time import perf_counter_ns
 
 from volant.runner import control, isolate, linux, nursery
+from volant.runner.libraries import guises
+from volant.runner.nursery import Cell, Container
+from volant.runner.sandboxes import beginning
 from volant.runner.template import making, preloading, sources
 
 TYPE_CHECKING = False
@@ -59,33 +61,14 @@ def _settle_imports(plan: isolate.Plan) -> None:
     import volant.runner.libraries.late  # for the children, which then need not: this,
     import volant.runner.libraries.threads
     import volant.runner.loading
-    import volant.runner.loop  # and this
-    import volant.runner.sandboxes.holding  # noqa: F401  # which cannot be found in a sandbox
+    import volant.runner.loop  # noqa: F401  # and this
 
-    sys.path.append(sys.path.pop(0))
+    if plan.is_for_sandboxes:
+        beginning.settle_imports(plan)
+    guises.arrange()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # text files here
     os.chdir(plan.work_dir)
-
-
-class Container:
-    """A child of the zygote, and the cell it lives in (none on the process rung)."""
-
-    def __init__(self, name: str, cell: Cell | None, address: str = "") -> None:
-        self.name = name
-        self.cell = cell
-        #: where its ports are bound, if they are its own
-        self.address = address
-        self.status = -1
-
-
-class Cell:
-    """Namespaces that wait for a container; `fd` is the pidfd of their init."""
-
-    def __init__(self, name: str, fd: int) -> None:
-        self.name = name
-        self.fd = fd
-        self.container: Container | None = None
 
 
 class Zygote:
@@ -106,6 +89,8 @@ class Zygote:
         self.waiting: list[tuple[dict[str, Any], list[int]]] = []
         self.ready_cells: list[Cell] = []
         self.cells: dict[str, Cell] = {}
+        #: forks for which a cell is made beside another one, by its name
+        self.beside: dict[str, tuple[dict[str, Any], list[int]]] = {}
         self.ordered_count = 0
         self.cell_count = 0
         self.imported_pids: set[int] = set()
@@ -153,11 +138,18 @@ class Zygote:
         elif kind == control.PREPARE:
             self._prepare(fields)
         elif kind == control.FORK:
-            self.waiting.append((fields, fds))
             self.more_count = fields.get("more", 0)
+            if fields.get("beside") is not None:
+                self._order_beside(fields, fds)
+            else:
+                self.waiting.append((fields, fds))
             self._serve_waiting()
         elif kind == control.COMMAND:
             self._run_command(fields, fds)
+        elif kind == control.SHOW and self.nursery is not None:
+            self.plan.show(fields["layers"], fields["cwd"])
+            self.nursery.show(fields["layers"])
+            self._order_cell()
         else:
             raise control.ControlError(f"unexpected message of kind {kind}")
         return True
@@ -181,7 +173,7 @@ class Zygote:
             if not self.preloading.fits(program):
                 self.connection.send(control.UNFIT, {})
                 return
-            if not self.ready_cells and not self.ordered_count:
+            if not self.ready_cells and not self.ordered_count and not self.plan.is_blank:
                 self._order_cell()  # made while we import
             self._set_environment(fields["env"])
             self.preloading.begin()
@@ -227,6 +219,21 @@ class Zygote:
             self.ordered_count -= 1
             self._refuse_waiting(f"no cell can be made: {error}")
 
+    def _order_beside(self, fields: dict[str, Any], fds: list[int]) -> None:
+        """Have a cell made for one fork, in the network of a container that lives."""
+        wanted = fields["beside"]
+        cells = [one.cell for one in self.containers.values() if one.name == wanted["container"]]
+        try:
+            if self.nursery is None or not cells or cells[0] is None:
+                raise ProcessLookupError("its sandbox has ended")
+            wanted["network"] = cells[0].network
+            self.cell_count += 1
+            name = f"s{self.cell_count}"
+            self.nursery.order(name, (cells[0].network, wanted["first"], wanted["count"]))
+            self.beside[name] = fields, fds
+        except OSError as error:
+            self._refuse(fields, fds, str(error))
+
     def _serve_waiting(self) -> None:
         """Fork for whom there is a cell, and have more made for the others."""
         while self.waiting and (self.ready_cells or self.nursery is None):
@@ -243,10 +250,17 @@ class Zygote:
     def _hear_nursery(self) -> None:
         assert self.nursery is not None
         word, name, reason, pid = self.nursery.receive()
-        if word == "ready":
+        if name in self.beside:
+            fields, fds = self.beside.pop(name)
+            if word == "ready":
+                network = fields["beside"]["network"]
+                cell = self.cells[name] = Cell(name, linux.pidfd_open(pid), network)
+                self._fork(fields, fds, cell)
+            else:
+                self._refuse(fields, fds, reason or "its cell was killed")
+        elif word == "ready":
             self.ordered_count -= 1
-            cell = Cell(name, linux.pidfd_open(pid))
-            self.cells[name] = cell
+            cell = self.cells[name] = Cell(name, linux.pidfd_open(pid))
             self.ready_cells.append(cell)
             self._serve_waiting()
         elif word == "failed":
@@ -257,11 +271,14 @@ class Zygote:
 
     def _refuse_waiting(self, reason: str) -> None:
         for fields, fds in self.waiting:
-            for fd in fds:
-                os.close(fd)
-            self.connection.send(control.FORK_FAILED, {"id": fields["id"], "reason": reason})
+            self._refuse(fields, fds, reason)
         self.waiting.clear()
         self.more_count = 0
+
+    def _refuse(self, fields: dict[str, Any], fds: list[int], reason: str) -> None:
+        self.connection.send(control.FORK_FAILED, {"id": fields["id"], "reason": reason})
+        for fd in fds:  # afterwards, for their end says less
+            os.close(fd)
 
     def _on_cell_gone(self, cell: Cell) -> None:
         """Nothing in it lives any more: now its container has ended too."""
@@ -366,28 +383,31 @@ class Zygote:
         self, fields: dict[str, Any], fds: list[int], cell: Cell | None
     ) -> NoReturn:
         channel_fd, sdk_fd, stdout_fd, stderr_fd = fds
+        plan, beside = self.plan, fields.get("beside")
         try:
             self._shed(cell)
+            if beside is not None:
+                plan = plan.beside(beside["first"], beside["count"], beside["cwd"])
             if cell is not None:
                 hostname, limits = fields["hostname"], fields["limits"]
-                listener = isolate.enter_container(self.plan, cell.fd, hostname, limits)
+                listener = isolate.enter_container(plan, cell.fd, hostname, limits)
             else:
-                isolate.enter_process(self.plan, fields["id"], fields["limits"])
+                isolate.enter_process(plan, fields["id"], fields["limits"])
             os.dup2(stdout_fd, 1)
             os.dup2(stderr_fd, 2)
             os.close(stdout_fd)
             os.close(stderr_fd)
             _reseed()
-            _say(channel_fd, b"H")
+            control.say(channel_fd, b"H")
             if cell is not None:  # only now, as the agent need not wait for it
                 self._have_watched(listener, cell, fields["address"])
         except BaseException as exc:  # noqa: BLE001  # must be told, whatever it is
-            _say(channel_fd, b"E" + f"{type(exc).__name__}: {exc}".encode("utf-8", "replace"))
+            text = f"E{type(exc).__name__}: {exc}"
+            control.say(channel_fd, text.encode("utf-8", "replace"))
             os._exit(EXIT_NOT_ISOLATED)
-        if self.plan.is_for_sandboxes:
-            from volant.runner.sandboxes import holding
-
-            holding.serve(channel_fd, sdk_fd)
+        if plan.is_for_sandboxes:
+            os.close(sdk_fd)
+            beginning.hold(plan, channel_fd, fields["limits"])
         from volant.runner import loop
 
         loop.serve(channel_fd, sdk_fd, fields["id"])
@@ -396,7 +416,7 @@ class Zygote:
         """In a cell, its last tie to the zygote: who decides about its ports."""
         assert self.nursery is not None
         if listener >= 0:
-            self.nursery.watch(listener, cell.name, address)
+            self.nursery.watch(listener, cell.network, address)
             os.close(listener)
         self.nursery.close()
 
@@ -412,7 +432,7 @@ class Zygote:
         for cell in self.cells.values():
             if cell is not own_cell:
                 os.close(cell.fd)
-        for _, fds in self.waiting:
+        for _, fds in (*self.waiting, *self.beside.values()):
             for fd in fds:
                 os.close(fd)
         for name in self.single_thread_names:
@@ -428,17 +448,8 @@ class Zygote:
         _signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
 
     def _reap(self) -> None:
-        try:
-            os.read(self.wake_read, 4096)
-        except BlockingIOError:
-            pass
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        linux.drain(self.wake_read)
+        for pid, status in linux.ended_children():
             container = self.containers.pop(pid, None)
             if container is not None:
                 container.status = status
@@ -472,16 +483,6 @@ def _reseed() -> None:
     numpy_random: Any = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
-
-
-def _say(channel_fd: int, text: bytes) -> None:
-    channel = _socket.socket(fileno=channel_fd)
-    try:
-        channel.sendall(text)  # the kernel adds our pid, as the agent's end asks for it
-    except OSError:
-        pass  # the agent is gone, and with it the reason to exist
-    finally:
-        channel.detach()
 
 
 def _fault(exc: BaseException) -> bytes:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from volant import _context
 from volant.errors import InvalidError
 from volant.sdk import decorating, options
-from volant.sdk.naming import check_environment, check_name, checked_tags
-from volant.sdk.planned import Planned, refuse_client
+from volant.sdk.naming import check_name, checked_tags
+from volant.sdk.objects.handle import Handle
+from volant.sdk.planned import Planned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
 
     from volant.sdk.calls.logs import Logs
     from volant.sdk.classes.decorating import ClassDecorator
+    from volant.sdk.classes.handles import Cls
     from volant.sdk.classes.parameters import parameter
-    from volant.sdk.deploying.apps import AppInfo, StopApp
+    from volant.sdk.deploying.apps import GetAppInfo, Lookup, StopApp
     from volant.sdk.deploying.deployment import Deploy
     from volant.sdk.function import Function
     from volant.sdk.images.image import Image
     from volant.sdk.objects.schedule import Cron, Period
     from volant.sdk.retries import Retries
-    from volant.sdk.running import GetTags, RunContext, SetTags
+    from volant.sdk.running import GetTags, Run, SetTags
     from volant.sdk.web.servers import ServerDecorator
 else:
     parameter = None
@@ -38,13 +40,28 @@ else:
         return lambda decorated: decorated
 
 
+class EntrypointInfo:
+    """What a local entrypoint was made of."""
+
+    __slots__ = ("function_name", "module_name", "raw_f")
+
+    def __init__(self, raw: Callable[..., object]) -> None:
+        self.raw_f = raw
+        self.function_name: str = raw.__qualname__
+        self.module_name: str = raw.__module__
+
+
 class LocalEntrypoint:
     """A function that `volant run` runs on this machine, with its parameters as options."""
+
+    app: App
+    info: EntrypointInfo
 
     def __init__(self, app: App, raw: Callable[..., object], name: str) -> None:
         self.app = app
         self.name = name
         self.raw = raw
+        self.info = EntrypointInfo(raw)
         self.__name__ = name
         self.__doc__ = raw.__doc__
         self.__wrapped__ = raw
@@ -56,7 +73,16 @@ class LocalEntrypoint:
         return f"<volant local entrypoint {self.name!r}>"
 
 
-class App:
+class _AtLookup:
+    """`App.lookup`, imported when it is used."""
+
+    def __get__(self, instance: object, owner: type) -> Lookup:
+        from volant.sdk.deploying.apps import Lookup
+
+        return Lookup()
+
+
+class App(Handle):
     """A unit of deployment: functions with their images and options, under one name.
 
     Args:
@@ -91,6 +117,7 @@ class App:
         self._functions: dict[str, Function[..., Any, Any]] = {}
         self._entrypoints: dict[str, LocalEntrypoint] = {}
         self._app_id: str | None = None
+        self._description: str | None = None
 
     def __repr__(self) -> str:
         return f"<volant.App {self.name!r}>"
@@ -101,9 +128,33 @@ class App:
         return self._app_id or (_context.app_id if _context.in_container() else None)
 
     @property
+    def object_id(self) -> str | None:
+        """The same as `app_id`."""
+        return self.app_id
+
+    @property
     def description(self) -> str | None:
-        """The app's name."""
-        return self.name
+        """What was last given to `set_description`, or the app's name."""
+        return self._description or self.name
+
+    def set_description(self, description: str) -> None:
+        """Describe the app, for programs that ask it; commands show its name.
+
+        Raises:
+            InvalidError: for what is no text.
+        """
+        if not isinstance(description, str):
+            raise InvalidError(f"a description is text, got {description!r}")
+        self._description = description
+
+    @property
+    def image(self) -> Image | None:
+        """The image of every function that names none; None for `Image.host()`."""
+        return self._image
+
+    @image.setter
+    def image(self, image: Image | None) -> None:
+        self._image = image
 
     @property
     def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
@@ -113,6 +164,12 @@ class App:
             for function in self._functions.values()
             for name in function._registered_names()
         }
+
+    @property
+    def registered_classes(self) -> dict[str, Cls]:
+        """Classes by name."""
+        found = [(name, one._cls_handle()) for name, one in self._functions.items()]
+        return {name: cls for name, cls in found if cls is not None}
 
     @property
     def registered_web_endpoints(self) -> list[str]:
@@ -206,10 +263,14 @@ class App:
             enable_memory_snapshot: of a class, fork its containers from a template in which the
                 hooks of `enter(snap=True)` have run. What a function imports always is in one.
             block_network: no network but the container's own loopback.
+            restrict_modal_access: its containers can ask nothing of Volant: they call no functions
+                and use no dicts, queues, volumes' methods or sandboxes.
             serialized: send the function itself instead of importing its module; at most 16 MiB.
             include_source: send the module or package that defines it; the app's by default.
             name: its name in the app; the Python name by default.
             is_generator: whether it yields; found out by default.
+            experimental_options: `{"enable_gpu_snapshot": True}` of a class has the hooks of
+                `enter(snap=True)` run in each container, which has the GPU; others warn.
 
         Raises:
             InvalidError: for a value that makes no sense, naming it.
@@ -218,8 +279,7 @@ class App:
         decorating.refuse_positional(_positional)
         options.refuse_planned({
             "region": region, "cloud": cloud, "proxy": proxy, "routing_region": routing_region,
-            "nonpreemptible": nonpreemptible, "restrict_modal_access": restrict_modal_access,
-            "i6pn": i6pn, "experimental_options": experimental_options, "keep_warm": keep_warm,
+            "nonpreemptible": nonpreemptible, "i6pn": i6pn, "keep_warm": keep_warm,
             "concurrency_limit": concurrency_limit,
             "container_idle_timeout": container_idle_timeout,
             "allow_concurrent_inputs": allow_concurrent_inputs,
@@ -233,10 +293,11 @@ class App:
             enable_memory_snapshot=enable_memory_snapshot, block_network=block_network,
             secrets=options.given_secrets(secrets, self._secrets),
             volumes=options.given_volumes(volumes, self._volumes),
-        )  # fmt: skip
+        ) | {"restricted": bool(restrict_modal_access)}  # fmt: skip
         return decorating.FunctionDecorator(self, {
             "options": checked, "image": image, "serialized": serialized, "name": name,
             "is_generator": is_generator, "include_source": include_source,
+            "holds_gpu": options.snapshot_holds_gpu(experimental_options),
         })  # fmt: skip
 
     def _register(self, function: Function[..., Any, Any]) -> None:
@@ -258,7 +319,8 @@ class App:
         """Make the function that `volant run` runs here; its parameters become options."""
         if _positional is not None:
             raise InvalidError(
-                "@app.local_entrypoint needs parentheses", hint="write @app.local_entrypoint()"
+                "@app.local_entrypoint needs parentheses: @app.local_entrypoint()",
+                hint="write @app.local_entrypoint()",
             )
 
         def decorate(raw: Callable[..., Any]) -> LocalEntrypoint:
@@ -279,36 +341,22 @@ class App:
             self._tags = {**other_app._tags, **self._tags}
         return self
 
-    def run(
-        self,
-        *,
-        name: str | None = None,
-        client: object = None,
-        detach: bool = False,
-        interactive: bool = False,
-        environment_name: str | None = None,
-    ) -> RunContext:
-        """Run the app for the body of a `with` (or `async with`) block.
+    @property
+    def run(self) -> Run:
+        """Run the app for the body of a `with` (or `async with`) block: `with app.run():`.
 
-        Args:
-            name: name of this run; the app's by default.
-            detach: leave calls that have not finished running at the end of the block.
-            interactive: join the terminal to containers at `breakpoint()` and `interact()`.
-            environment_name: where it runs; by default the environment of this process.
+        `name=` is that of this run, the app's by default; `detach=True` leaves calls that have not
+        finished running at the end of the block; `interactive=True` joins the terminal to
+        containers at `breakpoint()` and `interact()`; `environment_name=` is where it runs, by
+        default the environment of this process.
 
-        Raises:
+        Raises (when called):
             InvalidError: for a name that cannot be looked up; at global scope in a container;
                 for an interactive run without a terminal.
         """
-        from volant.sdk.running import RunContext
+        from volant.sdk.running import Run
 
-        refuse_client("app.run", client)
-        if name is not None:
-            check_name("an app", name)
-        return RunContext(
-            self, name=name, detach=detach, interactive=interactive,
-            environment=check_environment(environment_name),
-        )  # fmt: skip
+        return Run(self)
 
     @property
     def logs(self) -> Logs:
@@ -317,8 +365,6 @@ class App:
 
         return app_logs(self.app_id, str(self.name))
 
-    client = Planned("App.client")
-    get_dashboard_url = Planned("App.get_dashboard_url")
     sandboxes = Planned("App.sandboxes")
     stats = Planned("App.stats")
 
@@ -384,23 +430,7 @@ class App:
 
         return Deploy(self)
 
-    @staticmethod
-    def lookup(
-        name: str,
-        *,
-        client: object = None,
-        environment_name: str | None = None,
-        create_if_missing: bool = False,
-    ) -> App:
-        """The app that is deployed under a name in an environment, or has an id.
-
-        Raises:
-            NotFoundError: when there is none.
-        """
-        from volant.sdk.deploying.apps import lookup
-
-        refuse_client("App.lookup", client)
-        return lookup(name, environment_name, create_if_missing=create_if_missing)
+    lookup = _AtLookup()
 
     @property
     def stop(self) -> StopApp:
@@ -414,12 +444,12 @@ class App:
         return StopApp(self)
 
     @property
-    def info(self) -> AppInfo:
-        """What is deployed of the app: `app.info()`.
+    def info(self) -> GetAppInfo:
+        """What is deployed of the app, or runs of it: `app.info()`.
 
         Raises (when called):
-            ExecutionError: for an app that was neither deployed nor looked up.
+            ExecutionError: for an app that was neither run, deployed nor looked up.
         """
-        from volant.sdk.deploying.apps import AppInfo
+        from volant.sdk.deploying.apps import GetAppInfo
 
-        return AppInfo(self)
+        return GetAppInfo(self)

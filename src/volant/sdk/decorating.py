@@ -6,7 +6,13 @@ import sys
 
 from volant import _context
 from volant.errors import InvalidError
-from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, WEB_MARK, Function
+from volant.sdk.function import (
+    BATCHED_MARK,
+    CLUSTERED_MARK,
+    CONCURRENT_MARK,
+    WEB_MARK,
+    Function,
+)
 from volant.sdk.naming import check_name
 
 TYPE_CHECKING = False
@@ -61,7 +67,7 @@ class FunctionDecorator:
     def __call__(self, raw: Callable[..., Any]) -> Any:
         app, settings = self._app, self._settings
         _check_raw(raw, settings["serialized"])
-        chosen = settings["name"] or raw.__name__
+        chosen = raw.__name__ if settings["name"] is None else settings["name"]
         check_name("a function", chosen)
         flags = getattr(getattr(raw, "__code__", None), "co_flags", 0)
         is_generator = settings["is_generator"]
@@ -73,6 +79,10 @@ class FunctionDecorator:
             check_schedulable(chosen, raw, is_generator=is_generator)
         include_source = settings["include_source"]
         options = _with_marks(raw, settings["options"])
+        if hasattr(raw, CLUSTERED_MARK):
+            from volant.sdk.inputs.clustering import with_cluster
+
+            options = with_cluster(raw, options, is_generator=is_generator)
         if is_generator and options["retries"]["max_retries"]:
             raise InvalidError(
                 f"generator function `{chosen}` cannot have retries",
@@ -126,15 +136,18 @@ def refuse_positional(value: object) -> None:
 
     if isinstance(value, Image):
         raise InvalidError(
-            "@app.function takes no positional arguments", hint="write @app.function(image=image)"
+            "@app.function takes no positional arguments, but function(image=image)",
+            hint="write @app.function(image=image)",
         )
     if isinstance(value, type):
         raise TypeError("@app.function cannot decorate a class: use @app.cls()")
-    raise InvalidError("@app.function needs parentheses", hint="write @app.function()")
+    raise InvalidError(
+        "@app.function needs parentheses: @app.function()", hint="write @app.function()"
+    )
 
 
-def single_use(max_inputs: int | None) -> bool:
-    """What the old keyword `max_inputs=` means.
+def single_use(max_inputs: int | None, stacklevel: int = 3) -> bool:
+    """What the old keyword `max_inputs=` means; the line of `stacklevel` is warned of.
 
     Raises:
         InvalidError: for more than one.
@@ -148,8 +161,9 @@ def single_use(max_inputs: int | None) -> bool:
     from volant.errors import DeprecationError
 
     warnings.warn(
-        "max_inputs=1 is called single_use_containers=True now", DeprecationError, stacklevel=4
-    )
+        "max_inputs=1 is called single_use_containers=True now", DeprecationError,
+        stacklevel=stacklevel,
+    )  # fmt: skip
     return True
 
 
@@ -159,7 +173,7 @@ def _check_raw(raw: Any, serialized: bool) -> None:
     if isinstance(raw, Function):
         raise InvalidError(f"`{raw.name}` is decorated with @app.function already")
     if not callable(raw) or not hasattr(raw, "__qualname__"):
-        raise InvalidError(f"@app.function needs a function, got {raw!r}")
+        raise _no_function(raw)
     if serialized:
         return
     if "<locals>" in raw.__qualname__ or raw.__name__ == "<lambda>":
@@ -169,9 +183,22 @@ def _check_raw(raw: Any, serialized: bool) -> None:
         )
     if "." in raw.__qualname__:
         raise InvalidError(
-            f"`{raw.__qualname__}` is a method and cannot be a function of its own",
+            f"`{raw.__qualname__}` is a method and cannot be a function of its own: that takes "
+            "@app.cls()",
             hint="decorate the class with @app.cls() and the method with @volant.method()",
         )
+
+
+def _no_function(raw: object) -> InvalidError:
+    from volant.sdk.classes.marks import Method
+
+    if isinstance(raw, Method):
+        return InvalidError(
+            f"`{raw.__name__}` is a method and cannot be a function of its own: that takes "
+            "@app.cls()",
+            hint="decorate the class with @app.cls(), and the method with @volant.method() alone",
+        )
+    return InvalidError(f"@app.function needs a function, got {raw!r}")
 
 
 def lives_in_interactive_session(raw: Callable[..., Any]) -> bool:

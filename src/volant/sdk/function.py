@@ -13,7 +13,8 @@ from volant import _context
 from volant.errors import ExecutionError, InvalidError
 from volant.sdk.calls.calling import Binding
 from volant.sdk.generics import Generic, P, R, Raw
-from volant.sdk.planned import Planned, refuse_client
+from volant.sdk.objects.handle import Handle, check_client
+from volant.sdk.planned import Planned, former
 from volant.version import SERIES
 
 TYPE_CHECKING = False
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from volant.sdk.app import App
     from volant.sdk.calls.autoscaler import Autoscaler, GetCurrentStats, UpdateAutoscaler
+    from volant.sdk.calls.described import GetFunctionInfo
     from volant.sdk.calls.forms import (
         ForEach,
         Hydrate,
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
         StarMap,
     )
     from volant.sdk.calls.logs import Logs
+    from volant.sdk.classes.handles import Cls
     from volant.sdk.images.image import Image
+    from volant.sdk.objects.client import Client
     from volant.sdk.options import VariantOptions
     from volant.sdk.web.urls import GetWebUrl
 
@@ -47,16 +51,21 @@ if TYPE_CHECKING:
 CONCURRENT_MARK = "__volant_concurrent__"
 #: What `@volant.batched` leaves: (max_batch_size, wait_ms).
 BATCHED_MARK = "__volant_batched__"
+#: What `@volant.clustered` leaves: containers of one cluster.
+CLUSTERED_MARK = "__volant_clustered__"
 #: What `@volant.asgi_app` and its like leave: how it answers, as a control message carries it.
 WEB_MARK = "__volant_web__"
 
 
-class Function(Generic[P, R, Raw]):
+@former(lookup="Function.from_name(app, name)", call="f.remote()", web_url="f.get_web_url()")
+class Function(Handle, Generic[P, R, Raw]):
     """A function of an app; made by `@app.function`.
 
     `P` are its parameters, `R` what `.remote` returns, `Raw` what the plain function returns
     (they differ for async functions, whose `.local` returns an awaitable).
     """
+
+    is_generator: bool
 
     def __init__(
         self,
@@ -94,7 +103,7 @@ class Function(Generic[P, R, Raw]):
         *,
         version: int | None = None,
         environment_name: str | None = None,
-        client: object = None,
+        client: Client | None = None,
     ) -> Function[..., Any, Any]:
         """A handle on a function of a deployed app; asks nobody until it is used.
 
@@ -106,11 +115,11 @@ class Function(Generic[P, R, Raw]):
         """
         from volant.sdk.deploying import functions
 
-        refuse_client("Function.from_name", client)
+        check_client(client)
         return functions.from_name(app_name, name, version, environment_name)
 
     @staticmethod
-    def from_id(function_id: str, *, client: object = None) -> Function[..., Any, Any]:
+    def from_id(function_id: str, *, client: Client | None = None) -> Function[..., Any, Any]:
         """A handle on a function of a deployed app by its id (`fu-…`).
 
         Raises:
@@ -118,7 +127,7 @@ class Function(Generic[P, R, Raw]):
         """
         from volant.sdk.deploying import functions
 
-        refuse_client("Function.from_id", client)
+        check_client(client)
         return functions.from_id(function_id)
 
     @property
@@ -157,6 +166,15 @@ class Function(Generic[P, R, Raw]):
             hint="call it inside `with app.run():` or under `volant run`",
         )
 
+    def _bound_to_call(self, form: str) -> Binding:  # for what is looked up
+        """`_bound`, for calls of a form.
+
+        Raises:
+            ExecutionError: when the app does not run.
+            InvalidError: for what has no such form.
+        """
+        return self._bound()
+
     def _bind_in_container(self) -> Binding:
         from volant.channel import current
 
@@ -180,7 +198,8 @@ class Function(Generic[P, R, Raw]):
     def _refuse_generator(self, form: str) -> None:
         if self.is_generator:
             raise InvalidError(
-                f"`{self.name}` is a generator function and cannot be called with .{form}()",
+                f"`{self.name}` is a generator function and is called with .remote_gen(), "
+                f"not with .{form}()",
                 hint=f"use `for value in {self.name}.remote_gen(...)`",
             )
 
@@ -323,6 +342,18 @@ class Function(Generic[P, R, Raw]):
         return _autoscaler(self).stats
 
     @property
+    def info(self) -> GetFunctionInfo:
+        """What it is, with everything that it was described with: `f.info()`.
+
+        Raises (when called):
+            ExecutionError: when its app does not run.
+            NotFoundError: when it is not deployed.
+        """
+        from volant.sdk.calls.described import GetFunctionInfo
+
+        return GetFunctionInfo(self.name, self._bound)
+
+    @property
     def logs(self) -> Logs:
         """What its containers printed: `f.logs.tail()`, `.fetch(since=...)`, `.stream()`."""
         from volant.sdk.calls.logs import function_logs
@@ -344,9 +375,17 @@ class Function(Generic[P, R, Raw]):
         """Run the plain Python function here, in this process."""
         return self._raw(*args, **kwargs)
 
+    def get_raw_f(self) -> Callable[P, Raw]:
+        """The plain Python function; of one that was looked up, what refuses to run here."""
+        return self._raw
+
     def _registered_names(self) -> list[str]:
         """What its app lists it as."""
         return [self.name]
+
+    def _cls_handle(self) -> Cls | None:
+        """The class that it is, if it is one."""
+        return None
 
     def _web_names(self) -> list[str]:
         """What its app lists of it as answering to the web."""
@@ -394,9 +433,7 @@ class Function(Generic[P, R, Raw]):
         }
 
 
-for _name in (
-    "stats", "metrics", "info", "get_dashboard_url", "client",
-):  # fmt: skip
+for _name in ("stats", "metrics"):
     setattr(Function, _name, Planned(f"Function.{_name}"))
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from volant.sdk.objects.secret import Given
     from volant.sdk.retries import Retries
 
-    class VariantOptions(TypedDict, total=False):
-        """What `with_options` takes: see `App.function`."""
+    class SharedOptions(TypedDict, total=False):
+        """What `with_options` and `App.cls` both take: see `App.function`."""
 
         env: dict[str, str] | None
         secrets: Sequence[object] | None
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         cpu: float | tuple[float, float] | None
         memory: int | tuple[int, int] | None
         volumes: dict[str, object] | None
-        timeout: float
         retries: int | Retries | None
         max_containers: int | None
         buffer_containers: int | None
@@ -36,9 +35,15 @@ if TYPE_CHECKING:
         cloud: str | None
         routing_region: str | None
 
-    class ClassSettings(VariantOptions, total=False):
+    class VariantOptions(SharedOptions, total=False):
+        """What `with_options` takes: see `App.function`; None leaves one as it is."""
+
+        timeout: float | None
+
+    class ClassSettings(SharedOptions, total=False):
         """What `App.cls` takes: see `App.function`."""
 
+        timeout: float
         image: Any
         ephemeral_disk: int | None
         startup_timeout: float | None
@@ -94,17 +99,21 @@ if TYPE_CHECKING:
 
 
 #: Known keywords whose feature is not there yet -> the value that means "not asked for".
-PLANNED: dict[str, object] = {
-    "region": None, "cloud": None, "routing_region": None,
-    "nonpreemptible": False, "proxy": None, "restrict_modal_access": False, "i6pn": None,
-    "experimental_options": None,
+PLANNED: dict[str, object] = {"proxy": None, "i6pn": None}
+#: What `experimental_options=` may ask for.
+GPU_SNAPSHOT = "enable_gpu_snapshot"
+#: Keywords that choose among data centres -> what each names. There is one machine, in no region:
+#: they are taken, and mean nothing. No container here is ever taken from its input for another's
+#: sake, which is what `nonpreemptible` asks for.
+PLACEMENT = {
+    "region": "a region", "cloud": "a cloud", "routing_region": "a region", "nonpreemptible": "",
 }  # fmt: skip
-#: Keywords of old programs -> what they are called now.
+#: Keywords of old programs -> what to write now, with the value in its place.
 RENAMED = {
-    "keep_warm": "min_containers",
-    "concurrency_limit": "max_containers",
-    "container_idle_timeout": "scaledown_window",
-    "allow_concurrent_inputs": "@volant.concurrent",
+    "keep_warm": "min_containers={}",
+    "concurrency_limit": "max_containers={}",
+    "container_idle_timeout": "scaledown_window={}",
+    "allow_concurrent_inputs": "the decorator `concurrent(max_inputs={})`",
 }
 
 TIMEOUT_DEFAULT_S = 300
@@ -115,10 +124,10 @@ MEMORY_DEFAULT_MIB = 128
 DISK_MAX_MIB = 3 << 20
 
 
-#: Options that only marks and hooks change.
+#: Options that only marks, hooks and `App.function` itself change.
 _UNMARKED: dict[str, object] = {
     "max_inputs": 1, "target_inputs": None, "batch_size": 0, "batch_wait_s": 0.0,
-    "has_exit": False,
+    "has_exit": False, "cluster_size": 0, "restricted": False,
 }  # fmt: skip
 
 
@@ -127,14 +136,58 @@ def refuse_planned(given: Mapping[str, object], where: str = "@app.function") ->
 
     Raises:
         UnimplementedError: naming the first such keyword.
-        DeprecationError: for a keyword that has another name now.
+        DeprecationError: for keywords that are others now, all at once.
+        InvalidError: for a place that is no name.
     """
+    old = {one: value for one, value in given.items() if one in RENAMED and value is not None}
+    if old:
+        pairs = [f"{one}= is now {RENAMED[one].format(value)}" for one, value in old.items()]
+        raise DeprecationError(f"{where}: {'; '.join(pairs)}")
     for name, value in given.items():
-        if name in RENAMED:
-            if value is not None:
-                raise DeprecationError(f"{name}= is called {RENAMED[name]} now")
-        elif value is not None and value != PLANNED[name] and value not in ([], (), {}):
+        if name in PLACEMENT:
+            check_place(name, value)
+        elif value is not None and value is not False and value not in ([], (), {}):
             raise unimplemented(f"{where}({name}=...)")
+
+
+def snapshot_holds_gpu(experimental: Mapping[str, object] | None) -> bool:
+    """Whether the hooks of a snapshot use a GPU, by what `experimental_options=` says.
+
+    Snapshots hold none here, so such hooks run in each container. Whatever else is asked for is
+    not known, which a warning says.
+
+    Raises:
+        InvalidError: for what is no dict.
+    """
+    if experimental is None:
+        return False
+    if not isinstance(experimental, dict):
+        raise InvalidError(f"experimental_options must be a dict, got {experimental!r}")
+    unknown = [repr(name) for name in experimental if name != GPU_SNAPSHOT]
+    if unknown:
+        import warnings
+
+        warnings.warn(
+            f"experimental_options: {', '.join(unknown)} is not known here, and means nothing",
+            stacklevel=3,
+        )
+    return bool(experimental.get(GPU_SNAPSHOT))
+
+
+def check_place(name: str, value: object) -> None:
+    """Check the value of a keyword of `PLACEMENT`; regions may be several.
+
+    Raises:
+        InvalidError: for what is no name.
+    """
+    if name == "nonpreemptible":
+        if not isinstance(value, bool):
+            raise InvalidError(f"nonpreemptible must be True or False, got {value!r}")
+        return
+    several = name == "region" and isinstance(value, (list, tuple))
+    for one in value if several else [value]:  # type: ignore[attr-defined]  # a list, then
+        if one is not None and (not isinstance(one, str) or not one):
+            raise InvalidError(f"{name} must be the name of {PLACEMENT[name]}, got {one!r}")
 
 
 def checked(
@@ -205,7 +258,7 @@ _VARIANT_FIELDS = {
     "buffer_containers": ("buffer_containers",), "scaledown_window": ("scaledown_window_s",),
     "volumes": ("volumes",),
 }  # fmt: skip
-_VARIANT_PLANNED = ("region", "cloud", "routing_region")
+_VARIANT_PLACEMENT = ("region", "cloud", "routing_region")
 
 
 def checked_variant(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, object]:
@@ -220,13 +273,14 @@ def checked_variant(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict
         TypeError: for a keyword that it does not take.
     """
     for name in given:
-        if name not in _VARIANT_FIELDS and name not in _VARIANT_PLANNED:
+        if name not in _VARIANT_FIELDS and name not in _VARIANT_PLACEMENT:
             raise TypeError(f"with_options() got an unexpected keyword argument {name!r}")
-    refuse_planned({name: given.get(name) for name in _VARIANT_PLANNED}, "with_options")
+    refuse_planned({name: given.get(name) for name in _VARIANT_PLACEMENT}, "with_options")
+    timeout = given.get("timeout")
     full = checked(
         env=given.get("env"), cpu=given.get("cpu"), memory=given.get("memory"),
         gpu=given.get("gpu"), ephemeral_disk=None,
-        timeout=given.get("timeout", TIMEOUT_DEFAULT_S), startup_timeout=None,
+        timeout=TIMEOUT_DEFAULT_S if timeout is None else timeout, startup_timeout=None,
         retries=given.get("retries"), min_containers=None,
         max_containers=given.get("max_containers"),
         buffer_containers=given.get("buffer_containers"),
@@ -266,16 +320,18 @@ def check_growth(options: Mapping[str, Any]) -> None:
 
 
 def checked_gpus(gpu: str | Sequence[str] | None) -> list[list[object]]:
-    """What `gpu=` asks for, as a control message carries it.
+    """What `gpu=` asks for, as a control message carries it; nothing if that is the setting.
 
     Raises:
         InvalidError: for what no GPU is called.
     """
     if gpu is None:
         return []
+    from volant import config
     from volant.gpus import parse
 
-    return parse(gpu)
+    wished = parse(gpu)
+    return [] if config.load().values["without_gpus"] else wished
 
 
 def checked_autoscaler(given: Mapping[str, Any]) -> dict[str, object]:

@@ -16,6 +16,7 @@ from volant.channel.channel import show_notice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Any
 
@@ -30,13 +31,16 @@ class Output:
     tells_builds = True
     #: Whether it shows all that steps of images print; None: as the settings say.
     is_verbose: bool | None = None
+    #: Makes what is shown of what a program prints; None: as it is.
+    stamped: Callable[[dict[str, Any]], bytes] | None = None
     _builds: BuildLines | None = None
 
     def on_event(self, event: dict[str, Any]) -> None:
         """Take one event of the hub."""
         op = event["op"]
         if op == "log":
-            self.write(event["stream"], event["data"])
+            data = event["data"] if self.stamped is None else self.stamped(event)
+            self.write(event["stream"], data)
         elif op == "build":
             self.on_build(event)
         else:

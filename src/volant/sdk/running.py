@@ -20,7 +20,8 @@ from volant.sdk.calls.calling import Binding, warn_blocking
 from volant.sdk.deploying.contents import upload
 from volant.sdk.function import bind
 from volant.sdk.images.host import host_wire
-from volant.sdk.naming import checked_tags
+from volant.sdk.naming import check_environment, check_name, checked_tags
+from volant.sdk.objects.handle import check_client
 from volant.sdk.sources import Entry, Sources, collect, entry_of, is_local
 from volant.wire import payloads
 
@@ -34,8 +35,32 @@ if TYPE_CHECKING:
     from volant.sdk.app import App
     from volant.sdk.function import Function
     from volant.sdk.images.image import Image
+    from volant.sdk.objects.client import Client
 
 _OUR_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class Run:
+    """`app.run(...)` and `app.run.aio(...)`, which are the same."""
+
+    __slots__ = ("_app",)
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def __call__(
+        self, *, name: str | None = None, client: Client | None = None, detach: bool = False,
+        interactive: bool = False, environment_name: str | None = None,
+    ) -> RunContext:  # fmt: skip
+        check_client(client)
+        if name is not None:
+            check_name("an app", name)
+        return RunContext(
+            self._app, name=name, detach=detach, interactive=interactive,
+            environment=check_environment(environment_name),
+        )  # fmt: skip
+
+    aio = __call__
 
 
 class RunContext:
@@ -96,7 +121,7 @@ class RunContext:
     ) -> None:
         assert self._running is not None
         interrupted = kind is KeyboardInterrupt
-        if isinstance(value, Exception):
+        if isinstance(value, (Exception, KeyboardInterrupt)):
             _hide_our_frames(value)
         self.unfinished_count = self._running.close(_reason(kind), interrupted=interrupted)
 
@@ -118,11 +143,12 @@ class RunContext:
         await loop.run_in_executor(None, self.__exit__, kind, value, traceback)
 
 
-def _hide_our_frames(error: Exception) -> None:
+def _hide_our_frames(error: BaseException) -> None:
     """Leave the user's frames, here and in containers, in what a program is about to end with.
 
     Whoever raises it is a frame of ours, and only behind that can it be taken out. What no user's
-    code has to do with, and is no `Error`, is a bug of ours: it keeps its frames.
+    code has to do with, and is neither an `Error` nor Ctrl-C, is a bug of ours: it keeps its
+    frames.
     """
     from volant import config
     from volant.errors import Error
@@ -139,7 +165,8 @@ def _hide_our_frames(error: Exception) -> None:
             entries.append((entry, entry.tb_frame.f_code.co_filename.startswith(_OUR_PACKAGE)))
             entry = entry.tb_next
         users = [entry for entry, is_ours in entries if not is_ours]
-        if users and (isinstance(one, Error) or users[-1] is entries[-1][0]):
+        is_told = isinstance(one, (Error, KeyboardInterrupt))
+        if users and (is_told or users[-1] is entries[-1][0]):
             one.__traceback__ = _chained(users)
 
 

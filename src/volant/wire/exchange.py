@@ -42,6 +42,8 @@ class Exchange:
         """Take a blocking stream socket over."""
         self.socket = socket
         self.is_closed = False
+        #: Hears how many bytes of a file have just gone, or come.
+        self.on_piece: Callable[[int], object] = int
         self._buffer = bytearray()
 
     def close(self) -> None:
@@ -91,6 +93,7 @@ class Exchange:
             count = min(left, PIECE_BYTES)
             self.socket.sendall(_HEAD.pack(DATA, count))
             self._pass_on(fd, count)
+            self.on_piece(count)
             left -= count
         self.send_end()
 
@@ -99,6 +102,7 @@ class Exchange:
         while count := os.readv(fd, [room]):
             self.socket.sendall(_HEAD.pack(DATA, count))
             self.socket.sendall(room[:count])
+            self.on_piece(count)
 
     def _pass_on(self, fd: int, count: int) -> None:
         """Send one piece by the kernel alone; it is made up to its length when that fails."""
@@ -166,6 +170,7 @@ class Exchange:
 
         def pieces(size: int) -> None:
             nonlocal problem
+            self.on_piece(size)
             while size:
                 count = held = os.splice(self.socket.fileno(), writes, size)
                 if not count:

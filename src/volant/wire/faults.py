@@ -266,7 +266,7 @@ def _rebuild(
 ) -> BaseException:
     grouped = fields.get("members", ()) if depth > 0 else ()
     members = [_rebuild(member, "", local_path, depth - 1) for member in grouped]
-    exc = _exception_of(fields, members)
+    exc = _exception_of(fields, members, is_outermost=depth == CHAIN_MAX)
     frames = fields.get("frames") or []
     repeats = fields.get("repeats") or [1] * len(frames)
     _set(exc, "__traceback__", _traceback(frames, repeats, where, local_path))
@@ -292,7 +292,9 @@ def _note_lost_text(exc: BaseException, fields: dict[str, Any]) -> None:
         _set(exc, "__notes__", [*notes, f"in the container its text was: {text}"])
 
 
-def _exception_of(fields: dict[str, Any], members: list[BaseException]) -> BaseException:
+def _exception_of(
+    fields: dict[str, Any], members: list[BaseException], *, is_outermost: bool
+) -> BaseException:
     from volant import errors
 
     if "error" in fields:
@@ -319,10 +321,10 @@ def _exception_of(fields: dict[str, Any], members: list[BaseException]) -> BaseE
             reason = f"it unpickled as a {type(exc).__name__}"
     else:
         reason = "it could not be pickled"
-    return errors.RemoteError(
-        f"{fields['type']}: {fields['message']}",
-        hint=f"the remote exception arrives as text because {reason}\n\n{fields['text']}",
-    )
+    hint = f"the remote exception arrives as text because {reason}"
+    if is_outermost:  # which has that of all others in it
+        hint = f"{hint}\n\n{fields['text']}"
+    return errors.RemoteError(f"{fields['type']}: {fields['message']}", hint=hint)
 
 
 def _traceback(

@@ -8,130 +8,44 @@ from __future__ import annotations
 
 import difflib
 import logging
-import select
 import signal
-from time import monotonic, monotonic_ns, time
+from functools import partial
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
 from volant.errors import NotFoundError
 from volantd.agent import gpus as devices, limits
 from volantd.agent.commands import Commands
-from volantd.agent.containers import ends
-from volantd.agent.logs import LogStore, PipeReader
+from volantd.agent.containers import ends, gangs
+from volantd.agent.containers.running import STOP_GRACE_S, Running
 from volantd.agent.memory import private_bytes
 from volantd.agent.volumes.mounted import MountedVolumes
-from volantd.agent.web.listening import Listeners
 from volantd.core import ExitCause
 from volantd.hub import checks
-from volantd.hub.link import ContainerLink
 from volantd.hub.peer import Peer
 from volantd.hub.pools import waiting
-from volantd.hub.pools.configuration import exit_grace_s
 from volantd.hub.session import Session
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from volantd.agent.containers.gangs import Gang
+    from volantd.agent.logs import LogStore
     from volantd.agent.tasks import Tasks
-    from volantd.agent.zygotes import Child, Prepared, ZygoteStore
+    from volantd.agent.zygotes import Child, ZygoteStore
     from volantd.core import StartContainer
     from volantd.hub.environments.record import Environment
     from volantd.hub.hub import Hub
     from volantd.hub.records import App, Function
-    from volantd.runtime.client import ForkedContainer
 
 log = logging.getLogger(__name__)
 
-#: Containers that were told to stop may take this long before they are killed.
-STOP_GRACE_S = 5.0
 #: Likewise one whose connection is closed without our doing.
 LOST_GRACE_S = 1.0
-#: Output on its way to a client that does not take it, beyond which containers have to wait.
-LOG_BYTES_AHEAD_MAX = 4 << 20
 #: Of an id that was not found, what is looked at and said.
 ID_CHARS_MAX = 200
-
-
-class Running:
-    """One container from its start to its end."""
-
-    def __init__(
-        self, agent: Agent, container_id: str, function: Function, grant: StartContainer | None
-    ) -> None:
-        """`grant`: what the core gives it; None for one that the core does not know."""
-        self.agent = agent
-        limit = limits.memory_asked_for(function) if grant is None else grant.memory_limit_bytes
-        self.memory_limit_bytes = limits.memory_limit(agent.machine, limit)
-        disk_mib = function.options["ephemeral_disk_mib"]
-        #: What it may write; None: no limit of its own.
-        self.disk_limit_bytes = None if disk_mib is None else int(disk_mib * (1 << 20))
-        #: Devices that are its own.
-        self.gpus = () if grant is None else grant.gpus
-        self.container_id = container_id
-        self.function = function
-        self.started_at = time()
-        self.wanted_ns = monotonic_ns()
-        self.state = "starting"
-        self.stop_reason: str | None = None
-        #: Commands of clients that run in it.
-        self.commands = 0
-        #: Why this daemon killed it without having been asked to stop it.
-        self.killed_for: tuple[ExitCause, str] | None = None
-        self.prepared: Prepared | None = None
-        self.child: Child | None = None
-        self.link: ContainerLink | None = None
-        self.session: Session | None = None
-        #: Where it answers to the web.
-        self.listeners = Listeners(container_id)
-        self.readers: list[PipeReader] = []
-        self._printed = select.poll()
-
-    @property
-    def grace_s(self) -> float:
-        """How long it may take to end by itself."""
-        return exit_grace_s(self.function) or STOP_GRACE_S
-
-    def marks(self) -> dict[str, str]:
-        """Variables that tell its processes where they are."""
-        app_id = self.function.app.app_id
-        ids = {
-            "VOLANT_CONTAINER_ID": self.container_id, "VOLANT_APP_ID": app_id,
-            "VOLANT_ENVIRONMENT": self.function.app.environment.name,
-        }  # fmt: skip
-        return {**ids, **devices.variables(self.agent.machine, self.gpus)}
-
-    def read_pipes(self, forked: ForkedContainer) -> None:
-        """Begin to take what it prints."""
-        hidden = () if self.prepared is None else self.prepared.version.hidden
-        for fd, stream in ((forked.stdout_fd, "stdout"), (forked.stderr_fd, "stderr")):
-            self.readers.append(PipeReader(fd, stream, self, hidden))
-            self._printed.register(fd, select.POLLIN)
-
-    def on_output(self, stream: str, data: bytes) -> None:
-        """Take what it printed."""
-        calls = [] if self.link is None else self.link.kept_calls()
-        self.agent.logs.append(self.function, self.container_id, stream, data, calls)
-
-    def on_pipe_closed(self, fd: int) -> None:
-        """Watch a pipe no more."""
-        self._printed.unregister(fd)
-
-    def is_congested(self) -> bool:
-        """True while the client takes output more slowly than it is printed."""
-        session = self.function.app.session
-        return session is not None and session.peer.queued_bytes > LOG_BYTES_AHEAD_MAX
-
-    def after_events(self) -> None:
-        """End an event."""
-        self.agent.hub.after_events()
-
-    def drain_logs(self) -> None:
-        """Take everything it has printed so far."""
-        is_news = bool(self._printed.poll(0))
-        for reader in self.readers:
-            reader.tell_all(is_news=is_news)
 
 
 class Agent:
@@ -143,8 +57,13 @@ class Agent:
         self.logs = logs
         self._tasks = tasks
         self.machine = zygotes.machine
-        zygotes.on_output = self._on_import_output
+        zygotes.on_output = partial(self._on_import_output, "stdout")
+        zygotes.on_note = self._on_import_note
         self._running: dict[str, Running] = {}
+        #: By pool: who takes over what the next container of it was granted.
+        self.reserved: dict[str, Callable[[StartContainer], None]] = {}
+        #: By the ids that the core knows them by.
+        self.gangs: dict[str, Gang] = {}
         #: Apps whose exit hooks somebody waits for.
         self._awaited: list[tuple[App | None, Callable[[], object]]] = []
         self.commands = Commands(self, tasks)
@@ -153,12 +72,14 @@ class Agent:
     # -- what the hub asks
 
     def start(self, command: StartContainer, function: Function) -> None:
-        """Start a container of a function."""
-        container_id = command.container_id
-        running = Running(self, container_id, function, command)
-        self._running[container_id] = running
-        self.logs.know(container_id, function.app.app_id)
-        self._tasks.start(self._start(running), "start-container")
+        """Start a container of a function, or let its taker have what it was granted."""
+        if take := self.reserved.pop(command.pool_id, None):
+            take(command)
+            return
+        for running in gangs.members(self, command, function):
+            self._running[running.container_id] = running
+            self.logs.know(running.container_id, function.app.app_id)
+            self._tasks.start(self._start(running), "start-container")
         self.hub.note_change(function)
         self.hub.note_room()
 
@@ -203,11 +124,8 @@ class Agent:
         if running.prepared is not None:
             running.prepared.in_use -= 1
         running.listeners.close()
-        now = monotonic()
-        self.hub.apply(
-            self.hub.scheduler.container_start_failed(running.container_id, reason, retryable, now),
-            now,
-        )
+        assert running.unit is not None
+        running.unit.start_failed(running, reason, retryable=retryable)
 
     def _connect(self, running: Running, child: Child) -> None:
         """Attach a forked child to the hub and tell it which function it is."""
@@ -215,23 +133,24 @@ class Agent:
         running.read_pipes(forked)
         forked.exited.add_done_callback(lambda _: self._on_exited(running))
         peer = Peer(forked.channel, hub.loop, hub.outgoing, hub.after_events)
-        link = ContainerLink(
-            hub, running.container_id, running.function, peer,
-            lambda reply: self._on_reply(running, reply), running.drain_logs,
-        )  # fmt: skip
+        assert running.unit is not None
+        link = running.unit.link(running, peer, lambda reply: self._on_reply(running, reply))
         running.link = hub.links[running.container_id] = link
         link.wanted_ns, link.forked_ns = running.wanted_ns, child.forked_ns
-        sdk_peer = Peer(forked.sdk, hub.loop, hub.outgoing, hub.after_events)
-        running.session = Session(hub, sdk_peer, running.function, running.container_id)
+        if running.function.options.get("restricted"):
+            forked.sdk.close()  # whatever its code does, nobody hears it
+        else:
+            sdk_peer = Peer(forked.sdk, hub.loop, hub.outgoing, hub.after_events)
+            running.session = Session(hub, sdk_peer, running.function, running.container_id)
         running.listeners.hand_over(link, forked.address)
-        link.start(self._start_message(running))
+        running.unit.connected(running, self._start_message(running))
 
     def _start_message(self, running: Running) -> dict[str, Any]:
         function, prepared = running.function, running.prepared
         assert prepared is not None
         app = function.app
         names = {name: number for number, name in enumerate(app.functions)}
-        is_watched = not prepared.threads and self.zygotes.late.watches(function)
+        is_watched = not prepared.imports_anew and self.zygotes.late.watches(function)
         return {
             "app_id": app.app_id,
             "container_id": running.container_id,
@@ -246,6 +165,7 @@ class Agent:
             "debug": app.debug,
             "urls": app.urls,
             "volumes": bool(function.options["volumes"]),
+            "restricted": function.options.get("restricted", False),
         }
 
     def _on_reply(self, running: Running, reply: dict[str, Any]) -> None:
@@ -254,21 +174,18 @@ class Agent:
             return  # it ends, so what it says matters no more
         if running.state != "starting":
             raise ValueError("a container answered START twice")
-        link, now = running.link, monotonic()
-        assert link is not None
+        link, unit = running.link, running.unit
+        assert link is not None and unit is not None
         if "fault" in reply:
             running.state = "failed"
             fault = checks.raw(reply, "fault")
             assert running.child is not None
             self.hub.loop.call_later(STOP_GRACE_S, running.child.forked.kill)
-            self.hub.apply(
-                self.hub.scheduler.container_start_failed(running.container_id, fault, False, now),
-                now,
-            )
+            unit.start_failed(running, fault, retryable=False)
             return
         running.state = "running"
         link.imported_ns = monotonic_ns()
-        self.hub.apply(self.hub.scheduler.container_ready(running.container_id, now), now)
+        unit.ready(running)
         self.hub.note_change(running.function)
 
     def tell_status(self, function: Function) -> None:
@@ -279,20 +196,27 @@ class Agent:
             function.told = counts
             app.session.event("status", app_id=app.app_id, function=function.name, **counts)
 
-    def _on_import_output(self, key: str, data: bytes) -> None:
+    def _on_import_note(self, key: str, text: str) -> None:
+        """Say something about the import of a program to the apps that are made of it."""
+        self._on_import_output("stderr", key, f"volant: {text}\n".encode())
+
+    def _on_import_output(self, stream: str, key: str, data: bytes) -> None:
         """Show what importing a program printed to the apps that are made of it."""
         for app in list(self.hub.apps.values()):
             for function in app.pools():
                 if function.version.key == key:
-                    self.logs.append(function, "import", "stdout", data)
+                    self.logs.append(function, "import", stream, data)
                     break
         self.hub.after_events()
 
     def stop(self, container_id: str, *, kill: bool, reason: str) -> None:
-        """Stop a container; its exit is reported as usual."""
-        running = self._running.get(container_id)
-        if running is None:
-            return
+        """Stop a container, or all of the gang that the core knows by this id."""
+        gang, alone = self.gangs.get(container_id), self._running.get(container_id)
+        for running in gang.members() if gang is not None else [alone] if alone else []:
+            self.end(running, kill=kill, reason=reason)
+
+    def end(self, running: Running, *, kill: bool, reason: str) -> None:
+        """Stop one container."""
         running.stop_reason = reason
         running.state = "stopping"
         if running.child is None:
@@ -338,6 +262,13 @@ class Agent:
             running.killed_for = cause, reason
             running.child.forked.kill()
 
+    def unit_of(self, container_id: str) -> str:
+        """The id by which the core knows a container, alone or with its gang."""
+        running = self._running.get(container_id)
+        if running is None or running.unit is None:
+            return container_id
+        return running.unit.container_id
+
     def running(self) -> list[Running]:
         """Containers that have a process."""
         return [running for running in self._running.values() if running.child is not None]
@@ -359,9 +290,10 @@ class Agent:
             raise NotFoundError(what, hint=hint)
         return running
 
-    def add(self, function: Function) -> Running:
-        """List a container that the hub has not asked for, and that serves no inputs."""
-        running = Running(self, ids.new_id("ta"), function, None)
+    def add(self, function: Function, grant: StartContainer | None = None) -> Running:
+        """List a container that serves no inputs; `grant`: what the core gives it."""
+        new = ids.new_id("ta") if grant is None else grant.container_id
+        running = Running(self, new, function, grant)
         running.state = "shell"
         self._running[running.container_id] = running
         self.logs.know(running.container_id, function.app.app_id)
@@ -406,10 +338,8 @@ class Agent:
         }})  # fmt: skip
         self.hub.note_change(running.function)
         self._tell_who_waits()
-        now = monotonic()
-        self.hub.apply(
-            self.hub.scheduler.container_exited(running.container_id, cause, text, now), now
-        )
+        assert running.unit is not None
+        running.unit.exited(running, cause, text)
         self.hub.note_room()
         self.hub.after_events()
 
@@ -451,6 +381,8 @@ class Agent:
     def _row(self, running: Running) -> dict[str, Any]:
         rung = self.machine.rung.result() if self.machine.rung.done() else "unknown"
         busy = running.link is not None and bool(running.link.held)
+        unit_id = self.unit_of(running.container_id)
+        container = self.hub.scheduler.state.containers.get(unit_id)
         state = running.state
         if state == "running":
             state = "busy" if busy else "idle"
@@ -460,12 +392,8 @@ class Agent:
             "pid": running.child.forked.pid if running.child is not None else 0,
             "memory_bytes": private_bytes(running.child.forked.pid) if running.child else 0,
             "started_at": running.started_at,
-            "inputs_done": self._inputs_done(running),
+            "inputs_done": 0 if container is None else container.completed,
         }  # fmt: skip
-
-    def _inputs_done(self, running: Running) -> int:
-        container = self.hub.scheduler.state.containers.get(running.container_id)
-        return container.completed if container is not None else 0
 
     def count_of(self, app: App) -> int:
         """Containers of an app."""

@@ -28,7 +28,7 @@ from volant.errors import InvalidError
 from volant.wire import values
 from volantd.agent.gpus import Installed
 from volantd.images.workbench import PATH as IMAGE_PATH
-from volantd.lent import package_dir
+from volantd.lent import package_dir, under_all_names
 from volantd.runtime import cgroup as cgroups_module
 from volantd.runtime.client import Prelude, RuntimeFailedError, ZygoteSpec
 from volantd.runtime.seat import Leaves
@@ -66,7 +66,9 @@ CPU_DEFAULT = 0.125
 _UNKNOWN = Prelude(modules=(), web=(), env={})
 _SYSTEM_TREES = ("/usr",)
 _ENVIRONMENT = {"HOME": "/root", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
-_MARKS = {"VOLANT_IS_REMOTE": "1"}
+_MARKS = {
+    "VOLANT_IS_REMOTE": "1", "VOLANT_REGION": "local", "VOLANT_CLOUD_PROVIDER": "local",
+}  # fmt: skip
 
 
 class Machine:
@@ -134,7 +136,10 @@ class BareZygotes:
         rung = await asyncio.shield(self._machine.rung)
         wanted = None if plain or not version.imports else version
         if version.image["kind"] == "host":
-            return await self._take(zygote_spec(version, rung, self._machine.lent_dir), wanted)
+            spec = zygote_spec(
+                version.image, rung, self._machine.lent_dir, block_network=version.block_network
+            )
+            return await self._take(spec, wanted)
         async with self._images.use(version, say) as built:
             spec = built_spec(
                 built, rung, self._machine.lent_dir, block_network=version.block_network
@@ -354,9 +359,10 @@ def _kill_booted(future: asyncio.Future[Zygote]) -> None:
         os.close(zygote.log_fd)
 
 
-def zygote_spec(version: Version, rung: str, lent_dir: str) -> ZygoteSpec:
-    """What the runtime needs to know of a version whose image is the host."""
-    image = version.image
+def zygote_spec(
+    image: dict[str, Any], rung: str, lent_dir: str, *, block_network: bool
+) -> ZygoteSpec:
+    """What the runtime needs to know of an image that is the host, as a client describes it."""
     trees = [tree for tree in _SYSTEM_TREES if os.path.isdir(tree)]
     return ZygoteSpec(
         rung=rung,
@@ -366,7 +372,7 @@ def zygote_spec(version: Version, rung: str, lent_dir: str) -> ZygoteSpec:
         cloudpickle_dir=package_dir("cloudpickle"),
         lent_dir=lent_dir,
         env=_base_environment(image),
-        block_network=version.block_network,
+        block_network=block_network,
     )
 
 
@@ -376,6 +382,13 @@ def built_spec(built: Built, rung: str, lent_dir: str, *, block_network: bool) -
     Raises:
         ImageBuildError: when it has no Python.
     """
+    if built.machine is not None:
+        spec = zygote_spec(built.machine, rung, lent_dir, block_network=block_network)
+        marks = under_all_names({"VOLANT_IMAGE_ID": built.image_id})
+        return dataclasses.replace(
+            spec, layers=built.layers, is_over_machine=True, workdir=built.workdir,
+            entrypoint=built.entrypoint, env={**spec.env, **built.env, **marks},
+        )  # fmt: skip
     return ZygoteSpec(
         rung=rung,
         python=built.python,
@@ -385,7 +398,10 @@ def built_spec(built: Built, rung: str, lent_dir: str, *, block_network: bool) -
         sdk_dir=os.path.dirname(package_dir("volant")),
         cloudpickle_dir=package_dir("cloudpickle"),
         lent_dir=lent_dir,
-        env={**built_environment(built), **_MARKS},
+        env={
+            **built_environment(built),
+            **under_all_names({**_MARKS, "VOLANT_IMAGE_ID": built.image_id}),
+        },
         block_network=block_network,
     )
 
@@ -398,7 +414,7 @@ def built_environment(built: Built) -> dict[str, str]:
 def _base_environment(image: dict[str, Any]) -> dict[str, str]:
     prefix, base = str(image["prefix"]), str(image["base_prefix"])
     directories = [f"{prefix}/bin", f"{base}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
-    env = {**_ENVIRONMENT, **_MARKS, "PATH": ":".join(dict.fromkeys(directories))}
+    env = {**_ENVIRONMENT, **under_all_names(_MARKS), "PATH": ":".join(dict.fromkeys(directories))}
     if prefix != base:
         env["VIRTUAL_ENV"] = prefix
     return env

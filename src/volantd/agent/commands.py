@@ -28,7 +28,8 @@ from volantd.runtime.client import (
 )
 
 if TYPE_CHECKING:
-    from volantd.agent.agent import Agent, Running
+    from volantd.agent.agent import Agent
+    from volantd.agent.containers.running import Running
     from volantd.agent.tasks import Tasks
     from volantd.hub.records import App, Function
     from volantd.hub.session import Session
@@ -84,8 +85,10 @@ class Commands:
         """Have the core know how many commands keep a container from being idle."""
         hub, now = self._agent.hub, monotonic()
         running.commands += change
-        commands = hub.scheduler.commands_run(running.container_id, running.commands, now)
-        hub.apply(commands, now)
+        unit_id = self._agent.unit_of(running.container_id)
+        gang = self._agent.gangs.get(unit_id)
+        count = sum(one.commands for one in ([running] if gang is None else gang.members()))
+        hub.apply(hub.scheduler.commands_run(unit_id, count, now), now)
 
     async def _start(self, running: Running, wish: Wish) -> Command:
         child, prepared = running.child, running.prepared

@@ -25,7 +25,8 @@ from volantd.core import ExitCause
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from volantd.agent.agent import Agent, Running
+    from volantd.agent.agent import Agent
+    from volantd.agent.containers.running import Running
     from volantd.agent.images import Images
     from volantd.agent.tasks import Tasks
     from volantd.runtime.client import Zygote
@@ -146,7 +147,7 @@ class DiskGuard:
         fields = {"zygote_id": zygote.zygote_id, "bytes": size}
         log.warning("disk_nearly_full", extra={"fields": fields})
         reason = f"{why} and the import of its program had written the most ({size >> 20} MiB)"
-        self._agent.zygotes.on_output(key, f"volant: {reason}\n".encode())
+        self._agent.zygotes.on_note(key, reason)
         for running in self._agent.running():
             if running.prepared is not None and running.prepared.zygote is zygote:
                 running.killed_for = ExitCause.DISK_FULL, reason

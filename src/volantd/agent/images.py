@@ -138,11 +138,10 @@ class Images:
                 hint=error.hint,
                 image_id=image_id(key),
             ) from error
+        calls, wish = image.get("calls", {}), image.get(described.ASKED_BY, "")
         brought = Brought(
-            calls=image.get("calls", {}), files=version.files, entry=version.entry,
-            all_secrets=secrets,
-        )  # fmt: skip
-        wish = image.get(described.ASKED_BY, "")
+            calls=calls, files=version.files, entry=version.entry, all_secrets=secrets
+        )
         building = asyncio.ensure_future(
             self.builder.build(described.steps(image), say, brought, wish, on_step)
         )
@@ -227,7 +226,7 @@ class Images:
             spec = StepSpec(
                 layers=command.layers, output=command.output, argv=command.argv, env=command.env,
                 cwd=command.cwd, shared=command.shared, readable=command.readable, cgroup=cgroup,
-                limits={} if cgroup is not None else self._rlimits(command),
+                volumes=command.mounts, limits={} if cgroup else self._rlimits(command),
             )  # fmt: skip
             try:
                 if cgroup is not None and (command.memory_mib or command.cpu_count):
@@ -274,7 +273,8 @@ class Images:
         for bench in self.builder.benches.values():
             for place in list(bench.places):
                 step = self._steps.get(place)
-                writer = Writer(path=place, pid=0 if step is None else step.pid)
+                pid, more = (0, ()) if step is None else (step.pid, step.views)
+                writer = Writer(path=place, pid=pid, more=more)
                 found.append((writer, partial(self._end_step, bench)))
         return found
 

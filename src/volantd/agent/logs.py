@@ -72,13 +72,22 @@ class LogStore:
 
     def append(
         self, function: Function, container_id: str, stream: str, data: bytes,
-        calls: Sequence[str] = (),
+        calls: Sequence[str] = (), is_shown: bool = True,
     ) -> None:  # fmt: skip
-        """Take what a container printed; `calls`: durable ones that it ran meanwhile."""
+        """Take what a container printed.
+
+        Args:
+            function: whose container it is.
+            container_id: its id.
+            stream: `stdout` or `stderr`.
+            data: what it printed.
+            calls: durable ones that it ran meanwhile.
+            is_shown: whether the client that runs its app shows it, if that shows anything.
+        """
         self._containers[container_id] = function.app.app_id
         while len(self._containers) > CONTAINERS_MAX:
             self._containers.popitem(last=False)
-        self._add(function, container_id, stream, data, calls)
+        self._add(function, container_id, stream, data, calls, is_shown=is_shown)
 
     def note(self, function: Function, text: str) -> None:
         """Take what the daemon has to say about a function: lines of stream `system`."""
@@ -86,7 +95,7 @@ class LogStore:
 
     def _add(
         self, function: Function, container_id: str, stream: str, data: bytes,
-        calls: Sequence[str] = (),
+        calls: Sequence[str] = (), is_shown: bool = True,
     ) -> None:  # fmt: skip
         app = function.app
         entry: dict[str, Any] = {
@@ -95,7 +104,7 @@ class LogStore:
         }  # fmt: skip
         if calls:
             entry["calls"] = list(calls)
-        if app.output and app.session is not None:
+        if is_shown and app.output and app.session is not None:
             app.session.event("log", **entry, data=data)
         for session, app_id, wanted in self._followers:
             if app_id == app.app_id and is_meant(wanted, entry):
@@ -142,13 +151,13 @@ class LogStore:
 
     def _cut(self, app_id: str) -> None:
         path = self._path(app_id)
-        with open(path, "rb") as file:
-            head = file.readline()
+        with open(path, "rb") as file, open(path + ".new", "wb", buffering=0) as cut:
+            cut.write(file.readline())
             file.seek(self._bytes_max // 2)
             file.readline()
-            rest = file.read()
-        with open(path + ".new", "wb") as file:
-            file.write(head + rest)
+            at = file.tell()
+            while copied := os.sendfile(cut.fileno(), file.fileno(), at, self._bytes_max):
+                at += copied
         os.replace(path + ".new", path)
         os.close(self._files.pop(app_id))
         self._files[app_id] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -239,6 +248,12 @@ class LogStore:
     def know(self, container_id: str, app_id: str) -> None:
         """Remember a container that has printed nothing yet."""
         self._containers[container_id] = app_id
+
+    def is_followed(self, app: App) -> bool:
+        """Whether anybody is sent what an app prints."""
+        if app.output and app.session is not None:
+            return True
+        return any(of == app.app_id and not one.peer.closed for one, of, _ in self._followers)
 
     def follow(self, session: Session, *, app_id: str, wanted: str = "") -> None:
         """Send a session what is printed from now on; `wanted` as for `read`."""

@@ -2,7 +2,8 @@
 
 A zygote is kept after its last container so that the next call starts in milliseconds, and one with
 a snapshot may hold a large model. That is worth its memory until somebody needs it: below a reserve
-the zygote that was used longest ago goes, one at each look, until there is enough again.
+what was made ahead for sandboxes goes first, and then the zygote that was used longest ago, one at
+each look, until there is enough again.
 """
 
 from __future__ import annotations
@@ -28,11 +29,21 @@ class MemoryGuard:
     def __init__(
         self, zygotes: ZygoteStore, loop: asyncio.AbstractEventLoop, reserve_bytes: int,
         available: Callable[[], int] | None = None,
+        end_ahead: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
-        """`available`: how many bytes are free or could be, by default what the kernel says."""
+        """Watch nothing yet.
+
+        Args:
+            zygotes: those that may go.
+            loop: where it is watched.
+            reserve_bytes: how much is to be free.
+            available: how many bytes are free or could be, by default what the kernel says.
+            end_ahead: ends what was made ahead for sandboxes; whether there was any.
+        """
         self._zygotes = zygotes
         self._loop = loop
         self._reserve_bytes = reserve_bytes
+        self._end_ahead = end_ahead
         self._available = available or available_bytes
 
     def watch(self) -> None:
@@ -43,7 +54,9 @@ class MemoryGuard:
     def look(self) -> None:
         """End a zygote if memory is short."""
         available = self._available()
-        if available < self._reserve_bytes and self._zygotes.evict_oldest():
+        if available >= self._reserve_bytes or self._end_ahead():
+            return
+        if self._zygotes.evict_oldest():
             log.info("zygote_evicted", extra={"fields": {"available_bytes": available}})
 
 

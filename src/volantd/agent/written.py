@@ -12,7 +12,7 @@ import os
 import stat
 from dataclasses import dataclass
 
-from volant.runner.isolate import SCRATCH_DIR
+from volant.runner.view.places import SCRATCH_DIR
 from volantd.usage import bytes_below
 
 _BLOCK_BYTES = 512

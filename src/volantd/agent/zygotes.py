@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from volantd.hub.secrets.stored import Secrets
     from volantd.runtime.cgroup import Cgroup
     from volantd.runtime.client import ForkedContainer
+    from volantd.runtime.sandboxes.sidecars import Beside
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +102,8 @@ class Prepared:
         #: whether it is made of a bare zygote that has imported nothing
         self.is_plain = False
         self.in_use = 0
-        #: threads that the import left; then each container imports anew
-        self.threads: list[str] = []
+        #: whether each container imports the program anew
+        self.imports_anew = False
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.spares: deque[Child] = deque()
         self.zygote: Zygote
@@ -118,7 +119,7 @@ class Prepared:
 
     def entry_anew(self) -> dict[str, Any] | None:
         """What its containers have to import themselves."""
-        if not self.threads:
+        if not self.imports_anew:
             return None
         zygote = self.zygote
         return {**self.version.entry, "root": zygote.source_root, "cwd": zygote.cwd}
@@ -174,6 +175,7 @@ class ZygoteStore:
         self.spare_count = int(config.number("spare_containers"))
         #: Hears what the user's imports print: (key of the version, data).
         self.on_output: Callable[[str, bytes], None] = lambda key, data: None
+        self.on_note: Callable[[str, str], None] = lambda key, text: None
         #: Completes versions that refer to stored secrets.
         self.secrets: Secrets | None = None
         self._bare = BareZygotes(machine, images, tasks)
@@ -348,24 +350,25 @@ class ZygoteStore:
             self._bare.expect(version, prepared.zygote)  # the next save may mend it
             raise
         prepared.late = answer["late"]
-        if not answer["threads"]:
+        if not (answer["threads"] or answer["asks"]):
             self._bare.learn(version, prepared.zygote, answer)
-        if answer["threads"]:
+        if answer["threads"] or answer["asks"]:
             # A process with threads cannot be forked safely: its children import for themselves.
-            prepared.threads = answer["threads"]
-            names = ", ".join(dict.fromkeys(prepared.threads))
-            self.on_output(version.told_key, (
-                f"volant: importing this program starts threads ({names}), so every container "
-                "imports it anew instead of sharing one import\n"
-            ).encode())  # fmt: skip
+            prepared.imports_anew = True
+            names = ", ".join(dict.fromkeys(answer["threads"]))
+            why = "importing this program uses apps or objects of Volant"
+            if names:
+                why = f"importing this program starts threads ({names})"
+            so = "so every container imports it anew instead of sharing one import"
+            self.on_note(version.told_key, f"{why}, {so}")
             await self._prepare_anew(prepared, files, None)
         elif answer["culprits"]:
             assert snapshot is not None
-            self.on_output(version.told_key, (
-                f"volant: the hooks of enter(snap=True) of `{snapshot['function']['name']}` left "
+            self.on_note(version.told_key, (
+                f"the hooks of enter(snap=True) of `{snapshot['function']['name']}` left "
                 f"{', '.join(answer['culprits'])}, which containers cannot share, so each runs "
-                "those hooks anew; move it into a hook of enter()\n"
-            ).encode())  # fmt: skip
+                "those hooks anew; move it into a hook of enter()"
+            ))  # fmt: skip
             await self._prepare_anew(prepared, files, entry)
 
     async def _import_late(self, prepared: Prepared, files: list[tuple[str, int, bytes]]) -> None:
@@ -377,7 +380,7 @@ class ZygoteStore:
         if answer["refused"]:
             name, why = answer["refused"]
             raise RefusedError(name, why)
-        if answer["threads"] or not answer["late"]:
+        if answer["threads"] or answer["asks"] or not answer["late"]:
             raise RuntimeFailedError("there is nothing that could be imported before a fork")
         prepared.late = answer["late"]
         if answer["is_whole"]:
@@ -467,14 +470,13 @@ class ZygoteStore:
 
     # -- children
 
-    async def fork(self, zygote: Zygote) -> Child:
-        """Fork a child into a cgroup of its own.
+    async def fork(self, zygote: Zygote, beside: Beside | None = None) -> Child:
+        """Fork a child into a cgroup of its own, perhaps beside another one.
 
         Raises:
             RuntimeFailedError: when that does not work.
         """
-        name = ids.new_id("ta")
-        forked = await zygote.fork(name, hostname=name[:15], limits=limits_of(zygote))
+        forked = await zygote.fork(ids.new_id("ta"), limits=limits_of(zygote), beside=beside)
         if forked.place is None:
             return Child(forked, None)
         return Child(forked, forked.place.cgroup, forked.place.alone)

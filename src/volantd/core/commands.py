@@ -31,16 +31,21 @@ class Dispatch:
 
 @dataclass(slots=True)
 class StartContainer:
-    """Start a container; answer with ``container_ready`` or ``container_start_failed``."""
+    """Start a container; answer with ``container_ready`` or ``container_start_failed``.
+
+    If ``size`` is above 1 it is a gang: ready when all are, and gone when all are, after any is.
+    """
 
     pool_id: PoolId
     container_id: ContainerId
-    #: Devices that are its own until it is gone.
+    #: Devices that are its own until it is gone; of a gang, each has as many.
     gpus: tuple[Gpu, ...] = ()
     #: The most memory that it may use; None: no limit of its own.
     memory_limit_bytes: int | None = None
     #: On which machine.
     node_id: NodeId = LOCAL
+    #: How many containers it consists of.
+    size: int = 1
 
 
 @dataclass(slots=True)

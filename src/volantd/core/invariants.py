@@ -52,9 +52,9 @@ def _check_nodes(state: State) -> None:
 
 def _check_ledger(ledger: Ledger, containers: list[Container]) -> None:
     stopping = [c for c in containers if c.state is ContainerState.STOPPING]
-    assert ledger.booked_count == len(containers)
+    assert ledger.booked_count == sum(c.need.places for c in containers)
     assert ledger.booked_bytes == sum(c.need.memory_bytes for c in containers)
-    assert ledger.leaving_count == len(stopping)
+    assert ledger.leaving_count == sum(c.need.places for c in stopping)
     assert ledger.leaving_bytes == sum(c.need.memory_bytes for c in stopping)
     granted = [gpu for c in containers for gpu in c.gpus]
     assert len(granted) == len(set(granted)), "a GPU has two owners"
@@ -118,7 +118,9 @@ def _check_container(container: Container) -> None:
     if container.state is not ContainerState.READY:
         assert not container.outstanding
         assert not container.stalled
-    if container.pool.config.single_use:
+    if container.need.places > 1:
+        assert len(container.gpus) % container.need.places == 0, "a gang shares a GPU"
+    if container.pool.config.single_use or container.pool.config.gang_size > 1:
         assert left <= 1
     if container.outstanding:
         endless = all(batch.call.is_lease for batch in container.outstanding.values())

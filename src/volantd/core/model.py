@@ -388,13 +388,18 @@ class Pool:
         return self.starting + self.ready
 
     @property
+    def weight(self) -> int:
+        """The same, with all that are in gangs."""
+        return (self.starting + self.ready) * self.config.gang_size
+
+    @property
     def urgency(self) -> float:
         """Its turn for room, lowest first: with inputs by how few containers it has; the others.
 
         Whoever has many and waits for more must not stand before one with few: nobody would yield
         to it, and so nobody would get any.
         """
-        return self.starting + self.ready if self.queued_inputs else INFINITY
+        return self.weight if self.queued_inputs else INFINITY
 
     @property
     def gathering(self) -> int:

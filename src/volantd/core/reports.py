@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from volantd.core.autoscale import next_estimate_s
-from volantd.core.containers import clear_stall, judge_failure
+from volantd.core.containers import clear_stall, judge_failure, stop
 from volantd.core.dispatch import balance, break_off, refill
 from volantd.core.queueing import requeue, rest_of, settle
 
@@ -60,7 +60,7 @@ class Reports:
             del container.outstanding[batch_id]
         if container.stalled:
             clear_stall(container)
-        if not pool.config.has_leases:  # without an estimate, nobody gets more than one at a time
+        if pool.config.is_estimated:
             pool.estimate_s = next_estimate_s(pool.estimate_s, exec_us, count)
         deliver = not call.cancelled
         settle(call, count, out)
@@ -101,7 +101,11 @@ class Reports:
         verdict = judge_failure(state, container, batch, retryable, now, out)
         if state.events is not None:
             state.events.append((now, "failed", container_id, batch_id))
-        refill(state, container, now, out)
+        if pool.config.gang_size > 1 and not batch.call.cancelled:
+            # The others of the gang run on, and may wait for the one that has failed.
+            stop(state, container, True, "a container of its cluster failed", now, out)
+        else:
+            refill(state, container, now, out)
         balance(state, pool, now, out)
         return verdict, out
 

@@ -116,7 +116,7 @@ class Scheduler(Reports):
         return pool_id in self.state.pools
 
     def update_pool_config(self, pool_id: PoolId, config: PoolConfig, now: float) -> list[Command]:
-        """Replaces the configuration but for ``max_inputs``; containers keep their booking."""
+        """Replaces all but ``max_inputs`` and ``gang_size``; containers keep their booking."""
         out: list[Command] = []
         renewal.reconfigure(self.state, self._pool(pool_id), config, now, out)
         return out

@@ -68,6 +68,8 @@ _TAG_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 SCHEDULES_MAX = 1000
 #: Inputs that a container may run at the same time: each may need a thread.
 INPUTS_MAX = 1000
+#: Containers of one cluster; 0: none.
+CLUSTER_SIZE_MAX = 64
 #: What a limit of memory may be multiplied by at once.
 MULTIPLIER_MAX = 10
 #: Largest number that the first of an app's functions may have on its connection.
@@ -95,6 +97,16 @@ def payload_fd(stream: FrameStream) -> int:
     return fd
 
 
+#: Kinds of objects -> how one is made, where the command for it stands in the place.
+_MADE_BY = {
+    **dict.fromkeys(
+        ("dict", "queue", "volume"),
+        "`{}` makes it, as from_name(..., create_if_missing=True) does",
+    ),
+    "secret": "`{} KEY=VALUE` makes it",
+}
+
+
 def not_found(
     what: str, wanted: str, known: Iterable[str], *, environment: str | None = None
 ) -> NotFoundError:
@@ -110,6 +122,9 @@ def not_found(
     near = difflib.get_close_matches(wanted, list(known), n=3)
     there = "" if environment in (None, "main") else f" -e {environment}"
     hint = f"did you mean {', '.join(near)}?" if near else f"`volant {what} list{there}` shows all"
+    if what in _MADE_BY:
+        made = _MADE_BY[what].format(f"volant {what} create{there} {wanted!r}")
+        hint = f"{hint} {made}" if near else f"{hint}; {made}"
     where = "" if environment is None else f" in environment {environment!r}"
     return NotFoundError(f"there is no {what} {wanted!r}{where}", hint=hint)
 
@@ -335,7 +350,13 @@ def check_options(options: dict[str, Any]) -> None:
     if whole(options, "batch_size", 0, INPUTS_MAX) not in (0, options["max_inputs"]):
         raise ValueError("what is taken together is as much as a container may have")
     number(options, "batch_wait_s", 0)
-    options.setdefault("volumes", [])  # described by a client of before there were any
+    options.setdefault("cluster_size", 0)  # described by a client of before there were any
+    is_cluster = whole(options, "cluster_size", 0, CLUSTER_SIZE_MAX) > 0
+    if is_cluster and (options["max_inputs"] > 1 or switch(options, "block_network")):
+        raise ValueError("a cluster runs one input at a time, and has the network")
+    options.setdefault("volumes", [])  # likewise
+    options.setdefault("restricted", False)  # likewise
+    switch(options, "restricted")
     _check_volumes(sequence(options, "volumes"))
     switch(options, "single_use")
     switch(options, "block_network")

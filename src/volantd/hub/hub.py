@@ -264,12 +264,12 @@ class Hub:
 
     def wake(self, container_id: str, op: str, **fields: object) -> None:
         """Tell a container something at once, also in the middle of user code."""
-        link = self.links[container_id]
-        link.tell(op, **fields)
-        link.peer.flush()
-        options = link.function.options
-        if options["max_inputs"] == 1 or options["batch_size"]:  # else it always listens
-            self.containers.interrupt(container_id)
+        for link in self.links[container_id].together():
+            link.tell(op, **fields)
+            link.peer.flush()
+            options = link.function.options
+            if options["max_inputs"] == 1 or options["batch_size"]:  # else it always listens
+                self.containers.interrupt(link.container_id)
 
     # -- results
 
@@ -460,13 +460,13 @@ def _lost_method(call: Call) -> bytes:
 
 def fault_payload(function: Function, fault: Fault, detail: object) -> bytes:
     """The fault that a client gets for an input that failed without its code being at fault."""
-    name = function.name
+    name, where = function.name, "@app.cls" if function.spec["methods"] else "@app.function"
     match fault, detail:
         case Fault.TIMEOUT, _:
             return platform_fault(
                 "FunctionTimeoutError",
                 f"`{name}` ran longer than its timeout of {detail:g} s",
-                "raise it with @app.function(timeout=...)",
+                f"raise it with {where}(timeout=...)",
             )
         case Fault.START_FAILED, bytes() as payload:
             return start_fault(payload)  # the user's own import failed: its exception, as raised
@@ -477,12 +477,12 @@ def fault_payload(function: Function, fault: Fault, detail: object) -> bytes:
             hint = f"`volant app logs {function.app.app_id}` shows what it printed"
             if cause is ExitCause.OOM:
                 hint = (
-                    "raise it with @app.function(memory=(request, limit)), counted in MiB, or have "
+                    f"raise it with {where}(memory=(request, limit)), counted in MiB, or have "
                     "it raised by retries=Retries(max_retries=..., memory_multiplier=2.0)"
                 )
             elif cause is ExitCause.DISK_FULL:
                 hint = (
-                    "write less at a time, raise @app.function(ephemeral_disk=...) if it has one, "
+                    f"write less at a time, raise {where}(ephemeral_disk=...) if it has one, "
                     "or free some of the disk that the daemon's home is on"
                 )
             return platform_fault(

@@ -154,6 +154,10 @@ class ContainerLink:
         # The items keep their descriptor: this batch may have to run again elsewhere.
         self.peer.write(frame, None if fd is None else os.dup(fd))
 
+    def together(self) -> tuple[ContainerLink, ...]:
+        """Whoever hears what the core tells the container of this id: see `GangLink`."""
+        return (self,)
+
     def note_death(self, text: str) -> None:
         """Let the calls that ran in it know how the container died."""
         for sent in self.batches.values():
@@ -213,7 +217,7 @@ class ContainerLink:
         fd = checks.payload_fd(self.peer.stream) if flags & frames.HAS_FD else None
         sent = self.batches.get(key)
         if fd is not None:
-            self.hub.loans.lend_result(None if sent is None else sent.call, section, self.peer)
+            self._lend_result(sent, section)
         if sent is None:
             if fd is not None:
                 os.close(fd)
@@ -224,7 +228,7 @@ class ContainerLink:
             return
         if self.function.app.output:
             self.hub.note_change(self.function)
-        expected = sent.batch.first_index + sent.batch.done
+        expected = sent.batch.first_index + self._done_of(sent)
         ends = bool(flags & frames.END)
         if ends:
             del self.batches[key]
@@ -241,6 +245,13 @@ class ContainerLink:
             self._succeeded(sent, key, first, count, exec_us, section, fd, delivered=delivered)
         else:
             self._mixed(sent, key, first, exec_us, frames.split_items(section, count), fd)
+
+    def _done_of(self, sent: Sent) -> int:
+        """How many inputs of a batch this container has reported."""
+        return sent.batch.done
+
+    def _lend_result(self, sent: Sent | None, section: bytes) -> None:
+        self.hub.loans.lend_result(None if sent is None else sent.call, section, self.peer)
 
     @staticmethod
     def _refuse(text: str, fd: int | None) -> NoReturn:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from time import monotonic, time
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from volant import ids
@@ -28,10 +28,15 @@ from volantd.hub.environments.record import MAIN, Environment
 from volantd.hub.objects import requests as object_requests
 from volantd.hub.objects.dicts import requests as dict_requests
 from volantd.hub.objects.queues import requests as queue_requests
-from volantd.hub.pools import autoscaler, printed
+from volantd.hub.pools import autoscaler, facts, leaving, printed
 from volantd.hub.ports import tunnels
 from volantd.hub.records import App, Function
-from volantd.hub.sandboxes import requests as sandbox_requests
+from volantd.hub.sandboxes import (
+    contents as sandbox_contents,
+    copies as sandbox_copies,
+    requests as sandbox_requests,
+    trials as sandbox_trials,
+)
 from volantd.hub.schedules import requests as schedule_requests
 from volantd.hub.secrets import requests as secret_requests, rotation as secret_rotation
 from volantd.hub.volumes import changing, looking, mounting
@@ -383,13 +388,6 @@ def container_stop(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     return {"container_id": wanted}
 
 
-def container_retire(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """Give the container that asks no more inputs; it ends with those that it has begun."""
-    now = monotonic()
-    session.hub.apply(session.hub.scheduler.retire_container(session.container_id, now), now)
-    return {}
-
-
 def container_logs(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """What one container printed."""
     logs = session.hub.services.logs
@@ -435,13 +433,15 @@ HANDLERS: dict[str, Handler] = {
         terminals.function_shell, terminals.terminal_offer, *call_requests.SHARED_HANDLERS,
         graph.call_graph, *replaying.HANDLERS, *shown.HANDLERS,
         autoscaler.function_list, autoscaler.function_stats, autoscaler.function_settings,
-        autoscaler.function_update, printed.function_logs, server_status, server_stop,
+        autoscaler.function_update, facts.function_info, printed.function_logs,
+        server_status, server_stop,
         *image_requests.HANDLERS,
         *deployed_requests.HANDLERS, *updating.HANDLERS, *schedule_requests.HANDLERS,
         *tokens.HANDLERS, *dedicated.HANDLERS, *counting.HANDLERS, *asking.HANDLERS,
         *object_requests.HANDLERS, *dict_requests.HANDLERS, *queue_requests.HANDLERS,
         *looking.HANDLERS, *changing.HANDLERS, *mounting.HANDLERS, *secret_rotation.HANDLERS,
         *secret_requests.HANDLERS, *environment_requests.HANDLERS, *sandbox_requests.HANDLERS,
+        *sandbox_contents.HANDLERS, *sandbox_trials.HANDLERS, *sandbox_copies.HANDLERS,
     )
 }  # fmt: skip
 #: Those that a client may ask for whatever environment it has named: they are not about any.
@@ -461,10 +461,12 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
         *call_requests.SHARED_HANDLERS,
         graph.call_graph,
         autoscaler.function_stats,
+        facts.function_info,
         autoscaler.function_settings,
         autoscaler.function_update,
         terminals.terminal_join,
-        container_retire,
+        leaving.container_retire,
+        leaving.container_preempt,
         tunnels.tunnel_open,
         tunnels.tunnel_close,
         *deployed_requests.SHARED_HANDLERS,
@@ -477,5 +479,7 @@ CONTAINER_HANDLERS: dict[str, Handler] = {
         *changing.HANDLERS,
         *mounting.HANDLERS,
         *sandbox_requests.SHARED_HANDLERS,
+        *sandbox_contents.HANDLERS,
+        *sandbox_trials.SHARED_HANDLERS,
     )
 }

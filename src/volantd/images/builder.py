@@ -55,6 +55,8 @@ class Built:
         env: its variables.
         workdir: where its containers start; None for where they start anyway.
         entrypoint: what starts before the interpreter, if anything.
+        machine: the image of this machine that the layers lie over, as a client describes it; None
+            where they are all that there is.
     """
 
     image_id: str
@@ -62,6 +64,7 @@ class Built:
     env: dict[str, str]
     workdir: str | None = None
     entrypoint: tuple[str, ...] = ()
+    machine: dict[str, Any] | None = None
 
     @property
     def python(self) -> str:
@@ -70,7 +73,7 @@ class Built:
         Raises:
             ImageBuildError: for an image without one, which others can be built on.
         """
-        return find_python(self.layers)
+        return find_python(self.layers, self.machine)
 
 
 class Build:
@@ -112,11 +115,12 @@ class Builder:
 
     Args:
         store: where they lie.
-        run: runs the commands of steps.
+        run: see the attribute.
         content: gives the content of a file that the client sent, by its digest.
         choices: the settings of the daemon, by name.
 
     Attributes:
+        run: runs the commands of steps.
         builds: images that somebody waits for now.
         failed: those that came to nothing lately, by the key of their last step.
         benches: steps that are being built now, by key.
@@ -130,7 +134,7 @@ class Builder:
         choices: Mapping[str, object] | None = None,
     ) -> None:
         self._store = store
-        self._run = run
+        self.run = run
         self._content = content
         self._choices = choices or {}
         self._steps: Once[Record] = Once()
@@ -228,7 +232,10 @@ class Builder:
         layers = tuple(map(self._store.layer_path, record.layers))
         settings = record.settings
         self._store.books.use(key)
-        return Built(image_id(key), layers, settings.env, settings.workdir, settings.entrypoint)
+        return Built(
+            image_id(key), layers, settings.env, settings.workdir, settings.entrypoint,
+            record.machine,
+        )  # fmt: skip
 
     async def _step(
         self, build: Build, position: int, below: Record, brought: Brought, say: Say
@@ -240,7 +247,7 @@ class Builder:
             with books.begin(key, step, parent) as file:
                 log = _Log(file, say, self._tell_news)
                 bench = self.benches[key] = Workbench(
-                    key, self._store, below, parent=parent, run=self._run, content=self._content,
+                    key, self._store, below, parent=parent, run=self.run, content=self._content,
                     brought=brought, say=log, shared=self._shared, choices=self._choices,
                     is_forced=position >= first_forced(build.steps),
                 )  # fmt: skip

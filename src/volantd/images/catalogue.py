@@ -160,7 +160,8 @@ class Catalogue:
 
     def _python(self, record: Record) -> str | None:
         try:
-            return find_python([self._store.layer_path(layer) for layer in record.layers])
+            layers = [self._store.layer_path(layer) for layer in record.layers]
+            return find_python(layers, record.machine)
         except ImageBuildError:
             return None
 

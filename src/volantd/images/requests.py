@@ -10,7 +10,7 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from volant.errors import Error, InternalError, InvalidError, NotFoundError
+from volant.errors import ConflictError, Error, InternalError, InvalidError, NotFoundError
 from volant.wire.faults import error_fault
 from volantd.fields import number, switch, text, whole
 from volantd.images.described import KEY
@@ -187,6 +187,24 @@ async def image_prune(session: Session, message: dict[str, Any]) -> dict[str, An
     }  # fmt: skip
 
 
+async def image_delete(session: Session, message: dict[str, Any]) -> dict[str, Any]:
+    """Remove one image that nothing uses, with its names.
+
+    Raises:
+        ConflictError: when something uses it, or another image begins with it.
+    """
+    images, key = _images(session), _key(session, message)
+    store = images.store
+    is_begun_with = any(one.parent == key for one in store.books.entries.values())
+    if is_begun_with or key not in images.to_prune(before=wall_clock(), names_stay=False):
+        raise ConflictError(f"image {image_id(key)} is in use", hint="`volant image list` shows it")
+    store.names.delete({name for name, one in store.names.all().items() if one.key == key})
+    store.books.forget(key)
+    images.sweep()
+    await asyncio.to_thread(store.empty_trash)
+    return {"image_id": image_id(key)}
+
+
 async def image_lookup(session: Session, message: dict[str, Any]) -> dict[str, Any]:
     """The whole id of an image that is here, by its id or by a published name."""
     images = _images(session)
@@ -340,6 +358,7 @@ HANDLERS = [
         (image_inspect, lambda message: text(message, "image")),
         (image_logs, _check_logs),
         (image_prune, _check_prune),
+        (image_delete, lambda message: text(message, "image")),
         (image_lookup, _check_lookup),
         (image_build, _check_build),
         (app_images, lambda message: whole(message, "function")),

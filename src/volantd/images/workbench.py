@@ -60,6 +60,8 @@ class Command:
         cwd: where it starts; made if it is not there.
         shared: directories of this machine that it may write to, and where it sees them.
         readable: further ones that it may only read, likewise.
+        volumes: volumes that it has, as its step names them.
+        mounts: the same, as they are mounted: known to who runs it.
         timeout_s: how long it may run.
         memory_mib: memory that it may use; None for what every step may.
         cpu_count: cores that it may use, which may be a fraction; None for all.
@@ -72,6 +74,8 @@ class Command:
     cwd: str = "/"
     shared: tuple[tuple[str, str], ...] = ()
     readable: tuple[tuple[str, str], ...] = ()
+    volumes: Sequence[dict[str, Any]] = ()
+    mounts: tuple[dict[str, Any], ...] = ()
     timeout_s: float = STEP_TIMEOUT_S
     memory_mib: float | None = None
     cpu_count: float | None = None
@@ -151,7 +155,17 @@ class Workbench:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The directories of the image up to the step before, the lowest first."""
+        """The directories of the image up to the step before, the lowest first.
+
+        Raises:
+            ImageBuildError: when there is more to it than these, as its base is this machine.
+        """
+        if self.below.machine is not None:
+            raise self._error(
+                "the image that it begins with lies over this machine's own files, on which no "
+                "step can be built that needs files",
+                hint="make the change in a sandbox of that image, and take a snapshot of it",
+            )
         return tuple(map(self.store.layer_path, self.below.layers))
 
     @property
@@ -269,6 +283,7 @@ class Workbench:
         cwd: str | None = None,
         shared: tuple[tuple[str, str], ...] = (),
         readable: tuple[tuple[str, str], ...] = (),
+        volumes: Sequence[dict[str, Any]] = (),
         hidden: Sequence[str] = (),
         timeout_s: float = STEP_TIMEOUT_S,
         memory_mib: float | None = None,
@@ -282,6 +297,7 @@ class Workbench:
             env: variables beside those of the image.
             layers: what it runs on, if not the image up to the step before.
             cwd: where, if not in the working directory of the image.
+            volumes: of its step.
             hidden: texts that nobody may read in what it prints.
 
         Raises:
@@ -299,6 +315,7 @@ class Workbench:
             cwd=cwd or self.below.settings.workdir or "/",
             shared=shared,
             readable=readable,
+            volumes=volumes,
             timeout_s=timeout_s,
             memory_mib=memory_mib,
             cpu_count=cpu_count,
@@ -332,15 +349,18 @@ class Workbench:
         )
 
 
-def find_python(layers: Sequence[str]) -> str:
+def find_python(layers: Sequence[str], machine: dict[str, Any] | None = None) -> str:
     """The interpreter of an image, by its path there.
 
     Args:
         layers: directories, the lowest first.
+        machine: the image of this machine that they lie over, if they do.
 
     Raises:
         ImageBuildError: when it has none.
     """
+    if machine is not None:
+        return str(machine["python"])
     for path in PYTHONS:
         if has_file(layers, path):
             return path

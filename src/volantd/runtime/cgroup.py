@@ -39,8 +39,9 @@ WEIGHT_MIN, WEIGHT_MAX = 1, 10_000
 #: A removal finds the group busy until the last dead process has been let go of.
 REMOVE_ATTEMPTS = 50
 REMOVE_PAUSE_S = 0.01
-#: Looks, each after a pause, until what is to be frozen has stopped.
-FREEZE_ATTEMPTS = 100
+#: Looks, each after a pause, until what is to be frozen has stopped: on busy processors it runs for
+#: a while until it hears of that.
+FREEZE_ATTEMPTS = 2000
 FREEZE_PAUSE_S = 0.001
 #: Somebody forks, or the last of the other runs ends, while controllers are handed down.
 DELEGATE_ATTEMPTS = 20
@@ -145,6 +146,11 @@ class Cgroup:
                 continue
         if freezer is not None:
             _write(f"{freezer}/freezer.state", "THAWED")
+
+    @property
+    def can_freeze(self) -> bool:
+        """Whether `freeze` does anything."""
+        return self._freezer() is not None
 
     def freeze(self) -> None:
         """Stop all that runs in here until `thaw`, where that can be done. For threads.

@@ -9,7 +9,6 @@ and also when this process is killed: the launcher sees to that.
 
 from __future__ import annotations
 
-import array
 import asyncio
 import json
 import os
@@ -17,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +24,9 @@ from volantd.runtime import launcher as launcher_module, leftovers
 from volantd.runtime.building.step import Step, StepSpec
 from volantd.runtime.command import Command, CommandFailedError, CommandSpec
 from volantd.runtime.containers.forked import ForkedContainer
+from volantd.runtime.copies.asked import Copies
 from volantd.runtime.imports import Prelude, PrepareFailedError, UnfitError
+from volantd.runtime.messages.outgoing import Outgoing
 from volantd.runtime.outlets import wiring
 from volantd.runtime.ports.addresses import Addresses
 from volantd.runtime.ports.relays import Relay, Relays
@@ -62,6 +62,7 @@ UID_BASE_FIRST, UID_RANGE, UID_RANGES = 0x70000000, 65536, 3072
 SPAWN_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 15.0
 GRANT_TIMEOUT_S = 15.0
+NO_DEVICES, NO_WAY_OUT = "it got no devices", "its network has no way out"
 
 
 class BusyError(Exception):
@@ -74,6 +75,7 @@ class Launcher:
     Attributes:
         probe: what the machine can isolate.
         exited: done when the launcher is gone, for whatever reason; so is every zygote then.
+        layers: directories of layers that a process runs on, by its id.
     """
 
     def __init__(self, run_dir: str, sock: socket.socket, process: subprocess.Popen[bytes]) -> None:
@@ -91,15 +93,15 @@ class Launcher:
         self._mounting: dict[str, asyncio.Future[None]] = {}
         self._wiring: dict[str, asyncio.Future[None]] = {}
         self._mount_count = 0
-        #: directories of layers that a process runs on, by its id
-        self._layers: dict[str, tuple[str, ...]] = {}
-        self._outgoing: deque[tuple[bytes, list[int]]] = deque()
+        self.layers: dict[str, tuple[str, ...]] = {}
+        self._outgoing = Outgoing(self._socket, self._loop, self._disconnect)
         #: What was asked to be removed and may still be there.
         self.removing: set[str] = set()
         self._spawn_count = 0
         #: Where ports of containers are bound.
         self.addresses = Addresses()
         self.relays = Relays(self._request)
+        self.copies = Copies(self._request)
         self._closed = False
         self._loop.add_reader(sock, self._on_readable)
         self._loop.add_reader(self._pidfd, self._on_process_end)
@@ -157,7 +159,7 @@ class Launcher:
 
     def layers_in_use(self) -> set[tuple[str, ...]]:
         """The layers that processes run on, those of one process together."""
-        return set(self._layers.values())
+        return set(self.layers.values())
 
     def state_dir(self, zygote_id: str) -> str:
         """Where the files of a zygote lie on the host."""
@@ -178,12 +180,13 @@ class Launcher:
         zygote = Zygote(self, zygote_id, spec, ours, log_read)
         request = {
             "rung": spec.rung, "python": spec.python, "trees": list(spec.trees),
-            "layers": list(spec.layers), "workdir": spec.workdir,
-            "entrypoint": list(spec.entrypoint),
+            "layers": list(spec.layers), "over_machine": spec.is_over_machine,
+            "workdir": spec.workdir, "entrypoint": list(spec.entrypoint),
             "sdk_dir": spec.sdk_dir, "cloudpickle_dir": spec.cloudpickle_dir,
-            "lent_dir": spec.lent_dir,
+            "lent_dir": spec.lent_dir, "blank": spec.is_blank,
             "block_network": spec.block_network, "counts_memory": spec.leaves is not None,
             "private_ports": self.gives_addresses(spec), "sandboxes": spec.is_for_sandboxes,
+            "runsc": spec.runsc,
             "uid_base": self._next_ids() if spec.rung == "container" else None,
             **self._common(zygote_id, spec.env, spec.cgroup),
         }  # fmt: skip
@@ -200,13 +203,13 @@ class Launcher:
             raise RuntimeFailedError("the launcher is gone")
         log_read, log_write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(log_read, False)
-        step = Step(self, step_id, log_read)
+        step = Step(self, step_id, log_read, spec)
         request = {
             "rung": "build", "layers": list(spec.layers), "output": spec.output,
             "argv": list(spec.argv), "cwd": spec.cwd, "shared": [list(one) for one in spec.shared],
             "readable": [list(one) for one in spec.readable],
             "counts_memory": spec.cgroup is not None, "uid_base": self._next_ids(),
-            "limits": spec.limits,
+            "limits": spec.limits, "volumes": list(spec.volumes),
             **self._common(step_id, spec.env, spec.cgroup),
         }  # fmt: skip
         await self._spawn(step_id, step, request, [log_write])
@@ -218,7 +221,7 @@ class Launcher:
         spawned: asyncio.Future[int] = self._loop.create_future()
         self._processes[process_id] = process
         self._spawning[process_id] = spawned
-        self._layers[process_id] = tuple(request.get("layers", ()))
+        self.layers[process_id] = tuple(request.get("layers", ()))
         self._request(request, fds)
         try:
             async with asyncio.timeout(SPAWN_TIMEOUT_S):
@@ -268,30 +271,34 @@ class Launcher:
         failure = f"container {container_id} got no devices"
         await self._asked_for(container, request, self._granting, failure)
 
-    async def mount(self, container: ForkedContainer, mounts: list[dict[str, Any]]) -> None:
-        """Mount volumes into a container, one after the other.
+    async def mount(
+        self, container: ForkedContainer | Zygote, mounts: list[Any], *ends: socket.socket
+    ) -> None:
+        """Mount volumes into a container, or layers into a zygote, one after the other.
 
         Args:
             container: one of the rung `container`.
             mounts: see `volantd.runtime.volumes.mounting`.
+            ends: what goes with them, and is given away.
 
         Raises:
             BusyError: what is mounted there is in use.
             RuntimeFailedError: with what failed.
         """
         self._mount_count += 1
-        of = f"{container.container_id}.{self._mount_count}"
+        of = f"mount {self._mount_count}"
         request = {"op": "mount", "id": of, "pid": container.pid, "mounts": mounts}
-        await self._asked_for(container, request, self._mounting, "no volume was mounted")
+        await self._asked_for(container, request, self._mounting, "nothing was mounted", *ends)
 
     async def _asked_for(
-        self, container: ForkedContainer, request: dict[str, Any],
-        waiting: dict[str, asyncio.Future[None]], failure: str,
+        self, container: ForkedContainer | Zygote, request: dict[str, Any],
+        waiting: dict[str, asyncio.Future[None]], failure: str, *ends: socket.socket,
     ) -> None:  # fmt: skip
         """Have something done to a container; `waiting` is where its answer is looked for."""
         answer = waiting[request["id"]] = self._loop.create_future()
         try:
-            self._request(request, [linux.pidfd_open(container.pid)])
+            pidfd = linux.pidfd_open(container.pid)  # first: else the ends stay their owner's
+            self._request(request, [pidfd, *(one.detach() for one in ends)])
             async with asyncio.timeout(GRANT_TIMEOUT_S):
                 await answer
         except OSError as error:  # TimeoutError is one too
@@ -314,14 +321,11 @@ class Launcher:
         request = {"program": program, "argv": argv, "env": env, "uid": self._next_ids()}
         return self.relays.serve(request, fds)
 
-    async def wire(self, container: ForkedContainer, certificate: str) -> list[socket.socket]:
-        """Give a container of a network of its own a way out; what listens there.
-
-        Args:
-            certificate: of an authority that is to be trusted in there, as PEM; "" for none.
+    async def wire(self, container: ForkedContainer, wanted: dict[str, Any]) -> list[socket.socket]:
+        """Give a container of a network of its own a way out, as `outlets.wiring` has it.
 
         Returns:
-            For connections and for questions for names, of IPv4 and IPv6 each.
+            What listens there: see `make_sockets`; empty if nothing is to.
 
         Raises:
             RuntimeFailedError: with what failed.
@@ -329,7 +333,7 @@ class Launcher:
         wired: asyncio.Future[None] = self._loop.create_future()
         container_id = container.container_id
         self._wiring[container_id] = wired
-        request = {"op": "wire", "id": container_id, "certificate": certificate}
+        request = {"op": "wire", "id": container_id, **wanted}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._request(request, [linux.pidfd_open(container.pid), theirs.detach()])
@@ -363,30 +367,7 @@ class Launcher:
     # -- messages
 
     def _request(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
-        if self._closed:
-            for fd in fds:
-                os.close(fd)
-            return
-        self._outgoing.append((json.dumps(message).encode(), list(fds)))
-        if len(self._outgoing) == 1:
-            self._flush()
-
-    def _flush(self) -> None:
-        while self._outgoing:
-            data, fds = self._outgoing[0]
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-            try:
-                self._socket.sendmsg([data], rights)
-            except BlockingIOError:
-                self._loop.add_writer(self._socket, self._flush)
-                return
-            except OSError:
-                self._disconnect()
-                return
-            for fd in fds:
-                os.close(fd)
-            self._outgoing.popleft()
-        self._loop.remove_writer(self._socket)
+        self._outgoing.send(json.dumps(message).encode(), list(fds))
 
     def _on_readable(self) -> None:
         try:
@@ -416,23 +397,15 @@ class Launcher:
         elif event == "exited":
             self._forget(process_id, message["status"])
         elif event == "granted":
-            self._on_granted(process_id, message["reason"])
+            _settle(self._granting, process_id, NO_DEVICES, message["reason"])
         elif event == "mounted":
             self._on_mounted(process_id, message["reason"])
         elif event == "wired":
-            self._on_wired(process_id, message["reason"])
+            _settle(self._wiring, process_id, NO_WAY_OUT, message["reason"])
+        elif event == "copied":
+            self.copies.on_done(process_id, message["reason"])
         elif event == "removed":
             self.removing.discard(message["path"])
-
-    def _on_granted(self, container_id: str, reason: str) -> None:
-        granted = self._granting.get(container_id)
-        if granted is None or granted.done():
-            return
-        if reason:
-            error = RuntimeFailedError(f"container {container_id} got no devices: {reason}")
-            granted.set_exception(error)
-        else:
-            granted.set_result(None)
 
     def _on_mounted(self, of: str, reason: str) -> None:
         mounted = self._mounting.get(of)
@@ -441,22 +414,13 @@ class Launcher:
         if reason.startswith(BUSY):
             mounted.set_exception(BusyError(reason))
         elif reason:
-            mounted.set_exception(RuntimeFailedError(f"no volume was mounted: {reason}"))
+            mounted.set_exception(RuntimeFailedError(f"nothing was mounted: {reason}"))
         else:
             mounted.set_result(None)
 
-    def _on_wired(self, container_id: str, reason: str) -> None:
-        wired = self._wiring.get(container_id)
-        if wired is None or wired.done():
-            return
-        if reason:
-            wired.set_exception(RuntimeFailedError(f"its network has no way out: {reason}"))
-        else:
-            wired.set_result(None)
-
     def _forget(self, process_id: str, status: int) -> None:
         process = self._processes.pop(process_id, None)
-        self._layers.pop(process_id, None)
+        self.layers.pop(process_id, None)
         if process is not None:
             process._on_dead(status)
             self.remove(process.state_dir)
@@ -466,13 +430,9 @@ class Launcher:
             return
         self._closed = True
         self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._outgoing.drop()
         self._socket.close()
         self.addresses.close()
-        for _, fds in self._outgoing:
-            for fd in fds:
-                os.close(fd)
-        self._outgoing.clear()
 
     def _on_process_end(self) -> None:
         self._loop.remove_reader(self._pidfd)
@@ -481,13 +441,13 @@ class Launcher:
         self._disconnect()
         for process_id in list(self._processes):
             self._forget(process_id, signal.SIGKILL)
-        for container_id in list(self._granting):
-            self._on_granted(container_id, "the launcher is gone")
-        for container_id in list(self._wiring):
-            self._on_wired(container_id, "the launcher is gone")
+        for waiting, what in ((self._granting, NO_DEVICES), (self._wiring, NO_WAY_OUT)):
+            for container_id in list(waiting):
+                _settle(waiting, container_id, what, "the launcher is gone")
         for of in list(self._mounting):
             self._on_mounted(of, "the launcher is gone")
         self.relays.lose()
+        self.copies.lose()
         for spawned in self._spawning.values():
             if not spawned.done():
                 spawned.set_exception(RuntimeFailedError("the launcher is gone"))
@@ -495,3 +455,16 @@ class Launcher:
             text = f"the launcher ended with status {status} before it was up"
             self._hello.set_exception(RuntimeFailedError(text))
         self.exited.set_result(status)
+
+
+def _settle(
+    waiting: dict[str, asyncio.Future[None]], container_id: str, what: str, reason: str
+) -> None:
+    """Tell whoever waits for something of a container how it went; "" for well."""
+    done = waiting.get(container_id)
+    if done is None or done.done():
+        return
+    if reason:
+        done.set_exception(RuntimeFailedError(f"{what}: {reason}"))
+    else:
+        done.set_result(None)

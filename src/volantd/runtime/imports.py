@@ -68,6 +68,7 @@ def answer_of(kind: int, fields: dict[str, Any]) -> dict[str, Any]:
     return {
         "import_us": checked(fields["import_us"], int),
         "threads": _words(fields["threads"]),
+        "asks": checked(fields["asks"], bool),
         "culprits": _words(fields["culprits"]),
         "late": _names(fields["late"]) or (),
         "refused": _refused(fields["refused"]),

@@ -31,6 +31,7 @@ from volantd import removal
 from volantd.runtime import cgroup, probe, template, tree
 from volantd.runtime.buckets import serving
 from volantd.runtime.building import view
+from volantd.runtime.copies import entering
 from volantd.runtime.devices import granting
 from volantd.runtime.outlets import wiring
 from volantd.runtime.ports import relay
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 MESSAGE_BYTES_MAX = 1 << 20
-#: A request carries at most this many descriptors (control socket and log; listener and pidfd).
-REQUEST_FDS_MAX = 2
+#: A request carries at most this many descriptors (a pidfd and three pipes; listener, pidfd, and
+#: where a relay tells of its connections).
+REQUEST_FDS_MAX = 4
 #: How long a report of a starting zygote may get.
 REPORT_BYTES_MAX = 8192
 #: Time that killed processes get to be gone when all is over, in rounds of 50 ms.
@@ -72,11 +74,14 @@ class Launcher:
         self.trash_dir = os.path.join(run_dir, "trash")
         self.starting: dict[int, Starting] = {}
         #: containers that are being granted devices, in which volumes are mounted, or whose network
-        #: is given a way out, and relays and servers of buckets that are about to work, by the
-        #: descriptors of their reports; and those that work, by their pids
+        #: is given a way out, those that are copied, and relays and servers of buckets that are
+        #: about to work, by the descriptors of their reports; and those that work, by their pids
         self.granting: dict[int, str] = {}
         self.mounting: dict[int, str] = {}
         self.wiring: dict[int, str] = {}
+        self.copying: dict[int, str] = {}
+        #: what CRIU keeps between its runs; -1 before the first
+        self.shelf_fd = -1
         self.relaying: dict[int, str] = {}
         self.relays: dict[int, str] = {}
         self.zygotes: dict[int, str] = {}
@@ -105,7 +110,7 @@ class Launcher:
             while not self.stopping:
                 for fd, _ in self.poll.poll():
                     if fd == wake_read:
-                        _drain(wake_read)
+                        linux.drain(wake_read)
                     elif fd == self.socket.fileno():
                         self._receive()
                     elif fd in self.granting:
@@ -114,6 +119,8 @@ class Launcher:
                         self._read_grant(fd, "mounted", self.mounting)
                     elif fd in self.wiring:
                         self._read_grant(fd, "wired", self.wiring)
+                    elif fd in self.copying:
+                        self._read_grant(fd, "copied", self.copying)
                     elif fd in self.relaying:
                         self._read_grant(fd, "relayed", self.relaying)
                     else:
@@ -155,9 +162,11 @@ class Launcher:
         elif request["op"] == "grant":
             self._grant(request, fds[0])
         elif request["op"] == "mount":
-            self._mount(request, fds[0])
+            self._mount(request, list(fds))
         elif request["op"] == "wire":
             self._wire(request, list(fds))
+        elif request["op"] == "copy":
+            self._copy(request, list(fds))
         elif request["op"] == "relay":
             self._relay(request, list(fds))
         elif request["op"] == "serve":
@@ -231,11 +240,11 @@ class Launcher:
         if pid is not None:
             self.helpers.add(pid)
 
-    def _mount(self, request: dict[str, Any], container_fd: int) -> None:
+    def _mount(self, request: dict[str, Any], fds: list[int]) -> None:
         servers = {name: pid for pid, name in self.relays.items()}
 
         def mount(report_fd: int) -> NoReturn:
-            mounting.start(request, self.trash_dir, report_fd, container_fd, servers)
+            mounting.start(request, self.trash_dir, report_fd, fds, servers)
 
         pid = self._fork_reporting(request["id"], "mounted", self.mounting, mount)
         if pid is not None:
@@ -246,6 +255,18 @@ class Launcher:
             wiring.start(request, report_fd, fds)
 
         pid = self._fork_reporting(request["id"], "wired", self.wiring, wire)
+        if pid is not None:
+            self.helpers.add(pid)
+
+    def _copy(self, request: dict[str, Any], fds: list[int]) -> None:
+        if self.shelf_fd < 0:
+            self.shelf_fd = linux.detached_tmpfs()
+        shelf_fd = self.shelf_fd
+
+        def copy(report_fd: int) -> NoReturn:
+            entering.start(request, report_fd, fds, shelf_fd)
+
+        pid = self._fork_reporting(request["id"], "copied", self.copying, copy)
         if pid is not None:
             self.helpers.add(pid)
 
@@ -304,13 +325,7 @@ class Launcher:
                 os.kill(pid, _signal.SIGTERM)
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
+        for pid, status in linux.ended_children():
             self._on_exit(pid, status)
         if not self.starting:
             self.early_exits.clear()
@@ -332,7 +347,7 @@ class Launcher:
     def _end_orphans(self) -> None:
         """Kill what a zygote of the process rung left behind: it is now a child of ours."""
         known = {*self.zygotes, *self.relays, *self.helpers, *self.removing}
-        for pid in linux_children():
+        for pid in linux.children():
             if pid not in known:
                 os.kill(pid, _signal.SIGKILL)
 
@@ -365,7 +380,7 @@ class Launcher:
 
     def _end_everything(self, wake_read: int) -> None:
         for _ in range(LAST_WAIT_ROUNDS):
-            for pid in {*self.zygotes, *self.relays, *self.helpers, *linux_children()} - set(
+            for pid in {*self.zygotes, *self.relays, *self.helpers, *linux.children()} - set(
                 self.removing
             ):
                 with contextlib.suppress(ProcessLookupError):
@@ -376,27 +391,13 @@ class Launcher:
             except ChildProcessError:
                 break  # no child is left
             select.select([wake_read], [], [], 0.05)
-            _drain(wake_read)
+            linux.drain(wake_read)
         cgroup.remove_run(self.run_id)
         try:
             removal.remove_run_dir(self.run_dir)
             os.unlink(f"{self.run_dir}.lock")
         except OSError as error:
             sys.stderr.write(f"cannot remove {self.run_dir}: {error}\n")
-
-
-def linux_children() -> list[int]:
-    """The children of this process, those it adopted included."""
-    try:
-        with open("/proc/thread-self/children") as source:
-            return [int(word) for word in source.read().split()]
-    except OSError:
-        return []  # the kernel was built without this file
-
-
-def _drain(fd: int) -> None:
-    with contextlib.suppress(BlockingIOError):
-        os.read(fd, 4096)
 
 
 def _become_ordinary() -> None:

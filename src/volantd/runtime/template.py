@@ -17,6 +17,7 @@ import os
 import stat
 
 from volant.runner import isolate, linux
+from volant.runner.view import places, roots
 from volantd.runtime import tree
 
 TYPE_CHECKING = False
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 ID_COUNT = 65536
+#: Owners of this machine's files that a sandbox knows, where it is shown these: those of packages.
+#: People's belong to nobody there, so what is private to them stays so also to who is root.
+SYSTEM_ID_COUNT = 1000
 #: Among the first that the kernel ends when the whole machine runs out of memory.
 OOM_SCORE = "500"
 _DEFAULT_ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": isolate.WORK_DIR,
+    "HOME": places.WORK_DIR,
     "LANG": "C.UTF-8",
 }
 _START = "import sys; sys.path[0] = {sdk!r}; from volant.runner.zygote import main; main()"
@@ -53,8 +57,14 @@ def start(request: dict[str, Any], base_dir: str, report_fd: int, fds: list[int]
         else:
             _start_process(request, report_fd, fds)
     except BaseException as error:  # noqa: BLE001  # a fork must end here, and say why
-        report(report_fd, f"error {type(error).__name__}: {error}")
+        report(report_fd, f"error {_told(error)}")
     os._exit(1)
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full: there is no room for what a container shows"
+    return f"{type(error).__name__}: {error}"
 
 
 def settle(request: dict[str, Any]) -> None:
@@ -96,7 +106,7 @@ def _start_process(request: dict[str, Any], report_fd: int, fds: list[int]) -> N
     writable += [f"/dev/{name}" for name in os.listdir("/dev") if name.startswith("nvidia")]
     marked = [f"r:{path}" for path in readable] + [f"w:{path}" for path in writable]
     env = {"HOME": os.path.join(state_dir, "root"), "TMPDIR": os.path.join(state_dir, "tmp")}
-    _execute(request, fds, sdk, marked, {**env, **request["env"]})
+    _execute(request, fds, sdk, marked, {**env, **request["env"]}, has_ids=False)
 
 
 # -- container rung
@@ -107,10 +117,13 @@ def _start_container(
 ) -> None:
     state_dir, uid_base = request["state_dir"], request["uid_base"]
     layers: list[str] = request["layers"]
-    lends = bool(layers and request["sandboxes"])
-    trees = [] if layers and not lends else tree.judge_trees(request["trees"], state_dir)
+    lends = _lends(request)
+    shows_image = layers and not lends and not request["over_machine"]
+    trees = [] if shows_image else tree.judge_trees(request["trees"], state_dir)
     owner = uid_base if os.geteuid() == 0 else None
-    tree.build_root(state_dir, trees, owner, layer_count=len(layers), lends=lends)
+    layer_count = isolate.LAYERS_AHEAD if request["blank"] else len(layers)
+    apart = [places.TREES_DIR + path for path in trees] if request["over_machine"] else []
+    tree.build_root(state_dir, [*trees, *apart], owner, layer_count=layer_count, lends=lends)
     namespaces = linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
     namespaces |= linux.CLONE_NEWCGROUP | linux.CLONE_NEWNS
     if request["block_network"]:
@@ -123,15 +136,27 @@ def _start_container(
         linux.unshare(linux.CLONE_NEWNS)
     linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
     root = os.path.join(state_dir, "root")
-    marked = _mount_view(request, root, base_dir, trees, userns_fd)
+    trees_fd = userns_fd
+    if owner is not None and trees and request["sandboxes"] and not lends:
+        trees_fd = make_user_namespace(owner, SYSTEM_ID_COUNT)
+    marked = _mount_view(request, root, base_dir, trees, (userns_fd, trees_fd))
+    changed = [item[2:] for item in marked if item[0] == isolate.OVERLAY]
+    tree.note_changeable(state_dir, changed)
     if userns_fd is not None:
         linux.setns(userns_fd, linux.CLONE_NEWUSER)
     pid = linux.clone(namespaces | linux.CLONE_PARENT)
     if pid:
         report(report_fd, f"pid {pid}")
         os._exit(0)
-    _enter_view(request, root, mapped=owner is not None)
-    _execute(request, fds, isolate.SDK_DIR, marked, {**_DEFAULT_ENV, **request["env"]})
+    _enter_view(request, root, marked, mapped=owner is not None)
+    env = {**_DEFAULT_ENV, **request["env"]}
+    _execute(request, fds, places.SDK_DIR, marked, env, has_ids=owner is not None)
+
+
+def _lends(request: dict[str, Any]) -> bool:
+    """Whether the template shows this machine, and its containers an image without a Python."""
+    has_image = bool(request["layers"] or request["blank"])
+    return request["sandboxes"] and has_image and not request["over_machine"]
 
 
 def enter_own_user_namespace(more_flags: int) -> None:
@@ -185,53 +210,71 @@ def make_user_namespace(first_id: int, count: int) -> int:
 
 
 def _mount_view(
-    request: dict[str, Any], root: str, base_dir: str, trees: list[str], userns_fd: int | None
-) -> list[str]:
-    """Mount everything below R; returns the trees as marked for the zygote."""
-    lends = bool(request["layers"] and request["sandboxes"])
+    request: dict[str, Any], root: str, base_dir: str, trees: list[str],
+    namespaces: tuple[int | None, int | None],
+) -> list[str]:  # fmt: skip
+    """Mount everything below R; returns the trees as marked for the zygote.
+
+    `namespaces` are of whose users the owners are, of trees in particular; None to map none.
+    """
+    lends, is_over = _lends(request), request["over_machine"]
+    userns_fd, trees_fd = namespaces
     bind(root, root, _NO_DEVICES, recursive=False)
     # Once more, without anything mounted inside: the kernel takes nothing else as a layer.
-    lower = root + isolate.LOWER_DIR
+    lower = root + places.LOWER_DIR
     below = os.path.join(request["state_dir"], "lower") if lends else root
     bind(below, lower, _NO_DEVICES, recursive=False)
     if lends:  # what is written there is for the containers
-        bind(below + isolate.WORK_DIR, root + isolate.FILES_DIR, _NO_DEVICES, recursive=False)
+        bind(below + places.WORK_DIR, root + places.FILES_DIR, _NO_DEVICES, recursive=False)
     scratch = os.path.join(request["state_dir"], "scratch")
-    bind(scratch, root + isolate.SCRATCH_DIR, _NO_DEVICES, recursive=False)
-    bind(base_dir, root + isolate.BASE_DIR, _READ_ONLY, userns_fd)
+    bind(scratch, root + places.SCRATCH_DIR, _NO_DEVICES, recursive=False)
+    bind(base_dir, root + places.BASE_DIR, _READ_ONLY, userns_fd)
     layers = _bind_layers(request["layers"], root, userns_fd)
-    if not layers or lends:
+    if not layers or lends or is_over:
         bind(base_dir + "/etc", root + "/etc", _READ_ONLY, userns_fd)
-    bind(os.path.join(request["sdk_dir"], "volant"), f"{root}{isolate.SDK_DIR}/volant", _READ_ONLY)
-    bind(request["cloudpickle_dir"], f"{root}{isolate.SDK_DIR}/cloudpickle", _READ_ONLY)
-    bind(request["lent_dir"], root + isolate.LENT_DIR, _READ_ONLY)
+    bind(os.path.join(request["sdk_dir"], "volant"), f"{root}{places.SDK_DIR}/volant", _READ_ONLY)
+    bind(request["cloudpickle_dir"], f"{root}{places.SDK_DIR}/cloudpickle", _READ_ONLY)
+    bind(request["lent_dir"], root + places.LENT_DIR, _READ_ONLY)
     bind("/sys/devices/system", root + "/sys/devices/system", _READ_ONLY)
     mount_devices(root + "/dev", own_nodes=userns_fd is not None)
-    ours = () if request["sandboxes"] else isolate.SDK_MOUNTS
+    lent = _lend_gvisor(request, root, trees)
+    ours = () if request["sandboxes"] else places.SDK_MOUNTS
     marked = [f"{isolate.BIND}:{path}" for path in ours]
-    of_image = [f"{isolate.LAYER}:{path}" for path in layers]
-    if layers and not lends:
+    of_image = [f"{isolate.CHANGE if is_over else isolate.LAYER}:{path}" for path in layers]
+    if layers and not lends and not is_over:
         return marked + of_image
     for name in tree.bound_names():
         bind(f"/etc/{name}", f"{root}/etc/{name}", _READ_ONLY)
         marked.append(f"{isolate.BIND}:/etc/{name}")
-    marked += _bind_trees(trees, root, userns_fd)
-    return of_image if lends else marked
+    marked += _bind_trees(trees, root, trees_fd, is_twice=is_over)
+    return lent + of_image + ([] if lends else marked)
+
+
+def _lend_gvisor(request: dict[str, Any], root: str, trees: list[str]) -> list[str]:
+    """Open gVisor's program, if it is to run; that and what the interpreter needs there, marked."""
+    if request["runsc"] is None:
+        return []
+    program = os.open(request["runsc"], os.O_RDONLY)
+    os.set_inheritable(program, True)
+    links = [f"/{name}" for name in tree.MERGED if os.path.islink(f"{root}/{name}")]
+    needed = ("/etc", *trees, *links, places.SDK_MOUNTS[0])
+    return [f"{isolate.RUNSC}:{program}", *(f"{isolate.LENT}:{path}" for path in needed)]
 
 
 def _bind_layers(layers: list[str], root: str, userns_fd: int | None) -> list[str]:
-    """Mount the layers of a built image, and say where a template finds them, highest first."""
-    places = []
+    """Mount the layers of an image, and say where a template finds them, highest first."""
+    found = []
     for index, layer in enumerate(layers):
-        place = f"{isolate.LAYERS_DIR}/{index}"
+        place = f"{places.LAYERS_DIR}/{index}"
         mapped = bind(layer, root + place, _READ_ONLY, userns_fd, recursive=False)
         if userns_fd is not None and not mapped:
             raise OSError(f"the file system of {layer} cannot map owners")
-        places.append(place)
-    return places[::-1]
+        found.append(place)
+    return found[::-1]
 
 
-def _bind_trees(trees: list[str], root: str, userns_fd: int | None) -> list[str]:
+def _bind_trees(trees: list[str], root: str, userns_fd: int | None, *, is_twice: bool) -> list[str]:
+    """Mount trees, and return them marked; twice to have them at hand when they are covered."""
     marked = []
     points = tree.mount_points()
     for path in trees:
@@ -239,6 +282,8 @@ def _bind_trees(trees: list[str], root: str, userns_fd: int | None) -> list[str]
         mapped = bind(path, root + path, _READ_ONLY, None if nested else userns_fd)
         ours = userns_fd is None and os.stat(path).st_uid == 0  # 0: the user, by the map
         changeable = not nested and (mapped or ours)
+        if changeable and is_twice:
+            bind(path, root + places.TREES_DIR + path, _READ_ONLY, userns_fd)
         marked.append(f"{isolate.OVERLAY if changeable else isolate.BIND}:{path}")
     return marked
 
@@ -298,7 +343,7 @@ def mount_devices(
     linux.mount_setattr(linux.AT_FDCWD, target, linux.MOUNT_ATTR_RDONLY, recursive=False)
 
 
-def _enter_view(request: dict[str, Any], root: str, *, mapped: bool) -> None:
+def _enter_view(request: dict[str, Any], root: str, marked: list[str], *, mapped: bool) -> None:
     """B: leave the host behind (it is still mounted around R until pivot_root)."""
     os.setsid()
     # This copy of the view is locked to its place; a fresh copy on top of it is not.
@@ -312,20 +357,36 @@ def _enter_view(request: dict[str, Any], root: str, *, mapped: bool) -> None:
         os.setresuid(0, 0, 0)
     isolate.mount_devices(".", counts_memory=request["counts_memory"])
     isolate.mount_proc(".")
-    isolate.enter_root(".")
+    roots.enter(".")
     if request["layers"] and not request["sandboxes"]:
-        layers = [f"{isolate.LAYERS_DIR}/{index}" for index in range(len(request["layers"]))]
-        isolate.enter_image(layers[::-1], [*isolate.TEMPLATE_MOUNTS, *layers])
+        _enter_layers(request, marked)
     if request["block_network"]:
         isolate.raise_loopback()
-    os.chdir(isolate.WORK_DIR)
-    linux.drop_bounding_set(isolate.TEMPLATE_CAPABILITIES)
+    os.chdir(places.WORK_DIR)
+    is_plain = request["runsc"] is None
+    kept = isolate.TEMPLATE_CAPABILITIES if is_plain else isolate.GVISOR_CAPABILITIES
+    for_sandboxes = isolate.SANDBOX_CAPABILITIES if request["sandboxes"] else ()
+    linux.drop_bounding_set((*kept, *for_sandboxes))
     linux.prctl(linux.PR_SET_PDEATHSIG, 9)  # after the ids: changing them clears it
 
 
+def _enter_layers(request: dict[str, Any], marked: list[str]) -> None:
+    """For the template of functions: see what its containers will see."""
+    layers = [f"{places.LAYERS_DIR}/{index}" for index in range(len(request["layers"]))]
+    held = [*places.TEMPLATE_MOUNTS, *layers]
+    if not request["over_machine"]:
+        roots.enter_image(layers[::-1], held)
+        return
+    trees = [item[2:] for item in marked if item[0] == isolate.OVERLAY]
+    held += [item[2:] for item in marked if item[0] == isolate.BIND]
+    held += [places.TREES_DIR + path for path in trees]
+    roots.enter_changed(layers[::-1], trees, dict.fromkeys(held))
+
+
 def _execute(
-    request: dict[str, Any], fds: list[int], sdk: str, marked: list[str], env: dict[str, str]
-) -> None:
+    request: dict[str, Any], fds: list[int], sdk: str, marked: list[str], env: dict[str, str], *,
+    has_ids: bool,
+) -> None:  # fmt: skip
     os.umask(0o022)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     control_fd, log_fd = fds
@@ -337,6 +398,9 @@ def _execute(
     flags += "m" if request["counts_memory"] else ""
     flags += "p" if request["private_ports"] else ""
     flags += "s" if request["sandboxes"] else ""
+    flags += "b" if request["blank"] else ""
+    flags += "o" if request["over_machine"] else ""
+    flags += "i" if has_ids else ""
     python = request["python"]
     arguments = [python, "-c", _START.format(sdk=sdk), str(control_fd), request["rung"]]
     arguments += [request["state_dir"] if request["rung"] == "process" else "-", flags, *marked]

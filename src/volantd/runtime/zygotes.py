@@ -11,18 +11,17 @@ send is hostile: malformed input ends that zygote, never the agent.
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import os
 import signal
 import socket
 import sys
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from volant.runner import control
+from volant.runner.view import places
 from volantd.runtime.command import Command
 from volantd.runtime.containers.forked import SHARED_ADDRESS, Ends, ForkedContainer
 from volantd.runtime.imports import (
@@ -32,6 +31,7 @@ from volantd.runtime.imports import (
     answer_of,
     checked,
 )
+from volantd.runtime.messages.outgoing import Outgoing
 from volantd.runtime.seat import Seat
 from volantd.runtime.wait_status import in_words
 
@@ -42,12 +42,15 @@ if TYPE_CHECKING:
     from volantd.runtime.client import Launcher
     from volantd.runtime.command import Admit, CommandSpec
     from volantd.runtime.imports import Prelude
+    from volantd.runtime.sandboxes.sidecars import Beside
     from volantd.runtime.seat import Leaves, Place
 
 #: Largest read from a zygote at once.
 READ_BYTES = 1 << 16
 #: Bytes of a child's complaint that are kept.
 COMPLAINT_BYTES_MAX = 4096
+#: Of an id that is a name of a machine too.
+HOSTNAME_CHARS = 15
 #: Fork to "isolated"; a machine that is far too busy is given this long.
 FORK_TIMEOUT_S = 30.0
 
@@ -65,6 +68,8 @@ class ZygoteSpec:
         python: the interpreter, by a path that lies in one of `trees`.
         trees: directories shown to containers, read-only as far as the host is concerned.
         layers: instead of them, the directories that a built image consists of, lowest first.
+        is_over_machine: the layers, those shown later too, lie over the trees, which their
+            containers see as well.
         workdir: where containers of a built image work; None where their sources lie.
         entrypoint: of a built image: a program, and arguments, that executes the rest of them.
         sdk_dir: the directory that contains the package `volant`.
@@ -73,6 +78,8 @@ class ZygoteSpec:
         block_network: no network but its own loopback.
         is_for_sandboxes: `python` lies in `trees` and runs there; its containers see `layers` if
             there are any, else the trees, and nothing of ours.
+        is_blank: it is for sandboxes and their image comes later, by `Zygote.show`.
+        runsc: the program of gVisor that these run on; None for none.
         cgroup, leaves: where the zygote goes, and its containers with the zygote ahead; or None.
     """
 
@@ -83,11 +90,14 @@ class ZygoteSpec:
     lent_dir: str
     trees: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+    is_over_machine: bool = False
     workdir: str | None = None
     entrypoint: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     block_network: bool = False
     is_for_sandboxes: bool = False
+    is_blank: bool = False
+    runsc: str | None = None
     cgroup: Cgroup | None = None
     leaves: Leaves | None = None
 
@@ -126,7 +136,7 @@ class Zygote:
         self._socket = sock
         self._loop = asyncio.get_running_loop()
         self._parser = control.Parser()
-        self._outgoing: deque[tuple[memoryview, list[int]]] = deque()
+        self._outgoing = Outgoing(self._socket, self._loop, self._lose)
         self._prepared: asyncio.Future[dict[str, Any]] | None = None
         self._forking: dict[str, asyncio.Future[int]] = {}
         self._containers: dict[str, ForkedContainer] = {}
@@ -171,8 +181,9 @@ class Zygote:
         """Write sources, set the environment, import the user's module, and then `late`.
 
         Returns:
-            `import_us`, `threads` (that the import left; none is good), `culprits` (what the
-            hooks of `snapshot`, a class and its parameters, left that forbids forking, in words),
+            `import_us`, `threads` (that the import left; none is good), `asks` (whether it
+            wanted to speak to the hub, which only containers can), `culprits` (what the hooks
+            of `snapshot`, a class and its parameters, left that forbids forking, in words),
             `late` (names of those that were imported, now or by `preload`), `refused` (empty, or
             the name of one that made this zygote useless, and why),
             `prelude` (names of modules that are worth to be imported ahead of the next version,
@@ -187,11 +198,34 @@ class Zygote:
         data = control.pack(control.PREPARE, {**fields, "snapshot": snapshot, "late": list(late)})
         return await self._import(data, timeout_s)
 
+    async def show(self, layers: tuple[str, ...], workdir: str | None) -> None:
+        """Give a blank zygote its image.
+
+        Args:
+            layers: as in `ZygoteSpec`, at most `isolate.LAYERS_AHEAD`.
+            workdir: likewise.
+
+        Raises:
+            RuntimeFailedError: when that cannot be.
+        """
+        self._check_alive()
+        self._launcher.layers[self.zygote_id] = layers
+        mounts: list[dict[str, Any]] = [
+            {"target": f"{places.LAYERS_DIR}/{index}", "layers": [layer], "writable": "",
+             "again": False, "is_there": True}
+            for index, layer in enumerate(layers)
+        ]  # fmt: skip
+        await self._launcher.mount(self, mounts)
+        self._check_alive()
+        self.spec = replace(self.spec, layers=layers, workdir=workdir, is_blank=False)
+        self.cwd = workdir or self.source_root
+        self._outgoing.send(control.pack(control.SHOW, {"layers": len(layers), "cwd": workdir}), [])
+
     async def _import(self, request: bytes, timeout_s: float) -> dict[str, Any]:
         assert self._prepared is None, "one prepare at a time"
         self._check_alive()
         self._prepared = self._loop.create_future()
-        self._send(request, [])
+        self._outgoing.send(request, [])
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._prepared
@@ -203,29 +237,33 @@ class Zygote:
             self._prepared = None
 
     async def fork(
-        self, container_id: str, *, hostname: str, limits: dict[str, int] | None = None
-    ) -> ForkedContainer:
+        self, container_id: str, *, hostname: str = "", limits: dict[str, int] | None = None,
+        beside: Beside | None = None,
+    ) -> ForkedContainer:  # fmt: skip
         """Start a container; returns when it is isolated. It has been in its cgroup from birth.
 
         Args:
             container_id: a file name; unique within this zygote.
-            hostname: at most 64 bytes.
+            hostname: at most 64 bytes; "" for what its id begins with.
             limits: any of `files`, `file_size_bytes`, `memory_bytes` (address space),
                 `processes`.
+            beside: a container whose network it shares; None for one by itself.
 
         Raises:
             RuntimeFailedError: with what the child said.
         """
         self._check_alive()
         assert container_id not in self._containers, f"{container_id} is already there"
+        hostname = hostname or container_id[:HOSTNAME_CHARS]
         fields: dict[str, Any] = {"id": container_id, "hostname": hostname, "limits": limits or {}}
         seat = self._seat
         try:
             if seat is None:
-                return await self._fork_in(None, fields)
+                return await self._fork_in(None, fields, beside)
             place = await seat.take()
             try:
-                return await self._fork_in(place, {**fields, "more": seat.waiting_count})
+                fields["more"] = seat.waiting_count
+                return await self._fork_in(place, fields, beside)
             except BaseException:
                 place.remove()
                 raise
@@ -234,19 +272,25 @@ class Zygote:
         except OSError as error:  # TimeoutError is one too
             raise _explained(container_id, error) from error
 
-    async def _fork_in(self, place: Place | None, fields: dict[str, Any]) -> ForkedContainer:
+    async def _fork_in(
+        self, place: Place | None, fields: dict[str, Any], beside: Beside | None
+    ) -> ForkedContainer:
         """Fork while the zygote sits in a place; it leaves that at FORKED."""
         self._check_alive()
-        container_id = fields["id"]
-        own = self._launcher.addresses.take() if self._launcher.gives_addresses(self.spec) else ""
+        container_id, own = fields["id"], ""
+        addresses = self._launcher.addresses
+        if beside is not None and beside.container.exited.done():
+            raise ProcessLookupError("its sandbox has ended")
+        if self._launcher.gives_addresses(self.spec):
+            own = addresses.share(beside.container.address) if beside else addresses.take()
         ends = Ends()
         container = ForkedContainer(container_id, ends, self._loop.create_future(), place)
         container.address = own or ("" if self.spec.block_network else SHARED_ADDRESS)
-        fields = {**fields, "address": own}
+        fields = {**fields, "address": own, "beside": beside and beside.as_fields()}
         self._containers[container_id] = container
         started: asyncio.Future[int] = self._loop.create_future()
         self._forking[container_id] = started
-        self._send(control.pack(control.FORK, fields, control.FORK_FDS), ends.child_fds)
+        self._outgoing.send(control.pack(control.FORK, fields, control.FORK_FDS), ends.child_fds)
         self._loop.add_reader(ends.channel, self._on_hello, container, started)
         try:
             async with asyncio.timeout(FORK_TIMEOUT_S):
@@ -267,7 +311,7 @@ class Zygote:
         self._check_alive()
         command = Command(command_id, spec, opens_terminal=self.spec.rung == "container")
         self._commands[command_id] = command
-        self._send(command.request(container.container_id), command.their_fds)
+        self._outgoing.send(command.request(container.container_id), command.their_fds)
         container.exited.add_done_callback(lambda _: command.kill())
         await command.start(admit)
         return command
@@ -275,37 +319,6 @@ class Zygote:
     def kill(self) -> None:
         """Kill the zygote and with it all its containers; `exited` tells when that is done."""
         self._launcher._request({"op": "kill", "id": self.zygote_id})
-
-    # -- outgoing
-
-    def _send(self, data: bytes, fds: list[int]) -> None:
-        self._outgoing.append((memoryview(data), fds))
-        if len(self._outgoing) == 1:
-            self._flush()
-
-    def _flush(self) -> None:
-        while self._outgoing:
-            view, fds = self._outgoing[0]
-            try:
-                if fds:
-                    rights = array.array("i", fds)
-                    done = self._socket.sendmsg(
-                        [view], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
-                    )
-                else:
-                    done = self._socket.send(view)
-            except BlockingIOError:
-                self._loop.add_writer(self._socket, self._flush)
-                return
-            except OSError:
-                self._lose()
-                return
-            for fd in fds:
-                os.close(fd)
-            self._outgoing.popleft()
-            if done < len(view):
-                self._outgoing.appendleft((view[done:], []))
-        self._loop.remove_writer(self._socket)
 
     # -- incoming
 
@@ -430,11 +443,8 @@ class Zygote:
             return
         self._closed = True
         self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._outgoing.drop()
         self._socket.close()
-        for fd in [fd for _, fds in self._outgoing for fd in fds]:
-            os.close(fd)
-        self._outgoing.clear()
         self.kill()
 
     def _on_dead(self, status: int) -> None:

@@ -63,6 +63,7 @@ def check_grant(config: PoolConfig, gpus: tuple[Gpu, ...], others: set[Gpu]) -> 
         return
     models = {gpu.model for gpu in gpus}
     assert len(models) == 1, "GPUs of several models"
+    count = len(gpus) // config.gang_size
     assert any(
-        wish.count == len(gpus) and wish.model in {ANY_MODEL, *models} for wish in config.gpus
+        wish.count == count and wish.model in {ANY_MODEL, *models} for wish in config.gpus
     ), "GPUs that nobody wished for"

@@ -21,6 +21,7 @@ from volantd.sim.scenario import (
     Scenario,
     draw,
     draw_config,
+    gang_some,
     gather_some,
     share_some,
     visit_some,
@@ -66,6 +67,7 @@ def run(seed: int, *, verbose: bool = False) -> Summary:
     gather_some(Random(f"gathered {seed}"), scenario)
     visit_some(Random(f"visited {seed}"), scenario)
     ask_for_more(Random(f"devices {seed}"), scenario)
+    gang_some(Random(f"gangs {seed}"), scenario)
     join_some(Random(f"machines {seed}"), scenario)
     history = History(world, scenario)
     try:
@@ -165,6 +167,7 @@ class History:
                 interruptible=plan.config.interruptible,
                 batch_size=plan.config.batch_size,
                 batch_wait_s=plan.config.batch_wait_s,
+                gang_size=plan.config.gang_size,
                 retries=plan.config.retries,
                 max_platform_retries=plan.config.max_platform_retries,
                 memory_limit_bytes=plan.config.memory_limit_bytes,
@@ -220,7 +223,8 @@ class History:
             assert pool.idle == pool.ready <= config.min_containers, f"{pool} has too many"
             excused = scheduler.state.pools[pool.pool_id].broken or pool.waits_for_room
             need = scheduler.state.pools[pool.pool_id].need
-            oversized = need.memory_bytes > max(room[0] for room in self.hub.judge.rooms.values())
+            rooms = self.hub.judge.rooms.values()
+            oversized = all(need.memory_bytes > room[0] or need.places > room[1] for room in rooms)
             if not excused and not oversized:
                 assert pool.idle == config.min_containers, f"{pool} has too few"
 

@@ -33,6 +33,7 @@ class Holding:
         self.node_id = command.node_id
         self.config = config
         self.booked_bytes = booked_bytes
+        self.size = command.size
         self.memory_limit_bytes = command.memory_limit_bytes
         self.gpus = command.gpus
         self.ready = False
@@ -101,7 +102,9 @@ class Judge:
         check_grant(config, command.gpus, others)
         booked = sum(holding.booked_bytes for holding in there)
         assert booked <= memory_bytes, "a machine's memory is over-committed"
-        assert len(there) <= max_containers, "a machine has too many containers"
+        count = sum(holding.size for holding in there)
+        assert count <= max_containers, "a machine has too many containers"
+        assert command.size == config.gang_size, "a gang started in part"
         peers = [
             holding
             for holding in self.holdings.values()
@@ -269,11 +272,12 @@ class Judge:
         assert command.call_id not in self.cancelled, "an input of a cancelled call fails"
         pool_id, config = pool.pool_id, pool.config
         small = [
-            pool.need.memory_bytes > memory_bytes or max_containers < 1
+            pool.need.memory_bytes > memory_bytes or max_containers < pool.need.places
             for memory_bytes, max_containers in self.rooms.values()
         ]
-        # Of several machines the one that has its GPUs may be too small.
-        oversized = any(small) if config.gpus else all(small)
+        # Of several machines the one that has its GPUs may be too small; and of gangs nothing is
+        # sure to fit the one that is left while another is replaced by its next life.
+        oversized = any(small) if config.gpus or config.gang_size > 1 else all(small)
         for index in range(command.first_index, command.first_index + command.count):
             item = (command.call_id, index)
             if command.fault is Fault.LOST:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from volantd.core import PoolConfig, RetryPolicy
+from volantd.sim.devices import DEVICES_COUNT
 
 if TYPE_CHECKING:
     from random import Random
@@ -170,6 +171,19 @@ def gather_some(rng: Random, scenario: Scenario) -> None:
             interruptible=False,
             batch_wait_s=rng.choice((0.0, 0.002, 0.05, 0.5)),
         )
+
+
+def gang_some(rng: Random, scenario: Scenario) -> None:
+    """Has some pools start containers in gangs, from randomness of its own, like `share_some`."""
+    if rng.random() < 0.6:
+        return
+    for plan in scenario.pools:
+        if plan.config.max_inputs > 1 or rng.random() < 0.4:
+            continue
+        size = rng.choice((2, 2, 3, 4, 8))
+        # Who wants more devices than there are waits for another machine, as long as it takes.
+        if max((wish.count for wish in plan.config.gpus), default=1) * size <= DEVICES_COUNT:
+            plan.config = replace(plan.config, gang_size=size)
 
 
 def visit_some(rng: Random, scenario: Scenario) -> None:

@@ -92,6 +92,7 @@ class Mounts:
         """Remove what containers of dead daemons wrote; ahead of all else."""
         if not os.path.isdir(self._directory):
             return
+        os.chmod(self._directory, 0o700)
         os.makedirs(self._trash, mode=0o700, exist_ok=True)
         for name in os.listdir(self._directory):
             if name != "trash":
@@ -137,6 +138,8 @@ class Mounts:
             return View(checkout, base, "")
         directory = os.path.join(self._directory, ids.new_id("vw"))
         upper = os.path.join(directory, "upper")
+        # What containers of root's daemon write there has owners of this machine.
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
         os.makedirs(upper, mode=0o755)
         os.mkdir(os.path.join(directory, "work"), 0o755)
         fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -226,8 +226,10 @@ class Scan:
             self._files[info.st_ino] = known
             uid, gid = self._owners.seen(info)
             group = f"{self._seen.token}.{info.st_ino:x}" if info.st_nlink > 1 else ""
+            # Nothing in a volume runs with its owner's rights, who is root on this machine's disk.
+            mode = stat.S_IMODE(info.st_mode) & ~(stat.S_ISUID | stat.S_ISGID)
             return Entry(
-                FILE, stat.S_IMODE(info.st_mode), uid, gid, info.st_mtime_ns, known[0][0],
+                FILE, mode, uid, gid, info.st_mtime_ns, known[0][0],
                 known[1], user_xattrs(fd), group,
             )  # fmt: skip
         finally:

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import types
 from typing import TYPE_CHECKING
 
 import volant
@@ -69,6 +70,16 @@ def fail(kind: str) -> None:
 
 
 @app.function()
+def fail_as_only_here() -> None:
+    """Raises an exception of a module that no other process can import."""
+    module = types.ModuleType("only_here")
+    stranger = type("Stranger", (Exception,), {"__module__": module.__name__})
+    vars(module)["Stranger"] = stranger
+    sys.modules[module.__name__] = module
+    raise stranger("text of its own")
+
+
+@app.function()
 async def fail_async(message: str) -> None:
     raise Unlucky(message, 1)
 
@@ -112,7 +123,10 @@ def returns_generator(stop: int) -> Iterator[int]:
 @app.function()
 def name_public_type(value: object) -> str:
     """Which of the public classes an argument is of."""
-    kinds = (volant.Function, volant.FunctionCall)
+    kinds = (
+        volant.Function, volant.FunctionCall, volant.Cls, volant.App, volant.Dict, volant.Queue,
+        volant.Volume, volant.Secret, volant.Image, volant.Retries, volant.Cron,
+    )  # fmt: skip
     return next(kind.__name__ for kind in kinds if isinstance(value, kind))
 
 

@@ -60,6 +60,15 @@ def serve(word: str) -> Iterator[dict[str, Any]]:
     yield {}
 
 
+@app.function()
+def serve_encrypted(word: str) -> Iterator[dict[str, Any]]:
+    """Encrypted where there is a certificate."""
+    server = Server(word)
+    with volant.forward(PORT) as tunnel:
+        yield shown(tunnel)
+        server.wait()
+
+
 @app.function(block_network=True)
 def serve_alone(word: str) -> Iterator[dict[str, Any]]:
     server = Server(word)
@@ -72,7 +81,7 @@ def serve_alone(word: str) -> Iterator[dict[str, Any]]:
 @app.function()
 async def serve_async(word: str) -> AsyncIterator[dict[str, Any]]:
     server = Server(word)
-    async with volant.forward(PORT) as tunnel:
+    async with volant.forward.aio(PORT) as tunnel:
         yield shown(tunnel)
         await asyncio.to_thread(server.wait)
     yield {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,7 @@ def gated(key: str) -> None:
 def pass_gate(port: int) -> int:
     """Waits at a port of the machine, if there is one."""
     if port:
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.recv(1)
+        wait_at_gate(port)
     return port
 
 
@@ -113,6 +113,41 @@ def notice_cancellation(duration_s: float) -> str:
         interruptions.append(type(error).__name__)
         raise
     return "slept"
+
+
+def wait_at_gate(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.recv(1)
+
+
+class SlowToArrive:
+    """An argument that is not unpickled before somebody lets it go."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return wait_at_gate, (self.port,)
+
+
+class SlowToLeave(SlowToArrive):
+    """A value that is not pickled before."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        wait_at_gate(self.port)
+        return int, (1,)
+
+
+@app.function(max_containers=1)
+def wait_for_ever(_argument: object) -> None:
+    threading.Event().wait()
+
+
+@app.function(max_containers=1)
+def yield_and_wait_for_ever(port: int) -> Iterator[object]:
+    yield 0
+    yield SlowToLeave(port)
+    threading.Event().wait()
 
 
 @app.function(max_containers=1)

@@ -6,10 +6,8 @@ import ctypes
 import fcntl
 import os
 import resource
-import shutil
 import socket
 import stat
-import subprocess
 import time
 
 from tests.behaviours.escape.attempts import (
@@ -124,74 +122,6 @@ def map_ids() -> str:
 
         tries.append(write)
     return refused(*tries)
-
-
-# -- rights
-
-
-@attempt("a program with a set-user-id bit cannot be made")
-def set_user_id() -> str:
-    shutil.copy("/bin/sh", "/tmp/sh")
-    modes = (0o4755, 0o2755, 0o6755)
-    create = os.O_CREAT | os.O_WRONLY
-    return refused(
-        *((lambda mode=mode: os.chmod("/tmp/sh", mode)) for mode in modes),
-        lambda: os.open("/tmp/made", create, 0o4755), lambda: os.mkdir("/tmp/kept", 0o2755),
-    )  # fmt: skip
-
-
-@attempt("those of the system give no capability and no other user")
-def run_set_user_id() -> str:
-    script = "grep -E 'Cap(Prm|Eff|Bnd|Amb)' /proc/self/status | grep -v 0000000000000000; id -u"
-    found = []
-    for program in ("su", "mount", "passwd", "newuidmap", "sudo"):
-        path = shutil.which(program)
-        if path is None or not os.stat(path).st_mode & 0o6000:
-            continue
-        done = subprocess.run([path, "-c", script], capture_output=True, check=False, timeout=5,
-                              stdin=subprocess.DEVNULL)  # fmt: skip
-        found += [line for line in done.stdout.split() if line != b"0"]
-    return none_of(found)
-
-
-@attempt("no file gets a capability")
-def file_capabilities() -> str:
-    shutil.copy("/bin/sh", "/tmp/capable")
-    value = b"\x01\0\0\x02" + b"\xff" * 8 + bytes(8)
-    return refused(lambda: os.setxattr("/tmp/capable", "security.capability", value))
-
-
-@attempt("there is no capability, no way to one, and a filter")
-def own_rights() -> str:
-    with open("/proc/self/status") as file:
-        fields = dict(line.split(":", 1) for line in file)
-    names = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-    found = [name for name in names if int(fields[name], 16)]
-    if fields["NoNewPrivs"].strip() != "1" or fields["Seccomp"].strip() != "2":
-        found.append("no filter")
-    return none_of(found)
-
-
-@attempt("who is root here cannot become a user that is not of here")
-def other_users() -> str:
-    return refused(lambda: os.setuid(70000), lambda: os.setresuid(1 << 20, 0, 0))
-
-
-@attempt("no limit is raised")
-def raise_limits() -> str:
-    def raised(which):
-        _, hard = resource.getrlimit(which)
-        if hard == resource.RLIM_INFINITY:
-            raise OSError
-        try:
-            resource.setrlimit(which, (hard + 1, hard + 1))
-        except ValueError as error:
-            raise OSError from error
-
-    limits = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE,
-              resource.RLIMIT_NPROC)  # fmt: skip
-    raises = [(lambda which=which: raised(which)) for which in limits]
-    return refused(*raises, lambda: os.nice(-1))
 
 
 # -- what programs for the kernel use

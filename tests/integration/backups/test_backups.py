@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.postgres import PASSWORD, QUOTED
-from tests.support import run_volant
+from tests.support import run_volant, same
 from volant.errors import NotFoundError
 from volant.wire import values
 from volantd import home_lock
@@ -146,7 +146,7 @@ def test_large_values_of_dicts_are_backed_up_and_checked(home: Home, tmp_path: P
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o700)
     assert run_volant("server", "restore", tmp_path / "copy", home=elsewhere).returncode == 0
-    assert (elsewhere / "dicts/00" / name).read_bytes() == content
+    assert same((elsewhere / "dicts/00" / name).read_bytes(), content)
     copied = tmp_path / "copy/dicts/00" / name
     copied.unlink()
     copied.write_bytes(content[::-1])

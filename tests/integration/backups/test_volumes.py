@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import same
 from volant.errors import DataLossError
 from volant.wire import chunks
 from volantd.backups import volumes
@@ -53,7 +54,7 @@ def test_what_was_backed_up_is_put_back(tmp_path: Path, backup: Path) -> None:
     assert contents.get(chunks.digest_of(b"small")) == b"small"
     assert contents.claim([digest], is_large=True) == {digest}
     with open(contents.path(digest), "rb") as file:
-        assert file.read() == LARGE
+        assert same(file.read(), LARGE)
     contents.close()
 
 

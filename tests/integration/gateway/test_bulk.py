@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.gateway.stage import HOST
-from tests.support import eventually
+from tests.support import eventually, same
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 MIB = 1 << 20
@@ -66,7 +66,7 @@ def test_a_large_body_passes_as_it_is_and_the_connections_go_on(stage, name):
     client.get(b"/next")  # ahead of its turn
     sending = respond(server, head, body)
     assert client.head() == head
-    assert client.exactly(len(body)) == body
+    assert same(client.exactly(len(body)), body)
     sending.join()
     assert server.head().startswith(b"GET /next ")
     server.send(OK)
@@ -117,7 +117,7 @@ def test_a_client_that_takes_nothing_stops_its_container_and_goes_on_later(stage
     assert client.head() == sized(body)
     assert sending.is_alive()
     for at in range(0, len(body), MIB):
-        assert client.exactly(MIB) == body[at : at + MIB]
+        assert same(client.exactly(MIB), body[at : at + MIB])
     sending.join()
 
 
@@ -132,7 +132,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_to_the_next(stage):
     again, fresh = stage.pair()
     head, body = RESPONSES["large chunks"]
     sending = respond(fresh, head, body)
-    assert again.exactly(len(head) + len(body)) == head + body
+    assert same(again.exactly(len(head) + len(body)), head + body)
     sending.join()
 
 
@@ -140,7 +140,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_to_the_next(stage):
 def test_a_container_that_leaves_in_the_middle_cuts_its_client_off(stage, head):
     client, server = stage.pair()
     sending = respond(server, head, DATA[: 5 * MIB])
-    assert client.exactly(len(head) + 5 * MIB) == head + DATA[: 5 * MIB]
+    assert same(client.exactly(len(head) + 5 * MIB), head + DATA[: 5 * MIB])
     sending.join()
     server.close()
     assert client.rest() == b""
@@ -166,7 +166,7 @@ def test_a_container_that_says_more_than_it_should_serves_nobody_again(stage, na
     client, server = stage.pair()
     client.get(b"/next")
     sending = respond(server, head, body + OK)
-    assert client.exactly(len(head) + len(body)) == head + body
+    assert same(client.exactly(len(head) + len(body)), head + body)
     sending.join()
     fresh = stage.server.accept()
     assert fresh.head().startswith(b"GET /next ")
@@ -181,7 +181,7 @@ def test_an_old_client_gets_large_chunks_without_their_framing(stage):
     server.head()
     sending = respond(server, *RESPONSES["large chunks"])
     client.head()
-    assert client.rest() == DATA
+    assert same(client.rest(), DATA)
     sending.join()
 
 
@@ -193,12 +193,12 @@ def test_a_request_may_go_on_while_its_large_answer_passes(stage):
     assert server.exactly(2) == b"ab"
     head, body = RESPONSES["large chunks"]
     sending = respond(server, head, body[: 3 * MIB])
-    assert client.exactly(len(head) + 3 * MIB) == head + body[: 3 * MIB]
+    assert same(client.exactly(len(head) + 3 * MIB), head + body[: 3 * MIB])
     sending.join()
     client.send(b"cd")
     assert server.exactly(2) == b"cd"
     sending = respond(server, b"", body[3 * MIB :])
-    assert client.exactly(len(body) - 3 * MIB) == body[3 * MIB :]
+    assert same(client.exactly(len(body) - 3 * MIB), body[3 * MIB :])
     sending.join()
 
 

@@ -15,6 +15,7 @@ from volant import errors
 from volant.wire import frames, values
 from volant.wire.faults import encode_fault
 from volantd.agent import agent as agents
+from volantd.agent.containers import running as runnings
 from volantd.hub.hub import STATUS_PERIOD_S
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
 
@@ -369,7 +370,7 @@ def test_a_container_that_prints_without_end_does_not_hold_the_hub(world: World,
 def test_containers_of_a_client_that_takes_no_output_have_to_wait(
     world: World, client: Client, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(agents, "LOG_BYTES_AHEAD_MAX", 1000)
+    monkeypatch.setattr(runnings, "LOG_BYTES_AHEAD_MAX", 1000)
     client.open(output=True)
     client.call(1)
     [container] = world.containers

@@ -11,6 +11,7 @@ import pytest
 from tests.integration.hub.players import function_spec
 from tests.integration.hub.test_objects import again, asked, get as get_object
 from tests.integration.hub.world import World
+from tests.support import same
 from volant import errors, ids
 from volantd.hub.objects.dicts import dicts, requests
 from volantd.store import objects as store_of_objects
@@ -153,7 +154,7 @@ def test_what_was_answered_is_kept_and_made_once_over_the_end_of_the_hub(tmp_pat
     other = Entries(world.client(), entries.object_id)
     assert not other.put(b"lock", b"theirs", if_absent=True)["stored"]
     assert entries.get(b"a")["value"] == b"1"
-    assert entries.read(entries.get(b"b")) == LARGE
+    assert same(entries.read(entries.get(b"b")), LARGE)
     world.close()
 
 
@@ -168,7 +169,7 @@ def test_a_large_value_lies_in_a_file_as_long_as_an_entry_has_it(world: World, e
     entries.put(b"a", entries.upload(LARGE))
     found = entries.get(b"a")
     assert "value" not in found
-    assert entries.read(found) == LARGE
+    assert same(entries.read(found), LARGE)
     page = entries.ask("dict_page", after=b"", values=True)
     assert page["entries"] == [[b"a", [found["file"], len(LARGE)]]]
     entries.put(b"a", b"small")
@@ -184,8 +185,8 @@ def test_a_large_value_that_no_entry_has_can_be_read_for_a_while(
     replaced = entries.get(b"a")
     entries.put(b"a", entries.upload(LARGE[::-1]))
     found = entries.pop(b"a")
-    assert entries.read(replaced) == LARGE
-    assert entries.read(found) == LARGE[::-1]
+    assert same(entries.read(replaced), LARGE)
+    assert same(entries.read(found), LARGE[::-1])
     monkeypatch.setattr(world.hub.dicts.files, "_leaving_bytes", 1 << 40)
     entries.put(b"b", entries.upload(LARGE))
     entries.pop(b"b")
@@ -227,7 +228,7 @@ def test_files_that_a_dead_hub_left_are_removed(tmp_path: Path):
     world = again(world, tmp_path)
     world.until(lambda: len(files(world)) == 1)
     entries.client = world.client()
-    assert entries.read(entries.get(b"a")) == LARGE
+    assert same(entries.read(entries.get(b"a")), LARGE)
     world.close()
 
 

@@ -6,13 +6,13 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
 import urllib.request
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import certificates
 from tests.integration.hub.test_leases import web_spec
 from volant import config as settings
 from volant.errors import InvalidError
@@ -89,14 +89,17 @@ def client_urls(world) -> str:
     return str([app.urls for app in world.hub.apps.values()])
 
 
-def test_another_port_is_taken_when_the_one_wanted_is_not_free(world, client, keep):
+@pytest.mark.parametrize("output", [True, False])
+def test_another_port_is_taken_when_the_one_wanted_is_not_free(world, client, keep, output):
+    """Behaviour 137: who has not enabled output is not told of it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         wanted = taken.getsockname()[1]
         process = keep(gateway_port=wanted)
-        client.open(web_spec())
+        client.open(web_spec(), output=output)
         assert process.port not in (0, wanted)
         notices = [event["text"] for event in client.events if event["op"] == "notice"]
-    assert notices == [f"port {wanted} is taken: web functions are at port {process.port}"]
+    told = f"port {wanted} is taken: web functions are at port {process.port}"
+    assert notices == ([told] if output else [])
 
 
 def test_it_is_the_same_other_port_again(world, client, keep):
@@ -114,12 +117,7 @@ def test_it_is_the_same_other_port_again(world, client, keep):
 
 
 def test_a_certificate_makes_it_speak_tls(world, client, keep, tmp_path):
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", key, "-out", cert], check=True, capture_output=True,
-    )  # fmt: skip
+    cert, key = certificates.make(tmp_path)
     process = keep(gateway_tls_cert=str(cert), gateway_tls_key=str(key))
     client.open(web_spec())
     assert process.url_of("a").startswith("https://")

@@ -52,9 +52,13 @@ def again(world: World, path: Path) -> World:
 
 
 def test_a_name_is_found_only_when_it_was_made(world: World, client: Client):
-    """Behaviour 88."""
-    with pytest.raises(errors.NotFoundError, match="there is no dict 'index'"):
+    """Behaviour 88: and how one is made is said."""
+    with pytest.raises(errors.NotFoundError, match="there is no dict 'index'") as missing:
         get(client)
+    assert missing.value.hint == (
+        "`volant dict list` shows all; `volant dict create 'index'` makes it, as "
+        "from_name(..., create_if_missing=True) does"
+    )
     made = get(client, create=True)
     assert (made["name"], made["environment"], made["created_by"]) == ("index", "main", "ada")
     assert get(client)["object_id"] == get(client, create=True)["object_id"] == made["object_id"]

@@ -464,5 +464,5 @@ def test_a_field_that_is_missing_ends_who_leaves_it_out(world: World, line: Line
 
 
 def test_an_item_that_is_too_large_is_refused(line: Line):
-    with pytest.raises(errors.InvalidError, match="at most 1048576"):
+    with pytest.raises(errors.RequestSizeError, match="at most 1048576"):
         line.put(b"1" * ((1 << 20) + 1))

@@ -35,6 +35,13 @@ OPS: dict[str, dict[str, Any]] = {
     "sandbox_stdin_eof": {}, "sandbox_ready": {"timeout_s": 1.0},
     "sandbox_tunnels": {"timeout_s": 1.0}, "sandbox_show": {}, "sandbox_set_tags": {"tags": {}},
     "sandbox_exec_wait": {"command_id": "cm-x", "wait": False},
+    "sandbox_exec_end": {"command_id": "cm-x"}, "sandbox_stats": {}, "sandbox_exit_image": {},
+    "sandbox_mount_image": {"path": "/x", "image_id": "im-x"},
+    "sandbox_snapshot": {"timeout_s": 1.0, "ttl_s": 1.0},
+    "sandbox_reload_volumes": {"timeout_s": 1.0}, "sandbox_unmount_image": {"path": "/x"},
+    "sandbox_pause": {}, "sandbox_resume": {}, "sandbox_memory_snapshot": {},
+    "sandbox_fork": {"copy_id": "sb-" + "0" * 26, "name": None},
+    "sidecar_find": {"name": "x", "with_finished": False}, "sidecar_list": {"with_finished": False},
 }  # fmt: skip
 
 
@@ -108,7 +115,39 @@ def test_user_code_sees_no_sandbox_and_no_app_but_its_own(world: World, client: 
         container.user.request(
             "sandbox_create", sandbox_id=ids.new_id("sb"), app_id="ap-none", sandbox={}
         )
-    with pytest.raises(errors.InvalidError, match="knows no request"):
-        container.user.request("sandbox_attach", **EXEC)
+    for op in ("sandbox_attach", "sandbox_exit_image"):
+        with pytest.raises(errors.InvalidError, match="knows no request"):
+            container.user.request(op, **EXEC)
     listed = container.user.request("sandbox_list", app_id=None, tags={}, with_finished=True)
     assert listed["sandboxes"] == []
+
+
+def test_a_memory_snapshot_that_is_not_there_is_named(world: World, client: Client):
+    wanted: dict[str, Any] = {"snapshot_id": "sn-none", "copy_id": ids.new_id("sb"), "name": None}
+    with pytest.raises(errors.NotFoundError, match="sn-none"):
+        client.request("sandbox_memory_snapshot_show", snapshot_id="sn-none")
+    with pytest.raises(errors.NotFoundError, match="sn-none"):
+        client.request("sandbox_restore", **wanted)
+    for name, value in (("snapshot_id", 7), ("copy_id", "sb-x"), ("name", "a b")):
+        other = world.client()
+        other.ask("sandbox_restore", **{**wanted, name: value})
+        world.turn()
+        assert other.broken or name == "name"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("sandbox_id", "sb-none"), ("sandbox_id", None), ("of", 7)]
+)
+def test_a_sidecar_that_makes_no_sense_ends_its_client(
+    world: World, client: Client, field: str, value: Any
+):
+    fields = {"sandbox_id": ids.new_id("sb"), "of": "sb-none", "sandbox": {"name": "x"}}
+    client.ask("sidecar_create", **{**fields, field: value})
+    world.turn()
+    assert client.broken
+
+
+def test_a_sidecar_of_no_sandbox_is_refused(world: World, client: Client):
+    told = {"sandbox_id": ids.new_id("sb"), "of": "sb-none", "sandbox": {"name": "x"}}
+    with pytest.raises(errors.NotFoundError, match="sb-none"):
+        client.request("sidecar_create", **told)

@@ -215,7 +215,7 @@ class PlayedPrepared:
         self.world = world
         self.version: Version
         self.in_use = 0
-        self.threads: list[str] = []
+        self.imports_anew = False
         self.zygote = PlayedZygote()
 
     def entry_anew(self) -> None:
@@ -252,6 +252,7 @@ class PlayedZygotes:
         self.world = world
         self.machine = world.services.machine
         self.on_output: Callable[[str, bytes], None] = lambda key, data: None
+        self.on_note: Callable[[str, str], None] = lambda key, text: None
         self.prepared = PlayedPrepared(world)
         self.late = PlayedLate()
         self.warmed: list[App] = []

@@ -39,5 +39,17 @@ def test_without_an_idle_zygote_nothing_happens() -> None:
     assert zygotes.idle == 0
 
 
+def test_what_was_made_ahead_for_sandboxes_goes_before_a_zygote() -> None:
+    zygotes: Any = Zygotes(1)
+    loop = asyncio.new_event_loop()
+    there = [True, False]
+    guard = MemoryGuard(zygotes, loop, 100, lambda: 1, end_ahead=lambda: there.pop(0))
+    guard.look()
+    assert zygotes.idle == 1
+    guard.look()
+    loop.close()
+    assert zygotes.idle == 0
+
+
 def test_the_kernel_says_what_is_available() -> None:
     assert 1 << 20 < available_bytes() < 1 << 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import unicodedata
 
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from volant.cli.commands.mcp.offer import PACKAGES_MAX, Offer
-from volant.cli.commands.mcp.shown import Kept, harmless
+from volant.cli.commands.mcp.progress import progress
+from volant.cli.commands.mcp.running import Printed
+from volant.cli.commands.mcp.shown import LINE_CHARS_MAX, Kept, harmless
 from volant.errors import InvalidError
 
 OFFER = Offer(
@@ -45,6 +48,44 @@ def test_the_beginning_and_the_end_are_kept(pieces: list[bytes], most: int) -> N
         parts = whole[: most // 2], whole[-most // 2 :]
         head, tail = (harmless(part.decode("utf-8", "replace")) for part in parts)
         assert kept.text() == head + line + tail
+
+
+@pytest.mark.parametrize(
+    ("printed", "line"),
+    [
+        ([], ""),
+        ([b"\n\n"], ""),
+        ([b"one\ntwo\n", b"thr", b"ee \n\n"], "three"),
+        ([b"10%\r20%\r"], "20%"),
+        ([b"\x1b[31mred\x1b[0m\n"], "\\x1b[31mred\\x1b[0m"),
+        ([b"x" * 100_000], "x" * LINE_CHARS_MAX),
+        ([b"a\n" * 100_000, b"last\n"], "last"),
+    ],
+)
+def test_the_last_line_tells_how_far_a_command_is(printed: list[bytes], line: str) -> None:
+    kept = Kept()
+    for piece in printed:
+        kept.add(piece)
+    assert kept.last_line() == line
+
+
+def test_a_client_is_told_how_much_was_printed() -> None:
+    printed = Printed()
+
+    async def told() -> str:
+        notes: asyncio.Queue[str] = asyncio.Queue()
+
+        class Request:
+            async def report_progress(self, seconds: float, message: str) -> None:
+                notes.put_nowait(message)
+
+        async with progress(Request(), "it runs", printed.in_words):
+            return await notes.get()
+
+    assert asyncio.run(told()) == "it runs: 0 s"
+    printed.stdout.add(b"step 1\nstep 2\n")
+    printed.stderr.add(b"careful\n")
+    assert asyncio.run(told()) == "it runs: 0 s, 22 bytes printed, the last line: step 2"
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,15 @@ def test_a_failure_that_must_not_be_retried_is_delivered():
 
 
 def test_the_delay_of_a_retry_has_a_limit():
+    """Behaviour 49: it grows from `initial_delay` by the coefficient up to `max_delay`; 0 stays."""
     policy = RetryPolicy(max_retries=5000, max_delay_s=60.0)
     assert [policy.delay_s(attempt) for attempt in (0, 1, 6, 4000)] == [1.0, 2.0, 60.0, 60.0]
+    policy = RetryPolicy(
+        max_retries=3, initial_delay_s=0.5, backoff_coefficient=3.0, max_delay_s=2.0
+    )  # fmt: skip
+    assert [policy.delay_s(attempt) for attempt in range(3)] == [0.5, 1.5, 2.0]
+    policy = RetryPolicy(max_retries=3, initial_delay_s=0.0)
+    assert [policy.delay_s(attempt) for attempt in range(3)] == [0.0, 0.0, 0.0]
 
 
 def test_late_reports_are_dropped():

@@ -33,7 +33,10 @@ def test_a_machine_without_gpus_is_said_to_have_none():
     """Behaviour 138."""
     bench = _bench(gpus=(GpuWish("H100", 2),))
     bench.call("k", 1)
-    assert _text(bench, [["H100", 2]]) == "waiting for a GPU: H100:2; this machine has none"
+    assert _text(bench, [["H100", 2]]) == (
+        "waiting for a GPU: H100:2; this machine has none, "
+        "and VOLANT_WITHOUT_GPUS=1 runs it without"
+    )
 
 
 def test_other_gpus_are_named():

@@ -41,6 +41,7 @@ POETRY = {
     "kind": "poetry", "pyproject": DIGEST, "lock": DIGEST, "with": [], "without": [], "only": [],
     "poetry_version": None, "old_installer": False,
 }  # fmt: skip
+VOLUME = {"path": "/data", "volume": "vo-1", "sub_path": "", "read_only": False}
 GOOD = image(
     PIP,
     {**PIP, "requirements": DIGEST, "index_url": "https://x", "uv_version": "1.0"},
@@ -49,7 +50,7 @@ GOOD = image(
     {**POETRY, "poetry_version": "latest"},
     CALL,
     {"kind": "dockerfile", "commands": ["COPY a /a"], "files": [["a", 0o644, "2" * 64, 7]]},
-    {"kind": "run", "commands": ["true"], "env": {"A": "1"}},
+    {"kind": "run", "commands": ["true"], "env": {"A": "1"}, "volumes": [VOLUME]},
     {"kind": "copy", "files": [["/opt/x", 0o755, "1" * 64, 5]]},
     {"kind": "env", "variables": {"B": ""}},
     {"kind": "shell", "words": ["/bin/bash", "-c"]},
@@ -106,6 +107,12 @@ def test_what_cannot_be_built_yet_is_named(given: dict[str, Any], named: str) ->
         {"kind": "built", "steps": "x", "attached": []},
         image({"kind": 7}),
         image({"kind": "run", "commands": "x"}),
+        image({"kind": "run", "commands": ["x"], "volumes": "x"}),
+        image({"kind": "run", "commands": ["x"], "volumes": [VOLUME, VOLUME]}),
+        image({"kind": "run", "commands": ["x"], "volumes": [{**VOLUME, "path": "/proc/1"}]}),
+        image({"kind": "run", "commands": ["x"], "volumes": [{**VOLUME, "path": "/a/../b"}]}),
+        image({"kind": "run", "commands": ["x"], "volumes": [{**VOLUME, "volume": 7}]}),
+        image({"kind": "run", "commands": ["x"], "volumes": [{**VOLUME, "read_only": 0}]}),
         image({**PIP, "packages": ["--target=/"]}),
         image({**PIP, "packages": ["a\n--target=/"]}),
         image({**PIP, "requirements": "/etc/passwd"}),

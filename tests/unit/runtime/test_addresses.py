@@ -49,3 +49,20 @@ def test_a_block_is_held_by_the_kernel() -> None:
     block.close()
     with socket.socket() as other:
         other.bind((claimed, addresses.CLAIM_PORT))
+
+
+def test_an_address_that_is_shared_is_given_back_by_each() -> None:
+    block = Addresses()
+    try:
+        own = block.take()
+        assert block.share(own) == block.share(own) == own
+        block.give_back(own)
+        block.give_back(own)
+        others = [block.take() for _ in range(addresses.BLOCK_ADDRESSES - 2)]
+        assert own not in others
+        with pytest.raises(OSError, match="in use"):
+            block.take()
+        block.give_back(own)
+        assert block.take() == own
+    finally:
+        block.close()

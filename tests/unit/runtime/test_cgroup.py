@@ -200,3 +200,13 @@ def test_a_removed_group_stays_removed(hybrid: tuple[str, str]) -> None:
     leaf = groups.create()
     assert leaf.remove()
     assert leaf.remove()
+
+
+def test_a_group_says_whether_it_can_be_frozen(hybrid: tuple[str, str]) -> None:
+    groups = Cgroups.open("r1", sysfs=hybrid[0], own_path_file=hybrid[1])
+    leaf = groups.create()
+    assert leaf.can_freeze
+    del leaf.directories["freezer"]
+    assert not leaf.can_freeze
+    touch(leaf, "cgroup.freeze")
+    assert leaf.can_freeze

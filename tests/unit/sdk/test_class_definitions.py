@@ -92,10 +92,40 @@ class WithFunction(Answering):
     ],
 )
 def test_a_class_that_makes_no_sense_is_refused(user_cls: type, complaint: str, hint: str) -> None:
-    """Behaviours 44, 58 and 60: `float` is taken, deliberately better; the rest is the same."""
+    """Behaviours 44, 58 and 60: naming the class and the member."""
     with pytest.raises(InvalidError, match=complaint) as refused:
         app.cls(serialized=True)(user_cls)
     assert hint in (refused.value.hint or "")
+
+
+def batched(name: str) -> Any:
+    def take(self: object, values: list[int]) -> list[int]:
+        return values
+
+    take.__name__ = name
+    return volant.batched(max_batch_size=2, wait_ms=1)(take)
+
+
+def concurrent(self: object) -> int:
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        ({"a": batched("a"), "b": batched("b")}, "the batched method `a` and others"),
+        ({"a": batched("a"), "b": volant.method()(lambda self: 1)}, "method `a` and others"),
+        ({"a": volant.method()(concurrent)}, "goes on the class, not on its method `a`"),
+        ({"a": concurrent, "b": volant.method()(lambda self: 1)}, "not on its method `a`"),
+    ],
+)
+def test_marks_of_inputs_that_do_not_fit_a_class_are_refused(
+    members: dict[str, Any], complaint: str
+) -> None:
+    """Behaviour 64: above and below `@volant.method()`, and without it."""
+    volant.concurrent(max_inputs=2)(concurrent)
+    with pytest.raises(InvalidError, match=complaint):
+        app.cls(serialized=True)(type("Marked", (), members))
 
 
 def test_a_class_with_required_parameters_cannot_be_kept_ready() -> None:

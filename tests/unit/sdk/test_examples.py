@@ -23,7 +23,10 @@ PUBLIC = [
     and inspect.getdoc(member) is not None
 ]
 #: Methods for the machinery of an app, and some that need a daemon or what is not there yet.
-WITHOUT_EXAMPLE = {"described", "to_wire", "build_modules", "matches", "covers", "compiled"}
+WITHOUT_EXAMPLE = {
+    "described", "to_wire", "build_modules", "matches", "covers", "compiled", "client",
+    "get_dashboard_url", "is_hydrated",
+}  # fmt: skip
 NOT_RUN = {"pip_install_private_repos", "publish", "logs"}
 
 

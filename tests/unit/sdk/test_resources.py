@@ -78,3 +78,26 @@ def test_the_limit_that_memory_grows_from_may_be_the_functions():
 def test_a_multiplier_is_from_one_to_ten(multiplier):
     with pytest.raises(InvalidError, match=r"memory_multiplier must be from 1\.0 to 10\.0"):
         volant.Retries(max_retries=1, memory_multiplier=multiplier)
+
+
+def test_places_are_taken_and_change_nothing():
+    """There is one machine: programs written for a data centre name regions and clouds."""
+    placed = _options(
+        region=["us", "eu-west"], cloud="aws", routing_region="us-east", nonpreemptible=True
+    )
+    assert placed == _options()
+    volant.Image.debian_slim("3.12").run_function(test_memory_grows_only_from_a_limit, region="us")
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"region": ["us", ""]}, "region must be the name of a region, got ''"),
+        ({"cloud": 5}, "cloud must be the name of a cloud, got 5"),
+        ({"cloud": ["aws"]}, "cloud must be the name of a cloud"),
+        ({"nonpreemptible": "yes"}, "nonpreemptible must be True or False, got 'yes'"),
+    ],
+)
+def test_a_place_has_a_name(given, text):
+    with pytest.raises(InvalidError, match=text):
+        _options(**given)

@@ -21,10 +21,14 @@ HIDDEN = Secret.from_dict({"KEY": "hidden", "OTHER": "hidden too"})
 
 
 def test_a_dict_without_its_nones() -> None:
+    """Behaviour 107."""
     assert given_by("", [Secret.from_dict({"A": "1", "B": None, "C": ""})])[1] == {
         "A": "1",
         "C": "",
     }
+    for wrong in ({"A": 1}, {"A": b"1"}, {1: "A"}, ["A"]):
+        with pytest.raises(InvalidError, match="string"):
+            Secret.from_dict(wrong)  # type: ignore[arg-type]  # which is what is tested
 
 
 def test_later_secrets_win() -> None:
@@ -60,6 +64,7 @@ def test_values_are_not_shown_or_pickled() -> None:
 
 
 def test_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behaviour 107."""
     monkeypatch.setenv("ONE", "1")
     assert given_by("", [Secret.from_local_environ(["ONE"])])[1] == {"ONE": "1"}
     with pytest.raises(NotFoundError, match="NOT_SET is not set"):
@@ -80,7 +85,7 @@ HASH=a#b
 
 
 def test_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is looked for in the directories above, too."""
+    """Behaviour 107. It is looked for in the directories above, too."""
     (tmp_path / ".env").write_text(DOTENV)
     below = tmp_path / "a/b"
     below.mkdir(parents=True)
@@ -91,6 +96,8 @@ def test_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert given_by("", [Secret.from_dotenv(below)])[1] == expected
     monkeypatch.chdir(below)
     assert given_by("", [Secret.from_dotenv()])[1] == expected
+    (tmp_path / ".env-dev").write_text("PLAIN=other\n")
+    assert given_by("", [Secret.from_dotenv(filename=".env-dev")])[1] == {"PLAIN": "other"}
     with pytest.raises(NotFoundError, match=r"no absent\.env in"):
         Secret.from_dotenv(filename="absent.env")
 

@@ -74,6 +74,7 @@ def test_requests_share_a_container(settings: Any, most: int, target: int | None
     ],
 )
 def test_113_settings_that_make_no_sense_are_refused(settings: Any, text: str) -> None:
+    """Behaviour 113."""
     with pytest.raises(InvalidError, match=text):
         server(**settings)
 
@@ -166,8 +167,16 @@ class Idle:
     ],
 )
 def test_113_a_server_only_has_hooks(raw: Any, text: str) -> None:
+    """Behaviour 113."""
     with pytest.raises(InvalidError, match=text):
         server(raw)
+
+
+def test_113_a_server_is_not_concurrent_in_either_order() -> None:
+    """Behaviour 113."""
+    made: Any = server()
+    with pytest.raises(InvalidError, match=r"cannot have @volant\.concurrent"):
+        volant.concurrent(max_inputs=2)(made)
 
 
 def test_a_server_has_a_scope_that_containers_can_import() -> None:

@@ -35,6 +35,10 @@ def decorator(name: str, **settings: Any) -> Callable[[Any], Any]:
 def plain() -> None: ...
 
 
+def seven() -> int:
+    return 7
+
+
 def generator() -> Iterator[int]:
     yield 1
 
@@ -210,9 +214,15 @@ def test_methods_answer_without_another_decorator() -> None:
             instance.web.get_web_url()
 
 
-def test_what_cannot_be_called_says_how_it_is_reached() -> None:
-    made = function(decorator("asgi_app")(fresh(plain)))
-    with pytest.raises(InvalidError, match=r"cannot be called with \.remote\(\)") as refused:
-        made.remote()
-    assert "`plain.local(...)`" in (refused.value.hint or "")
-    made.local()
+@pytest.mark.parametrize("name", DECORATORS)
+@pytest.mark.parametrize("form", ["remote", "spawn", "remote_gen", "map", "for_each"])
+def test_what_cannot_be_called_says_how_it_is_reached(name: str, form: str) -> None:
+    """Behaviour 16: in both forms, and `webhook` is in the text; `.local()` works."""
+    made = function(decorator(name)(fresh(seven)))
+    for call in (getattr(made, form), getattr(made, form).aio):
+        with pytest.raises(
+            InvalidError, match=rf"webhook.* cannot be called with \.{form}\(\)"
+        ) as refused:
+            call()
+        assert "`seven.local(...)`" in (refused.value.hint or "")
+    assert made.local() == 7

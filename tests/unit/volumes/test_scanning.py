@@ -119,7 +119,7 @@ def test_owners_are_kept(world: World) -> None:
     layer = world.checkouts().take(world.nodes(), root, "v").layers()[0]
     for name in ("small", "large"):
         info = os.stat(f"{layer}/{name}")
-        assert (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (1000, 33, 0o4710)
+        assert (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (1000, 33, 0o710)
 
 
 def test_twenty_gib_of_holes_take_no_time_and_no_room(world: World) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import same
 from volant.wire.exchange import PIECE_BYTES, Exchange, ExchangeError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def test_a_file_arrives_as_it_is(ends: tuple[Exchange, Exchange], tmp_path: Path
         sending = _beside(lambda: ours.send_file(source.fileno()))
         assert theirs.receive_file(target.fileno(), whole=False) == {}
         sending.join()
-    assert (tmp_path / "to").read_bytes() == CONTENT
+    assert same((tmp_path / "to").read_bytes(), CONTENT)
 
 
 def test_a_file_that_becomes_shorter_is_made_up_and_told(

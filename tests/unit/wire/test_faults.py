@@ -143,6 +143,21 @@ def test_an_unpicklable_exception_arrives_as_its_text():
     assert "raise error" in again.hint, "the remote traceback's text is shown"
 
 
+def test_what_has_led_to_an_exception_is_shown_once():
+    """Its frames are rebuilt, so its text would be there again, and that of what led to it."""
+
+    def fail() -> NoReturn:
+        try:
+            raise UnpicklableError("first")
+        except UnpicklableError as error:
+            raise PlainError("second", 2) from error
+
+    again = through_the_wire(caught(fail))
+    assert type(again.__cause__) is errors.RemoteError
+    assert "Traceback" not in str(again.__cause__.hint)
+    assert "".join(traceback.format_exception(again)).count('raise UnpicklableError("first")') == 1
+
+
 def test_an_exception_that_cannot_be_unpickled_here_arrives_as_its_text():
     again = through_the_wire(raised(SuicidalError("why")))
     assert type(again) is errors.RemoteError

@@ -12,6 +12,7 @@ from volant.cli.commands.root import Group
 from volant.cli.failures import Refused
 from volant.cli.shared import hub, show
 from volant.cli.shared.environments import environment_option
+from volant.cli.shared.filtering import Filter, log_filters
 from volant.cli.shared.logs import log_options, print_logs
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ def group() -> None:
 
 
 @group.command("list", epilog="\b\nExample:\n  volant app list --json")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the newest N.")
 @show.json_option
 @environment_option
-def list_apps(as_json: bool) -> None:
+def list_apps(as_json: bool, limit: int | None) -> None:
     """List apps, the newest last."""
     reply = hub.ask("app_list")
     apps = sorted(reply["apps"] if reply else [], key=lambda app: float(app["created_at"]))
+    apps = apps[-limit:] if limit else apps
     if as_json:
         show.print_json(apps)
         return
@@ -45,6 +48,7 @@ def list_apps(as_json: bool) -> None:
 
 @group.command("info", epilog="\b\nExample:\n  volant app info shop --json")
 @click.argument("app")
+@show.no_color_option
 @show.json_option
 @environment_option
 def app_info(app: str, as_json: bool) -> None:
@@ -170,15 +174,19 @@ def _is_deployed(wanted: str) -> bool:
 @group.command("logs", epilog="\b\nExample:\n  volant app logs hello --tail 20 --follow")
 @click.argument("app")
 @log_options
+@log_filters
 @environment_option
-def app_logs(app: str, tail: int, follow: bool, as_json: bool) -> None:
+def app_logs(app: str, tail: int, follow: bool, as_json: bool, **wanted: Any) -> None:
     """Show what the containers of APP, an id or a name, printed."""
-    print_logs("app", app, tail=tail, follow=follow, as_json=as_json, goes_on=_runs)
+    print_logs(
+        "app", app, tail=tail, follow=follow, as_json=as_json, goes_on=_runs, only=Filter(**wanted)
+    )
 
 
-def follow_logs(app_id: str) -> None:
+def follow_logs(app_id: str, *, timestamps: bool = False) -> None:
     """Show what an app prints from now on, until Ctrl-C."""
-    print_logs("app", app_id, tail=0, follow=True, as_json=False, goes_on=_runs)
+    only = Filter(timestamps=timestamps)
+    print_logs("app", app_id, tail=0, follow=True, as_json=False, goes_on=_runs, only=only)
 
 
 def _runs(channel: Channel, app_id: str) -> bool:

@@ -23,8 +23,11 @@ def group() -> None:
 
 
 @group.command("show", epilog="\b\nExample:\n  volant config show --json")
+@click.option(
+    "--redact/--no-redact", default=True, help="Passwords are left out in either case.",
+)  # fmt: skip
 @show.json_option
-def show_config(as_json: bool) -> None:
+def show_config(as_json: bool, redact: bool) -> None:
     """Show every setting with its value and its origin."""
     settings = config.load()
     rows = [

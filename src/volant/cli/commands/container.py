@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,7 @@ from volant.cli.commands.root import Group
 from volant.cli.failures import Refused
 from volant.cli.shared import hub, show
 from volant.cli.shared.environments import environment_option
+from volant.cli.shared.filtering import LOOKED_THROUGH, Filter, log_filters
 from volant.cli.shared.logs import log_options, print_logs
 from volant.cli.shared.terminal import run_in_container, terminal_option
 
@@ -23,12 +24,14 @@ def group() -> None:
 
 
 @group.command("list", epilog="\b\nExample:\n  volant container list --json")
+@click.option("--app-id", metavar="ID", help="Only those of this app.")
 @show.json_option
 @environment_option
-def list_containers(as_json: bool) -> None:
+def list_containers(as_json: bool, app_id: str | None) -> None:
     """List containers, the newest last."""
     reply = hub.ask("container_list")
     found = reply["containers"] if reply else []
+    found = [one for one in found if app_id in {None, one["app_id"]}]
     found.sort(key=lambda container: float(container["started_at"]))
     if as_json:
         show.print_json(found)
@@ -45,8 +48,10 @@ def list_containers(as_json: bool) -> None:
 
 @group.command("stop", epilog="\b\nExample:\n  volant container stop ta-01h2xcejqtf2nbrexx3vqjhp41")
 @click.argument("container")
-def stop_container(container: str) -> None:
-    """Stop CONTAINER; the inputs it works on run again elsewhere."""
+@click.option("-y", "--yes", is_flag=True, help="Do not ask; nothing is asked.")
+@click.option("--graceful", is_flag=True, help="Accepted: it always may run its exit hooks.")
+def stop_container(container: str, yes: bool, graceful: bool) -> None:
+    """Stop CONTAINER after its exit hooks; the inputs it works on run again elsewhere."""
     reply = hub.ask("container_stop", container=container)
     if reply is None:
         raise Refused(f"there is no container `{container}`: the server is not running")
@@ -55,10 +60,17 @@ def stop_container(container: str) -> None:
 
 @group.command("logs", epilog="\b\nExample:\n  volant container logs ta-01h2… --follow")
 @click.argument("container")
+@click.option("--all", "everything", is_flag=True, help="Show all that is kept.")
 @log_options
-def container_logs(container: str, tail: int, follow: bool, as_json: bool) -> None:
+@log_filters
+def container_logs(
+    container: str, everything: bool, tail: int, follow: bool, as_json: bool, **wanted: Any
+) -> None:
     """Show what CONTAINER printed."""
-    print_logs("container", container, tail=tail, follow=follow, as_json=as_json, goes_on=_runs)
+    print_logs(
+        "container", container, tail=LOOKED_THROUGH if everything else tail, follow=follow,
+        as_json=as_json, goes_on=_runs, only=Filter(**wanted),
+    )  # fmt: skip
 
 
 @group.command(

@@ -43,6 +43,7 @@ def strategy_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--tag", default="", help="A label of this version.")
 @strategy_option
 @click.option("-m", "--module", is_flag=True, help="APP_REF is the name of a module.")
+@click.option("--timestamps", is_flag=True, help="Put the time in front of lines of logs.")
 @click.option("--stream-logs", is_flag=True, help="Show what its containers print, until Ctrl-C.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--verbose", is_flag=True, help="Show all that steps of images print.")
@@ -50,7 +51,7 @@ def strategy_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @environment_option
 def group(
     app_ref: str, name: str | None, tag: str, strategy: str, module: bool, stream_logs: bool,
-    quiet: bool, verbose: bool, as_json: bool,
+    quiet: bool, verbose: bool, as_json: bool, timestamps: bool,
 ) -> int:  # fmt: skip
     """Deploy the app of APP_REF: a file, `file.py::app`, or a module with -m.
 
@@ -73,7 +74,7 @@ def group(
     if stream_logs:
         from volant.cli.commands.app import follow_logs
 
-        follow_logs(str(deployment.app.app_id))
+        follow_logs(str(deployment.app.app_id), timestamps=timestamps)
     return 0
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from volant.cli.commands.pools import functions
+from volant.cli.commands.pools.asked import ask, count_option
 from volant.cli.commands.root import Group
 from volant.cli.failures import Refused
 from volant.cli.shared import hub, show
 from volant.cli.shared.environments import environment_option
 from volant.errors import InvalidError
 from volant.sdk.options import checked_autoscaler
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 #: What stands for no maximum of one's own.
 NO_MAXIMUM = "default"
@@ -54,6 +53,7 @@ def list_functions(as_json: bool) -> None:
 @group.command("stats", epilog="\b\nExample:\n  volant function stats report.square --json")
 @click.argument("function")
 @show.json_option
+@show.no_color_option
 @environment_option
 def stats(function: str, as_json: bool) -> None:
     """Show how many inputs of FUNCTION wait and run, in how many containers."""
@@ -85,23 +85,18 @@ def _maximum(ctx: click.Context, parameter: click.Parameter, value: str | None) 
     return int(value)
 
 
-def _count(name: str, text: str) -> Callable[[Any], Any]:
-    """An option that takes a number of containers."""
-    return click.option(name, type=click.IntRange(min=0), metavar="COUNT", help=text)
-
-
 @autoscaler.command(
     "update",
     epilog="\b\nExamples:\n  volant function autoscaler update square --min-containers 2\n"
     "  volant function autoscaler update fu-01h2… --max-containers default",
 )
 @click.argument("function")
-@_count("--min-containers", "Containers that are kept ready.")
+@count_option("--min-containers", "Containers that are kept ready.")
 @click.option(
     "--max-containers", metavar="COUNT", callback=_maximum,
     help=f"Containers that it has at most; `{NO_MAXIMUM}`: 8 for each processor core.",
 )  # fmt: skip
-@_count("--buffer-containers", "Containers kept ready above the need, while there is any.")
+@count_option("--buffer-containers", "Containers kept ready above the need, while there is any.")
 @click.option(
     "--scaledown-window", type=float, metavar="SECONDS", help="How long an idle one is kept."
 )
@@ -127,10 +122,7 @@ def update(function: str, as_json: bool, **given: Any) -> None:
 
 
 def _ask(op: str, function: str, **fields: object) -> dict[str, Any]:
-    reply = hub.ask(op, function=function, **fields)
-    if reply is None:
-        raise Refused(f"there is no function `{function}`: the server is not running")
-    return {name: value for name, value in reply.items() if name != "id"}
+    return ask(op, "function", function, **fields)
 
 
 def _named(reply: dict[str, Any]) -> dict[str, Any]:
@@ -144,3 +136,7 @@ def _show(fields: dict[str, Any], *, as_json: bool) -> None:
         show.print_json(fields)
     else:
         show.print_fields(fields)
+
+
+for _command in (functions.info, functions.logs, functions.calls, functions.variants):
+    group.add_command(_command)

@@ -269,8 +269,9 @@ def list_names(prefix: str, as_json: bool) -> None:
 
 @names.command("delete", epilog="\b\nExample:\n  volant image names delete base:2")
 @click.argument("name")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask; nothing is asked.")
 @environment_option
-def delete_name(name: str) -> None:
+def delete_name(name: str, yes: bool) -> None:
     """Delete NAME, as name or name:tag; its image stays until it is pruned or evicted."""
     word, tag = checks.published_name(name)
     channel = _channel()

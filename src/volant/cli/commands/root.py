@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from volant.cli import failures
+from volant.cli.shared import naming
 from volant.errors import Error
 from volant.version import VERSION
 
@@ -22,11 +23,11 @@ COMMANDS = {
     "shell": "Open a shell in a function's environment, a container or an image.",
     "deploy": "Deploy an app: it goes on when the command has ended.",
     "app": "Apps: list, history, rollback, rollover, stop, logs.",
-    "function": "Functions: list, stats, and settings of their autoscalers.",
+    "function": "Functions: list, info, stats, logs, calls, variants, autoscaler.",
     "call": "Spawned calls: list, show, logs, replay, cancel.",
     "schedule": "Schedules: list, pause, resume, run now.",
     "container": "Containers: list, logs, exec, stop.",
-    "sandbox": "Sandboxes: list, exec, shell, logs, stop.",
+    "sandbox": "Sandboxes: create, run, list, exec, shell, cp, logs, stop.",
     "image": "Images: list, inspect, logs, prune, names.",
     "dict": "Dicts: create, list, get, items, clear, delete.",
     "queue": "Queues: create, list, len, peek, clear, delete.",
@@ -35,26 +36,31 @@ COMMANDS = {
     "secret": "Secrets: create, list, delete, and the key that seals them.",
     "environment": "Environments: list, create, rename, update, delete.",
     "token": "Tokens for web functions: create, list, revoke.",
+    "setup": "Say that there is nothing to set up: no account is needed.",
+    "profile": "Accounts, of which there is one: list, current, activate.",
     "mcp": "Serve sandboxes to an MCP client, such as an AI agent.",
-    "server": "The daemon of this machine: start, stop, status, logs, backup, restore.",
+    "server": "The daemon: start, stop, status, logs, backup, restore; servers: info, stats.",
     "config": "Settings, and where each comes from.",
 }
 
-#: Those about objects that have names, in a package of their own.
-_OF_OBJECTS = frozenset({"dict", "environment", "queue", "secret", "volume"})
+#: Those that are in packages of their own: about objects that have names, and about accounts.
+_PACKAGES = {
+    **dict.fromkeys(("dict", "environment", "queue", "secret", "volume"), "objects"),
+    **dict.fromkeys(("profile", "setup"), "accounts"),
+}
 
 #: Group -> commands of the programming model whose feature is not there yet.
 PLANNED = {
     "volant": (
         "endpoint",
-        "nfs", "setup", "profile", "workspace",
+        "nfs", "workspace",
         "billing", "changelog", "dashboard", "skills",
     ),
     "volant volume": ("dashboard",),
     "volant app": ("stats", "promote", "dashboard"),
-    "volant function": ("info", "logs", "calls", "variants", "metrics"),
+    "volant function": ("metrics",),
     "volant image": ("build", "pull"),
-    "volant server": ("deploy", "info", "stats", "requests", "metrics", "autoscaler"),
+    "volant server": ("deploy", "requests", "metrics"),
     "volant config": ("set",),
     "volant environment": ("roles", "billing"),
 }  # fmt: skip
@@ -67,7 +73,7 @@ class Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name in PLANNED.get(ctx.command_path, ()):
+        if name in PLANNED.get(naming.path_of(ctx.command_path), ()):
             raise failures.Refused(
                 f"`{ctx.command_path} {name}` is not there yet",
                 hint="README.md lists what works today",
@@ -92,7 +98,8 @@ class Root(Group):
             return None
         if cmd_name == "run":
             return _run
-        place = f"objects.{cmd_name}" if cmd_name in _OF_OBJECTS else cmd_name
+        package = _PACKAGES.get(cmd_name)
+        place = f"{package}.{cmd_name}" if package else cmd_name
         module = importlib.import_module(f"volant.cli.commands.{place}")
         command: click.Command = module.group
         return command
@@ -100,6 +107,13 @@ class Root(Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+class _Formatter(click.HelpFormatter):
+    """Help under the name that was typed."""
+
+    def getvalue(self) -> str:
+        return naming.as_typed(super().getvalue())
 
 
 EXAMPLES = """\b
@@ -116,7 +130,10 @@ Examples:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXAMPLES,
 )
-@click.version_option(VERSION, message="volant %(version)s")
+@click.version_option(VERSION, message="%(prog)s %(version)s")
+@click.option(
+    "--profile", metavar="NAME", expose_value=False, help="Accepted, and of no use here.",
+)  # fmt: skip
 def root() -> None:
     """Run Python functions in isolated containers on machines you own."""
 
@@ -132,8 +149,10 @@ def _run(words: tuple[str, ...]) -> int:
 
 def dispatch(words: Sequence[str]) -> int:
     """Serve a command line other than `volant run`; returns the exit code."""
+    if naming.called() != naming.OWN:
+        click.Context.formatter_class = _Formatter
     try:
-        code = root.main(list(words), prog_name="volant", standalone_mode=False)
+        code = root.main(list(words), prog_name=naming.called(), standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)

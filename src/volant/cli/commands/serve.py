@@ -9,6 +9,7 @@ from volant.cli import failures
 from volant.cli.live.reloading import Plan, preload
 from volant.cli.live.serving import Serving
 from volant.cli.shared.environments import environment_option
+from volant.cli.shared.filtering import Stamped
 from volant.errors import InvalidError
 from volant.sdk.naming import check_name
 
@@ -21,8 +22,11 @@ from volant.sdk.naming import check_name
     "--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS",
     help="End after so long; the setting `serve_timeout` by default, 0: never.",
 )  # fmt: skip
+@click.option("--timestamps", is_flag=True, help="Put the time in front of each line.")
 @environment_option
-def group(reference: str, as_module: bool, name: str | None, timeout_s: float | None) -> int:
+def group(
+    reference: str, as_module: bool, name: str | None, timeout_s: float | None, timestamps: bool
+) -> int:
     """Run the app of REF until Ctrl-C, and load it anew whenever one of its files is saved.
 
     REF is a file, or `file.py::app` where it has several apps. What cannot be loaded is shown, and
@@ -37,7 +41,7 @@ def group(reference: str, as_module: bool, name: str | None, timeout_s: float | 
     plan.check()
     if timeout_s is None:
         timeout_s = config.load().number("serve_timeout")
-    preload()
+    preload(Stamped() if timestamps else None)
     serving = Serving(plan, timeout_s or float("inf"))
     try:
         serving.run()

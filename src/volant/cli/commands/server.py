@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,8 +16,12 @@ from volant import config
 from volant.channel import daemon
 from volant.cli import failures
 from volant.cli.backups.commands import backup, restore
+from volant.cli.commands.pools import functions, servers
 from volant.cli.commands.root import Group
 from volant.cli.shared import hub, show
+from volant.cli.shared.environments import environment_option
+from volant.cli.shared.filtering import log_filters
+from volant.cli.shared.logs import log_options
 from volant.errors import ConnectionError, TimeoutError
 from volant.wire import frames, values
 from volant.wire.stream import FrameStream
@@ -24,28 +30,58 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
+    from volant.channel.channel import Channel
+
 #: How long a daemon may take to end its containers and itself.
 STOP_WITHIN_S = 60.0
-TAIL_DEFAULT = 100
 #: Between two looks at a log that is followed.
 FOLLOW_PERIOD_S = 0.2
+#: Between two looks at a daemon that has just been started.
+SETTLE_PERIOD_S = 0.02
 
 
 @click.group(cls=Group, epilog="\b\nExample:\n  volant server status")
 def group() -> None:
-    """The daemon of this machine; other commands start it on first use."""
+    """The daemon of this machine; other commands start it on first use.
+
+    Those that take SERVER are about a class of `@app.server()`: an id (`fu-…`), a name, or
+    `app.Name`.
+    """
 
 
-@group.command("start", epilog="\b\nExample:\n  volant server start")
+@group.command(
+    "start", short_help="Start the daemon unless it runs, and wait until it is ready.",
+    epilog="\b\nExample:\n  volant server start",
+)  # fmt: skip
 def start() -> None:
-    """Start the daemon unless it runs, and wait until it listens."""
+    """Start the daemon unless it runs, and wait until it knows how it isolates."""
     home = config.load().home
     pid = hub.pid_of_daemon(home)
     if pid is not None:
         click.echo(f"already running, pid {pid}")
         return
     daemon.connect_or_start(home).close()
+    channel = hub.open_channel(home)
+    if channel is None:
+        raise ConnectionError(
+            "the daemon has ended as soon as it began", hint="`volant server logs` says why"
+        )
+    _wait_until_settled(channel)
+    channel.close()
     click.echo(f"started, pid {hub.pid_of_daemon(home)}")
+
+
+def _wait_until_settled(channel: Channel) -> None:
+    """Wait until the daemon knows its rung, so that `status` behind `start` says it.
+
+    Raises:
+        ConnectionError: it ended, and says why: what isolation was asked for is not possible.
+    """
+    poll = select.poll()
+    poll.register(channel.fileno(), select.POLLIN)
+    while channel.request("server_status")["rung"] == "starting":
+        while not channel.closed and poll.poll(SETTLE_PERIOD_S * 1000):
+            channel.pump()
 
 
 @group.command(
@@ -128,15 +164,27 @@ def _without_id(reply: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in reply.items() if key != "id"}
 
 
-@group.command("logs", epilog="\b\nExample:\n  volant server logs --tail 20 --follow")
-@click.option("-f", "--follow", is_flag=True, help="Go on as more comes, until Ctrl-C.")
-@click.option(
-    "-n", "--tail", type=click.IntRange(min=0), default=TAIL_DEFAULT, show_default=True,
-    metavar="N", help="Show the last N lines.",
-)  # fmt: skip
-@show.json_option
-def logs(follow: bool, tail: int, as_json: bool) -> None:
-    """Show the daemon's own log, also of one that no longer runs."""
+@group.command("logs", epilog="\b\nExamples:\n  volant server logs --tail 20 --follow\n"
+               "  volant server logs shop.Pages --since 1h")  # fmt: skip
+@click.argument("server", required=False)
+@log_options
+@partial(log_filters, without="--function")
+@click.option("--show-server-id", "show_function_id", is_flag=True, help="As `--show-function-id`.")
+@environment_option
+def logs(server: str | None, follow: bool, tail: int, as_json: bool, **wanted: Any) -> None:
+    """Show the daemon's own log, also of one that no longer runs.
+
+    With SERVER, what the containers of that class of `@app.server()` printed; the other options
+    are for it alone.
+    """
+    if server is not None:
+        functions.print_logs_of("server", server, tail, wanted, follow=follow, as_json=as_json)
+        return
+    if any(wanted.values()):
+        raise failures.Refused(
+            "the daemon's own log is shown as it is",
+            hint="these options need SERVER: `volant server logs shop.Pages --since 1h`",
+        )
     path = os.path.join(config.load().home, daemon.LOG_NAME)
     try:
         file = open(path, "rb")  # noqa: SIM115  # closed below
@@ -214,5 +262,5 @@ def _print_line(line: bytes, *, as_json: bool) -> None:
         print(f"{moment} {level:<7} {event} {fields}".rstrip(), flush=True)
 
 
-group.add_command(backup)
-group.add_command(restore)
+for _command in (backup, restore, servers.info, servers.stats, servers.autoscaler):
+    group.add_command(_command)

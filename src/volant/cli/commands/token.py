@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import getpass
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from volant import config
 from volant.cli.commands.root import Group
 from volant.cli.failures import SERVICE, Refused
 from volant.cli.shared import hub, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @click.group(cls=Group, epilog="\b\nExample:\n  volant token create ci")
@@ -51,6 +56,45 @@ def revoke(key: str) -> None:
     """Forget the token KEY; requests with it are refused from now on."""
     _ask("token_revoke", key=key)
     click.echo(f"revoked {key}")
+
+
+_ACCOUNT_OPTIONS = ("--token-id", "--token-secret", "--profile", "--source", "--expires-in")
+_ACCOUNT_SWITCHES = (
+    "--activate/--no-activate", "--verify/--no-verify", "--delete-existing/--keep-existing",
+)  # fmt: skip
+
+
+def _account_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is given when accounts are set up elsewhere; nothing of it is kept."""
+    for name in _ACCOUNT_OPTIONS:
+        command = click.option(name, help="Accepted, and of no use here.")(command)
+    for name in _ACCOUNT_SWITCHES:
+        command = click.option(name, default=None, help="Accepted, and of no use here.")(command)
+    return command
+
+
+@group.command("new", epilog="\b\nExample:\n  volant token new")
+@_account_options
+def new(**given: object) -> None:
+    """Say that no token of an account is needed."""
+    _need_no_account()
+
+
+@group.command("set", epilog="\b\nExample:\n  volant token set --token-id x --token-secret y")
+@_account_options
+def set_token(**given: object) -> None:
+    """Take the token of an account and forget it: none is needed."""
+    _need_no_account()
+
+
+@group.command("info", epilog="\b\nExample:\n  volant token info")
+def info() -> None:
+    """Say whose the daemon is that commands speak to."""
+    show.print_fields({"user": getpass.getuser(), "home": config.load().home})
+
+
+def _need_no_account() -> None:
+    click.echo("no account is needed: nothing was kept", err=True)
 
 
 def _ask(op: str, **fields: object) -> dict[str, Any]:

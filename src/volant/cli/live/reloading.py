@@ -30,6 +30,7 @@ from volant.sdk.sources import is_local
 from volant.wire import values
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from volant.sdk.app import App
@@ -260,11 +261,16 @@ def _files_of(error: BaseException) -> list[str]:
     return [os.path.abspath(path) for path in found if os.path.exists(path) and is_local(path)]
 
 
-def preload() -> None:
-    """Import what each reload needs, and spare it the collector."""
+def preload(stamped: Callable[[dict[str, Any]], bytes] | None = None) -> None:
+    """Import what each reload needs, and spare it the collector.
+
+    Args:
+        stamped: makes what is shown of what containers print; None: as it is.
+    """
     import volant.sdk.calls.forms  # noqa: F401
 
     output.active = output.Output()
+    output.active.stamped = stamped
     gc.collect()
     gc.freeze()
     current.channel()

@@ -16,6 +16,10 @@ from volant.cli.shared.visible import visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+#: `--no-color` of commands that never have colours.
+no_color_option: Callable[[Any], Any] = click.option(
+    "--no-color", is_flag=True, expose_value=False, help="Accepted: nothing of it has colours."
+)
 #: `--json` of a reading command.
 json_option: Callable[[Any], Any] = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON with lower_snake keys."

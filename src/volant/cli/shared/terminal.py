@@ -61,5 +61,6 @@ def run(channel: Channel, op: str, words: Sequence[str], *, pty: bool | None, **
         silence_stdout()
         return BROKEN_PIPE
     if ended.with_container:
-        print("volant: the command has ended with its container", file=sys.stderr)
+        what = f"sandbox: {ended.reason}" if ended.reason else "container"
+        print(f"volant: the command has ended with its {what}", file=sys.stderr)
     return ended.exit_code

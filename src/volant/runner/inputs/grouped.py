@@ -91,6 +91,8 @@ class Grouped:
         lists = self._lists([loads(*batch.items[0], batch.take_fd()) for batch in batches])
         _context.current_input.set((batches[0].call_id, batches[0].first))
         self._runner.in_user_code = True
+        if self._runner.is_woken:
+            self._runner.listen()
         results = self._execute._call((), lists, outs[0])
         self._runner.in_user_code = False
         _context.current_input.set(None)

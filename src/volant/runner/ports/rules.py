@@ -4,6 +4,7 @@
              [::1]:8000, [::]:8000 of IPv6 alone      ->  127.(a+128).b.c:8000, its second one
              0.0.0.0:0                                ->  as it is: perhaps it wants to go out
     connect  to one of this machine, at a port that the container has bound  ->  the same
+             another container's address, unless it was asked for by bind     ->  as it is
              anything else                                                   ->  as it is
              with `AWAITED` behind the address, where nobody listens         ->  once somebody does
 
@@ -36,6 +37,8 @@ AWAITED = b"awaited\0"
 AWAITED_BYTES = 16 + len(AWAITED)
 #: Calls of one container that may wait so, and ports at which it is known to listen.
 WAITING_MAX, LISTENING_MAX = 16, 1000
+#: Addresses of containers of which it is known that this one asked for them.
+ASKED_MAX = 1000
 
 _ANY4, _ANY6 = bytes(4), bytes(16)
 _LOOPBACK6 = bytes(15) + b"\1"
@@ -94,10 +97,15 @@ def is_loopback(host: bytes) -> bool:
     return ipv4[:1] == b"\x7f" or host == _LOOPBACK6
 
 
+def _is_of_container(ipv4: bytes) -> bool:
+    """Whether an address may be a container's first one."""
+    return ipv4[0] == 127 and FIRST_MIN <= ipv4[1] <= FIRST_MAX
+
+
 class OwnPorts:
     """The addresses of a container, and the ports that it has bound there."""
 
-    __slots__ = ("dual", "first", "first_ports", "listening", "second", "second_ports")
+    __slots__ = ("asked", "dual", "first", "first_ports", "listening", "second", "second_ports")
 
     def __init__(self, address: str) -> None:
         """Take its first address.
@@ -116,6 +124,8 @@ class OwnPorts:
         self.second_ports: set[int] = set()
         #: Those of the first that IPv6 reaches as well.
         self.dual: set[int] = set()
+        #: Addresses like those of other containers that it wanted to have bound.
+        self.asked: set[bytes] = set()
         #: Those at which somebody has listened.
         self.listening: set[int] = set()
 
@@ -153,6 +163,9 @@ class OwnPorts:
 
     def note(self, wanted: Address, placed: bytes, port: int) -> None:
         """Remember that a port is bound."""
+        ipv4 = wanted.ipv4
+        if ipv4 is not None and _is_of_container(ipv4) and len(self.asked) < ASKED_MAX:
+            self.asked.add(ipv4)
         if placed == self.second:
             self.second_ports.add(port)
             return
@@ -163,6 +176,8 @@ class OwnPorts:
     def find(self, wanted: Address, is_local: Callable[[bytes], bool]) -> bytes | None:
         """Where to connect instead, as bytes of the same form; None for just there."""
         port, host, ipv4 = wanted.port, wanted.host, wanted.ipv4
+        if ipv4 is not None and _is_of_container(ipv4) and ipv4 not in self.asked:
+            return None  # a container that it knows, such as one of the same cluster
         if ipv4 is not None:
             found = self.first if port in self.first_ports else None
         elif port in self.second_ports:

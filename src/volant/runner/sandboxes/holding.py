@@ -9,8 +9,8 @@
 It has the sandbox's control group, namespaces and filter, and so has what it starts. It ends with
 its channel to the agent, and the sandbox with it. Whatever a command leaves behind stays as long
 as the sandbox: the init of the cell adopts it. Nothing of the platform is in a sandbox but this
-channel. Code in there has the same user, so it may end or stop the holder, and the sandbox with it;
-the kernel keeps its memory, descriptors and program from them.
+channel. Root in there has its id and its rights, so it may end or stop the holder, and the sandbox
+with it; the kernel keeps its memory, descriptors and program from everybody.
 Nothing is imported in here, for the image need not have a Python.
 """
 
@@ -37,6 +37,7 @@ from volant.runner.command import (
     TERMINAL,
     set_size,
 )
+from volant.runner.sandboxes import relaying
 from volant.runner.sandboxes.files import serving
 
 TYPE_CHECKING = False
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 KILL = b"K"
+#: Of commands, when memory is short: the kernel takes them before it takes their holder.
+OOM_SCORE = b"1000"
 #: Processes that serve files at a time, one for each client and what it does at once.
 FILE_SERVERS_MAX = 64
 #: Those that may be ignored here and are not to be ignored by what starts.
@@ -51,10 +54,9 @@ _SIGNALS = [n for n in range(1, 32) if n not in (_signal.SIGKILL, _signal.SIGSTO
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def serve(channel_fd: int, sdk_fd: int) -> NoReturn:
+def serve(channel_fd: int) -> NoReturn:
     """Hold the sandbox until the agent closes the channel."""
     try:
-        os.close(sdk_fd)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
@@ -71,7 +73,8 @@ class _Command:
 
     def __init__(self, channel: _socket.socket) -> None:
         self.channel = channel
-        self.pid = 0
+        #: whose wait status is told, and the group that is signalled
+        self.pid = self.group = 0
         #: when it is killed, once it was hung up on
         self.deadline: float | None = None
 
@@ -79,7 +82,7 @@ class _Command:
         """Signal it, and what has stayed in its group."""
         for number in numbers:
             try:
-                os.killpg(self.pid, number)
+                os.killpg(self.group, number)
             except (ProcessLookupError, PermissionError):
                 pass
 
@@ -154,23 +157,14 @@ class _Holder:
             self.poll.unregister(command.channel.fileno())
 
     def _reap(self) -> None:
-        try:
-            os.read(self.wake, 4096)
-        except BlockingIOError:
-            pass
-        try:
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
-                self.file_servers.discard(pid)
-                command = self.by_pid.pop(pid, None)
-                if command is not None:
-                    self._stop_hearing(command)
-                    command.tell(status)
-                    command.channel.close()
-        except ChildProcessError:
-            return
+        linux.drain(self.wake)
+        for pid, status in linux.ended_children():
+            self.file_servers.discard(pid)
+            command = self.by_pid.pop(pid, None)
+            if command is not None:
+                self._stop_hearing(command)
+                command.tell(status)
+                command.channel.close()
 
     def _lend_files(self, fd: int) -> None:
         """Have a process of its own serve files; too many of them, and the client is cut off."""
@@ -189,19 +183,32 @@ class _Holder:
 
     def _start(self, fields: dict[str, Any], fds: list[int]) -> None:
         command = _Command(_socket.socket(fileno=fds.pop(0)))
-        terminal = -1
+        outer = fds[:1] if fields["terminal"] is not None else []
+        leader = terminal = -1
         try:
             if fields["terminal"] is not None:
-                terminal = _open_terminal(command.channel, fields["terminal"])
-                fds = [terminal]
+                leader, terminal = _open_terminal(fields["terminal"])
+                fds += [leader, terminal]
+                if not outer:
+                    _hand_out(leader, command.channel)
             self._enter(fields)
-            command.pid = _spawn(fields["argv"], fields["env"], fds, on_terminal=terminal >= 0)
+            argv, env = fields["argv"], fields["env"]
+            if outer:
+                command.pid, command.group = relaying.start(
+                    leader, terminal, outer[0],
+                    lambda fd: _spawn(argv, env, [fd] * 3, setpgroup=0),
+                )  # fmt: skip
+            elif terminal >= 0:
+                command.pid = command.group = _spawn_on_terminal(argv, env, terminal)
+            else:
+                command.pid = command.group = _spawn(argv, env, fds, setsid=True)
         except (OSError, ValueError) as error:  # the latter for what cannot be encoded
             _complain(fds[-1] if fds else -1, fields, error)
             missing = getattr(error, "errno", None) in (errno.ENOENT, errno.ENOTDIR)
             command.tell((NOT_FOUND if missing else CANNOT_RUN) << 8)
             command.channel.close()
         else:
+            _be_first_to_go(command.pid)
             self.by_pid[command.pid] = self.by_fd[command.channel.fileno()] = command
             self.poll.register(command.channel.fileno(), select.POLLIN)
         for fd in fds:
@@ -218,41 +225,70 @@ class _Holder:
             raise OSError(errno.EINVAL, f"it cannot work in `{cwd}`: {error.strerror}") from None
 
 
-def _open_terminal(channel: _socket.socket, size: list[int]) -> int:
-    """The command's end of its terminal; the other one goes to the agent."""
+def _open_terminal(size: list[int]) -> tuple[int, int]:
+    """The leader of a new terminal, and the command's end of it."""
     leader, terminal = os.openpty()
     set_size(terminal, *size)
     settings = termios.tcgetattr(terminal)
     settings[0] |= IUTF8
     termios.tcsetattr(terminal, termios.TCSANOW, settings)
+    return leader, terminal
+
+
+def _hand_out(leader: int, channel: _socket.socket) -> None:
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", [leader]))]
     channel.sendmsg([TERMINAL], rights)
-    os.close(leader)
-    return terminal
 
 
-def _spawn(argv: list[str], env: dict[str, str], fds: list[int], *, on_terminal: bool) -> int:
-    """Start a program as the leader of a session; its pid.
+def _spawn_on_terminal(argv: list[str], env: dict[str, str], terminal: int) -> int:
+    """Start a program as the leader of a session that has a terminal; its pid."""
+    # Who leads a session and opens one has it.
+    actions: list[Any] = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(terminal), os.O_RDWR, 0)]
+    actions += [(os.POSIX_SPAWN_DUP2, 0, number) for number in (1, 2)]
+    return _spawn_with(argv, env, actions, setsid=True)
+
+
+def _spawn(argv: list[str], env: dict[str, str], fds: list[int], **leads: Any) -> int:
+    """Start a program with three descriptors; `leads` as `_spawn_with` has it; its pid."""
+    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
+    return _spawn_with(argv, env, actions, **leads)
+
+
+def _spawn_with(argv: list[str], env: dict[str, str], actions: list[Any], **leads: Any) -> int:
+    """Start a program; its pid.
 
     Without a fork of this interpreter, which would take longer than the rest.
+
+    Args:
+        argv, env: program, by name or path, and arguments; all its variables.
+        actions: what becomes of descriptors.
+        leads: a session (`setsid`) or a group (`setpgroup`).
     """
-    actions: list[Any]
-    if on_terminal:  # who leads a session and opens one has it
-        actions = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(fds[0]), os.O_RDWR, 0)]
-        actions += [(os.POSIX_SPAWN_DUP2, 0, number) for number in (1, 2)]
-    else:
-        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
     failed: OSError = FileNotFoundError(errno.ENOENT, "there is no such program")
     for path in _candidates(argv[0], env):
         try:
             return os.posix_spawn(
-                path, argv, env, file_actions=actions, setsid=True, setsigmask=(),
-                setsigdef=_SIGNALS,
+                path, argv, env, file_actions=actions, setsigmask=(), setsigdef=_SIGNALS,
+                **leads,
             )  # fmt: skip
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 failed = error
     raise failed
+
+
+def _be_first_to_go(pid: int) -> None:
+    """Have the kernel end a command and what it starts rather than the holder, with all else."""
+    try:
+        fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # it has ended, or this kernel has no such file
+    try:
+        os.write(fd, OOM_SCORE)
+    except OSError:
+        pass  # as above
+    finally:
+        os.close(fd)
 
 
 def _candidates(program: str, env: dict[str, str]) -> list[str]:

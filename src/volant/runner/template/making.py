@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from volant import _context
 from volant.runner.template import unforkable
 
 TYPE_CHECKING = False
@@ -22,22 +23,28 @@ def make(
         program: where it begins.
 
     Returns:
-        `threads`, `culprits`, `late` and `refused`, as in READY.
+        `threads`, `asks`, `culprits`, `late` and `refused`, as in READY.
 
     Raises:
-        BaseException: what user code raises.
+        BaseException: what user code raises, unless it wanted what only containers have.
     """
-    if entry is not None:
-        from volant.runner import loading
+    made: dict[str, Any] = {"culprits": [], "late": [], "refused": []}
+    try:
+        if entry is not None:
+            from volant.runner import loading
 
-        loading.prepare(entry)
-    made: dict[str, Any] = {"threads": unforkable.thread_names(), "culprits": []}
-    if not made["threads"] and fields["snapshot"] is not None:
-        from volant.runner.template import snapshot
+            loading.prepare(entry)
+        made["threads"] = unforkable.thread_names()
+        if not made["threads"] and fields["snapshot"] is not None:
+            from volant.runner.template import snapshot
 
-        made["culprits"] = snapshot.take(fields["snapshot"])
-    made |= {"late": [], "refused": []}
-    if made["threads"] or made["culprits"] or entry is None or program is None:
+            made["culprits"] = snapshot.take(fields["snapshot"])
+    except BaseException:  # user code raises what it likes
+        if not _context.sdk_fd_was_missed:
+            raise
+        made["threads"] = unforkable.thread_names()
+    made["asks"] = _context.sdk_fd_was_missed
+    if made["threads"] or made["asks"] or made["culprits"] or entry is None or program is None:
         return made
     if not fields["late"]:
         return made

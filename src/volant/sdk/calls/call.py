@@ -8,7 +8,7 @@ from volant.channel.waiters import OutcomeWaiter
 from volant.errors import InvalidError, TimeoutError
 from volant.sdk.calls.calling import warn_blocking
 from volant.sdk.generics import Generic, R
-from volant.sdk.planned import Planned
+from volant.sdk.objects.handle import Handle, at_once, check_client
 from volant.wire import frames, values
 
 TYPE_CHECKING = False
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from volant.sdk.calls.forms import Hydrate
     from volant.sdk.calls.graph import AskGraph
     from volant.sdk.calls.logs import Logs
+    from volant.sdk.objects.client import Client
 
 
-class FunctionCall(Generic[R]):
+class FunctionCall(Handle, Generic[R]):
     """A call made by `spawn` or `spawn_map`.
 
     Its results are kept by the hub, so `get` may be repeated, from any process of the machine.
@@ -31,17 +32,18 @@ class FunctionCall(Generic[R]):
     def __init__(
         self, object_id: str, local_path: Callable[[str], str | None] | None = None
     ) -> None:
-        #: The call's id, `fc-…`.
-        self.object_id = object_id
+        self._object_id = object_id
         self._local_path = local_path
 
+    @at_once
     @staticmethod
-    def from_id(function_call_id: str) -> FunctionCall[Any]:
+    def from_id(function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
         """A handle on a call by its id; asks nobody until it is used.
 
         Raises:
             InvalidError: if it is not the id of a call.
         """
+        check_client(client)
         try:
             ids.split_call_id(function_call_id)
         except (ValueError, AttributeError):
@@ -56,6 +58,11 @@ class FunctionCall(Generic[R]):
 
     def __reduce__(self) -> tuple[object, ...]:
         return FunctionCall, (self.object_id,)
+
+    @property
+    def object_id(self) -> str:
+        """The call's id, `fc-…`."""
+        return self._object_id
 
     @property
     def get(self) -> Get[R]:
@@ -119,9 +126,6 @@ class FunctionCall(Generic[R]):
         from volant.sdk.calls.forms import Hydrate
 
         return Hydrate(self, lambda: None)
-
-    client = Planned("FunctionCall.client")
-    get_dashboard_url = Planned("FunctionCall.get_dashboard_url")
 
     gather: Gather
 

@@ -9,6 +9,7 @@ from volant import ids
 from volant.errors import InvalidError
 from volant.sdk.calls import calling
 from volant.sdk.generics import Generic, P, R, T
+from volant.sdk.objects.handle import check_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from volant.sdk.calls.call import FunctionCall
     from volant.sdk.function import Function
+    from volant.sdk.objects.client import Client
 
 
 class _Form:
@@ -33,7 +35,7 @@ class Remote(_Form, Generic[P, R]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         function = self._function
-        binding = function._binding or function._bound()
+        binding = function._binding or function._bound_to_call("remote")
         if function.is_generator:
             function._refuse_generator("remote")
         if calling.in_event_loop():
@@ -47,7 +49,7 @@ class Remote(_Form, Generic[P, R]):
     async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call and await the result; cancelling the task cancels the call."""
         self._function._refuse_generator("remote")
-        ok, value = await calling.call_async(self._function._bound(), args, kwargs)
+        ok, value = await calling.call_async(self._function._bound_to_call("remote"), args, kwargs)
         if not ok:
             raise value
         result: R = value
@@ -63,19 +65,20 @@ class RemoteGen(_Form, Generic[P, R]):
         if not self._function.is_generator:
             name = self._function.name
             raise InvalidError(
-                f"`{name}` is not a generator function and cannot be called with .remote_gen()",
+                f"`{name}` is not a generator function and is called with .remote(), not with "
+                ".remote_gen()",
                 hint=f"use `{name}.remote(...)`",
             )
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        binding = self._function._bound()
+        binding = self._function._bound_to_call("remote_gen")
         self._check()
         _warn_blocking(self._function, "remote_gen")
         return calling.stream(binding, args, kwargs)
 
     def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         """Iterate with `async for`."""
-        binding = self._function._bound()
+        binding = self._function._bound_to_call("remote_gen")
         self._check()
         return calling.stream_async(binding, args, kwargs)
 
@@ -93,7 +96,7 @@ class Spawn(_Form, Generic[P, R]):
         from volant.sdk.calls.call import FunctionCall
 
         self._function._refuse_generator("spawn")
-        binding = self._function._bound()
+        binding = self._function._bound_to_call("spawn")
         _warn_blocking(self._function, "spawn")
         return FunctionCall(calling.spawn(binding, args, kwargs, self._key), binding.local_path)
 
@@ -102,7 +105,7 @@ class Spawn(_Form, Generic[P, R]):
         from volant.sdk.calls.call import FunctionCall
 
         self._function._refuse_generator("spawn")
-        binding = self._function._bound()
+        binding = self._function._bound_to_call("spawn")
         call_id = await calling.spawn_async(binding, args, kwargs, self._key)
         return FunctionCall(call_id, binding.local_path)
 
@@ -147,7 +150,7 @@ class KeyedRemote(_Form, Generic[P, R]):
         from volant.sdk.calls.call import FunctionCall
 
         self._function._refuse_generator("remote")
-        binding = self._function._bound()
+        binding = self._function._bound_to_call("remote")
         _warn_blocking(self._function, "remote")
         call_id = calling.spawn(binding, args, kwargs, self._key)
         call: FunctionCall[R] = FunctionCall(call_id, binding.local_path)
@@ -204,7 +207,7 @@ class Map(_Form, Generic[R]):
         options = mapdrive.MapOptions(
             kwargs, ordered=order_outputs, return_exceptions=return_exceptions
         )
-        binding = self._function._bound()
+        binding = self._function._bound_to_call("map")
         return mapdrive.run_map_async(binding, mapdrive.zip_async(iterables), options)
 
 
@@ -248,7 +251,8 @@ class StarMap(_Form, Generic[R]):
             kwargs, ordered=order_outputs, return_exceptions=return_exceptions
         )
         rows = mapdrive.unpack_async(mapdrive.zip_async((inputs,)))
-        return mapdrive.run_map_async(self._function._bound(), rows, options)
+        binding = self._function._bound_to_call("starmap")
+        return mapdrive.run_map_async(binding, rows, options)
 
 
 class ForEach(_Form):
@@ -342,11 +346,13 @@ class Hydrate(Generic[T]):
         self._target = target
         self._check = check
 
-    def __call__(self, client: object = None) -> T:
+    def __call__(self, client: Client | None = None) -> T:
+        check_client(client)
         self._check()
         return self._target
 
-    async def aio(self, client: object = None) -> T:
+    async def aio(self, client: Client | None = None) -> T:
+        check_client(client)
         self._check()
         return self._target
 
@@ -360,7 +366,7 @@ def _spawn_map(
     from volant.sdk.calls import mapdrive
 
     _check_blocking(function, form, iterables)
-    binding = function._bound()
+    binding = function._bound_to_call(form)
     _warn_blocking(function, form, stacklevel=5)  # the line of the user, not that of the form
     number = mapdrive.spawn_inputs(binding, zip(*iterables, strict=False), kwargs)
     return _handle(binding, number)
@@ -375,7 +381,7 @@ async def _spawn_map_async(
     from volant.sdk.calls import mapdrive
 
     _check_iterables(function, form, iterables)
-    binding = function._bound()
+    binding = function._bound_to_call(form)
     rows = mapdrive.zip_async(iterables)
     return _handle(binding, await mapdrive.spawn_inputs_async(binding, rows, kwargs))
 
@@ -449,16 +455,20 @@ def _start_map(
 ) -> Iterator[Any]:
     from volant.sdk.calls import mapdrive
 
-    if calling.in_event_loop():
-        raise InvalidError(
-            f"`{function.name}.{form}()` would block the running event loop",
-            hint=f"use `{_in_async_code(function, form)}`",
-        )
     options = mapdrive.MapOptions(
         kwargs, ordered=ordered, return_exceptions=return_exceptions, total=total
     )
-    results = mapdrive.run_map(function._bound(), inputs, options)
-    return mapdrive.MapResults(function.name, results)
+    if calling.in_event_loop():
+        blocking = InvalidError(
+            f"`{function.name}.{form}()` would block the running event loop, and "
+            f"`{function.name}.{form}.aio()` would not",
+            hint=f"use `{_in_async_code(function, form)}`",
+        )
+        rows = mapdrive.unpack_async(mapdrive.zip_async((inputs,)))
+        awaited = mapdrive.run_map_async(function._bound_to_call(form), rows, options)
+        return mapdrive.AwaitedMapResults(function.name, form, awaited, blocking)
+    results = mapdrive.run_map(function._bound_to_call(form), inputs, options)
+    return mapdrive.MapResults(function.name, form, results)
 
 
 def _warn_wrap(value: bool | None) -> None:

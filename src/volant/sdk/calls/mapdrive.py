@@ -386,10 +386,11 @@ async def unpack_async(rows: AsyncIterator[tuple[Any, ...]]) -> AsyncIterator[tu
 class MapResults:
     """The results of a map; warns when nobody ever asks for one (behaviour 28)."""
 
-    __slots__ = ("_asked", "_name", "_results")
+    __slots__ = ("_asked", "_form", "_name", "_results")
 
-    def __init__(self, name: str, results: Iterator[Any]) -> None:
+    def __init__(self, name: str, form: str, results: Iterator[Any]) -> None:
         self._name = name
+        self._form = form
         self._results = results
         self._asked = False
 
@@ -404,7 +405,31 @@ class MapResults:
     def __del__(self) -> None:
         if not self._asked:
             warn(  # the built-in one: the interpreter may be past importing anything
-                f"`{self._name}.map(...)` was never iterated, so nothing ran: use a for-loop, "
-                f"list(...), or `{self._name}.for_each(...)`",
+                f"`{self._name}.{self._form}(...)` was never iterated, so nothing ran: use a "
+                f"for-loop, list(...), or `{self._name}.for_each(...)`",
                 stacklevel=2,
             )
+
+
+class AwaitedMapResults(MapResults):
+    """The results of a map that was begun where an event loop runs: for `async for` alone."""
+
+    __slots__ = ("_awaited", "_blocking")
+
+    def __init__(
+        self, name: str, form: str, awaited: AsyncIterator[Any], blocking: Exception
+    ) -> None:
+        """`blocking` is raised for who would block the loop."""
+        super().__init__(name, form, iter(()))
+        self._awaited = awaited
+        self._blocking = blocking
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        self._asked = True
+        return self._awaited
+
+    def __iter__(self) -> Iterator[Any]:
+        self._asked = True
+        raise self._blocking
+
+    __next__ = __iter__

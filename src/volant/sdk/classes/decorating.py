@@ -6,14 +6,14 @@ from volant.errors import InvalidError
 from volant.sdk.classes import marks
 from volant.sdk.classes.handles import ClassFunction, Cls
 from volant.sdk.classes.marks import Method
-from volant.sdk.decorating import lives_in_interactive_session
+from volant.sdk.decorating import lives_in_interactive_session, single_use
 from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, Function
 from volant.sdk.naming import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, TypeVar
+    from typing import Any, NoReturn, TypeVar
 
     from volant.sdk.app import App
 
@@ -29,13 +29,15 @@ class ClassDecorator:
 
     def __init__(self, app: App, positional: object, settings: Mapping[str, Any]) -> None:
         if positional is not None:
-            raise InvalidError("@app.cls needs parentheses", hint="write @app.cls()")
+            _refuse_positional(positional)
         if settings.get("schedule") is not None:
             raise InvalidError(
                 "a class cannot have a schedule",
                 hint="give it to a function that calls one of the methods",
             )
         self._app = app
+        if single_use(settings.get("max_inputs"), stacklevel=4):
+            settings = {**settings, "max_inputs": None, "single_use_containers": True}
         # The keywords are those of a function, and so are the checks.
         self._settings = app.function(**settings)._settings
 
@@ -50,7 +52,8 @@ class ClassDecorator:
         marks.adopt(user_cls)
         cls = Cls(user_cls)
         cls._function = ClassFunction(
-            cls, app=app, options=_options(cls, settings["options"]),
+            cls, app=app,
+            options=_options(cls, settings["options"], holds_gpu=settings["holds_gpu"]),
             image=settings["image"] or app._image,
             serialized=settings["serialized"] or lives_in_interactive_session(user_cls),
             include_source=app._include_source if settings["include_source"] is None
@@ -61,7 +64,19 @@ class ClassDecorator:
         return made  # type: ignore[no-any-return]  # it stands for the class
 
 
-def _options(cls: Cls, options: dict[str, object]) -> dict[str, object]:
+def _refuse_positional(value: object) -> NoReturn:
+    """Say how `@app.cls` is written."""
+    from volant.sdk.images.image import Image
+
+    if isinstance(value, Image):
+        raise InvalidError(
+            "@app.cls takes no positional arguments, but cls(image=image)",
+            hint="write @app.cls(image=image)",
+        )
+    raise InvalidError("@app.cls needs parentheses: @app.cls()", hint="write @app.cls()")
+
+
+def _options(cls: Cls, options: dict[str, object], *, holds_gpu: bool) -> dict[str, object]:
     """The options of a class, with what its marks and hooks say."""
     user_cls, name = cls._user_cls, cls.__name__
     has_snapshot = bool(marks.hooks_of(user_cls, marks.ENTER_SNAP))
@@ -77,7 +92,7 @@ def _options(cls: Cls, options: dict[str, object]) -> dict[str, object]:
             hint="give every parameter a default",
         )
     has_exit = bool(marks.hooks_of(user_cls, marks.EXIT))
-    options = {**options, "has_exit": has_exit, "snapshot": has_snapshot}
+    options = {**options, "has_exit": has_exit, "snapshot": has_snapshot and not holds_gpu}
     streams = any(one.is_generator for one in cls._methods.values())
     if hasattr(user_cls, CONCURRENT_MARK):
         from volant.sdk.inputs.concurrency import with_marks
@@ -129,7 +144,8 @@ def _check_class(user_cls: Any, serialized: bool) -> None:
             hint="write @volant.method() above one",
         )
     for name, one in members.items():
-        if hasattr(one, CONCURRENT_MARK) and not name.startswith("__"):
+        marked = one.raw if isinstance(one, Method) else one
+        if hasattr(marked, CONCURRENT_MARK) and not name.startswith("__"):
             raise InvalidError(
                 f"@volant.concurrent goes on the class, not on its method `{name}`",
                 hint=f"write it between @app.cls() and class {user_cls.__name__}",

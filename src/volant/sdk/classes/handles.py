@@ -16,7 +16,8 @@ from volant.sdk.classes import marks
 from volant.sdk.classes.instance import Instance, complete_here
 from volant.sdk.classes.parameters import Parameters
 from volant.sdk.function import Function
-from volant.sdk.planned import refuse_client
+from volant.sdk.objects.handle import Handle, check_client
+from volant.sdk.planned import former
 from volant.wire.frames import METHODS_MAX
 
 TYPE_CHECKING = False
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from volant.sdk.app import App
+    from volant.sdk.calls.autoscaler import Autoscaler, GetCurrentStats, UpdateAutoscaler
     from volant.sdk.calls.calling import Binding
     from volant.sdk.calls.forms import Hydrate
     from volant.sdk.images.image import Image
+    from volant.sdk.objects.client import Client
     from volant.sdk.options import VariantOptions
     from volant.sdk.web.urls import GetWebUrl
 
@@ -51,6 +54,9 @@ class ClassFunction(Function[..., "Any", "Any"]):
     def _registered_names(self) -> list[str]:
         """Its methods: `Class.method`."""
         return [f"{self.name}.{method}" for method in self.cls._methods]
+
+    def _cls_handle(self) -> Cls:
+        return self.cls
 
     def _methods(self) -> list[dict[str, object]]:
         return [
@@ -95,7 +101,8 @@ def _rebuilt(user_cls: type) -> Cls:
     return cls
 
 
-class Cls:
+@former(lookup="Cls.from_name(app, name)")
+class Cls(Handle):
     """What `@app.cls()` makes of a class; calling it gives an `Obj`.
 
     Raises:
@@ -195,7 +202,7 @@ class Cls:
         *,
         version: int | None = None,
         environment_name: str | None = None,
-        client: object = None,
+        client: Client | None = None,
     ) -> Any:
         """A handle on a class of a deployed app; asks nobody until it is called.
 
@@ -207,7 +214,7 @@ class Cls:
         """
         from volant.sdk.deploying import classes
 
-        refuse_client("Cls.from_name", client)
+        check_client(client)
         return classes.from_name(app_name, name, version, environment_name)
 
     @property
@@ -249,6 +256,11 @@ class Obj:
     have them. Attributes that are no methods are those of an instance in this process, which is
     made when one is first asked for, and entered when a method is first called with `.local()`.
     """
+
+    # Where its class has no attributes of these names.
+    autoscaler: Autoscaler
+    update_autoscaler: UpdateAutoscaler
+    get_current_stats: GetCurrentStats
 
     def __init__(self, cls: Cls, parameters: bytes) -> None:
         self._cls = cls

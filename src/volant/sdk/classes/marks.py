@@ -173,7 +173,9 @@ def _hook(name: str, kind: str) -> Callable[[F], F]:
 
 def _refuse_positional(name: str, value: object) -> None:
     if value is not None:
-        raise InvalidError(f"@volant.{name} needs parentheses", hint=f"write @volant.{name}()")
+        raise InvalidError(
+            f"@volant.{name} needs parentheses: @volant.{name}()", hint=f"write @volant.{name}()"
+        )
 
 
 def _check_plain(name: str, raw: Any) -> None:

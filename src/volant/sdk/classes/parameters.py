@@ -275,3 +275,8 @@ def _decode(kind: Any, data: Any) -> Any:
     known = {field.name: _decode(resolved(field.type, kind, ""), data[field.name])
              for field in fields}  # fmt: skip
     return kind(**{field.name: known[field.name] for field in fields if field.init})
+
+
+def is_parameter(p: object) -> bool:
+    """Whether something is what `volant.parameter()` returns."""
+    return isinstance(p, Parameter)

@@ -5,39 +5,89 @@ from __future__ import annotations
 from volant.channel import current
 from volant.errors import ExecutionError, NotFoundError
 from volant.sdk.calls.calling import warn_blocking
+from volant.sdk.objects.handle import check_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from volant.sdk.app import App
+    from volant.sdk.deploying.listed import AppInfo
+    from volant.sdk.objects.client import Client
 
 
-def lookup(name: str, environment: str | None, *, create_if_missing: bool) -> App:
-    """See `App.lookup`."""
-    from volant.sdk.app import App
+class Lookup:
+    """`App.lookup(...)` and `App.lookup.aio(...)`."""
+
+    __slots__ = ()
+
+    def __call__(
+        self, name: str, *, client: Client | None = None, environment_name: str | None = None,
+        create_if_missing: bool = False,
+    ) -> App:  # fmt: skip
+        """The app that is deployed under a name in an environment, or has an id.
+
+        Raises:
+            NotFoundError: when there is none, and none is to be made.
+        """
+        warn_blocking("App.lookup(...)", "await App.lookup.aio(...)")
+        wanted = _checked(name, client, environment_name)
+        try:
+            reply = current.channel().request("app_lookup", **wanted)
+        except NotFoundError:
+            if not create_if_missing:
+                raise
+            _empty(name).deploy(environment_name=environment_name)
+            reply = current.channel().request("app_lookup", **wanted)
+        return _found(reply)
+
+    async def aio(
+        self, name: str, *, client: Client | None = None, environment_name: str | None = None,
+        create_if_missing: bool = False,
+    ) -> App:  # fmt: skip
+        """The same, awaited."""
+        from volant.sdk.calls.call import request_async
+
+        wanted = _checked(name, client, environment_name)
+        try:
+            reply = await request_async("app_lookup", **wanted)
+        except NotFoundError:
+            if not create_if_missing:
+                raise
+            await _empty(name).deploy.aio(environment_name=environment_name)
+            reply = await request_async("app_lookup", **wanted)
+        return _found(reply)
+
+
+def _checked(name: str, client: Client | None, environment: str | None) -> dict[str, object]:
     from volant.sdk.naming import check_environment, check_name
 
+    check_client(client)
     check_name("an app", name)
-    check_environment(environment)
-    try:
-        reply = current.channel().request("app_lookup", app=name, environment=environment)
-    except NotFoundError:
-        if not create_if_missing:
-            raise
-        App(name).deploy(environment_name=environment)
-        reply = current.channel().request("app_lookup", app=name, environment=environment)
+    return {"app": name, "environment": check_environment(environment)}
+
+
+def _empty(name: str) -> App:
+    from volant.sdk.app import App
+
+    return App(name)
+
+
+def _found(reply: dict[str, Any]) -> App:
+    from volant.sdk.app import App
+
     found = App(reply["name"], tags=reply["tags"])
     found._app_id = reply["app_id"]
     return found
 
 
 def _id_of(app: App) -> str:
-    if app._app_id is None:
+    found = app.app_id
+    if found is None:
         raise ExecutionError(
             f"{app!r} is not deployed by this program", hint="deploy it, or use App.lookup(name)"
         )
-    return app._app_id
+    return found
 
 
 class StopApp:
@@ -60,23 +110,23 @@ class StopApp:
         self._app._app_id = None
 
 
-class AppInfo:
-    """`app.info()` and `app.info.aio()`: a dict with ids, version, and who deployed it when."""
+class GetAppInfo:
+    """`app.info()` and `app.info.aio()`."""
 
     __slots__ = ("_app",)
 
     def __init__(self, app: App) -> None:
         self._app = app
 
-    def __call__(self, refresh: bool = False) -> dict[str, Any]:
+    def __call__(self, refresh: bool = False) -> AppInfo:
+        from volant.sdk.deploying.listed import AppInfo
+
         warn_blocking("app.info()", "await app.info.aio()")
-        return _without_id(current.channel().request("app_lookup", app=_id_of(self._app)))
+        return AppInfo(current.channel().request("app_lookup", app=_id_of(self._app)))
 
-    async def aio(self, refresh: bool = False) -> dict[str, Any]:
+    async def aio(self, refresh: bool = False) -> AppInfo:
+        """The same, awaited."""
         from volant.sdk.calls.call import request_async
+        from volant.sdk.deploying.listed import AppInfo
 
-        return _without_id(await request_async("app_lookup", app=_id_of(self._app)))
-
-
-def _without_id(reply: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in reply.items() if name != "id"}
+        return AppInfo(await request_async("app_lookup", app=_id_of(self._app)))

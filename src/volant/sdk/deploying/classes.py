@@ -13,7 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from typing_extensions import Unpack
+
     from volant.sdk.calls.calling import Binding
+    from volant.sdk.options import VariantOptions
     from volant.sdk.web.urls import GetWebUrl
 
 
@@ -36,14 +39,26 @@ class LookedUpCls(Cls):
         raise TypeError(f"`{self.__name__}` was looked up, so no class can be derived from it")
 
     def __call__(self, *args: Any, **kwargs: Any) -> LookedUpObj:
-        """A handle on the instances with these parameters.
+        """A handle on the instances with these parameters; asks nobody.
+
+        Raises:
+            InvalidError: for parameters that the class does not have, or lacks; where nothing was
+                asked of it yet, when the handle is first used.
+        """
+        made = LookedUpObj(self, (args, kwargs))
+        if self._named._binding is not None:
+            made._parameters()
+        return made
+
+    def _encoded(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Parameters as calls have them.
 
         Raises:
             NotFoundError: when the class is not deployed.
             InvalidError: for parameters that the class does not have, or lacks.
         """
         known = KnownParameters(self._named.name, self._named.facts()["schema"])
-        return LookedUpObj(self, known.encode(args, kwargs))
+        return known.encode(args, kwargs)
 
     def _changed(self, options: dict[str, object]) -> LookedUpCls:
         return LookedUpCls(self._named, {**self._options, **options})
@@ -81,16 +96,29 @@ def _class(arguments: tuple[Any, ...], options: dict[str, object]) -> LookedUpCl
 class LookedUpObj(Obj):
     """A handle on the instances of a deployed class with one set of parameters."""
 
-    def __init__(self, cls: LookedUpCls, parameters: bytes) -> None:
+    def __init__(self, cls: LookedUpCls, given: bytes | tuple[Any, Any]) -> None:
+        """`given`: the parameters as bytes, or (args, kwargs) of whom nobody has asked yet."""
         self._cls = cls
-        self._data = parameters
+        self._given = given
         self._bound_methods = {}
 
     def __repr__(self) -> str:
         return f"<volant.Obj of {self._cls.__name__!r}, deployed>"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return LookedUpObj, (self._cls, self._data)
+        return LookedUpObj, (self._cls, self._given)
+
+    def _parameters(self) -> bytes:
+        """The parameters as calls have them; the first time they are asked for.
+
+        Raises:
+            NotFoundError: when the class is not deployed.
+            InvalidError: for parameters that the class does not have, or lacks.
+        """
+        given = self._given
+        if not isinstance(given, bytes):
+            given = self._given = _looked_up(self._cls)._encoded(*given)
+        return given
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -118,12 +146,16 @@ class LookedUpObj(Obj):
         object.__setattr__(self, name, value)
 
     def _pool(self) -> Binding:
-        return variant_of(_named(self._cls).binding(), self._cls._options, self._data)
+        return variant_of(_named(self._cls).binding(), self._cls._options, self._parameters())
+
+
+def _looked_up(cls: Cls) -> LookedUpCls:
+    assert isinstance(cls, LookedUpCls)
+    return cls
 
 
 def _named(cls: Cls) -> Named:
-    assert isinstance(cls, LookedUpCls)
-    return cls._named
+    return _looked_up(cls)._named
 
 
 class LookedUpMethod(Function[..., "Any", "Any"]):
@@ -140,6 +172,7 @@ class LookedUpMethod(Function[..., "Any", "Any"]):
         self._handle = handle
         self._method_name = name
         self._index = index
+        self._is_web = known["web"] is not None
 
     def __reduce__(self) -> tuple[object, ...]:
         return getattr, (self._handle, self._method_name)
@@ -153,13 +186,44 @@ class LookedUpMethod(Function[..., "Any", "Any"]):
     def _bound(self) -> Binding:
         return self._handle._pool().method(self._index)
 
+    def _bound_to_call(self, form: str) -> Binding:
+        if self._is_web:
+            from volant.sdk.web.reached import refusal
+
+            raise refusal(self.name, form, self.get_web_url())
+        return self._bound()
+
+    def with_options(self, **options: Unpack[VariantOptions]) -> LookedUpMethod:
+        """The method of an equal object of the class with other options; asks nobody."""
+        return self._of(_looked_up(self._handle._cls).with_options(**options))
+
+    def with_concurrency(
+        self, *, max_inputs: int, target_inputs: int | None = None
+    ) -> LookedUpMethod:
+        """The method of an equal object whose containers run several inputs at once."""
+        from volant.sdk.inputs.concurrency import checked_inputs
+
+        changes = checked_inputs(max_inputs, target_inputs)
+        return self._of(_looked_up(self._handle._cls)._changed(changes))
+
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> LookedUpMethod:
+        """The method of an equal object with other batches."""
+        from volant.sdk.inputs.batching import checked_batch
+
+        changes = checked_batch(max_batch_size, wait_ms)
+        return self._of(_looked_up(self._handle._cls)._changed(changes))
+
+    def _of(self, cls: LookedUpCls) -> LookedUpMethod:
+        made: LookedUpMethod = getattr(LookedUpObj(cls, self._handle._given), self._method_name)
+        return made
+
     @property
     def get_web_url(self) -> GetWebUrl:
         """Where the method answers to the web: `obj.method.get_web_url()`."""
         from volant.sdk.web.urls import GetWebUrl
 
         bound = _named(self._handle._cls).binding
-        return GetWebUrl(bound, self._method_name, self._handle._data)
+        return GetWebUrl(bound, self._method_name, self._handle._parameters())
 
 
 def from_name(

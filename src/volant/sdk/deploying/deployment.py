@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from volant.sdk.app import App
+    from volant.sdk.objects.client import Client
 
 STRATEGIES = ("rolling", "recreate")
 
@@ -149,7 +150,7 @@ class Deploy:
 
     def __call__(
         self, *, name: str | None = None, environment_name: str | None = None, tag: str = "",
-        client: object = None, strategy: str = "rolling",
+        client: Client | None = None, strategy: str = "rolling",
     ) -> App:  # fmt: skip
         """Deploy the app, and return it with its functions ready to be called."""
         warn_blocking("app.deploy(...)", "await app.deploy.aio(...)")
@@ -158,7 +159,7 @@ class Deploy:
 
     async def aio(
         self, *, name: str | None = None, environment_name: str | None = None, tag: str = "",
-        client: object = None, strategy: str = "rolling",
+        client: Client | None = None, strategy: str = "rolling",
     ) -> App:  # fmt: skip
         """Deploy without blocking the event loop."""
         import asyncio
@@ -169,7 +170,7 @@ class Deploy:
         return self._app
 
     def start(
-        self, name: str | None, environment_name: str | None, tag: str, client: object,
+        self, name: str | None, environment_name: str | None, tag: str, client: Client | None,
         strategy: str,
     ) -> Deployment:  # fmt: skip
         """A deployment of which nothing has been done yet.
@@ -177,12 +178,12 @@ class Deploy:
         Raises:
             InvalidError: for an app without a name, a tag or strategy that cannot be.
         """
-        from volant.sdk.planned import refuse_client
+        from volant.sdk.objects.handle import check_client
 
         app = self._app
-        refuse_client("app.deploy", client)
-        chosen = name or app.name
-        if not chosen:
+        check_client(client)
+        chosen = app.name if name is None else name
+        if chosen is None:
             raise InvalidError(
                 "an app without a name cannot be deployed",
                 hint='write App("name"), or app.deploy(name=...) or `--name`',

@@ -40,13 +40,23 @@ class LookedUpFunction(Function[..., "Any", "Any"]):
         return _function, (self._named.as_arguments(), self._changes)
 
     def _absent(self, *args: object, **kwargs: object) -> NoReturn:
+        found = f"in app `{self._app.name}`"
+        if self._named.function_id is not None:
+            found = f"by its id {self._named.function_id}"
         raise ExecutionError(
-            f"`{self.name}` was looked up in app `{self._app.name}` and cannot run locally",
+            f"`{self.name}` was looked up {found} and cannot run locally",
             hint=f"use `{self.name}.remote(...)`, or import the function to use `.local(...)`",
         )
 
     def _bound(self) -> Binding:
         return variant_of(self._named.binding(), self._changes, b"")
+
+    def _bound_to_call(self, form: str) -> Binding:
+        if self._named.facts()["is_web"]:
+            from volant.sdk.web.reached import refusal
+
+            raise refusal(self._named.facts()["name"], form, self.get_web_url())
+        return self._bound()
 
     # What plain functions know from the start.
 

@@ -159,17 +159,6 @@ def secret_variables(where: str, secrets: object) -> SecretVariables:
     return chain.SecretVariables(*given_by(where, secrets))
 
 
-def refuse_given(where: str, given: Mapping[str, object]) -> None:
-    """Raise for keywords whose feature is not there yet.
-
-    Raises:
-        UnimplementedError: naming the first that was given.
-    """
-    for name, value in given.items():
-        if value is not None and value not in ({}, [], ()):
-            raise unimplemented(f"Image.{where}({name}=...)")
-
-
 def published_name(name: object) -> tuple[str, str]:
     """Name and tag of a published image, from `name` or `name:tag`.
 

@@ -6,7 +6,7 @@ from volant.errors import InvalidError
 from volant.sdk.images import checks
 from volant.sdk.images.chain import Chain, Step
 from volant.sdk.images.patterns import AUTO_DOCKERIGNORE
-from volant.sdk.options import checked_environment, checked_resources
+from volant.sdk.options import checked_environment, checked_resources, refuse_planned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from volant.sdk.images.chain import Reading
     from volant.sdk.images.image import Image
     from volant.sdk.images.patterns import AutoDockerignore, Ignore
 
@@ -40,23 +41,25 @@ class Commands(Chain):
             commands: commands, or lists of them.
             env: environment variables of this step alone.
             secrets: secrets whose variables this step sees.
+            volumes: by the paths at which this step has them; what it writes there is committed.
             force_build: build this step and those after it anew.
 
         Raises:
             InvalidError: for what is no command.
-            UnimplementedError: for `volumes` and `gpu`.
+            UnimplementedError: for `gpu`, and for buckets.
 
         Example:
             >>> Image.debian_slim("3.12").run_commands("mkdir /data", "echo ready > /data/state")
             <volant.Image of debian_slim and 1 step>
         """
-        checks.refuse_given("run_commands", {"volumes": volumes})
+        readings = _mounted("run_commands", volumes)
         words = checks.flattened("run_commands", commands)
         fields = {"commands": words, **checks.surroundings("run_commands", env, secrets, gpu)}
         self._refuse_host("run_commands")
         if not words:
             return self._made(self._steps, self._attached)
-        return self._then("run_commands", Step("run", fields, is_forced=force_build))
+        step = Step("run", fields, is_forced=force_build, readings=readings)
+        return self._then("run_commands", step)
 
     def dockerfile_commands(
         self,
@@ -142,6 +145,7 @@ class Commands(Chain):
             raw_f: a plain function at the top of a module.
             env: environment variables of this step alone.
             secrets: secrets whose variables this step sees.
+            volumes: by the paths at which this step has them; what it writes there is committed.
             cpu: cores, or (request, limit).
             memory: MiB, or (request, limit).
             timeout: seconds that it may run.
@@ -152,7 +156,7 @@ class Commands(Chain):
 
         Raises:
             InvalidError: for a lambda, a nested function, a method or a generator function.
-            UnimplementedError: for `volumes`, `gpu`, `cloud` and `region`.
+            UnimplementedError: for `gpu`, and for buckets.
 
         Example:
             >>> def download(model: str) -> None: ...
@@ -162,7 +166,8 @@ class Commands(Chain):
         from volant.sdk.images.functions import BuildCall, ModuleName
 
         where = "run_function"
-        checks.refuse_given(where, {"volumes": volumes, "cloud": cloud, "region": region})
+        readings = _mounted(where, volumes)
+        refuse_planned({"cloud": cloud, "region": region}, where)
         fields = checks.surroundings(where, env, secrets, gpu)
         options = checked_resources(cpu=cpu, memory=memory, timeout=timeout)
         if not isinstance(args, (list, tuple)) or not isinstance(kwargs or {}, dict):
@@ -176,7 +181,7 @@ class Commands(Chain):
         fields |= {"qualname": raw_f.__qualname__, "is_async": call.is_async}
         step = Step(
             "function", fields, is_forced=force_build,
-            readings={"module": ModuleName(raw_f), "digest": call},
+            readings={**readings, "module": ModuleName(raw_f), "digest": call},
         )  # fmt: skip
         return self._then(where, step)
 
@@ -266,3 +271,12 @@ class Commands(Chain):
             <volant.Image of debian_slim and 1 step>
         """
         return self._then("cmd", Step("cmd", {"words": checks.strings("cmd", cmd)}))
+
+
+def _mounted(where: str, volumes: Mapping[str, object] | None) -> dict[str, Reading]:
+    """The field of a step that says which volumes it has; steps without them have none."""
+    if not volumes:
+        return {}
+    from volant.sdk.volumes.given import Mounted
+
+    return {"volumes": Mounted(where, volumes)}

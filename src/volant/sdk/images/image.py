@@ -17,8 +17,9 @@ from volant.sdk.images.commands import Commands
 from volant.sdk.images.installing import Installing
 from volant.sdk.images.patterns import AUTO_DOCKERIGNORE
 from volant.sdk.naming import check_environment
+from volant.sdk.objects.handle import Handle, at_once, check_client
 from volant.sdk.options import checked_environment
-from volant.sdk.planned import Planned, unimplemented
+from volant.sdk.planned import former
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,9 +33,17 @@ if TYPE_CHECKING:
     from volant.sdk.images.built.logs import Logs
     from volant.sdk.images.chain import Reading, SecretVariables
     from volant.sdk.images.patterns import AutoDockerignore, Ignore
+    from volant.sdk.objects.client import Client
 
 
-class Image(Installing, Commands, Adding):
+@former(
+    conda="Image.micromamba()",
+    conda_install="image.micromamba_install(...)",
+    copy_local_dir="image.add_local_dir(..., copy=True)",
+    copy_local_file="image.add_local_file(..., copy=True)",
+    copy_mount="image.add_local_dir(..., copy=True)",
+)
+class Image(Installing, Commands, Adding, Handle):
     """An immutable description of a container's file system and Python, begun by its base.
 
     Bases: `host` (the default), `debian_slim`, `from_registry`, `from_dockerfile`, `micromamba`,
@@ -102,7 +111,8 @@ class Image(Installing, Commands, Adding):
 
         Args:
             tag: its name, such as `"python:3.12-slim"` or `"ghcr.io/owner/image:tag"`.
-            secret: what the registry wants to see, for a private image.
+            secret: what the registry wants to see, for a private image: `REGISTRY_USERNAME` and
+                `REGISTRY_PASSWORD`, or Google's `SERVICE_ACCOUNT_JSON`.
             setup_dockerfile_commands: instructions to follow first, as in `dockerfile_commands`.
             force_build: build everything anew.
             add_python: series of Python to add.
@@ -124,6 +134,9 @@ class Image(Installing, Commands, Adding):
             "from_registry: setup_dockerfile_commands", setup_dockerfile_commands
         )
         return image.dockerfile_commands(commands) if commands else image
+
+    from_aws_ecr = from_registry
+    from_gcp_artifact_registry = from_registry
 
     @staticmethod
     def from_dockerfile(
@@ -180,17 +193,21 @@ class Image(Installing, Commands, Adding):
         return Image((Step("dockerfile", fields, is_forced=force_build, readings=readings),))
 
     @staticmethod
-    def from_scratch() -> Image:
+    def from_scratch(*, force_build: bool = False) -> Image:
         """An empty image.
+
+        Args:
+            force_build: build the steps that follow anew.
 
         Example:
             >>> Image.from_scratch()
             <volant.Image of scratch>
         """
-        return Image((Step("scratch"),))
+        return Image((Step("scratch", {}, is_forced=force_build),))
 
+    @at_once
     @staticmethod
-    def from_id(image_id: str, client: object = None) -> Image:
+    def from_id(image_id: str, client: Client | None = None) -> Image:
         """An image that was built before, by its id; asks nobody until it is used.
 
         Args:
@@ -203,13 +220,12 @@ class Image(Installing, Commands, Adding):
             >>> Image.from_id("im-6f1c2a9be07d4412aa93ce")
             <volant.Image of id>
         """
-        if client is not None:
-            raise unimplemented("Image.from_id(client=...)")
+        check_client(client)
         return Image((Step("id", {"image_id": checks.image_id(image_id)}),))
 
     @staticmethod
     def from_name(
-        name: str, *, environment_name: str | None = None, client: object = None
+        name: str, *, environment_name: str | None = None, client: Client | None = None
     ) -> Image:
         """An image that was published, by its name; asks nobody until it is used.
 
@@ -224,7 +240,7 @@ class Image(Installing, Commands, Adding):
             >>> Image.from_name("base:2")
             <volant.Image of name>
         """
-        checks.refuse_given("from_name", {"client": client})
+        check_client(client)
         word, tag = checks.published_name(name)
         where = {} if environment_name is None else {"environment": environment_name}
         check_environment(environment_name)
@@ -379,7 +395,3 @@ def _auth(where: str, secret: object) -> SecretVariables | None:
     if isinstance(secret, (list, tuple, str)):
         raise InvalidError(f"{where}: one volant.Secret is needed, got {secret!r}")
     return checks.secret_variables(where, [secret])
-
-
-for _name in ("client", "get_dashboard_url"):
-    setattr(Image, _name, Planned(f"Image.{_name}"))

@@ -61,6 +61,30 @@ class FilePatternMatcher:
         self._shown: str | None = None
         self._compiled: list[tuple[bool, Pattern[str]]] | None = None
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Its patterns, in order; those of a file are read for it.
+
+        Raises:
+            NotFoundError: when there is no such file.
+
+        Example:
+            >>> FilePatternMatcher("docs/", "!docs/a").patterns
+            ('docs', '!docs/a')
+        """
+        return self._patterns if self._file is None else tuple(_patterns_of_file(self._file))
+
+    def can_prune_directories(self) -> bool:
+        """Whether a directory that it matches need not be looked through.
+
+        True unless something below might be taken back, by `!` or by `~matcher`.
+
+        Example:
+            >>> FilePatternMatcher("docs", "!docs/a").can_prune_directories()
+            False
+        """
+        return not self._is_inverted and not any(is_taken for is_taken, _ in self.compiled())
+
     @classmethod
     def from_file(cls, file_path: str | Path) -> FilePatternMatcher:
         """Patterns of a file, one a line; `#` begins a comment. Read when they are first needed.
@@ -121,9 +145,7 @@ class FilePatternMatcher:
 
     def covers(self, directory: str) -> bool:
         """True if it is sure that every path below a directory matches."""
-        if self._is_inverted or any(is_exception for is_exception, _ in self.compiled()):
-            return False
-        return self.matches(directory)
+        return self.can_prune_directories() and self.matches(directory)
 
     def compiled(self) -> list[tuple[bool, Pattern[str]]]:
         """Whether each pattern is an exception, and its expression; made once.
@@ -133,9 +155,8 @@ class FilePatternMatcher:
             NotFoundError: when they come from a file that is not there.
         """
         if self._compiled is None:
-            patterns = self._patterns if self._file is None else _patterns_of_file(self._file)
             self._compiled = [
-                (pattern.startswith("!"), _expression(pattern)) for pattern in patterns
+                (pattern.startswith("!"), _expression(pattern)) for pattern in self.patterns
             ]
         return self._compiled
 

@@ -93,7 +93,10 @@ def batched(
             and for parameters with defaults.
     """
     if _positional is not None:
-        raise InvalidError("@volant.batched needs parentheses", hint=_RIGHT_FORM)
+        raise InvalidError(
+            "@volant.batched needs parentheses: @volant.batched(max_batch_size=32, wait_ms=50)",
+            hint=_RIGHT_FORM,
+        )
     checked_batch(max_batch_size, wait_ms)
 
     def decorate(raw: Any) -> Any:

@@ -43,7 +43,10 @@ def concurrent(
         InvalidError: for numbers that make no sense, and without parentheses.
     """
     if _positional is not None:
-        raise InvalidError("@volant.concurrent needs parentheses", hint=_RIGHT_FORM)
+        raise InvalidError(
+            "@volant.concurrent needs parentheses: @volant.concurrent(max_inputs=10)",
+            hint=_RIGHT_FORM,
+        )
     checked_inputs(max_inputs, target_inputs)
 
     def decorate(raw: F) -> F:
@@ -94,6 +97,19 @@ def _check_raw(raw: Any) -> None:
         )
     if not callable(raw):
         raise _no_function(raw)
+    if not isinstance(raw, type) and not hasattr(raw, "__code__"):
+        from volant.sdk.web.servers import Server  # most programs have none
+
+        if isinstance(raw, Server):
+            raise no_server(raw.__name__)
+
+
+def no_server(name: str) -> InvalidError:
+    """What a server is told that has the decorator, on whichever side of its own."""
+    return InvalidError(
+        f"server `{name}` cannot have @volant.concurrent",
+        hint="use @app.server(target_concurrency=..., max_concurrency=...)",
+    )
 
 
 def _no_function(raw: object) -> InvalidError:

@@ -11,7 +11,7 @@ from volant.errors import NotFoundError
 from volant.sdk.calls.autoscaler import Record
 from volant.sdk.naming import check_name
 from volant.sdk.objects.asking import ask, both, change
-from volant.sdk.objects.named import check_client
+from volant.sdk.objects.handle import Handle, check_client
 from volant.sdk.planned import Planned, unimplemented
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from volant.sdk.app import App
     from volant.sdk.objects.asking import Question, Steps
+    from volant.sdk.objects.client import Client
 
 
 class EnvironmentInfo(Record):
@@ -37,7 +38,7 @@ class EnvironmentInfo(Record):
         self.web_suffix: str = reply["web_suffix"]
 
 
-class Environment:
+class Environment(Handle):
     """A handle on an environment. See `volant.Environment.from_name`."""
 
     objects: ClassVar[EnvironmentObjects]
@@ -48,17 +49,18 @@ class Environment:
     def __init__(self, name: str, *, create: bool = False) -> None:
         self._name = name
         self._create = create
+        self._is_found = False
 
     @classmethod
     def from_name(
-        cls, name: str, *, create_if_missing: bool = False, client: None = None
+        cls, name: str, *, create_if_missing: bool = False, client: Client | None = None
     ) -> Environment:
         """The environment of a name; asks nobody until it is used.
 
         Args:
             name: 1 to 64 letters, digits, `-`, `.` or `_`.
             create_if_missing: whether `hydrate` makes it if need be.
-            client: none but the one that this process has.
+            client: of no need: a process has one.
 
         Raises:
             InvalidError: for what cannot be a name.
@@ -72,7 +74,7 @@ class Environment:
         return cls(name, create=create_if_missing)
 
     @classmethod
-    def from_context(cls, *, client: None = None) -> Environment:
+    def from_context(cls, *, client: Client | None = None) -> Environment:
         """The environment of this process; in a container, that of its app.
 
         Raises:
@@ -96,17 +98,24 @@ class Environment:
         """The apps in it: `environment.apps.list()`."""
         return EnvironmentApps(self._name)
 
+    @property
+    def object_id(self) -> str | None:
+        """Its name, by which it is known; None until it was hydrated."""
+        return self._name if self._is_found else None
+
     @both
-    def hydrate(self) -> Steps[Environment]:
+    def hydrate(self, client: Client | None = None) -> Steps[Environment]:
         """Make sure that it exists: `hydrate()`; gives the handle itself.
 
         Raises:
             NotFoundError: when it does not, and was not to be made.
         """
+        check_client(client)
         if self._create:
             yield change("environment_create", name=self._name, allow_existing=True)
         else:
             yield ask("environment_get", name=self._name)
+        self._is_found = True
         return self
 
     @both
@@ -154,7 +163,7 @@ class EnvironmentObjects:
     @both
     def create(
         self, name: str, *, restricted: bool = False, default_role: None = None,
-        client: None = None,
+        client: Client | None = None,
     ) -> Steps[None]:  # fmt: skip
         """Make an environment.
 
@@ -170,14 +179,16 @@ class EnvironmentObjects:
         yield change("environment_create", name=name, allow_existing=False)
 
     @both
-    def list(self, *, client: None = None) -> Steps[list[Environment]]:
+    def list(self, *, client: Client | None = None) -> Steps[list[Environment]]:
         """All environments, the oldest first."""
         check_client(client)
         reply = yield ask("environment_list")
         return [Environment(row["name"]) for row in reply["environments"]]
 
     @both
-    def delete(self, name: str, *, allow_missing: bool = False, client: None = None) -> Steps[None]:
+    def delete(
+        self, name: str, *, allow_missing: bool = False, client: Client | None = None
+    ) -> Steps[None]:
         """Stop all apps of an environment, and delete it with all its objects.
 
         Raises:
@@ -191,6 +202,20 @@ class EnvironmentObjects:
         except NotFoundError:
             if not allow_missing:
                 raise
+
+    @both
+    def update(
+        self, current_name: str, *, new_name: str | None = None,
+        new_web_suffix: str | None = None, client: Client | None = None,
+    ) -> Steps[None]:  # fmt: skip
+        """Rename an environment, or change what addresses in it end with.
+
+        Raises:
+            NotFoundError: when there is none of that name.
+            InvalidError: for what cannot be a name or suffix, and to rename `main`.
+        """
+        check_client(client)
+        yield update(current_name, new_name=new_name, web_suffix=new_web_suffix)
 
 
 Environment.objects = EnvironmentObjects()

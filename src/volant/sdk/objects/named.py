@@ -18,7 +18,8 @@ from volant.sdk.calls.calling import warn_blocking
 from volant.sdk.generics import Generic, N
 from volant.sdk.naming import check_environment, check_id, check_name
 from volant.sdk.objects.asking import ask, awaited, blocking, both
-from volant.sdk.planned import Planned, unimplemented
+from volant.sdk.objects.handle import Handle, check_client
+from volant.sdk.planned import former
 from volant.wire import payloads
 
 TYPE_CHECKING = False
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from volant.sdk.objects.asking import Steps
+    from volant.sdk.objects.asking import Both, Steps
+    from volant.sdk.objects.client import Client
 
 
 def pickled(value: object, what: Callable[[], str], bytes_max: int, hint: str) -> bytes:
@@ -44,7 +46,7 @@ def pickled(value: object, what: Callable[[], str], bytes_max: int, hint: str) -
 
     Raises:
         SerializationError: when it cannot be pickled.
-        InvalidError: when it is too large.
+        RequestSizeError: when it is too large.
     """
     try:
         raw = payloads.dumps_by_value(value)
@@ -54,7 +56,9 @@ def pickled(value: object, what: Callable[[], str], bytes_max: int, hint: str) -
             hint="put plain data, and open files, connections or locks where it is used",
         ) from error
     if len(raw) > bytes_max:
-        raise InvalidError(
+        from volant.errors import RequestSizeError  # one of those that are built on first use
+
+        raise RequestSizeError(
             f"{what()} has {len(raw)} bytes as a pickle, at most {bytes_max}", hint=hint
         )
     return raw
@@ -75,19 +79,55 @@ class ObjectInfo(Record):
         self.created_by: str = reply["created_by"]
 
 
-class Named:
+class EphemeralOf(Generic[N]):
+    """`X.ephemeral(...)` and `X.ephemeral.aio(...)`, which are the same.
+
+    A fresh object without a name, for the length of a `with` or `async with` block. It ends with
+    the block, or with this process.
+    """
+
+    __slots__ = ("_cls",)
+
+    def __init__(self, cls: type[N]) -> None:
+        self._cls = cls
+
+    def __call__(
+        self, *, environment_name: str | None = None, client: Client | None = None
+    ) -> Ephemeral[N]:
+        check_environment(environment_name)
+        check_client(client)
+        cls = self._cls
+        return Ephemeral(cls(None, environment_name, ids.new_id(cls._prefix)))
+
+    aio = __call__
+
+
+class AtEphemeral:
+    """`ephemeral` as an attribute of a kind."""
+
+    def __get__(self, instance: object, owner: type[N]) -> EphemeralOf[N]:
+        return EphemeralOf(owner)
+
+
+class _AtDelete:
+    """`X.delete(name)`, as it was before `X.objects.delete(name)`."""
+
+    def __get__(self, instance: object, owner: Any) -> Both[..., None]:
+        objects: Objects[Any] = owner.objects
+        return objects.delete
+
+
+@former(
+    lookup="{}.from_name(name)",
+    new="{}.from_name(name, create_if_missing=True)",
+    persisted="{}.from_name(name, create_if_missing=True)",
+)
+class Named(Handle):
     """A handle on one object. Its kind says what can be done with it."""
 
     #: As the hub calls the kind, and what its ids begin with.
     _kind: ClassVar[str]
     _prefix: ClassVar[str]
-
-    client: ClassVar[Planned]
-    get_dashboard_url: ClassVar[Planned]
-
-    def __init_subclass__(cls) -> None:
-        cls.client = Planned(f"{cls.__name__}.client")
-        cls.get_dashboard_url = Planned(f"{cls.__name__}.get_dashboard_url")
 
     def __init__(
         self, name: str | None, environment: str | None, object_id: str | None, *,
@@ -101,7 +141,7 @@ class Named:
     @classmethod
     def from_name(
         cls, name: str, *, environment_name: str | None = None, create_if_missing: bool = False,
-        client: None = None,
+        client: Client | None = None,
     ) -> Self:  # fmt: skip
         """The object of a name; asks nobody until it is used.
 
@@ -109,7 +149,7 @@ class Named:
             name: 1 to 64 letters, digits, `-`, `.` or `_`.
             environment_name: where it is; by default the environment of this process.
             create_if_missing: whether its first use makes it if need be.
-            client: none but the one that this process has.
+            client: of no need: a process has one.
 
         Raises:
             InvalidError: for what cannot be a name.
@@ -120,27 +160,29 @@ class Named:
         return cls(name, environment_name, None, create=create_if_missing)
 
     @classmethod
-    def from_id(cls, object_id: str, *, client: None = None) -> Self:
+    def from_id(
+        cls, object_id: str | None = None, *, client: Client | None = None, **named: str
+    ) -> Self:
         """The object of an id; asks nobody until it is used.
+
+        Args:
+            object_id: also by the name of its kind, as in `Dict.from_id(dict_id="di-…")`.
+            client: of no need: a process has one.
+            named: nothing else.
 
         Raises:
             InvalidError: for what cannot be the id of one.
         """
+        keyword = f"{cls.__name__.lower()}_id"
+        if named and (object_id is not None or list(named) != [keyword]):
+            raise TypeError(f"{cls.__name__}.from_id takes one id, as `object_id` or `{keyword}`")
+        object_id = named.get(keyword, object_id) or ""
         check_id(f"a {cls.__name__}", object_id, f"{cls._prefix}-")
         check_client(client)
         return cls(None, None, object_id)
 
-    @classmethod
-    def ephemeral(
-        cls, *, environment_name: str | None = None, client: None = None
-    ) -> Ephemeral[Self]:
-        """A fresh object without a name, for the length of a `with` or `async with` block.
-
-        It ends with the block, or with this process.
-        """
-        check_environment(environment_name)
-        check_client(client)
-        return Ephemeral(cls(None, environment_name, ids.new_id(cls._prefix)))
+    ephemeral = AtEphemeral()
+    delete = _AtDelete()
 
     def __repr__(self) -> str:
         return f"<volant.{type(self).__name__} {self._name or self._object_id}>"
@@ -222,14 +264,16 @@ class Hydrate(Generic[N]):
     def __init__(self, handle: N) -> None:
         self._handle = handle
 
-    def __call__(self) -> N:
+    def __call__(self, client: Client | None = None) -> N:
+        check_client(client)
         form = f"{type(self._handle).__name__.lower()}.hydrate"
         warn_blocking(f"{form}()", f"await {form}.aio()")
         blocking(self._handle._found())
         return self._handle
 
-    async def aio(self) -> N:
+    async def aio(self, client: Client | None = None) -> N:
         """The same, awaited."""
+        check_client(client)
         await awaited(self._handle._found())
         return self._handle
 
@@ -306,7 +350,7 @@ class Objects(Generic[N]):
     @both
     def create(
         self, name: str, *, allow_existing: bool = False, environment_name: str | None = None,
-        client: None = None,
+        client: Client | None = None,
     ) -> Steps[None]:  # fmt: skip
         """Make an object.
 
@@ -324,7 +368,7 @@ class Objects(Generic[N]):
     @both
     def list(
         self, *, max_objects: int | None = None, created_before: datetime | str | None = None,
-        environment_name: str = "", client: None = None,
+        environment_name: str = "", client: Client | None = None,
     ) -> Steps[list[N]]:  # fmt: skip
         """The objects that have names, the newest first.
 
@@ -332,9 +376,14 @@ class Objects(Generic[N]):
             max_objects: how many at most.
             created_before: a moment, or one as ISO 8601 text; without a time zone, a local one.
             environment_name: where; "" for the environment of this process.
-            client: none but the one that this process has.
+            client: of no need: a process has one.
+
+        Raises:
+            InvalidError: for a number below 0.
         """
         check_client(client)
+        if max_objects is not None and (type(max_objects) is not int or max_objects < 0):
+            raise InvalidError(f"max_objects must be a number from 0 on, got {max_objects!r}")
         place = check_environment(environment_name or None)
         reply = yield ask(
             "object_list", kind=self._cls._kind, environment=place, max=max_objects,
@@ -345,7 +394,7 @@ class Objects(Generic[N]):
     @both
     def delete(
         self, name: str, *, allow_missing: bool = False, environment_name: str | None = None,
-        client: None = None,
+        client: Client | None = None,
     ) -> Steps[None]:  # fmt: skip
         """End an object and what is in it.
 
@@ -364,16 +413,6 @@ class Objects(Generic[N]):
                 raise
         else:
             yield ask("object_delete", kind=self._cls._kind, object_id=found["object_id"])
-
-
-def check_client(client: object) -> None:
-    """Refuse another client than the one that a process has.
-
-    Raises:
-        UnimplementedError: for any but None.
-    """
-    if client is not None:
-        raise unimplemented("`client=`")
 
 
 def _seconds(moment: datetime | str | None) -> float | None:

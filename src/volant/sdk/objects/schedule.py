@@ -45,7 +45,11 @@ _UNITS = {
 }  # fmt: skip
 
 
-class Cron:
+class Schedule:
+    """When a function is called: a `Cron` or a `Period`."""
+
+
+class Cron(Schedule):
     """A schedule of wall clock times: `@app.function(schedule=volant.Cron("0 9 * * MON-FRI"))`.
 
     Args:
@@ -75,7 +79,7 @@ class Cron:
         return {"kind": "cron", "expression": self.cron_string, "timezone": self.timezone}
 
 
-class Period:
+class Period(Schedule):
     """A schedule of equal steps from the moment on at which the app was started or deployed.
 
     Months and years are those of the calendar: a month after 31 January is the last day of

@@ -12,12 +12,8 @@ import os
 from volant.errors import InvalidError, NotFoundError
 from volant.sdk.naming import check_environment, check_name
 from volant.sdk.objects.asking import both, change
-from volant.sdk.objects.named import (
-    Named,
-    Objects,
-    check_client,
-    new,
-)
+from volant.sdk.objects.handle import check_client
+from volant.sdk.objects.named import Named, Objects, new
 from volant.sdk.options import checked_environment
 
 TYPE_CHECKING = False
@@ -27,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from volant.sdk.objects.asking import Question, Steps
+    from volant.sdk.objects.client import Client
 
     #: What functions and steps are given: layers that refer to what is stored, and the values
     #: behind the last of them. `volantd` looks the former up.
@@ -136,7 +133,7 @@ class Secret(Named):
     @classmethod
     def from_name(  # type: ignore[override]  # it is not made by being looked up
         cls, name: str, *, environment_name: str | None = None,
-        required_keys: Sequence[str] = (), client: None = None,
+        required_keys: Sequence[str] = (), client: Client | None = None,
     ) -> Secret:  # fmt: skip
         """A secret that is stored under a name; asks nobody until it is used.
 
@@ -147,7 +144,7 @@ class Secret(Named):
             name: 1 to 64 letters, digits, `-`, `.` or `_`.
             environment_name: where it is; by default the environment of this process.
             required_keys: variables without which nothing starts that has it.
-            client: none but the one that this process has.
+            client: of no need: a process has one.
 
         Raises:
             InvalidError: for what cannot be a name, and for what is no list of variables.
@@ -164,8 +161,8 @@ class Secret(Named):
             )
         return cls(name, check_environment(environment_name), None, required=required_keys)
 
-    @classmethod
-    def ephemeral(cls, **_: object) -> NoReturn:
+    @staticmethod
+    def ephemeral(**_: object) -> NoReturn:  # type: ignore[override]  # refused
         """There is no such thing: a secret of one program is one of `from_dict`.
 
         Raises:
@@ -197,6 +194,9 @@ class Secret(Named):
             )
         yield from super()._found()
 
+    def _wishes(self) -> dict[str, object]:
+        return {"keys": list(self._required)} if self._required else {}
+
     def _reference(self) -> dict[str, Any]:
         """What stands for it where it is given to something."""
         return {"name": self._name, "environment": self._environment, "keys": self._required}
@@ -223,7 +223,7 @@ class SecretObjects(Objects[Secret]):
     @both
     def create(  # type: ignore[override]  # a secret is made with its variables
         self, name: str, env_dict: Mapping[str, str | None], *, allow_existing: bool = False,
-        environment_name: str | None = None, client: None = None,
+        environment_name: str | None = None, client: Client | None = None,
     ) -> Steps[None]:  # fmt: skip
         """Store a secret.
 

@@ -16,11 +16,14 @@ from volant.errors import InvalidError
 from volant.sdk.calls.autoscaler import Record
 from volant.sdk.calls.call import request_async
 from volant.sdk.calls.calling import warn_blocking
+from volant.sdk.objects.handle import check_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
+
+    from volant.sdk.objects.client import Client
 
 PORT_MAX = 65535
 
@@ -28,22 +31,30 @@ PORT_MAX = 65535
 class Tunnel(Record):
     """Where a port of a container is reached."""
 
-    __slots__ = ("host", "port", "unencrypted_host", "unencrypted_port")
+    __slots__ = ("_speaks_tls", "host", "port", "unencrypted_host", "unencrypted_port")
 
     def __init__(
-        self, host: str, port: int, unencrypted_host: str = "", unencrypted_port: int = 0
-    ) -> None:
+        self, host: str, port: int, unencrypted_host: str = "", unencrypted_port: int = 0, *,
+        speaks_tls: bool = False,
+    ) -> None:  # fmt: skip
+        self._speaks_tls = speaks_tls
         self.host = host
         self.port = port
         #: The same where `unencrypted=True` was said; else "" and 0.
         self.unencrypted_host = unencrypted_host
         self.unencrypted_port = unencrypted_port
 
+    def _names(self) -> list[str]:
+        return [name for name in super()._names() if name != "_speaks_tls"]
+
     @property
     def url(self) -> str:
-        """For a browser. There is no TLS on the way: it does not leave the machine."""
+        """For a browser: `https` where the gateway has a certificate, which is used here as well.
+
+        Elsewhere there is no TLS on the way: it does not leave the machine.
+        """
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self._speaks_tls else 'http'}://{host}:{self.port}"
 
     @property
     def tcp_socket(self) -> tuple[str, int]:
@@ -64,12 +75,15 @@ class Tunnel(Record):
         """Host and port for a connection with TLS.
 
         Raises:
-            InvalidError: always: tunnels have no TLS of their own.
+            InvalidError: when this tunnel has none, for there is no certificate, or it was asked
+                for connections without.
         """
-        raise InvalidError(
-            "tunnels have no TLS of their own: what they pass on does not leave the machine",
-            hint="take `tunnel.url`, or `tunnel.tcp_socket` with `unencrypted=True`",
-        )
+        if not self._speaks_tls:
+            raise InvalidError(
+                "this tunnel has no TLS: what it passes on does not leave the machine",
+                hint="take `tunnel.url`, or set `gateway_tls_cert` and `gateway_tls_key`",
+            )
+        return self.host, self.port
 
 
 class Forwarding:
@@ -84,7 +98,9 @@ class Forwarding:
 
     def __enter__(self) -> Tunnel:
         warn_blocking("with volant.forward(...)", "async with volant.forward(...)")
-        return self._opened(current.channel().request("tunnel_open", port=self._checked()))
+        port, is_plain = self._checked(), self._unencrypted
+        channel = current.channel()
+        return self._opened(channel.request("tunnel_open", port=port, plain=is_plain))
 
     def __exit__(
         self,
@@ -95,7 +111,8 @@ class Forwarding:
         current.channel().request("tunnel_close", tunnel=self._number)
 
     async def __aenter__(self) -> Tunnel:
-        return self._opened(await request_async("tunnel_open", port=self._checked()))
+        port, is_plain = self._checked(), self._unencrypted
+        return self._opened(await request_async("tunnel_open", port=port, plain=is_plain))
 
     async def __aexit__(
         self,
@@ -118,29 +135,39 @@ class Forwarding:
         host, port = reply["host"], reply["port"]
         if self._unencrypted:
             return Tunnel(host, port, host, port)
-        return Tunnel(host, port)
+        return Tunnel(host, port, speaks_tls=reply["tls"])
 
 
-def forward(
-    port: int, *, unencrypted: bool = False, h2_enabled: bool = False, client: None = None
-) -> Forwarding:
-    """Have a port of this container reached from the machine that it runs on.
+class Forward:
+    """`volant.forward(...)` and `volant.forward.aio(...)`, which are the same."""
 
-    Args:
-        port: where a program in this container listens, or will.
-        unencrypted: also give `Tunnel.tcp_socket`.
-        h2_enabled: changes nothing: HTTP/2 passes as everything does.
-        client: none but the one that a container has.
+    __slots__ = ()
 
-    Returns:
-        A block for `with` or `async with`; its value is a `Tunnel`.
+    def __call__(
+        self, port: int, *, unencrypted: bool = False, h2_enabled: bool = False,
+        client: Client | None = None,
+    ) -> Forwarding:  # fmt: skip
+        """Have a port of this container reached from the machine that it runs on.
 
-    Raises:
-        InvalidError: for what is no port.
-    """
-    if type(port) is not int or not 1 <= port <= PORT_MAX:
-        raise InvalidError(f"a port is a number from 1 to {PORT_MAX}, not {port!r}")
-    if client is not None:
-        raise InvalidError("`client` is not supported: a container has one of its own")
-    del h2_enabled
-    return Forwarding(port, unencrypted=unencrypted)
+        Args:
+            port: where a program in this container listens, or will.
+            unencrypted: give `Tunnel.tcp_socket`, and no TLS.
+            h2_enabled: changes nothing: HTTP/2 passes as everything does.
+            client: of no need: a container has one.
+
+        Returns:
+            A block for `with` or `async with`; its value is a `Tunnel`.
+
+        Raises:
+            InvalidError: for what is no port.
+        """
+        if type(port) is not int or not 1 <= port <= PORT_MAX:
+            raise InvalidError(f"a port is a number from 1 to {PORT_MAX}, not {port!r}")
+        check_client(client)
+        del h2_enabled
+        return Forwarding(port, unencrypted=unencrypted)
+
+    aio = __call__
+
+
+forward = Forward()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from volant.config import RUNTIMES
 from volant.errors import InvalidError
 from volant.sdk import options
 from volant.sdk.naming import check_name, checked_tags
@@ -25,27 +26,96 @@ TERMINAL_SIZE = (24, 80)
 
 #: Known arguments whose feature is not there yet -> the value that means "not asked for".
 PLANNED: dict[str, object] = {
-    "network_file_systems": None, "gpu": None, "cloud": None, "region": None, "runtime": None,
-    "custom_domain": None, "proxy": None,
-    "include_oidc_identity_token": False, "experimental_options": None,
-    "_experimental_enable_snapshot": False, "_experimental_persistent": False,
+    "network_file_systems": None, "custom_domain": None, "proxy": None, "pty_info": None,
+    "include_oidc_identity_token": False,
+    "_experimental_persistent": False,
+}  # fmt: skip
+#: Those that change nothing: whatever has a network of its own can be copied.
+WITHOUT_EFFECT = frozenset({"_experimental_enable_snapshot"})
+
+#: Of these: why they mean nothing on machines of one's own, and what does instead.
+INSTEAD = {
+    "network_file_systems": ("volumes took their place", "volumes={'/data': volume} keeps files"),
+    "custom_domain": (
+        "tunnels lead to ports of this machine, which no domain belongs to",
+        "create_connect_token() gives an address at the gateway",
+    ),
+    "proxy": (
+        "what a sandbox sends comes from this machine's own address", "leave it out",
+    ),
+    "include_oidc_identity_token": (
+        "this server vouches for nobody elsewhere, so it issues no identity tokens",
+        "secrets=[...] gives a sandbox what it logs in with",
+    ),
 }  # fmt: skip
 
 
-def refuse_planned(given: Mapping[str, object]) -> None:
-    """Raise for arguments of `Sandbox.create` that are unknown, or not there yet.
+def refuse_planned(given: Mapping[str, object], where: str = "Sandbox.create") -> None:
+    """Raise for arguments that are unknown, or mean nothing here.
 
     Raises:
-        UnimplementedError: naming the first argument whose feature is not there yet.
-        TypeError: for one that there is not.
+        UnimplementedError: naming the first argument that has no effect, and why.
+        InvalidError: for an environment, which the app has.
+        TypeError: for an argument that there is not.
     """
+    from volant.errors import UnimplementedError
     from volant.sdk.planned import unimplemented
 
     for name, value in given.items():
+        if name in WITHOUT_EFFECT:
+            continue
+        if name in options.PLACEMENT:
+            options.check_place(name, value)
+            continue
         if name not in PLANNED:
-            raise TypeError(f"Sandbox.create() got an unexpected keyword argument {name!r}")
-        if value != PLANNED[name] and value not in ({}, [], ()):
-            raise unimplemented(f"Sandbox.create({name}=...)")
+            raise TypeError(f"{where}() got an unexpected keyword argument {name!r}")
+        if value == PLANNED[name] or value in ({}, [], ()):
+            continue
+        if name in INSTEAD:
+            why, hint = INSTEAD[name]
+            raise UnimplementedError(f"{where}({name}=...) is not there: {why}", hint=hint)
+        raise unimplemented(f"{where}({name}=...)")
+
+
+def leaves_image(experimental_options: Mapping[str, bool] | None) -> bool:
+    """What the experimental options say; there is one, `exit_snapshot`.
+
+    Raises:
+        InvalidError: for another one.
+    """
+    given = dict(experimental_options or {})
+    is_wanted = bool(given.pop("exit_snapshot", False))
+    if given:
+        shown = ", ".join(map(repr, given))
+        raise InvalidError(
+            f"there is no experimental option {shown} of a sandbox", hint="'exit_snapshot' is one"
+        )
+    return is_wanted
+
+
+def old_names(given: dict[str, Any]) -> Sequence[str] | None:
+    """Warn of arguments that mean nothing any more, or are called otherwise now.
+
+    Args:
+        given: arguments by name; `cidr_allowlist` and `environment_name` are taken out of them.
+
+    Returns:
+        The networks that it names; None where it is not given.
+    """
+    warned = []
+    if given.pop("environment_name", None) is not None:
+        warned.append("environment_name= does nothing: a sandbox is in its app's environment")
+    if "cidr_allowlist" in given:
+        warned.append("cidr_allowlist= is called outbound_cidr_allowlist= now")
+    if warned:
+        import warnings
+
+        from volant.errors import DeprecationError
+
+        for words in warned:
+            warnings.warn(words, DeprecationError, stacklevel=6)
+    networks: Sequence[str] | None = given.pop("cidr_allowlist", None)
+    return networks
 
 
 def checked_words(where: str, words: Sequence[object]) -> list[str]:
@@ -84,6 +154,18 @@ def checked_workdir(workdir: object) -> str | None:
     raise InvalidError(f"workdir must be an absolute path, got {workdir!r}")
 
 
+def checked_path(where: str, path: object) -> str:
+    """A directory of a sandbox.
+
+    Raises:
+        InvalidError: unless it is an absolute path.
+    """
+    text = str(path) if isinstance(path, str) or hasattr(path, "__fspath__") else ""
+    if not text.startswith("/"):
+        raise InvalidError(f"{where} takes an absolute path, got {path!r}")
+    return text
+
+
 def checked_seconds(name: str, value: object) -> float | None:
     """A time, or None.
 
@@ -104,6 +186,12 @@ def checked_ports(encrypted: Sequence[int], h2: Sequence[int], plain: Sequence[i
     Raises:
         InvalidError: for what is no port, and for one twice.
     """
+    for name, given in (("encrypted", encrypted), ("h2", h2), ("unencrypted", plain)):
+        if not isinstance(given, (list, tuple, range, set, frozenset)):
+            raise InvalidError(
+                f"{name}_ports must be a list of ports, got {given!r}",
+                hint=f"for example {name}_ports=[8000]",
+            )
     every = [(port, False) for port in (*encrypted, *h2)] + [(port, True) for port in plain]
     for port, _ in every:
         if type(port) is not int or not 1 <= port <= PORT_MAX:
@@ -152,12 +240,21 @@ def checked_command(
     argv = checked_words(where, words)
     if not argv or not argv[0]:
         raise InvalidError(f"{where} needs a program", hint=f"{where}('echo', 'hello')")
-    stored, values = options.given_secrets(secrets)
+    stored, values = _secrets(where, secrets)
     return {
         "argv": argv, "env": options.checked_environment(dict(env or {}), "env"),
         "stored": stored, "secrets": values, "workdir": checked_workdir(workdir),
         "timeout_s": checked_seconds("timeout", timeout),
     }  # fmt: skip
+
+
+def _secrets(where: str, secrets: Sequence[object] | None) -> Any:
+    """What some secrets give, as `options.given_secrets` tells it."""
+    if not secrets:
+        return options.given_secrets(None)
+    from volant.sdk.objects.secret import given_by
+
+    return given_by(where, secrets)
 
 
 def checked_name(name: str | None) -> str | None:
@@ -169,6 +266,18 @@ def checked_name(name: str | None) -> str | None:
     if name is not None:
         check_name("a sandbox", name)
     return name
+
+
+def checked_runtime(runtime: object) -> str | None:
+    """What a sandbox runs on, or None.
+
+    Raises:
+        InvalidError: for what there is not.
+    """
+    if runtime in (None, *RUNTIMES):
+        return None if runtime is None else str(runtime)
+    known = " or ".join(repr(one) for one in RUNTIMES)
+    raise InvalidError(f"there is no runtime {runtime!r}", hint=f"it is {known}")
 
 
 def checked_probe(probe: object) -> dict[str, object] | None:
@@ -189,9 +298,10 @@ def checked_probe(probe: object) -> dict[str, object] | None:
 def described(
     *, words: Sequence[object], name: str | None, tags: dict[str, str] | None,
     env: Mapping[str, str] | None, secrets: Sequence[object] | None, timeout: object,
-    idle_timeout: object, workdir: object, cpu: Any, memory: Any,
+    idle_timeout: object, workdir: object, cpu: Any, memory: Any, gpu: Any,
     volumes: Mapping[str, object] | None, pty: bool, block_network: bool, ports: list[Any],
     probe: object, outbound: dict[str, Any] | None, inbound: list[str] | None,
+    exit_snapshot: bool, verbose: bool, runtime: object, where: str = "Sandbox.create",
 ) -> dict[str, object]:  # fmt: skip
     """A sandbox as a control message carries it, but for its image.
 
@@ -202,18 +312,19 @@ def described(
     if seconds is None:
         raise InvalidError("a sandbox needs a timeout", hint=f"the longest is {TIMEOUT_MAX_S}")
     checked = options.checked(
-        env=dict(env or {}), cpu=cpu, memory=memory, gpu=None, ephemeral_disk=None,
+        env=dict(env or {}), cpu=cpu, memory=memory, gpu=gpu, ephemeral_disk=None,
         timeout=options.TIMEOUT_DEFAULT_S, startup_timeout=None, retries=None,
         min_containers=None, max_containers=None, buffer_containers=None, scaledown_window=None,
         single_use_containers=False, block_network=block_network,
-        secrets=options.given_secrets(secrets), volumes=options.given_volumes(volumes),
+        secrets=_secrets(where, secrets), volumes=options.given_volumes(volumes),
     )  # fmt: skip
     return {
         "name": checked_name(name), "tags": checked_tags(tags or {}),
-        "argv": checked_words("Sandbox.create", words),
+        "argv": checked_words(where, words),
         "options": options.on_wire({**checked, "timeout_s": seconds}, None),
         "idle_timeout_s": checked_seconds("idle_timeout", idle_timeout),
         "workdir": checked_workdir(workdir), "terminal": list(TERMINAL_SIZE) if pty else None,
         "ports": ports, "probe": checked_probe(probe), "outbound": outbound,
-        "inbound": inbound,
+        "inbound": inbound, "exit_snapshot": exit_snapshot, "verbose": bool(verbose),
+        "runtime": checked_runtime(runtime),
     }  # fmt: skip

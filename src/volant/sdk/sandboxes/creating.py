@@ -11,17 +11,45 @@ from volant.sdk.objects.asking import ask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from volant.sdk.app import App
+    from volant.sdk.images.chain import Described
     from volant.sdk.images.image import Image
-    from volant.sdk.objects.asking import Steps
+    from volant.sdk.objects.asking import Question, Steps
+
+
+def _check_kinds(app: object, image: object) -> None:
+    """Raise for what is no app or no image.
+
+    Raises:
+        InvalidError: saying which, and how one is had.
+    """
+    if app is not None:
+        from volant.sdk.app import App
+
+        if not isinstance(app, App):
+            raise InvalidError(
+                f"app is no volant.App, got {app!r}",
+                hint='volant.App.lookup("name", create_if_missing=True) is one that lasts',
+            )
+    if image is not None:
+        from volant.sdk.images.image import Image
+
+        if not isinstance(image, Image):
+            raise InvalidError(
+                f"image is no volant.Image, got {image!r}",
+                hint="volant.Image.debian_slim() or volant.Image.from_registry('...') is one",
+            )
 
 
 def place_of(app: App | None, image: Image | None) -> tuple[str, Image | None]:
     """The id of a sandbox's app, and its image.
 
     Raises:
-        InvalidError: when there is no app, or it does not run.
+        InvalidError: when there is no app, or it does not run; for what is no app or no image.
     """
+    _check_kinds(app, image)
     if app is None:
         if not _context.in_container():
             raise InvalidError(
@@ -37,6 +65,16 @@ def place_of(app: App | None, image: Image | None) -> tuple[str, Image | None]:
     return app.app_id, app._image if image is None else image
 
 
+def image_of(image: Image | None) -> tuple[dict[str, Any], Described | None]:
+    """An image as a control message carries it, and what is to be uploaded for it.
+
+    Args:
+        image: None for this machine.
+    """
+    described = None if image is None else image.described()
+    return (host_wire(), None) if described is None else (described.wire, described)
+
+
 def create(
     sandbox_id: str, app_id: str, image: Image | None, wire: dict[str, object]
 ) -> Steps[None]:
@@ -45,9 +83,23 @@ def create(
     Raises:
         Error: what the hub says, or what the image could not be built for.
     """
-    described = None if image is None or _context.in_container() else image.described()
-    wire["image"] = host_wire() if described is None else described.wire
-    reply = yield ask("sandbox_create", sandbox_id=sandbox_id, app_id=app_id, sandbox=wire)
+    wire["image"], described = image_of(image)
+    asked = ask("sandbox_create", sandbox_id=sandbox_id, app_id=app_id, sandbox=wire)
+    yield from send(asked, sandbox_id, described)
+
+
+def send(asked: Question, sandbox_id: str, described: Described | None) -> Steps[None]:
+    """Say what a sandbox is, send what its image lacks, and wait for it if that is built.
+
+    Args:
+        asked: says what it is.
+        sandbox_id: its id.
+        described: what `image_of` has told.
+
+    Raises:
+        Error: as `create`.
+    """
+    reply = yield asked
     if described is None:
         return
     upload(current.channel(), reply["need"], described.contents)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from volant.sdk.naming import checked_tags
 from volant.sdk.objects.asking import ask, awaited, blocking
-from volant.sdk.objects.named import check_client
+from volant.sdk.objects.handle import check_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from volant.sdk.objects.asking import Steps
+    from volant.sdk.objects.client import Client
     from volant.sdk.sandboxes.sandbox import Sandbox
 
 
@@ -18,14 +19,15 @@ class Listing:
     """`Sandbox.list(...)` to iterate over, and its `.aio` for `async for`."""
 
     def __call__(
-        self, *, app_id: str | None = None, tags: dict[str, str] | None = None, client: None = None
-    ) -> Iterator[Sandbox]:
+        self, *, app_id: str | None = None, tags: dict[str, str] | None = None,
+        client: Client | None = None,
+    ) -> Iterator[Sandbox]:  # fmt: skip
         """The sandboxes that have not finished, the newest last.
 
         Args:
             app_id: only those of an app.
             tags: only those that have all of these.
-            client: none but the one that this process has.
+            client: of no need: a process has one.
 
         Raises:
             InvalidError: for what are no tags.
@@ -33,17 +35,21 @@ class Listing:
         yield from blocking(_listed(app_id, tags, client))
 
     async def aio(
-        self, *, app_id: str | None = None, tags: dict[str, str] | None = None, client: None = None
-    ) -> AsyncIterator[Sandbox]:
+        self, *, app_id: str | None = None, tags: dict[str, str] | None = None,
+        client: Client | None = None,
+    ) -> AsyncIterator[Sandbox]:  # fmt: skip
         """The same, for `async for`."""
         for one in await awaited(_listed(app_id, tags, client)):
             yield one
 
 
-def _listed(app_id: str | None, tags: dict[str, str] | None, client: None) -> Steps[list[Sandbox]]:
+def _listed(
+    app_id: str | None, tags: dict[str, str] | None, client: Client | None
+) -> Steps[list[Sandbox]]:
     from volant.sdk.sandboxes.sandbox import Sandbox
 
     check_client(client)
     wanted = checked_tags(tags or {})
     reply = yield ask("sandbox_list", app_id=app_id, tags=wanted, with_finished=False)
-    return [Sandbox(row["sandbox_id"]) for row in reply["sandboxes"]]
+    rows = [row for row in reply["sandboxes"] if not row["sidecar_of"]]
+    return [Sandbox(row["sandbox_id"]) for row in rows]

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from volant.errors import InvalidError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
 INTERVAL_DEFAULT_MS = 100
 INTERVAL_MAX_MS = 3_600_000
 PORT_MAX = 65535
@@ -17,12 +22,30 @@ class Probe:
         <volant.Probe of port 8080>
     """
 
-    def __init__(self, wire: dict[str, object], shown: str) -> None:
+    def __init__(self, wire: dict[str, Any], shown: str) -> None:
         self._wire = wire
         self._shown = shown
 
     def __repr__(self) -> str:
         return f"<volant.Probe of {self._shown}>"
+
+    @property
+    def tcp_port(self) -> int | None:
+        """The port of `with_tcp`; None for a command."""
+        port: int | None = self._wire.get("port")
+        return port
+
+    @property
+    def exec_argv(self) -> tuple[str, ...] | None:
+        """The command of `with_exec`; None for a port."""
+        words: Sequence[str] | None = self._wire.get("argv")
+        return None if words is None else tuple(words)
+
+    @property
+    def interval_ms(self) -> int:
+        """Between two looks."""
+        interval_s: float = self._wire["interval_s"]
+        return int(interval_s * 1000 + 0.5)
 
     @staticmethod
     def with_tcp(port: int, *, interval_ms: int = INTERVAL_DEFAULT_MS) -> Probe:

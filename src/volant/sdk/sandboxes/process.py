@@ -107,6 +107,12 @@ class ContainerProcess(Generic[T]):
         assert code is not None
         return code
 
+    @both
+    def _kill(self) -> Steps[None]:
+        """End it, with all of its group; what it left elsewhere goes on."""
+        ids = {"sandbox_id": self._sandbox_id, "command_id": self._command_id}
+        yield ask("sandbox_exec_end", **ids)
+
     def attach(self) -> None:
         """Join this process's terminal to that of the command, until the command ends.
 

@@ -11,22 +11,19 @@ on when this process ends. Nothing in it can ask anything of Volant.
 
 from __future__ import annotations
 
-from _weakref import ref
-
 from volant import ids
-from volant.errors import ClientClosed, InvalidError
-from volant.sdk.calls.logs import Logs
 from volant.sdk.naming import check_environment, check_id, check_name, checked_tags
 from volant.sdk.objects.asking import ask, both
-from volant.sdk.objects.named import check_client
-from volant.sdk.planned import Planned
+from volant.sdk.objects.handle import Handle, check_client
 from volant.sdk.ports.tunnels import Tunnel
 from volant.sdk.sandboxes import checked, creating, outbound
-from volant.sdk.sandboxes.asking import AskForDescriptors, both_of_class
+from volant.sdk.sandboxes.abilities.running import Running, ended_early
+from volant.sdk.sandboxes.abilities.sidecars import Sidecars
+from volant.sdk.sandboxes.abilities.standing import Standing
+from volant.sdk.sandboxes.abilities.trials import Trials
+from volant.sdk.sandboxes.asking import both_of_class
 from volant.sdk.sandboxes.connecting import ConnectCredentials
 from volant.sdk.sandboxes.listing import Listing
-from volant.sdk.sandboxes.process import ContainerProcess
-from volant.sdk.sandboxes.streams import KeptSource, StreamReader, StreamType, StreamWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,41 +31,20 @@ if TYPE_CHECKING:
     from typing import Any
 
     from volant.sdk.app import App
+    from volant.sdk.calls.forms import Hydrate
     from volant.sdk.images.image import Image
     from volant.sdk.objects.asking import Steps
-    from volant.sdk.sandboxes.files.filesystem import SandboxFilesystem
+    from volant.sdk.objects.client import Client
     from volant.sdk.sandboxes.outbound import OutboundPolicy
     from volant.sdk.sandboxes.probe import Probe
 
-READY_TIMEOUT_S = 300
-TUNNELS_TIMEOUT_S = 50
-SNAPSHOT_TIMEOUT_S = 55
-#: 30 days.
-SNAPSHOT_TTL_S = 30 * 86400
+READY_TIMEOUT_S, TUNNELS_TIMEOUT_S = 300, 50
 
 
-class Sandbox:
+class Sandbox(Standing, Running, Sidecars, Trials, Handle):
     """A handle on one sandbox."""
 
-    reload_volumes = Planned("Sandbox.reload_volumes")
-    snapshot_directory = Planned("Sandbox.snapshot_directory")
-    mount_image = Planned("Sandbox.mount_image")
-    unmount_image = Planned("Sandbox.unmount_image")
-    get_dashboard_url = Planned("Sandbox.get_dashboard_url")
-    client = Planned("Sandbox.client")
     list = Listing()
-
-    def __init__(self, sandbox_id: str) -> None:
-        """Made by `create`, `from_id`, `from_name` and `list`."""
-        self._sandbox_id = sandbox_id
-        self._code: int | None = None
-        self._detached = False
-        #: Commands that may have to be let go of.
-        self._processes: Any = []
-        self._files: SandboxFilesystem | None = None
-        self._stdin = StreamWriter(sandbox_id=sandbox_id)
-        self._stdout: StreamReader[str] = _reader(sandbox_id, "stdout")
-        self._stderr: StreamReader[str] = _reader(sandbox_id, "stderr")
 
     def __repr__(self) -> str:
         return f"<volant.Sandbox {self._sandbox_id!r}>"
@@ -91,6 +67,7 @@ class Sandbox:
         timeout: float = 300,
         idle_timeout: float | None = None,
         workdir: str | None = None,
+        gpu: str | Sequence[str] | None = None,
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
         volumes: Mapping[str, object] | None = None,
@@ -104,9 +81,10 @@ class Sandbox:
         h2_ports: Sequence[int] = (),
         unencrypted_ports: Sequence[int] = (),
         readiness_probe: Probe | None = None,
+        runtime: str | None = None,
         verbose: bool = False,
-        client: None = None,
-        environment_name: str | None = None,
+        experimental_options: Mapping[str, bool] | None = None,
+        client: Client | None = None,
         **planned: object,
     ) -> Steps[Sandbox]:
         """Make a sandbox, and begin to start it.
@@ -121,6 +99,7 @@ class Sandbox:
             timeout: seconds until it is ended, whatever runs.
             idle_timeout: seconds without a command that was run by `exec`, until it is ended.
             workdir: where its commands work, an absolute path; made if it is not there.
+            gpu: as of `@app.function`; it waits until they are free, and has them until its end.
             cpu: cores, or (request, limit).
             memory: MiB, or (request, limit).
             pty: give its program a terminal.
@@ -134,8 +113,13 @@ class Sandbox:
             encrypted_ports: ports that `tunnels` tells addresses of; `h2_ports` likewise.
             unencrypted_ports: the same, whose tunnels have a `tcp_socket` as well.
             readiness_probe: what `wait_until_ready` waits for.
-            verbose: changes nothing: the daemon always logs starts and ends.
-            planned: what is not there yet, and says so.
+            runtime: "gvisor" for a kernel of its own, "container" for this machine's; by
+                default what the setting `sandbox_runtime` says.
+            verbose: whether what its program prints is shown where its app runs as well, by
+                `volant run` or `enable_output()`; its logs have it either way.
+            experimental_options: `{"exit_snapshot": True}` has an image made of its files when it
+                is ended, or its program ends: see `_experimental_get_exit_snapshot`.
+            planned: what means nothing here, or is not there yet, and says so.
 
         Raises:
             InvalidError: for what makes no sense, and without an app.
@@ -144,21 +128,20 @@ class Sandbox:
             UnimplementedError: for an argument whose feature is not there yet.
         """
         check_client(client)
-        if environment_name is not None:
-            raise InvalidError("a sandbox is in the environment of its app: leave the name out")
+        networks = checked.old_names(planned) or outbound_cidr_allowlist
         checked.refuse_planned(planned)
         reached = outbound.checked(
-            block_network, outbound_cidr_allowlist, outbound_domain_allowlist,
-            _experimental_outbound_policy,
+            block_network, networks, outbound_domain_allowlist, _experimental_outbound_policy,
         )  # fmt: skip
         ports = checked.checked_ports(encrypted_ports, h2_ports, unencrypted_ports)
         app_id, image = creating.place_of(app, image)
         wire = checked.described(
             words=args, name=name, tags=tags, env=env, secrets=secrets, timeout=timeout,
-            idle_timeout=idle_timeout, workdir=workdir, cpu=cpu, memory=memory, volumes=volumes,
-            pty=pty, block_network=block_network, ports=ports, probe=readiness_probe,
-            outbound=reached,
+            idle_timeout=idle_timeout, workdir=workdir, cpu=cpu, memory=memory, gpu=gpu,
+            volumes=volumes, pty=pty, block_network=block_network, ports=ports,
+            probe=readiness_probe, outbound=reached, runtime=runtime,
             inbound=outbound.checked_networks("inbound_cidr_allowlist", inbound_cidr_allowlist),
+            exit_snapshot=checked.leaves_image(experimental_options), verbose=verbose,
         )  # fmt: skip
         sandbox = Sandbox(ids.new_id("sb"))
         yield from creating.create(sandbox._sandbox_id, app_id, image, wire)
@@ -166,7 +149,7 @@ class Sandbox:
 
     @both_of_class
     @staticmethod
-    def from_id(sandbox_id: str, client: None = None) -> Steps[Sandbox]:
+    def from_id(sandbox_id: str, client: Client | None = None) -> Steps[Sandbox]:
         """The sandbox of an id, finished or not.
 
         Raises:
@@ -181,7 +164,7 @@ class Sandbox:
     @staticmethod
     def from_name(
         app_name: str, name: str, *, environment_name: str | None = None,
-        include_terminated: bool = False, client: None = None,
+        include_terminated: bool = False, client: Client | None = None,
     ) -> Steps[Sandbox]:  # fmt: skip
         """The sandbox that has a name in an app.
 
@@ -203,157 +186,11 @@ class Sandbox:
         return Sandbox(reply["sandbox_id"])
 
     @property
-    def object_id(self) -> str:
-        """Its id (`sb-…`)."""
-        return self._sandbox_id
+    def hydrate(self) -> Hydrate[Sandbox]:
+        """The sandbox itself, which was asked for when it was found: `sandbox.hydrate()`."""
+        from volant.sdk.calls.forms import Hydrate
 
-    def _check(self) -> None:
-        if self._detached:
-            raise ClientClosed(
-                f"sandbox {self._sandbox_id} was detached", hint="Sandbox.from_id finds it again"
-            )
-
-    def _ask(self, op: str, **fields: object) -> Steps[dict[str, Any]]:
-        self._check()
-        reply: dict[str, Any] = yield ask(op, sandbox_id=self._sandbox_id, **fields)
-        return reply
-
-    # -- commands
-
-    @both
-    def exec(
-        self,
-        *args: str,
-        stdout: int = StreamType.PIPE,
-        stderr: int = StreamType.PIPE,
-        timeout: float | None = None,
-        workdir: str | None = None,
-        env: Mapping[str, str] | None = None,
-        secrets: Sequence[object] | None = None,
-        text: bool = True,
-        bufsize: int = -1,
-        pty: bool = False,
-    ) -> Steps[ContainerProcess[Any]]:
-        """Run a command, as soon as the sandbox has started.
-
-        Args:
-            args: program and arguments, at most 64 KiB.
-            stdout: `StreamType.PIPE`, `STDOUT` for this process's own, or `DEVNULL`.
-            stderr: likewise.
-            timeout: seconds until it is killed.
-            workdir: where it works, an absolute path; the sandbox's own by default.
-            env: variables beside the sandbox's own.
-            secrets: more of them, shown nowhere.
-            text: whether its output is text, or bytes.
-            bufsize: -1 or 1; lines come as soon as they are printed, whichever it is.
-            pty: give it a terminal.
-
-        Raises:
-            InvalidError: for what makes no sense.
-            ExecutionError: when the sandbox has finished.
-            ClientClosed: after `detach`.
-        """
-        command = checked.checked_command(
-            "Sandbox.exec", args, timeout=timeout, workdir=workdir, env=env, secrets=secrets
-        )
-        if bufsize not in (-1, 1):
-            raise InvalidError(f"bufsize is -1 or 1, got {bufsize!r}")
-        for where in (stdout, stderr):
-            if where not in (StreamType.PIPE, StreamType.STDOUT, StreamType.DEVNULL):
-                raise InvalidError(f"an output goes to a StreamType, got {where!r}")
-        self._check()
-        outputs = (stdout, stderr)
-        reply = yield AskForDescriptors(
-            "sandbox_exec", sandbox_id=self._sandbox_id, **command,
-            terminal=creating.terminal_size() if pty else None,
-            piped=[True, *(one != StreamType.DEVNULL for one in outputs)],
-        )  # fmt: skip
-        process: ContainerProcess[Any] = ContainerProcess(
-            self._sandbox_id, reply, outputs, is_text=text, has_terminal=pty
-        )
-        alive = [one for one in self._processes if one() is not None]
-        self._processes = [*alive, ref(process)]
-        return process
-
-    @property
-    def stdin(self) -> StreamWriter:
-        """What its program reads."""
-        return self._stdin
-
-    @property
-    def stdout(self) -> StreamReader[str]:
-        """What its program prints, from the beginning on as far as that is kept."""
-        return self._stdout
-
-    @property
-    def stderr(self) -> StreamReader[str]:
-        """What its program prints to standard error; with a terminal, nothing."""
-        return self._stderr
-
-    # -- its end
-
-    @both
-    def wait(self, raise_on_termination: bool = True) -> Steps[int]:
-        """The exit code of its program, when it has finished.
-
-        Args:
-            raise_on_termination: raise when it was ended from outside, else return 137.
-
-        Raises:
-            SandboxTimeoutError: its time was over.
-            SandboxTerminatedError: it was ended by a request, or by the end of its app.
-            Error: the one that kept it from starting.
-        """
-        from volant.errors import SandboxTerminatedError, SandboxTimeoutError
-
-        reply = yield from self._ask("sandbox_wait", wait=True)
-        result = reply["result"]
-        self._code = result["code"]
-        text = f"sandbox {self._sandbox_id} has ended: {result['reason']}"
-        if result["ending"] == "timed_out":
-            raise SandboxTimeoutError(text, hint="Sandbox.create(timeout=...) gives it more time")
-        if result["ending"] == "terminated" and raise_on_termination:
-            raise SandboxTerminatedError(text)
-        return int(result["code"])
-
-    @both
-    def poll(self) -> Steps[int | None]:
-        """The exit code of its program, or None while it lives."""
-        reply = yield from self._ask("sandbox_wait", wait=False)
-        if reply["result"] is not None:
-            self._code = reply["result"]["code"]
-        return self._code
-
-    @property
-    def returncode(self) -> int | None:
-        """What `wait` or `poll` has told: 137 when it was ended, 124 when its time was over."""
-        return self._code
-
-    @both
-    def terminate(self, *, wait: bool = False) -> Steps[int | None]:
-        """End it.
-
-        Args:
-            wait: until nothing of it runs any more.
-
-        Returns:
-            Its code if `wait`, else None.
-        """
-        reply = yield from self._ask("sandbox_terminate", wait=bool(wait))
-        if not wait:
-            return None
-        self._code = reply["result"]["code"]
-        return self._code
-
-    def detach(self) -> None:
-        """Close this handle and its streams; the sandbox goes on. May come twice."""
-        self._detached = True
-        processes = [one() for one in self._processes]
-        for one in (self._stdin, self._stdout, self._stderr, *filter(None, processes)):
-            one._let_go()
-        self._processes = []
-        if self._files is not None:
-            self._files._let_go()
+        return Hydrate(self, self._check)
 
     # -- whom it may reach
 
@@ -395,14 +232,13 @@ class Sandbox:
         Raises:
             InvalidError: for a sandbox without a probe.
             TimeoutError: after `timeout` seconds.
+            SandboxTimeoutError: when its time was over before.
             SandboxTerminatedError: when it has finished before.
         """
         seconds = checked.checked_seconds("timeout", timeout)
         reply = yield from self._ask("sandbox_ready", timeout_s=seconds)
         if reply["result"] is not None:
-            from volant.errors import SandboxTerminatedError
-
-            raise SandboxTerminatedError(f"sandbox {self._sandbox_id} ended before it was ready")
+            raise ended_early(self._sandbox_id, reply["result"])
 
     @both
     def tunnels(self, timeout: float = TUNNELS_TIMEOUT_S) -> Steps[dict[int, Tunnel]]:
@@ -414,8 +250,8 @@ class Sandbox:
         seconds = checked.checked_seconds("timeout", timeout)
         reply = yield from self._ask("sandbox_tunnels", timeout_s=seconds)
         return {
-            port: Tunnel(host, at, host, at) if is_plain else Tunnel(host, at)
-            for port, host, at, is_plain in reply["tunnels"]
+            port: Tunnel(host, at, host, at) if is_plain else Tunnel(host, at, speaks_tls=tls)
+            for port, host, at, is_plain, tls in reply["tunnels"]
         }
 
     @both
@@ -448,7 +284,7 @@ class Sandbox:
         return tags
 
     @both
-    def set_tags(self, tags: dict[str, str], *, client: None = None) -> Steps[None]:
+    def set_tags(self, tags: dict[str, str], *, client: Client | None = None) -> Steps[None]:
         """Replace its tags.
 
         Raises:
@@ -456,45 +292,3 @@ class Sandbox:
         """
         check_client(client)
         yield from self._ask("sandbox_set_tags", tags=checked_tags(tags))
-
-    @both
-    def snapshot_filesystem(
-        self, timeout: float = SNAPSHOT_TIMEOUT_S, *, ttl: float | None = SNAPSHOT_TTL_S
-    ) -> Steps[Image]:
-        """An image of what it sees now; the sandbox goes on. Not what is in its volumes.
-
-        Args:
-            timeout: seconds, for all of it.
-            ttl: seconds that the image is kept; None for as long as nobody removes it.
-
-        Raises:
-            InvalidError: when its image is `Image.host()`.
-            SnapshotCreationError: when it takes too long, or cannot be written.
-        """
-        from volant.sdk.images.image import Image
-
-        reply = yield from self._ask(
-            "sandbox_snapshot", timeout_s=checked.checked_seconds("timeout", timeout),
-            ttl_s=None if ttl is None else checked.checked_seconds("ttl", ttl),
-        )  # fmt: skip
-        image = Image.from_id(reply["image_id"])
-        image._object_id = reply["image_id"]
-        return image
-
-    @property
-    def filesystem(self) -> SandboxFilesystem:
-        """Its files: read, written, listed and watched from outside."""
-        if self._files is None:
-            from volant.sdk.sandboxes.files.filesystem import SandboxFilesystem
-
-            self._files = SandboxFilesystem(self._sandbox_id, self._check)
-        return self._files
-
-    @property
-    def logs(self) -> Logs:
-        """What its program printed: `logs.tail()`, `logs.fetch(since=...)`, `logs.stream()`."""
-        return Logs("sandbox", lambda: {"sandbox": self._sandbox_id})
-
-
-def _reader(sandbox_id: str, stream: str) -> StreamReader[str]:
-    return StreamReader(KeptSource(sandbox_id, stream), is_text=True)

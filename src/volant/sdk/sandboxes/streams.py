@@ -10,9 +10,10 @@ import os
 import select
 from codecs import getincrementaldecoder
 
-from volant.errors import ClientClosed
+from volant.errors import ClientClosed, ExecutionError
 from volant.sdk.generics import Generic, T
 from volant.sdk.objects.asking import ask, awaited, blocking, both
+from volant.sdk.objects.handle import at_once
 from volant.sdk.sandboxes.asking import AskForDescriptors, ReadPipe, WritePipe
 
 TYPE_CHECKING = False
@@ -170,6 +171,20 @@ class StreamReader(Generic[T]):
         while line := await awaited(self._line()):
             yield line
 
+    @property
+    def close(self) -> at_once[[], None]:
+        """Read no more of it: `reader.close()`; what is printed from then on is lost."""
+        return at_once(self._end)
+
+    async def aclose(self) -> None:
+        """The same, awaited."""
+        self._end()
+
+    def _end(self) -> None:
+        self._ended, self._rest = True, []
+        if not isinstance(self._source, NoSource):
+            self._source.close()
+
     def _let_go(self) -> None:
         self._detached = True
         self._source.close()
@@ -227,15 +242,17 @@ class StreamWriter:
         self._check()
         if self._closed:
             return
-        if self._fd < 0:
-            yield from self._fetch()
         data, self._pending = bytes(self._pending), bytearray()
         try:
+            if self._fd < 0:
+                yield from self._fetch()
             if data:
                 yield WritePipe(self._fd, data)
-        except OSError:
+        except (OSError, ExecutionError):
             self._close()
-            raise ValueError("the stdin is closed: what runs there has ended") from None
+            if data:
+                raise ValueError("the stdin is closed: what runs there has ended") from None
+            return  # an end that nobody waits for any more
         if self._has_eof:
             self._close()
             if self._sandbox_id:

@@ -93,14 +93,16 @@ def _write(fd: int) -> None:
 class Ended:
     """How a command has ended."""
 
-    __slots__ = ("exit_code", "with_container")
+    __slots__ = ("exit_code", "reason", "with_container")
 
-    def __init__(self, status: int, *, with_container: bool) -> None:
+    def __init__(self, status: int, *, with_container: bool, reason: str | None) -> None:
         code = os.waitstatus_to_exitcode(status)
         #: As a shell tells it: 128 + n for signal n.
         self.exit_code = code if code >= 0 else 128 - code
         #: Whether its container has ended, and the command with it.
         self.with_container = with_container
+        #: Why that has ended, where the hub says it.
+        self.reason = reason
 
 
 def run(
@@ -139,7 +141,10 @@ def run(
         raise waiter.error
     assert waiter.reply is not None
     raise_reply_error(waiter.reply)
-    return Ended(waiter.reply["status"], with_container=waiter.reply["with_container"])
+    reply = waiter.reply
+    return Ended(
+        reply["status"], with_container=reply["with_container"], reason=reply.get("reason")
+    )
 
 
 def _copy(channel: Channel, number: int, waiter: CommandWaiter, *, on_terminal: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import IntEnum
 
 from volant.errors import InvalidError
 from volant.sdk.calls.autoscaler import Record
@@ -13,12 +14,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class FileEntryType:
-    """What a name in a volume stands for."""
+class FileEntryType(IntEnum):
+    """What a name in a volume stands for. Volumes here hold the first three."""
 
     FILE = 1
     DIRECTORY = 2
     SYMLINK = 3
+    UNSPECIFIED = 0
+    FIFO = 4
+    SOCKET = 5
 
 
 _TYPES = {"f": FileEntryType.FILE, "d": FileEntryType.DIRECTORY, "l": FileEntryType.SYMLINK}
@@ -33,8 +37,7 @@ class FileEntry(Record):
         name = row[0].decode("utf-8", "surrogateescape")
         #: From the top of the volume, without a slash in front.
         self.path: str = f"{above}/{name}" if above and row[0] else name or above
-        #: One of `FileEntryType`.
-        self.type: int = _TYPES[row[1]]
+        self.type: FileEntryType = _TYPES[row[1]]
         #: Seconds since 1970.
         self.mtime: int = row[5] // 1_000_000_000
         #: Bytes of a file; of a directory, entries below it.

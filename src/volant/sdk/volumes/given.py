@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from volant.errors import InvalidError
 from volant.sdk.objects.asking import blocking
+from volant.sdk.planned import unimplemented
 from volant.sdk.volumes.bucket import CloudBucketMount
 from volant.sdk.volumes.volume import Volume
 
@@ -11,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from volant.sdk.images.local import Gathered
 
 #: Volumes of one function.
 VOLUMES_MAX = 100
@@ -104,3 +107,28 @@ def described(options: Mapping[str, Any], environment: str | None) -> dict[str, 
     ]
     _refuse_twice([(one["path"], one["volume"]) for one in rows if "volume" in one])
     return {**options, "volumes": rows}
+
+
+class Mounted:
+    """The volumes of a step of an image, found when an app runs.
+
+    Args:
+        where: the method that makes the step.
+        volumes: what it was given.
+
+    Raises:
+        InvalidError: as `checked`.
+        UnimplementedError: for a bucket.
+    """
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, where: str, volumes: Mapping[str, object]) -> None:
+        self._rows = checked(volumes)
+        if any("volume" not in one for one in self._rows):
+            raise unimplemented(f"a CloudBucketMount in Image.{where}(volumes=...)")
+
+    def read(self, gathered: Gathered) -> list[dict[str, Any]]:
+        """Where they are, their ids, and what of them: for the wire."""
+        rows: list[dict[str, Any]] = described({"volumes": self._rows}, None)["volumes"]
+        return rows

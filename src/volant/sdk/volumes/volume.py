@@ -19,13 +19,8 @@ from volant.errors import InvalidError
 from volant.sdk.calls.calling import warn_blocking
 from volant.sdk.naming import check_environment, check_name
 from volant.sdk.objects.asking import Value, ask, awaited, blocking, both, both_iter
-from volant.sdk.objects.named import (
-    Ephemeral,
-    Named,
-    Objects,
-    check_client,
-    new,
-)
+from volant.sdk.objects.handle import check_client
+from volant.sdk.objects.named import AtEphemeral, Ephemeral, EphemeralOf, Named, Objects, new
 from volant.sdk.volumes.entries import Content, FileEntry, State, checked_path, raise_problem
 
 TYPE_CHECKING = False
@@ -36,10 +31,37 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from volant.sdk.objects.asking import Steps, Values
+    from volant.sdk.objects.client import Client
     from volant.sdk.volumes.uploading import BatchUpload
 
 #: What is read of a file at once.
 READ_BYTES = 4 << 20
+
+
+class EphemeralVolume(EphemeralOf["Volume"]):
+    """`Volume.ephemeral(...)` and `Volume.ephemeral.aio(...)`, which are the same."""
+
+    __slots__ = ()
+
+    def __call__(
+        self, *, version: int | None = None, environment_name: str | None = None,
+        create_options: None = None, client: Client | None = None,
+    ) -> Ephemeral[Volume]:  # fmt: skip
+        check_environment(environment_name)
+        check_client(client)
+        _check_options(create_options)
+        object_id = ids.new_id(Volume._prefix)
+        version = _checked_version(version)
+        return Ephemeral(Volume(None, environment_name, object_id, version=version))
+
+    aio = __call__
+
+
+class _AtEphemeralVolume(AtEphemeral):
+    def __get__(  # type: ignore[override]  # of volumes alone
+        self, instance: object, owner: type[Volume]
+    ) -> EphemeralVolume:
+        return EphemeralVolume(owner)
 
 
 class Volume(Named):
@@ -49,6 +71,7 @@ class Volume(Named):
     _prefix = "vo"
     objects: ClassVar[VolumeObjects]
     rename: ClassVar[Rename]
+    ephemeral = _AtEphemeralVolume()
 
     def __init__(
         self, name: str | None, environment: str | None, object_id: str | None, *,
@@ -63,7 +86,7 @@ class Volume(Named):
     @classmethod
     def from_name(
         cls, name: str, *, environment_name: str | None = None, create_if_missing: bool = False,
-        version: int | None = None, create_options: None = None, client: None = None,
+        version: int | None = None, create_options: None = None, client: Client | None = None,
     ) -> Self:  # fmt: skip
         """The volume of a name; asks nobody until it is used.
 
@@ -73,7 +96,7 @@ class Volume(Named):
             create_if_missing: whether its first use makes it if need be.
             version: 1 or 2, both of which are the same here; None for whatever it is.
             create_options: nothing; there are none.
-            client: none but the one that this process has.
+            client: of no need: a process has one.
 
         Raises:
             InvalidError: for what cannot be a name, or another version.
@@ -81,28 +104,11 @@ class Volume(Named):
         check_name("a Volume", name)
         check_environment(environment_name)
         check_client(client)
-        if create_options is not None:
-            raise InvalidError(f"a volume has no options to be made with, got {create_options!r}")
+        _check_options(create_options)
         return cls(
             name, environment_name, None, create=create_if_missing,
             version=_checked_version(version),
         )  # fmt: skip
-
-    @classmethod
-    def ephemeral(
-        cls, *, version: int | None = None, environment_name: str | None = None,
-        client: None = None,
-    ) -> Ephemeral[Self]:  # fmt: skip
-        """A fresh volume without a name, for the length of a `with` or `async with` block.
-
-        It ends with the block, or with this process.
-        """
-        check_environment(environment_name)
-        check_client(client)
-        made = cls(
-            None, environment_name, ids.new_id(cls._prefix), version=_checked_version(version)
-        )
-        return Ephemeral(made)
 
     def with_mount_options(
         self, *, read_only: bool | None = None, sub_path: str | None = None
@@ -328,19 +334,16 @@ class Volume(Named):
             "volume_restore", object_id=(yield from self._id()), number=number, **fresh_change()
         )
 
-    def batch_upload(self, force: bool = False) -> BatchUpload:
-        """Put files into the volume, all at once at the end of a `with` or `async with` block.
+    @property
+    def batch_upload(self) -> BeginUpload:
+        """Put files into the volume, all at once at the end of a block: `batch_upload(force)`.
 
-        Args:
-            force: whether files that are there already are replaced.
+        Used by `with` or `async with`. With `force`, files that are there already are replaced.
 
-        Raises:
+        Raises (when called):
             InvalidError: through a read-only handle.
         """
-        from volant.sdk.volumes.uploading import BatchUpload
-
-        self._refuse_read_only()
-        return BatchUpload(self, force=force)
+        return BeginUpload(self)
 
     def _refuse_read_only(self) -> None:
         if self._is_read_only:
@@ -348,6 +351,23 @@ class Volume(Named):
                 f"{self!r} is read-only through this handle",
                 hint="use one without with_mount_options(read_only=True)",
             )
+
+
+class BeginUpload:
+    """`volume.batch_upload(...)`, and `volume.batch_upload.aio(...)`, which is the same."""
+
+    __slots__ = ("_volume",)
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+
+    def __call__(self, force: bool = False) -> BatchUpload:
+        from volant.sdk.volumes.uploading import BatchUpload
+
+        self._volume._refuse_read_only()
+        return BatchUpload(self._volume, force=force)
+
+    aio = __call__
 
 
 class Rename:
@@ -362,7 +382,7 @@ class Rename:
 
     def __call__(
         self, old_name: str, new_name: str, *, environment_name: str | None = None,
-        client: None = None,
+        client: Client | None = None,
     ) -> None:  # fmt: skip
         warn_blocking("Volume.rename(...)", "await Volume.rename.aio(...)")
         check_client(client)
@@ -370,7 +390,7 @@ class Rename:
 
     async def aio(
         self, old_name: str, new_name: str, *, environment_name: str | None = None,
-        client: None = None,
+        client: Client | None = None,
     ) -> None:  # fmt: skip
         """The same, awaited."""
         check_client(client)
@@ -391,7 +411,7 @@ class VolumeObjects(Objects[Volume]):
     @both
     def create(
         self, name: str, *, allow_existing: bool = False, version: int | None = None,
-        environment_name: str | None = None, client: None = None,
+        environment_name: str | None = None, client: Client | None = None,
     ) -> Steps[None]:  # fmt: skip
         """Make a volume.
 
@@ -410,6 +430,11 @@ class VolumeObjects(Objects[Volume]):
 
 Volume.objects = VolumeObjects(Volume)
 Volume.rename = Rename()
+
+
+def _check_options(create_options: object) -> None:
+    if create_options is not None:
+        raise InvalidError(f"a volume has no options to be made with, got {create_options!r}")
 
 
 def _checked_version(version: object) -> int | None:

@@ -151,7 +151,10 @@ def web_server(
         InvalidError: as for `asgi_app`.
     """
     if callable(port):
-        raise InvalidError("@volant.web_server needs a port", hint="write @volant.web_server(8000)")
+        raise InvalidError(
+            "@volant.web_server needs a port: @volant.web_server(8000)",
+            hint="write @volant.web_server(8000)",
+        )
     if type(port) is not int or not 1 <= port <= PORT_MAX:
         raise InvalidError(f"port must be from 1 to {PORT_MAX}, got {port!r}")
     is_number = isinstance(startup_timeout, (int, float)) and not isinstance(startup_timeout, bool)
@@ -212,7 +215,9 @@ def _is_domain(domain: object) -> bool:
 
 def _refuse_positional(name: str, value: object) -> None:
     if value is not None:
-        raise InvalidError(f"@volant.{name} needs parentheses", hint=f"write @volant.{name}()")
+        raise InvalidError(
+            f"@volant.{name} needs parentheses: @volant.{name}()", hint=f"write @volant.{name}()"
+        )
 
 
 def _decorator(name: str, form: dict[str, object]) -> WebDecorator:

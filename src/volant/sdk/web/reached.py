@@ -27,13 +27,28 @@ class _Refused:
             url = function.get_web_url()
         except Error:  # its app does not run
             url = None
-        reached = f"send requests to {url}" if url else "send requests to its `get_web_url()`"
-        raise InvalidError(
-            f"`{function.name}` answers to the web and cannot be called with .{self._form}()",
-            hint=f"{reached}, or run it right here with `{function.name}.local(...)`",
-        )
+        raise refusal(
+            function.name, self._form, url,
+            f", or run it right here with `{function.name}.local(...)`",
+        )  # fmt: skip
 
     aio = __call__
+
+
+def refusal(name: str, form: str, url: str | None, otherwise: str = "") -> InvalidError:
+    """What is said of a call in the place of which there are requests.
+
+    Args:
+        name: of the function.
+        form: how it was called.
+        url: where it answers, None if that is not known.
+        otherwise: what else can be done.
+    """
+    reached = f"send requests to {url}" if url else "send requests to its `get_web_url()`"
+    return InvalidError(
+        f"`{name}` answers to the web, as a webhook, and cannot be called with .{form}()",
+        hint=f"{reached}{otherwise}",
+    )
 
 
 class WebFunction(Function[..., "Any", "Any"]):

@@ -19,8 +19,10 @@ from volant.sdk.classes.marks import Method
 from volant.sdk.classes.parameters import Parameter
 from volant.sdk.decorating import lives_in_interactive_session
 from volant.sdk.function import BATCHED_MARK, CONCURRENT_MARK, WEB_MARK, Function
+from volant.sdk.inputs.concurrency import no_server
 from volant.sdk.naming import check_environment, check_id, check_name
-from volant.sdk.planned import Planned, refuse_client
+from volant.sdk.objects.handle import Handle, check_client
+from volant.sdk.planned import Planned
 from volant.sdk.web.sessions import MARK as SESSIONED_MARK
 
 TYPE_CHECKING = False
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from volant.sdk.calls.logs import Logs
     from volant.sdk.classes.instance import Instance
     from volant.sdk.deploying.hydrating import Named
+    from volant.sdk.objects.client import Client
     from volant.sdk.web.counted import GetServerStats
     from volant.sdk.web.info import GetInfo
     from volant.sdk.web.scaling import ServerAutoscaler, UpdateServer
@@ -67,7 +70,8 @@ class ServerDecorator:
     def __init__(self, app: App, positional: object, settings: dict[str, Any]) -> None:
         if positional is not None:
             raise InvalidError(
-                "@app.server needs parentheses", hint="write @app.server() above a class"
+                "@app.server needs parentheses: @app.server()",
+                hint="write @app.server() above a class",
             )
         for name, why in _REFUSED.items():
             if settings.get(name) is not None:
@@ -104,7 +108,7 @@ class ServerDecorator:
         options = {**settings["options"], **self._shared, "has_exit": True}
         if hasattr(user_cls, SESSIONED_MARK):
             options |= self._owned()
-        options["snapshot"] = has_snapshot
+        options["snapshot"] = has_snapshot and not settings["holds_gpu"]
         include_source = settings["include_source"]
         cls._function = ServerFunction(
             cls, app=app, options=options, image=settings["image"] or app._image,
@@ -138,7 +142,7 @@ class ServerFunction(ClassFunction):
         return [self.name]
 
 
-class Server:
+class Server(Handle):
     """A class whose containers answer requests at a port; what `@app.server()` makes of it."""
 
     def __init__(self, cls: Cls) -> None:
@@ -179,26 +183,27 @@ class Server:
 
     @staticmethod
     def from_name(
-        app_name: str, name: str, *, environment_name: str | None = None, client: object = None
-    ) -> Server:
+        app_name: str, name: str, *, environment_name: str | None = None,
+        client: Client | None = None,
+    ) -> Server:  # fmt: skip
         """A handle on a server of a deployed app; asks nobody until something is asked of it.
 
         Raises:
             InvalidError: for names that no app or server can have.
         """
-        refuse_client("Server.from_name", client)
+        check_client(client)
         check_name("an app", app_name)
         check_name("a server", name)
         return _named(app_name, name, None, None, check_environment(environment_name))
 
     @staticmethod
-    def from_id(server_id: str, *, client: object = None) -> Server:
+    def from_id(server_id: str, *, client: Client | None = None) -> Server:
         """A handle on a server of a deployed app by its id; asks nobody until something is asked.
 
         Raises:
             InvalidError: for what is no id of one.
         """
-        refuse_client("Server.from_id", client)
+        check_client(client)
         check_id("a server", server_id, "fu-")
         return _named("", server_id, None, server_id)
 
@@ -292,7 +297,7 @@ class Server:
 
     @property
     def info(self) -> GetInfo:
-        """Its name, id and address: `server.info()`.
+        """What it is, with its address: `server.info()`.
 
         Raises (when called):
             ExecutionError: when its app does not run.
@@ -300,7 +305,7 @@ class Server:
         """
         from volant.sdk.web.info import GetInfo
 
-        return GetInfo(self._bound)
+        return GetInfo(self._name, self._bound)
 
     metrics = Planned("Server.metrics")
 
@@ -444,10 +449,7 @@ def _check_class(user_cls: Any, serialized: bool) -> None:
             hint="move what it does into a method with @volant.enter()",
         )
     if hasattr(user_cls, CONCURRENT_MARK):
-        raise InvalidError(
-            f"server `{name}` cannot have @volant.concurrent",
-            hint="use @app.server(target_concurrency=..., max_concurrency=...)",
-        )
+        raise no_server(name)
     _check_members(user_cls)
 
 

@@ -36,7 +36,9 @@ def sessioned(_positional: None = None) -> Callable[[C], C]:
         InvalidError: for what is no plain class, and without parentheses.
     """
     if _positional is not None:
-        raise InvalidError("@volant.sessioned needs parentheses", hint=_RIGHT_FORM)
+        raise InvalidError(
+            "@volant.sessioned needs parentheses: @volant.sessioned()", hint=_RIGHT_FORM
+        )
 
     def decorate(user_cls: C) -> C:
         if not isinstance(user_cls, type):

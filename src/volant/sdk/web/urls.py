@@ -33,14 +33,14 @@ class GetWebUrl:
         self._parameters = parameters
 
     def __call__(self) -> str | None:
-        """The address; None if it does not answer to the web.
+        """The address, to which `/path` can be put; None if it does not answer to the web.
 
         Raises:
             InvalidError: for an object whose parameters no address can have.
         """
         url = self._bound().urls.get(self._method)
         if url is None or not self._parameters:
-            return url
+            return url and url.removesuffix("/")
         return f"{url}?{query_of(self._parameters)}"
 
     async def aio(self) -> str | None:

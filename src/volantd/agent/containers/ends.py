@@ -10,7 +10,7 @@ from volantd.core import ExitCause
 from volantd.runtime.wait_status import in_words
 
 if TYPE_CHECKING:
-    from volantd.agent.agent import Running
+    from volantd.agent.containers.running import Running
     from volantd.agent.zygotes import Child
 
 

@@ -19,9 +19,10 @@ from volantd.runtime.containers.forked import SHARED_ADDRESS
 from volantd.runtime.ports.relays import RelayFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from volantd.agent.agent import Agent, Running
+    from volantd.agent.agent import Agent
+    from volantd.agent.containers.running import Running
     from volantd.agent.tasks import Tasks
     from volantd.egress.policy import Network
     from volantd.hub.session import Session
@@ -44,17 +45,28 @@ _ANY = ("0.0.0.0", "::")  # noqa: S104  # only compared with
 class Tunnels:
     """The tunnels of this machine."""
 
-    def __init__(self, agent: Agent, tasks: Tasks, host: str) -> None:
-        """`host`: the address of this machine at which they are reached."""
+    def __init__(
+        self, agent: Agent, tasks: Tasks, host: str, tls: dict[str, str] | None = None
+    ) -> None:
+        """Have none yet.
+
+        Args:
+            host: the address of this machine at which they are reached.
+            tls: files of a certificate and its key, that those are encrypted with which may be.
+        """
         self._agent = agent
         self._tasks = tasks
         self._host = host
+        self._tls = tls
         self._numbers = itertools.count(1)
         #: by container and number; None while it opens
         self._tunnels: dict[str, dict[int, Relay | None]] = {}
 
-    def open(self, session: Session, number: int, port: int) -> None:
+    def open(self, session: Session, number: int, port: int, *, is_plain: bool) -> None:
         """Open a tunnel to a port of the container that asks, and answer when that is done.
+
+        Args:
+            is_plain: it is not to be encrypted.
 
         Raises:
             ResourceExhaustedError: when it has as many as it may.
@@ -62,21 +74,29 @@ class Tunnels:
         """
         running = self._container_of(session)
         begun = self._begin(running)
-        self._tasks.start(self._open(session, number, running, port, begun), "open-tunnel")
+        opening = self._open(session, number, running, port, begun, is_plain=is_plain)
+        self._tasks.start(opening, "open-tunnel")
 
     async def lead(
-        self, running: Running, port: int, allowed: Sequence[Network] | None
-    ) -> tuple[int, str, int]:
-        """Open a tunnel to a port of a container; its number, and host and port of it.
+        self, running: Running, port: int, allowed: Sequence[Network] | None,
+        on_use: Callable[[bool], None], *, is_plain: bool,
+    ) -> tuple[str, int, bool]:  # fmt: skip
+        """Open a tunnel to a port of a container; host, port, and whether TLS is spoken there.
 
         Args:
+            running: the container.
+            port: its port.
             allowed: from where connections are taken; None for everywhere.
+            on_use: told when there are connections, and when there are none any more.
+            is_plain: it is not to be encrypted.
 
         Raises:
             ResourceExhaustedError: when the container has as many as it may.
             ExecutionError: when it cannot be opened.
         """
-        return await self._lead(running, port, self._begin(running), allowed)
+        tls = None if is_plain else self._tls
+        _, host, at = await self._lead(running, port, self._begin(running), allowed, on_use, tls)
+        return host, at, tls is not None
 
     def _begin(self, running: Running) -> tuple[int, socket.socket]:
         held = self._tunnels.setdefault(running.container_id, {})
@@ -123,14 +143,17 @@ class Tunnels:
 
     async def _open(
         self, session: Session, number: int, running: Running, port: int,
-        begun: tuple[int, socket.socket],
+        begun: tuple[int, socket.socket], *, is_plain: bool,
     ) -> None:  # fmt: skip
+        tls = None if is_plain else self._tls
         try:
-            tunnel, host, at = await self._lead(running, port, begun, None)
+            tunnel, host, at = await self._lead(running, port, begun, None, None, tls)
         except ExecutionError as error:
             session.refuse(number, error_fault(error))
         else:
-            session.reply(number, {"tunnel": tunnel, "host": host, "port": at})
+            session.reply(number, {
+                "tunnel": tunnel, "host": host, "port": at, "tls": tls is not None
+            })  # fmt: skip
 
     async def _lead(
         self,
@@ -138,13 +161,16 @@ class Tunnels:
         port: int,
         begun: tuple[int, socket.socket],
         allowed: Sequence[Network] | None,
+        on_use: Callable[[bool], None] | None,
+        tls: dict[str, str] | None,
     ) -> tuple[int, str, int]:
         tunnel, listener = begun
         assert running.child is not None
         forked = running.child.forked
         at = listener.getsockname()[1]
         try:
-            relay = self._agent.machine.launcher.relays.open(listener, forked, port, allowed)
+            relays = self._agent.machine.launcher.relays
+            relay = relays.open(listener, forked, port, allowed, on_use, tls)
         except OSError as error:
             self._forget(running.container_id, tunnel)
             raise ExecutionError("the container is gone") from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from volant import ids
 from volant.errors import NotFoundError
+from volantd.agent.sandboxes.clocks import Clock
 from volantd.hub.sandboxes.record import TERMINATED_CODE
 from volantd.runtime.sandboxes.holder import RunSpec
 
@@ -46,10 +47,11 @@ class Execution:
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         #: further ends of what it writes to
         self._spare: list[int] = []
-        self._timer: asyncio.TimerHandle | None = None
+        #: stands still while the sandbox does; None for no limit
+        self.clock: Clock | None = None
         if timeout_s is not None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(timeout_s, self._on_timeout)
+            self.clock = Clock(timeout_s, self._on_timeout)
+            self.clock.go()
         command.exited.add_done_callback(self._on_exited)
 
     def keep_ends(self) -> None:
@@ -63,8 +65,8 @@ class Execution:
         self.command.end()
 
     def _on_exited(self, exited: asyncio.Future[int]) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        if self.clock is not None:
+            self.clock.stop()
         while self._spare:
             os.close(self._spare.pop())
         code = TERMINATED_CODE if self.command.was_cut_off else code_of(exited.result())
@@ -150,6 +152,20 @@ class Executions:
             if one.ended.done():
                 del self._known[command_id]
                 return
+
+    def stop_clocks(self) -> None:
+        """Have the times of commands that run stand still."""
+        for clock in self._clocks():
+            clock.stop()
+
+    def go_on_with_clocks(self) -> None:
+        """Let them go on."""
+        for clock in self._clocks():
+            clock.go()
+
+    def _clocks(self) -> list[Clock]:
+        running = [one for one in self._known.values() if not one.ended.done()]
+        return [one.clock for one in running if one.clock is not None]
 
     def find(self, command_id: str) -> Execution:
         """The command of an id.

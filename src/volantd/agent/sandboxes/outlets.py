@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from volantd.agent.bare import Machine
     from volantd.agent.tasks import Tasks
     from volantd.egress.policy import Policy
+    from volantd.hub.hub import Hub
+    from volantd.hub.sandboxes.outbound import Outbound
+    from volantd.hub.sandboxes.record import Sandbox
     from volantd.runtime.containers.forked import ForkedContainer
 
 log = logging.getLogger(__name__)
@@ -60,33 +63,83 @@ class Outlets:
         self._tasks = tasks
         self._clock = clock
         self._open: dict[str, _Open] = {}
+        #: Authorities that sandboxes trust already which have no way out yet.
+        self._expected: dict[str, Authority] = {}
         self._lock = asyncio.Lock()
         self._socket: socket.socket | None = None
         self._count = 0
 
+    async def make(
+        self, sandbox: Sandbox, container: ForkedContainer, hub: Hub,
+        outbound: Outbound | None = None,
+    ) -> dict[str, str]:  # fmt: skip
+        """Give a sandbox the way out that was asked for, if any; variables as `open` has them.
+
+        Args:
+            sandbox: which.
+            container: of it.
+            hub: knows secrets.
+            outbound: whom it may reach from now on; None for what it was created with.
+
+        Raises:
+            RuntimeFailedError: with what failed.
+            Error: when a secret is not there.
+        """
+        outbound = outbound or sandbox.outbound
+        if outbound is None:
+            return await self._share(sandbox.sidecar_of, container)
+        policy = outbound.filled(hub.secrets, sandbox.app.environment)
+        return await self.open(
+            sandbox.sandbox_id, container, policy, alone=bool(sandbox.sidecar_of)
+        )
+
     async def open(
-        self, sandbox_id: str, container: ForkedContainer, policy: Policy
-    ) -> dict[str, str]:
+        self, sandbox_id: str, container: ForkedContainer, policy: Policy, *,
+        alone: bool = False,
+    ) -> dict[str, str]:  # fmt: skip
         """Give a sandbox a way out; variables by which its programs know whom to trust.
+
+        Args:
+            sandbox_id: whose.
+            container: of it.
+            policy: what it obeys.
+            alone: for what this container sends, and no other in its network.
 
         Raises:
             RuntimeFailedError: with what failed.
         """
-        authority = None
-        if policy.replacements:
+        authority = self._expected.pop(sandbox_id, None)
+        if policy.replacements and authority is None:
             name = f"Volant, for {sandbox_id} alone"
             authority = await asyncio.to_thread(Authority, name, self._clock())
         certificate = "" if authority is None else authority.certificate
-        sockets = await self._machine.launcher.wire(container, certificate)
+        group = _group_of(container) if alone else None
+        wanted = {"certificate": certificate, "listens": True, "group": group}
+        sockets = await self._machine.launcher.wire(container, wanted)
         opened = _Open(sockets=sockets, authority=authority, policy=policy)
         opened.policy = await asyncio.to_thread(_certified, policy, authority)
         self._open[sandbox_id] = opened
         async with self._lock:
             await self._tell("open", sandbox_id)
+        return {} if authority is None else _trusting()
+
+    async def _share(self, sandbox_id: str, container: ForkedContainer) -> dict[str, str]:
+        """Have a sidecar trust whom its sandbox trusts; "" for the id of none."""
+        authority = self.authority_of(sandbox_id)
         if authority is None:
             return {}
-        bundled = dict.fromkeys(_BUNDLE_VARIABLES, BUNDLE)
-        return {**bundled, **dict.fromkeys(_CERTIFICATE_VARIABLES, CERTIFICATE)}
+        wanted = {"certificate": authority.certificate, "listens": False, "group": None}
+        await self._machine.launcher.wire(container, wanted)
+        return _trusting()
+
+    def authority_of(self, sandbox_id: str) -> Authority | None:
+        """Whom a sandbox trusts besides everybody else; None for nobody."""
+        opened = self._open.get(sandbox_id)
+        return None if opened is None else opened.authority
+
+    def expect(self, sandbox_id: str, authority: Authority) -> None:
+        """Have a sandbox that has no way out yet trust an authority, as a copy of who does."""
+        self._expected[sandbox_id] = authority
 
     def has(self, sandbox_id: str) -> bool:
         """Whether a sandbox has a way out."""
@@ -109,6 +162,7 @@ class Outlets:
 
     def close(self, sandbox_id: str) -> None:
         """Close the way out of a sandbox that has ended, if it has one."""
+        self._expected.pop(sandbox_id, None)
         opened = self._open.pop(sandbox_id, None)
         if opened is not None:
             for sock in opened.sockets:
@@ -184,6 +238,27 @@ class Outlets:
                 async with self._lock:
                     if self._socket is None:
                         await self._tell("open", "")
+
+
+def _trusting() -> dict[str, str]:
+    """Variables by which programs trust an authority whose certificate was written."""
+    bundled = dict.fromkeys(_BUNDLE_VARIABLES, BUNDLE)
+    return {**bundled, **dict.fromkeys(_CERTIFICATE_VARIABLES, CERTIFICATE)}
+
+
+def _group_of(container: ForkedContainer) -> str:
+    """The directory of the control group of a container, by which its packets are known.
+
+    Raises:
+        RuntimeFailedError: it has none of version 2.
+    """
+    directories = container.place.cgroup.directories if container.place is not None else {}
+    if "unified" not in directories:
+        raise RuntimeFailedError(
+            "this daemon has no control groups of version 2, by which a sidecar's connections are "
+            "told from its sandbox's"
+        )
+    return directories["unified"]
 
 
 def _certified(policy: Policy, authority: Authority | None) -> Policy:

@@ -17,33 +17,46 @@ from typing import TYPE_CHECKING, Any
 
 from volant.errors import Error, ExecutionError, InvalidError
 from volant.wire.faults import error_fault
-from volantd.agent import limits
+from volantd import lent
+from volantd.agent import gpus as devices, limits
 from volantd.agent.sandboxes import probing
+from volantd.agent.sandboxes.belongings import usage
+from volantd.agent.sandboxes.belongings.grants import Grants
+from volantd.agent.sandboxes.belongings.leaving import Leaving
+from volantd.agent.sandboxes.belongings.mounts import Contents
+from volantd.agent.sandboxes.belongings.sidecars import Sidecars
 from volantd.agent.sandboxes.commands import Executions
+from volantd.agent.sandboxes.copies.forking import Copier
+from volantd.agent.sandboxes.copies.kept import CopiedSandboxes
+from volantd.agent.sandboxes.kernels import gvisor
 from volantd.agent.sandboxes.live import Live
-from volantd.agent.sandboxes.output import Output
+from volantd.agent.sandboxes.output import Output, logged_output
 from volantd.agent.sandboxes.snapshots import Snapshots
 from volantd.agent.sandboxes.ways import Ways
 from volantd.hub.sandboxes.record import Ending, Result, State, terminated
 from volantd.hub.terminals import send_descriptors
 from volantd.images import described
 from volantd.images.keys import image_id
-from volantd.images.redaction import Redacted
 from volantd.runtime.client import CommandFailedError, PrepareFailedError, RuntimeFailedError
-from volantd.runtime.sandboxes.holder import Holder
 
 if TYPE_CHECKING:
-    from volantd.agent.agent import Agent, Running
+    from volantd.agent.agent import Agent
+    from volantd.agent.containers.running import Running
     from volantd.agent.ports.tunnels import Tunnels
     from volantd.agent.sandboxes.bases import Bases
     from volantd.agent.sandboxes.commands import Execution
+    from volantd.agent.sandboxes.copies.kept import MoveIn
+    from volantd.agent.sandboxes.copies.program import Criu
     from volantd.agent.sandboxes.outlets import Outlets
     from volantd.agent.tasks import Tasks
+    from volantd.core import StartContainer
     from volantd.hub.records import App, Version
     from volantd.hub.sandboxes.checked import Wish
     from volantd.hub.sandboxes.outbound import Outbound
     from volantd.hub.sandboxes.record import Sandbox
     from volantd.hub.session import Session
+    from volantd.runtime.copies.restored import RestoredProgram
+    from volantd.runtime.sandboxes.holder import HeldCommand
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +69,7 @@ class SandboxService:
 
     def __init__(
         self, agent: Agent, bases: Bases, tasks: Tasks, tunnels: Tunnels, outlets: Outlets,
-        directory: str,
+        directory: str, criu: Criu,
     ) -> None:  # fmt: skip
         """`directory`: for what programs print."""
         self._agent = agent
@@ -65,6 +78,7 @@ class SandboxService:
         self._tunnels = tunnels
         self._outlets = outlets
         self._ways = Ways(agent.machine)
+        self._grants = Grants(agent)
         self._directory = directory
         self._live: dict[str, Live] = {}
         #: What programs printed that have ended, as long as they are remembered.
@@ -72,20 +86,36 @@ class SandboxService:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         agent.hub.sandboxes.on_forgotten = self._forget
         self._snapshots = Snapshots(bases.images)
+        self._leaving = Leaving(self._snapshots, tasks)
+        started = self._when_started
+        self.contents = Contents(agent, bases.images, self._snapshots, tasks, started)
+        self._sidecars = Sidecars(agent.machine, bases, tasks)
+        self._spares = gvisor.Spares(agent.zygotes, tasks, bases.ahead)
+        self.end_ahead = self._spares.end_ahead
+        self.copies = CopiedSandboxes(
+            agent.hub, Copier(agent.machine, criu), outlets, started, self.start,
+            self.contents.has_had_images,
+        )  # fmt: skip
         #: Images whose bases are being made ahead, and names of the apps that they are for.
         self._ahead: set[tuple[str, str]] = set()
 
     # -- the start
 
-    def start(self, sandbox: Sandbox) -> None:
-        """Start a sandbox that was just taken into the book."""
-        live = self._live[sandbox.sandbox_id] = Live(sandbox)
-        self._tasks.start(self._start(live), "start-sandbox")
+    def start(self, sandbox: Sandbox, move_in: MoveIn | None = None) -> None:
+        """Start a sandbox that was just taken into the book.
 
-    async def _start(self, live: Live) -> None:
+        Args:
+            sandbox: what is to start.
+            move_in: brings what is to run there, in the place of its program.
+        """
+        live = Live(sandbox, self._live.get(sandbox.sidecar_of))
+        self._live[sandbox.sandbox_id] = live
+        self._tasks.start(self._start(live, move_in), "start-sandbox")
+
+    async def _start(self, live: Live, move_in: MoveIn | None) -> None:
         sandbox = live.sandbox
         try:
-            await self._make(live)
+            await self._make(live, move_in)
         except PrepareFailedError as error:
             self._fail(live, error.fault)
         except Error as error:
@@ -94,7 +124,7 @@ class SandboxService:
             failed = ExecutionError(f"sandbox {sandbox.sandbox_id} cannot be started: {error}")
             self._fail(live, error_fault(failed))
 
-    async def _make(self, live: Live) -> None:
+    async def _make(self, live: Live, move_in: MoveIn | None) -> None:
         agent, sandbox, hub = self._agent, live.sandbox, self._agent.hub
         version = sandbox.function.version
         if await agent.machine.rung != "container":
@@ -105,68 +135,80 @@ class SandboxService:
         if version.stored:
             version = await hub.secrets.resolved(version)
         said = partial(agent.logs.append, sandbox.function, "import", "stdout")
-        base = live.base = await self._bases.get(version, said)
+        base = live.base = await self._sidecars.base(live, version, said)
         base.in_use += 1
         sandbox.finished.add_done_callback(lambda _: self._release(live))
+        grant = await self._grants.get(live)
         if live.ending is not None:
             self._finish(live, live.ending)
             return
         sandbox.advance(State.SCHEDULED)
-        running = await self._fork(live)
-        assert running.child is not None
-        live.holder = Holder(running.child.forked)
-        env = {**base.env, **version.env, "VOLANT_SANDBOX_ID": sandbox.sandbox_id}
-        if sandbox.outbound is not None:
-            env |= await self._open_outlet(sandbox, sandbox.outbound, running)
+        running, booted = await self._fork(live, grant)
+        assert running.child is not None and live.holder is not None
+        env = await self._variables(live, version)
         live.executions = Executions(live.holder, env, sandbox.workdir, live.note_activity)
-        await limits.limit(sandbox.function, running.child, running.memory_limit_bytes)
+        if booted is None or running.child.cgroup is not None:
+            await limits.limit(sandbox.function, running.child, running.memory_limit_bytes)
+        is_built = version.image["kind"] != "host"
+        await devices.grant(agent.machine, running.gpus, running.child.forked, is_built=is_built)
         await agent.volumes.mount(running, running.child.forked)
-        if sandbox.argv:
+        if booted is not None:
+            booted.boot(None if running.child.cgroup else running.memory_limit_bytes)
+        command: HeldCommand | RestoredProgram | None = None
+        if move_in is not None:
+            command = await move_in(live)
+        elif sandbox.argv:
             command = await live.executions.run(live.wish(), {})
+        if command is not None:
             live.take_main(command, partial(self._output, live, version.hidden))
         sandbox.advance(State.STARTED)
         live.start_clocks()
+        if live.host is not None and live.host.sandbox.is_paused:
+            await live.pause()
+        self._leaving.watch(live)
+        if booted is not None:
+            self._spares.renew(base)
         if sandbox.probe is not None:
             self._tasks.start(self._probe(live), "probe-sandbox")
 
-    async def _open_outlet(
-        self, sandbox: Sandbox, outbound: Outbound, running: Running
-    ) -> dict[str, str]:
-        """Give a sandbox a way out, which obeys; variables that its commands have for it."""
-        assert running.child is not None
-        policy = outbound.filled(self._agent.hub.secrets, sandbox.app.environment)
-        return await self._outlets.open(sandbox.sandbox_id, running.child.forked, policy)
+    async def _variables(self, live: Live, version: Version) -> dict[str, str]:
+        """Variables of all commands of a sandbox, once it has its way out, which they hold for."""
+        sandbox, running = live.sandbox, live.running
+        assert running is not None
+        sandbox_id = sandbox.sidecar_of or sandbox.sandbox_id
+        told = lent.under_all_names({"VOLANT_SANDBOX_ID": sandbox_id})
+        env = {**live.base.env, **version.env, **told}
+        env |= devices.variables(self._agent.machine, running.gpus)
+        return env | await self._outlets.make(sandbox, live.forked, self._agent.hub)
 
-    async def _fork(self, live: Live) -> Running:
+    async def _fork(
+        self, live: Live, grant: StartContainer | None
+    ) -> tuple[Running, gvisor.Booted | None]:
         agent, sandbox = self._agent, live.sandbox
-        child = await agent.zygotes.fork(live.base.zygote)
-        running = live.running = agent.add(sandbox.function)
+        child, booted = await self._spares.fork(live)
+        running = live.running = agent.add(sandbox.function, grant)
         running.state, running.child = "sandbox", child
         sandbox.container_id, sandbox.pid = running.container_id, child.forked.pid
         child.forked.sdk.close()
         os.close(child.forked.stdout_fd)
-        os.close(child.forked.stderr_fd)
+        live.complaint_fd = child.forked.stderr_fd
         child.forked.exited.add_done_callback(lambda _: self._on_exited(live))
         if live.ending is not None:
             live.kill()
-        return running
+        return running, booted
 
     def _output(self, live: Live, hidden: tuple[str, ...], fd: int, stream: str) -> Output:
-        sandbox, logs = live.sandbox, self._agent.logs
+        sandbox = live.sandbox
         assert live.running is not None
-        hears: Any = partial(logs.append, sandbox.function, sandbox.container_id, stream)
-        if hidden:
-            redacted = Redacted(hears, hidden)
-            is_behind = live.running.is_congested
-            output = Output(fd, self._directory, redacted, redacted.end, is_behind)
-        else:
-            output = Output(fd, self._directory, hears, is_congested=live.running.is_congested)
+        output = logged_output(
+            fd, stream, self._directory, sandbox, self._agent.logs, live.running.is_congested,
+            hidden,
+        )  # fmt: skip
         self._printed.setdefault(sandbox.sandbox_id, {})[stream] = output
         return output
 
     async def _probe(self, live: Live) -> None:
-        assert live.running is not None and live.running.child is not None
-        if await probing.wait(live, live.running.child.forked):
+        if await probing.wait(live, live.forked):
             live.sandbox.advance(State.READY)
 
     # -- the end
@@ -187,14 +229,22 @@ class SandboxService:
         self._agent.remove(running)
         running.child.forked.channel.close()
         running.child.remove_cgroup()
-        self._agent.volumes.end(running)
+        committed = self._agent.volumes.end(running)
         self._outlets.close(live.sandbox.sandbox_id)
         self._ways.close(live.sandbox.sandbox_id)
-        self._finish(live, result)
+        waited: list[asyncio.Future[Any]] = [committed, *live.end_sidecars()]
+        left = [one for one in waited if not one.done()]
+        if not left:
+            self._finish(live, result)
+        else:  # whoever waits for its end may look at once for what it wrote
+            live.ending = result
+            gone = asyncio.gather(*left, return_exceptions=True)
+            gone.add_done_callback(lambda _: self._finish(live, result))
 
     def _finish(self, live: Live, result: Result) -> None:
         sandbox, hub = live.sandbox, self._agent.hub
         live.close()
+        self._grants.give_back(sandbox)
         self._live.pop(sandbox.sandbox_id, None)
         fields = {"sandbox_id": sandbox.sandbox_id, **result.as_fields()}
         log.info("sandbox_finished", extra={"fields": fields})
@@ -204,6 +254,7 @@ class SandboxService:
 
     def _release(self, live: Live) -> None:
         live.base.in_use -= 1
+        self._bases.ahead.note_use()  # else a base that was in use for long would stay for good
 
     def _forget(self, sandbox: Sandbox) -> None:
         for output in self._printed.pop(sandbox.sandbox_id, {}).values():
@@ -231,14 +282,45 @@ class SandboxService:
             )
         return live, live.executions
 
+    def _awake(self, sandbox: Sandbox) -> tuple[Live, Executions]:
+        """As `_started`, of one in which something can run."""
+        found = self._started(sandbox)
+        if sandbox.is_paused:
+            raise ExecutionError(
+                f"sandbox {sandbox.sandbox_id} is paused, and runs nothing",
+                hint="resume() lets it go on",
+            )
+        return found
+
+    async def pause(self, sandbox: Sandbox) -> None:
+        """Have nothing in a sandbox run, as soon as that has started.
+
+        Raises:
+            ExecutionError: when it has finished, or cannot be paused.
+        """
+        live, _ = await self._when_started(sandbox)
+        await live.pause()
+        self._started(sandbox)
+
+    async def resume(self, sandbox: Sandbox) -> None:
+        """Let a sandbox that was paused go on.
+
+        Raises:
+            ExecutionError: when it has finished.
+        """
+        live, _ = await self._when_started(sandbox)
+        await live.resume()
+
     async def execute(self, session: Session, sandbox: Sandbox, wish: Wish) -> Execution:
         """Run a command in a sandbox, as soon as that has started.
 
         Raises:
-            ExecutionError: when the sandbox has finished, or the command cannot be begun.
+            ExecutionError: when the sandbox has finished or is paused, or the command cannot be
+                begun.
             Error: when a secret is not there.
         """
-        _, executions = await self._when_started(sandbox)
+        await asyncio.shield(sandbox.started)
+        _, executions = self._awake(sandbox)
         place, secrets = sandbox.app.environment, self._agent.hub.secrets
         stored = secrets.layered(wish.stored, place) if wish.stored else {}
         try:
@@ -252,9 +334,10 @@ class SandboxService:
         """Give a client a socket on which the files of a sandbox are served.
 
         Raises:
-            ExecutionError: when the sandbox has finished.
+            ExecutionError: when the sandbox has finished, or is paused.
         """
-        live, _ = await self._when_started(sandbox)
+        await asyncio.shield(sandbox.started)
+        live, _ = self._awake(sandbox)
         assert live.holder is not None
         try:
             send_descriptors(session, number, [live.holder.lend_files()])
@@ -271,6 +354,8 @@ class SandboxService:
             Error: as `Snapshots.take`.
         """
         live, _ = await self._when_started(sandbox)
+        if sandbox.runtime != "gvisor":  # whose bases are never blank
+            self._bases.expect_snapshot(sandbox.function.version)
         image = await self._snapshots.take(live, timeout_s, ttl_s)
         version = dataclasses.replace(sandbox.function.version, image=image, files=())
         self._tasks.start(self._prepare(version, sandbox.app.name), "prepare-base")
@@ -325,8 +410,8 @@ class SandboxService:
         if live is not None:
             live.close_stdin()
 
-    async def tunnels(self, sandbox: Sandbox) -> dict[int, tuple[str, int]]:
-        """Where the ports of a sandbox are reached: port -> host and port.
+    async def tunnels(self, sandbox: Sandbox) -> dict[int, tuple[str, int, bool]]:
+        """Where the ports of a sandbox are reached: port -> host, port, whether TLS is spoken.
 
         Raises:
             ExecutionError: when it has finished, or one cannot be opened.
@@ -337,12 +422,14 @@ class SandboxService:
             live.tunnels = loop.create_task(self._open_tunnels(live), name="open-tunnels")
         return await live.tunnels
 
-    async def _open_tunnels(self, live: Live) -> dict[int, tuple[str, int]]:
+    async def _open_tunnels(self, live: Live) -> dict[int, tuple[str, int, bool]]:
         assert live.running is not None
         found = {}
         for port in live.sandbox.ports:
-            _, host, at = await self._tunnels.lead(live.running, port.number, live.sandbox.inbound)
-            found[port.number] = host, at
+            found[port.number] = await self._tunnels.lead(
+                live.running, port.number, live.sandbox.inbound, live.note_connections,
+                is_plain=port.is_plain,
+            )  # fmt: skip
         return found
 
     async def open_way(self, sandbox: Sandbox, port: int) -> str:
@@ -352,9 +439,7 @@ class SandboxService:
             ExecutionError: when it has finished, or there can be none.
         """
         live, _ = await self._when_started(sandbox)
-        assert live.running is not None and live.running.child is not None
-        container = live.running.child.forked
-        return await self._ways.open(sandbox.sandbox_id, container, port)
+        return await self._ways.open(sandbox.sandbox_id, live.forked, port, live.note_connections)
 
     async def set_outbound(self, sandbox: Sandbox, outbound: Outbound) -> None:
         """Change whom a sandbox may reach, as soon as that has started.
@@ -378,22 +463,34 @@ class SandboxService:
             )
         try:
             if outlets.has(of):
-                await outlets.change(
-                    of,
-                    outbound.filled(self._agent.hub.secrets, sandbox.app.environment),
-                )
+                policy = outbound.filled(self._agent.hub.secrets, sandbox.app.environment)
+                await outlets.change(of, policy)
             else:
-                await self._open_outlet(sandbox, outbound, live.running)
+                await outlets.make(sandbox, live.forked, self._agent.hub, outbound)
         except RuntimeFailedError as error:
             self._started(sandbox)
             raise ExecutionError(f"whom {of} may reach cannot be changed: {error}") from error
         sandbox.outbound = outbound
 
+    async def files_kept(self) -> None:
+        """Return when what sandboxes leave behind that were told to end is kept."""
+        await self._leaving.done()
+
+    async def usage(self, sandbox: Sandbox) -> dict[str, Any]:
+        """What a sandbox uses now, as soon as it has started; see `usage.of`.
+
+        Raises:
+            ExecutionError: when it has finished.
+        """
+        live, _ = await self._when_started(sandbox)
+        return await asyncio.to_thread(usage.of, live.forked)
+
     def add_users_of_images(self, found: dict[str, list[str]]) -> None:
         """Add to images, by their keys, the names of the apps whose sandboxes need them."""
-        for key, name in self._ahead:
+        users = list(self._ahead)
+        for one in [*(live.sandbox for live in self._live.values()), *self.copies.sources()]:
+            image = one.function.version.image
+            if image["kind"] != "host":
+                users.append((image[described.KEY], one.app.name))
+        for key, name in dict.fromkeys(users):
             found.setdefault(key, []).append(name)
-        for live in self._live.values():
-            image, name = live.sandbox.function.version.image, live.sandbox.app.name
-            if image["kind"] != "host" and name not in found.get(image[described.KEY], ()):
-                found.setdefault(image[described.KEY], []).append(name)

@@ -15,6 +15,8 @@ from volant.errors import ExecutionError
 from volantd.runtime.ports.relays import RelayFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from volantd.agent.bare import Machine
     from volantd.runtime.containers.forked import ForkedContainer
 
@@ -29,8 +31,17 @@ class Ways:
         self._machine = machine
         self._paths: dict[str, dict[int, asyncio.Task[str]]] = {}
 
-    async def open(self, sandbox_id: str, container: ForkedContainer, port: int) -> str:
+    async def open(
+        self, sandbox_id: str, container: ForkedContainer, port: int,
+        on_use: Callable[[bool], None],
+    ) -> str:  # fmt: skip
         """The socket that leads to a port of a sandbox, made when it is first wanted.
+
+        Args:
+            sandbox_id: the sandbox.
+            container: its.
+            port: its port.
+            on_use: told when there are connections, and when there are none any more.
 
         Raises:
             ExecutionError: when there can be none.
@@ -38,17 +49,20 @@ class Ways:
         ports = self._paths.setdefault(sandbox_id, {})
         task = ports.get(port)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            making = self._make(sandbox_id, container, port)
+            making = self._make(sandbox_id, container, port, on_use)
             task = ports[port] = asyncio.get_running_loop().create_task(making)
         return await asyncio.shield(task)
 
-    async def _make(self, sandbox_id: str, container: ForkedContainer, port: int) -> str:
+    async def _make(
+        self, sandbox_id: str, container: ForkedContainer, port: int,
+        on_use: Callable[[bool], None],
+    ) -> str:  # fmt: skip
         launcher = self._machine.launcher
         directory = os.path.join(launcher.run_dir, "web")
         path = os.path.join(directory, f"{sandbox_id}.{port}.sock")
         try:
             with _listen(directory, os.path.basename(path)) as listener:
-                relay = launcher.relays.open(listener, container, port)
+                relay = launcher.relays.open(listener, container, port, on_use=on_use)
             await relay.wait()
         except (OSError, RelayFailedError) as error:
             _remove(path)

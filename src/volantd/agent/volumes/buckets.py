@@ -23,7 +23,8 @@ from volantd.runtime.ports.relays import RelayFailedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from volantd.agent.agent import Agent, Running
+    from volantd.agent.agent import Agent
+    from volantd.agent.containers.running import Running
     from volantd.hub.environments.record import Environment
     from volantd.runtime.ports.relays import Relay
 

@@ -23,7 +23,10 @@ from volantd.hub.volumes.answering import KIND, in_words
 from volantd.runtime.client import BusyError, PrepareFailedError, RuntimeFailedError
 
 if TYPE_CHECKING:
-    from volantd.agent.agent import Agent, Running
+    import asyncio
+
+    from volantd.agent.agent import Agent
+    from volantd.agent.containers.running import Running
     from volantd.agent.tasks import Tasks
     from volantd.hub.records import App
     from volantd.runtime.client import ForkedContainer
@@ -80,7 +83,7 @@ class MountedVolumes:
                     rows.append(await self._buckets.open(running, one))
                     continue
                 mount = mounts[one["volume"]] = await self._open(running, one)
-                rows.append(_row(mount, mount.view))
+                rows.append(row_of(mount, mount.view))
             await self._agent.machine.launcher.mount(forked, rows)
             if forked.exited.done():
                 raise RuntimeFailedError("it ended while its volumes were mounted")
@@ -183,7 +186,7 @@ class MountedVolumes:
         await self._commit(running, mount, "before reload()")
         view = await self._volumes.mounts.fresh_view(mount)
         try:
-            row = {**_row(mount, view), "again": True}
+            row = {**row_of(mount, view), "again": True}
             await self._agent.machine.launcher.mount(forked, [row])
         except BaseException as error:
             await self._volumes.mounts.discard(view)
@@ -201,15 +204,21 @@ class MountedVolumes:
 
     # -- the end
 
-    def end(self, running: Running) -> None:
-        """Commit what a container that has ended wrote, and forget it."""
+    def end(self, running: Running) -> asyncio.Future[None]:
+        """Commit what a container that has ended wrote, and forget it; done when that is done."""
+        committed = self._agent.hub.loop.create_future()
         self._buckets.close(running.container_id)
         mounts = self._mounts.pop(running.container_id, None)
-        if mounts is not None:
+        if mounts is None:
+            committed.set_result(None)
+        else:
             self._ending.append(running.function.app)
-            self._tasks.start(self._end(running, mounts), "end-volumes")
+            self._tasks.start(self._end(running, mounts, committed), "end-volumes")
+        return committed
 
-    async def _end(self, running: Running, mounts: dict[str, Mount]) -> None:
+    async def _end(
+        self, running: Running, mounts: dict[str, Mount], committed: asyncio.Future[None]
+    ) -> None:
         begun = monotonic()
         try:
             for mount in mounts.values():
@@ -223,6 +232,7 @@ class MountedVolumes:
             await self._close(mounts)
         finally:
             self._ending.remove(running.function.app)
+            committed.set_result(None)
             fields = {"container_id": running.container_id, "took_s": monotonic() - begun}
             log.info("volumes_committed", extra={"fields": fields})
             self._agent.volumes_committed()
@@ -237,7 +247,8 @@ class MountedVolumes:
         return [mount.view.directory for mount in mounts if mount.view.directory]
 
 
-def _row(mount: Mount, view: View) -> dict[str, Any]:
+def row_of(mount: Mount, view: View) -> dict[str, Any]:
+    """What the launcher is told of a volume that is to be mounted."""
     return {
         "target": mount.target, "layers": view.checkout.layers(), "writable": view.directory,
         "again": False,

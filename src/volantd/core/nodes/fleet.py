@@ -248,7 +248,7 @@ class Fleet:
         for node in islice(self._emptiest(need), LOOKS_MAX):
             if node.could_hold(need) and node not in barred:
                 return node
-        largest = self.numbered.get(self.capacities.largest(need))
+        largest = self._largest(need)
         return None if largest in barred else largest
 
     def with_idle(self, first: Node) -> Iterator[Node]:
@@ -265,8 +265,16 @@ class Fleet:
 
     def largest(self, need: Need) -> Ledger | None:
         """The account of the machine with the most memory that has the GPUs for it."""
-        node = self.numbered.get(self.capacities.largest(need))
+        node = self._largest(need)
         return None if node is None else node.ledger
+
+    def _largest(self, need: Need) -> Node | None:
+        """The machine with the most memory that has the GPUs; the places, too, if any has them."""
+        if need.places > 1:
+            holding = [node for node in self.nodes.values() if node.could_hold(need)]
+            if holding:
+                return max(holding, key=lambda node: node.ledger.memory_bytes)
+        return self.numbered.get(self.capacities.largest(need))
 
     def fits_ever(self, need: Need) -> bool:
         """Whether it may start on some machine, were that empty."""
@@ -285,7 +293,9 @@ class Fleet:
         for shelf in self._shelves_of(need):
             if shelf.occupied >> bucket:
                 for number in shelf.emptiest(need.memory_bytes):
-                    yield self.numbered[number]
+                    node = self.numbered[number]
+                    if need.places == 1 or node.ledger.fits(need):
+                        yield node
 
     def _granting(self, need: Need, model: str, count: int) -> Iterator[Node]:
         """Machines with room and free GPUs for it: those with the fewest, and tightest, first."""

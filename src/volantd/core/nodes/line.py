@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from volantd.core.model import Pool
     from volantd.core.records.gpus import GpuWish
 
-Shape: TypeAlias = "tuple[int, tuple[GpuWish, ...]]"
+Shape: TypeAlias = "tuple[int, int, tuple[GpuWish, ...]]"
 #: Urgency, place in the line, since when, whose, and what it needs.
 Entry: TypeAlias = "tuple[float, int, float, Pool, Shape]"
 #: Outdated entries of one shape, beyond as many as wait, before they are cleared away.
@@ -70,7 +70,7 @@ class Line:
     def join(self, pool: Pool, now: float) -> None:
         """Puts a pool into the line; one that waits keeps its place among those as urgent."""
         urgency = pool.urgency
-        shape = pool.need.memory_bytes, pool.need.gpus
+        shape = pool.need.memory_bytes, pool.need.places, pool.need.gpus
         old = self._entries.get(pool)
         if old is None:
             self._count += 1

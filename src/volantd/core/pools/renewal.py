@@ -35,6 +35,7 @@ def reconfigure(
 ) -> None:
     """Replaces the configuration of a pool, but for how its containers share inputs."""
     assert config.max_inputs == pool.config.max_inputs, config
+    assert config.gang_size == pool.config.gang_size, config
     pool.configure(config)
     for container in list(pool.containers.values()):
         if container.outstanding and config.max_inputs > 1:

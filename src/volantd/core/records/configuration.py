@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from volantd.core.records.gpus import GpuWish
+from volantd.core.records.gpus import GpuWish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +36,16 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What one container of a pool takes of the machine."""
+    """What one container of a pool takes of the machine; in a pool of gangs, one gang."""
 
     #: What is booked in the ledger.
     memory_bytes: int = 0
-    #: What it may use; None: it has no limit of its own.
+    #: What it may use, or each of a gang; None: it has no limit of its own.
     memory_limit_bytes: int | None = None
     #: Alternatives, the best first; empty: no GPU.
     gpus: tuple[GpuWish, ...] = ()
+    #: How many containers it counts for.
+    places: int = 1
 
     def grown(self, multiplier: float, memory_bytes_max: float) -> Need:
         """The same with a higher limit of memory, and as much more booked.
@@ -56,7 +56,7 @@ class Need:
         """
         limit = self.memory_limit_bytes
         assert limit, self
-        larger = int(min(limit * multiplier, max(memory_bytes_max, limit)))
+        larger = int(min(limit * multiplier, max(memory_bytes_max / self.places, limit)))
         booked = int(self.memory_bytes * larger / limit)
         return replace(self, memory_bytes=booked, memory_limit_bytes=larger)
 
@@ -100,6 +100,9 @@ class PoolConfig:
     scaleup_window_s: float = 0.0
     #: Slots of its containers are lent, by inputs that last: no container gets more than it runs.
     has_leases: bool = False
+    #: Containers that start together, run each input together, and end together: a gang, which is
+    #: one container to all rules. What is said above of one container is so of each of them.
+    gang_size: int = 1
 
     def __post_init__(self) -> None:
         assert 0 <= self.min_containers <= self.max_containers, self
@@ -116,17 +119,26 @@ class PoolConfig:
         assert self.batch_size in (0, self.max_inputs), self
         assert not (self.batch_size and self.has_leases), self
         assert self.batch_wait_s >= 0, self
+        assert self.gang_size >= 1, self
+        assert self.gang_size == 1 or (self.max_inputs == 1 and not self.has_leases), self
         assert self.scaleup_window_s >= 0, self
         assert self.target_inputs is None or 1 <= self.target_inputs <= self.max_inputs, self
 
     @property
     def need(self) -> Need:
-        """What one container takes, before any ran out of memory."""
+        """What one container takes, or one gang, before any ran out of memory."""
+        size = self.gang_size
         return Need(
-            memory_bytes=self.memory_bytes,
+            memory_bytes=self.memory_bytes * size,
             memory_limit_bytes=self.memory_limit_bytes,
-            gpus=self.gpus,
+            gpus=tuple(GpuWish(wish.model, wish.count * size) for wish in self.gpus),
+            places=size,
         )
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether it counts how long inputs run; else nobody gets more than one at a time."""
+        return not self.has_leases and self.gang_size == 1
 
     @property
     def has_reserve(self) -> bool:

@@ -69,7 +69,7 @@ class Ledger:
     def fits(self, need: Need) -> bool:
         """Whether there is room for one more container now, GPUs apart."""
         return (
-            self.booked_count < self.containers_max
+            self.booked_count + need.places <= self.containers_max
             and self.booked_bytes + need.memory_bytes <= self.memory_bytes
         )
 
@@ -82,7 +82,7 @@ class Ledger:
 
     def fits_ever(self, need: Need) -> bool:
         """Whether it may start on an empty machine, GPUs apart."""
-        return self.containers_max >= 1 and need.memory_bytes <= self.memory_bytes
+        return self.containers_max >= need.places and need.memory_bytes <= self.memory_bytes
 
     def lacks_gpus(self, need: Need) -> bool:
         """Whether this machine has no GPUs that would do, however empty it is."""
@@ -91,31 +91,32 @@ class Ledger:
     def shortage(self, need: Need) -> Shortage:
         """What must leave to fit one more."""
         booked_bytes = self.booked_bytes - self.leaving_bytes
+        booked_count = self.booked_count - self.leaving_count
         return Shortage(
             memory_bytes=booked_bytes + need.memory_bytes - self.memory_bytes,
-            containers_count=self.booked_count - self.leaving_count + 1 - self.containers_max,
+            containers_count=booked_count + need.places - self.containers_max,
             gpus=tuple(self.gpus.missing(need.gpus)) if need.gpus else (),
         )
 
     def book(self, container: Container) -> None:
         """Books a container that starts."""
         self.booked_bytes += container.need.memory_bytes
-        self.booked_count += 1
+        self.booked_count += container.need.places
         if container.gpus:
             self.gpus.grant(container.gpus)
 
     def leave(self, container: Container) -> None:
         """Notes that a booked container is stopping."""
         self.leaving_bytes += container.need.memory_bytes
-        self.leaving_count += 1
+        self.leaving_count += container.need.places
         if container.gpus:
             self.gpus.leave(container.gpus)
 
     def release(self, container: Container) -> None:
         """Ends the booking of a container that is gone, after ``leave``."""
         self.booked_bytes -= container.need.memory_bytes
-        self.booked_count -= 1
+        self.booked_count -= container.need.places
         self.leaving_bytes -= container.need.memory_bytes
-        self.leaving_count -= 1
+        self.leaving_count -= container.need.places
         if container.gpus:
             self.gpus.release(container.gpus)

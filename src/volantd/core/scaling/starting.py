@@ -57,7 +57,7 @@ def starts_wanted(state: State, pool: Pool, now: float) -> int:
         state.arm(pool, pool.start_not_before)
         return 0
     # As many again as work already, so that what starts slowly does not grow by a few at a time.
-    at_once = max(state.limits.starts_in_flight_max, pool.ready)
+    at_once = max(state.limits.starts_in_flight_max // config.gang_size, pool.ready, 1)
     return min(missing, at_once - pool.starting)
 
 
@@ -86,7 +86,9 @@ def start(
     state.arm(container, now + pool.config.startup_timeout_s)
     arm_idle(state, pool)
     limit = container.need.memory_limit_bytes
-    out.append(StartContainer(pool.pool_id, container.container_id, gpus, limit, node.node_id))
+    out.append(StartContainer(
+        pool.pool_id, container.container_id, gpus, limit, node.node_id, container.need.places
+    ))  # fmt: skip
     if state.events is not None:
         state.events.append((now, "starting", container.container_id, pool.pool_id))
 

@@ -201,8 +201,10 @@ def _strand(state: State, pool: Pool, out: list[Command]) -> None:
     memory_bytes, containers_max = (
         (0, 0) if largest is None else (largest.memory_bytes, largest.containers_max)
     )
+    places = pool.need.places
+    what = "a container" if places == 1 else f"a cluster of {places} containers"
     detail = (
-        f"a container of this function requests {pool.need.memory_bytes} bytes of memory,"
+        f"{what} of this function requests {pool.need.memory_bytes} bytes of memory,"
         f" and the machine gives {memory_bytes} bytes to at most {containers_max} containers"
     )
     pool.broken = True

@@ -102,7 +102,7 @@ def _who_has(
             continue
         chosen.append(container)
         short_bytes -= memory_bytes
-        short_count -= 1
+        short_count -= container.need.places
         gpu_count -= suiting
     return chosen if short_bytes <= 0 and short_count <= 0 and gpu_count <= 0 else []
 
@@ -128,7 +128,8 @@ def should_yield(state: State, container: Container, now: float) -> bool:
         shortage = node.ledger.shortage(head.need)
         if shortage.is_relieved_by(container) and _is_the_place(head, container, shortage):
             if is_starved(state, head, now) or (
-                pool.live > max(pool.config.min_containers, head.live + 1)
+                pool.live > pool.config.min_containers
+                and pool.weight - pool.config.gang_size >= head.weight + head.config.gang_size
             ):
                 choose(state, head, node)
                 return True

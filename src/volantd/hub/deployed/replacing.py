@@ -12,6 +12,7 @@ from collections import OrderedDict
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from volant.errors import InvalidError
 from volantd.hub.pools import variants
 from volantd.hub.pools.configuration import pool_config
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from volantd.hub.records import App, Call, Function
 
 #: Options that say how a container shares its inputs; with others, a pool is another pool.
-_SHARING = ("max_inputs", "batch_size", "single_use")
+_SHARING = ("max_inputs", "batch_size", "single_use", "cluster_size")
 
 
 def replace(hub: Hub, app: App, coming: App, *, at_once: bool, anew: bool = False) -> None:
@@ -89,7 +90,7 @@ def _replace_variants(hub: Hub, app: App, *, at_once: bool, anew: bool) -> None:
             if base is None:
                 raise ValueError("its function is not there any more")
             key, new = variants.made_anew(old, base)
-        except ValueError:  # nothing that it could be any more
+        except (ValueError, InvalidError):  # nothing that it could be any more
             hub.remove_pool(old, monotonic())
             continue
         app.variants[key] = new

@@ -11,6 +11,7 @@ from volantd.fields import optional, switch, text, whole
 from volantd.hub.deployed.registry import Wish
 from volantd.hub.deployed.trying import staged_app
 from volantd.hub.environments.book import told
+from volantd.hub.pools import facts
 from volantd.images.requests import later
 
 if TYPE_CHECKING:
@@ -23,13 +24,6 @@ STRATEGIES = ("rolling", "recreate")
 #: Characters of a name, tag or branch in a message.
 NAME_CHARS_MAX = 64
 BRANCH_CHARS_MAX = 256
-#: Options that another client may see of a function: not its environment, nor its secrets.
-_SHOWN = (
-    "min_containers", "max_containers", "buffer_containers", "scaledown_window_s", "timeout_s",
-    "startup_timeout_s", "retries", "max_inputs", "target_inputs", "batch_size", "batch_wait_s",
-    "single_use", "cpu", "cpu_limit", "memory_mib", "memory_limit_mib", "gpu",
-    "ephemeral_disk_mib", "block_network", "snapshot", "has_exit",
-)  # fmt: skip
 
 
 async def _opened(session: Session) -> Deployments:
@@ -126,17 +120,37 @@ async def stop_deployed(session: Session, message: dict[str, Any]) -> dict[str, 
 
 
 async def app_lookup(session: Session, message: dict[str, Any]) -> dict[str, Any]:
-    """What a deployed app is."""
+    """What a deployed app is, or one that runs and that the asker knows by its id."""
     deployments = await _opened(session)
-    found = deployments.find(message["app"], _meant(session, message))
-    app = found.app
+    wanted = message["app"]
+    running = session.hub.apps.get(wanted)
+    own = session.container_app
+    if running is not None and running.state != "deployed" and own in (None, running):
+        return {
+            **_described(running), "deployed_at": None, "deployed_by": None, "tag": "",
+            "state": "detached" if running.detach else "ephemeral",
+        }  # fmt: skip
+    found = deployments.find(wanted, _meant(session, message))
+    served = found.served
+    return {
+        **_described(found.app), "deployed_at": served.deployed_at,
+        "deployed_by": served.deployed_by, "tag": served.tag, "state": "deployed",
+    }  # fmt: skip
+
+
+def _described(app: App) -> dict[str, Any]:
+    """What there is to know of an app, however it came about."""
+    servers = {
+        name: one.object_id
+        for name, one in app.functions.items()
+        if any((form["web"] or {}).get("kind") == "stateless" for form in one.spec["methods"])
+    }
     return {
         "app_id": app.app_id, "name": app.name, "environment": app.environment.name,
         "version": app.version, "tags": app.tags, "created_at": app.created_at,
-        "deployed_at": found.served.deployed_at,
-        "deployed_by": found.served.deployed_by, "tag": found.served.tag,
         "functions": {name: one.object_id for name, one in app.functions.items()},
-        "urls": app.urls,
+        "servers": servers, "urls": app.urls,
+        "classes": [name for name, one in app.functions.items() if one.spec["methods"]],
     }  # fmt: skip
 
 
@@ -153,8 +167,9 @@ async def function_lookup(session: Session, message: dict[str, Any]) -> dict[str
         "app_id": app.app_id, "app": app.name, "version": app.version, "name": function.name,
         "function_id": function.object_id, "is_async": spec["is_async"],
         "is_generator": spec["is_generator"], "methods": spec["methods"], "schema": spec["schema"],
+        "is_web": spec["web"] is not None,
         "urls": [row for row in app.urls if row[0] == function.name],
-        "options": {name: function.options[name] for name in _SHOWN},
+        "options": {name: function.options[name] for name in facts.SHOWN},
     }  # fmt: skip
 
 

@@ -213,7 +213,7 @@ class Objects:
             one for one in self._by_id.values()
             if one.kind == kind and one.environment is environment and one.name is not None
         ]  # fmt: skip
-        return sorted(found, key=lambda one: one.created_at, reverse=True)
+        return sorted(found, key=lambda one: one.created_at)[::-1]  # also within one millisecond
 
     def within(self, environment: Environment) -> list[NamedObject]:
         """All objects of an environment, also those without a name."""

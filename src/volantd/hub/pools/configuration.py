@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from volant import gpus
@@ -28,10 +29,13 @@ def pool_config(function: Function) -> PoolConfig:
     options = {**function.options, **function.scaling}
     retries = options["retries"]
     low, limit_mib = options["min_containers"], options["memory_limit_mib"]
+    high = options["max_containers"] or max(1, low, _containers_max())
+    size = max(1, options["cluster_size"])
     return PoolConfig(
-        min_containers=low,
-        max_containers=options["max_containers"] or max(1, low, _containers_max()),
-        buffer_containers=options["buffer_containers"],
+        # Users count containers; the core counts gangs.
+        min_containers=min(ceil(low / size), max(1, high // size)),
+        max_containers=max(1, high // size),
+        buffer_containers=ceil(options["buffer_containers"] / size),
         scaledown_window_s=options["scaledown_window_s"],
         timeout_s=_timeout_s(function),
         startup_timeout_s=options["startup_timeout_s"],
@@ -57,6 +61,7 @@ def pool_config(function: Function) -> PoolConfig:
             "scaleup_window_s", checked.scaleup_window_s_of(function.spec)
         ),
         has_leases=bool(checked.forms_of(function.spec)),
+        gang_size=size,
     )
 
 

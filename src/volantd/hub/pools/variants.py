@@ -172,6 +172,11 @@ def _options(base: Function, changes: dict[str, Any]) -> dict[str, Any]:
     if not options["stored"]:
         del options["stored"]
     options["volumes"] = _volumes(base, checks.sequence({"volumes": [], **changes}, "volumes"))
+    if options["cluster_size"] and changes.get("max_inputs", 1) != 1:
+        raise InvalidError(
+            f"`{base.name}` has @volant.clustered and runs one input at a time",
+            hint="drop with_concurrency(...) or with_batching(...)",
+        )
     checks.check_options(options)
     return options
 

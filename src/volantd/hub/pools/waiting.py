@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from volantd.core.statistics import LackOfRoom
     from volantd.hub.records import Function
 
+_HAS_NONE = "this machine has none"
+
 
 def text_of(scheduler: Scheduler, function: Function) -> str:
     """What a function waits for, beyond a container that is free; "" is nothing."""
@@ -21,7 +23,9 @@ def text_of(scheduler: Scheduler, function: Function) -> str:
         return ""
     wished = gpus.in_words(function.options["gpu"])
     if pool.queued_inputs and state.fleet.lacks_gpus(pool.need):
-        return f"waiting for a GPU: {wished}; {machine_in_words(scheduler)}"
+        has = machine_in_words(scheduler)
+        without = ", and VOLANT_WITHOUT_GPUS=1 runs it without" if has == _HAS_NONE else ""
+        return f"waiting for a GPU: {wished}; {has}{without}"
     if pool not in state.waiting:
         return ""
     shortage = lack_of_room(state, pool)
@@ -48,7 +52,7 @@ def machine_in_words(scheduler: Scheduler) -> str:
     ledger = scheduler.state.fleet.nodes[LOCAL].ledger
     models = [gpu.model for gpu in ledger.gpus.installed]
     if not models:
-        return "this machine has none"
+        return _HAS_NONE
     counts = [f"{model}:{models.count(model)}" for model in dict.fromkeys(models)]
     return f"this machine has {', '.join(counts)}"
 

@@ -13,9 +13,10 @@ PORT_MAX = 65535
 
 
 def tunnel_open(session: Session, message: dict[str, Any]) -> None:
-    """Answer with number, host and port of a tunnel, when it is open."""
+    """Answer with number, host and port of a tunnel, and whether TLS is spoken, when it is open."""
     port = checks.whole(message, "port", 1, PORT_MAX)
-    session.hub.services.tunnels.open(session, message["id"], port)
+    is_plain = checks.switch({"plain": False, **message}, "plain")
+    session.hub.services.tunnels.open(session, message["id"], port, is_plain=is_plain)
 
 
 def tunnel_close(session: Session, message: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from volant.config import RUNTIMES
 from volant.errors import InvalidError
 from volantd.fields import mapping, number, optional, sequence, switch, text, whole
 from volantd.hub import checks
@@ -158,6 +159,19 @@ def probe(fields: dict[str, Any]) -> Probe | None:
     if not argv:
         raise ValueError("a probe without a port or a command")
     return Probe(interval_s=interval_s, argv=argv)
+
+
+def runtime(fields: dict[str, Any]) -> str | None:
+    """What its programs run on; None for what this daemon prefers.
+
+    Raises:
+        ValueError: for what there is not.
+    """
+    optional(text, fields, "runtime")
+    found: str | None = fields["runtime"]
+    if found not in (None, *RUNTIMES):
+        raise ValueError(f"there is no runtime {found!r:.100}")
+    return found
 
 
 def name_of(fields: dict[str, Any]) -> str | None:

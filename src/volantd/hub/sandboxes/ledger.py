@@ -81,6 +81,8 @@ class Ledger:
 
 def _line(sandbox: Sandbox) -> bytes:
     row = sandbox.row()
+    row["leaves_image"] = sandbox.leaves_image
+    row["environment_id"] = sandbox.app.environment.environment_id
     row["argv"] = [word[:WORD_CHARS_KEPT] for word in row["argv"][:WORDS_KEPT]]
     return json.dumps(row).encode() + b"\n"
 

@@ -45,9 +45,19 @@ def check(options: Mapping[str, Any]) -> None:
         if not 0 < len(text(layer, "name")) <= NAME_CHARS_MAX:
             raise ValueError("a secret has no name")
         optional(text, layer, "environment")
-        keys = sequence(layer, "keys")
-        if len(keys) > KEYS_MAX or not all(isinstance(key, str) for key in keys):
-            raise ValueError("what a secret has to have is no list of names")
+        checked_keys(layer)
+
+
+def checked_keys(fields: dict[str, Any]) -> list[str]:
+    """The names that a secret has to have, of what refers to one.
+
+    Raises:
+        ValueError, KeyError: for what no SDK sends.
+    """
+    keys = sequence(fields, "keys")
+    if len(keys) > KEYS_MAX or not all(isinstance(key, str) for key in keys):
+        raise ValueError("what a secret has to have is no list of names")
+    return keys
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[list[Layer], Any]:

@@ -16,6 +16,7 @@ from volant.errors import Error, NotFoundError
 from volant.wire import values as wire_values
 from volantd.hub import checks
 from volantd.hub.objects.kinds import ObjectKind
+from volantd.hub.secrets.layers import checked_keys
 from volantd.sealing.sealer import SealBrokenError, place_of
 from volantd.store.journal import Kind
 
@@ -75,7 +76,7 @@ class Secrets:
         self._problem: Error | None = None
         self.kind = ObjectKind(
             name=KIND, prefix="st", tables=("secrets",), is_guarded=True, opening=self._open,
-            ended=lambda found: self._values.pop(found.object_id, None),
+            check=self._check, ended=lambda found: self._values.pop(found.object_id, None),
         )  # fmt: skip
         hub.objects.register(self.kind)
 
@@ -93,6 +94,11 @@ class Secrets:
             except Error as error:  # of the key: it is the same for all
                 self._problem = error
                 return
+
+    def _check(self, found: NamedObject, message: dict[str, Any]) -> None:
+        """Refuse one that lacks a variable which whoever looks it up requires."""
+        if "keys" in message:
+            self._check_keys(found, checked_keys(message))
 
     # -- changing
 
@@ -197,12 +203,16 @@ class Secrets:
         if found is None:
             known = objects.names(KIND, environment)
             raise checks.not_found(KIND, name, known, environment=environment.name)
+        return self._check_keys(found, layer["keys"])
+
+    def _check_keys(self, found: NamedObject, keys: Sequence[str]) -> dict[str, str]:
+        """The variables of a secret, which has those that it has to have."""
         variables = self.of(found)
-        missing = [key for key in layer["keys"] if key not in variables]
+        missing = [key for key in keys if key not in variables]
         if missing:
             raise NotFoundError(
-                f"secret {name!r} has no {', '.join(missing)}",
-                hint=f"it has {_some(variables)}; `volant.Secret.from_name({name!r})."
+                f"secret {found.name!r} has no {', '.join(missing)}",
+                hint=f"it has {_some(variables)}; `volant.Secret.from_name({found.name!r})."
                 "update({...})` adds to it",
             )
         return variables

@@ -32,7 +32,10 @@ async def web_counts(session: Session, message: dict[str, Any]) -> dict[str, Any
 
 
 def _check(message: dict[str, Any]) -> None:
-    fields.whole(message, "number")
+    if "number" in message:
+        fields.whole(message, "number")
+    else:
+        fields.text(message, "function")
 
 
 #: User code in containers may ask for it as well: of what it can reach.

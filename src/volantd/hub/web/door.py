@@ -61,7 +61,9 @@ class Door:
             return
         self.routes.add(app, self._url)
         session = app.session
-        if app.urls and self.notice and session is not None and session not in self._told:
+        if not (app.urls and self.notice and app.output):  # a script without output stays silent
+            return
+        if session is not None and session not in self._told:
             self._told.add(session)
             session.event("notice", text=self.notice)
 

@@ -51,7 +51,7 @@ class GatewayProcess:
         self._hub = hub
         self._config = config
         self._listener: socket.socket | None = None
-        self._tls = _tls(config)
+        self._tls = tls_files(config)
         self._host = _checked_host(config.text("gateway_host"))
         self._fronts = _addresses(config.text("gateway_trusted_fronts"))
         self._ending = False
@@ -229,7 +229,7 @@ def _addresses(text: str) -> list[str]:
         ) from None
 
 
-def _tls(config: Config) -> dict[str, str] | None:
+def tls_files(config: Config) -> dict[str, str] | None:
     """The files of a certificate and its key.
 
     Raises:

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
 #: Part of the layer's id: raise it when what is made of the same packages changes.
 RECIPE = 1
-#: What apt is asked for. The last one says that /bin is /usr/bin where a suite has to be told.
-PACKAGES = ("?essential", "apt", "ca-certificates", "?name(^usr-is-merged$)")
+#: What apt is asked for: what slim images elsewhere have, names of protocols and time zones too.
+#: The last one says that /bin is /usr/bin where a suite has to be told.
+PACKAGES = (
+    "?essential", "apt", "ca-certificates", "netbase", "tzdata", "?name(^usr-is-merged$)",
+)  # fmt: skip
 _MERGED = ("bin", "sbin", "lib")
 #: Documents are no part of images, as they are none of slim images elsewhere.
 EXCLUDED = ("doc", "doc-base", "groff", "info", "lintian", "linda", "locale", "man")

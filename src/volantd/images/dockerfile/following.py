@@ -151,7 +151,7 @@ class Follower:
             settings = replace(settings, workdir=posixpath.normpath(path))
         else:
             settings = self._command(settings, name, rest)
-        stage.record = Record(stage.record.layers, settings)
+        stage.record = replace(stage.record, settings=settings)
 
     @staticmethod
     def _command(settings: Settings, name: str, rest: str) -> Settings:

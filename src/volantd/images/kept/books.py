@@ -47,14 +47,28 @@ class Record:
     Attributes:
         layers: ids of its layers, the lowest first.
         settings: what its next step and its containers are run with.
+        machine: the image of this machine, as a client describes it, that the layers lie over;
+            None where they are all that there is.
+        snapshot_count: how many of the layers, from the highest down, are of snapshots.
     """
 
     layers: tuple[str, ...] = ()
     settings: Settings = field(default_factory=Settings)
+    machine: dict[str, Any] | None = None
+    snapshot_count: int = 0
 
     def with_layers(self, *layers: str) -> Record:
         """The image with further layers on top."""
-        return Record((*self.layers, *layers), self.settings)
+        return replace(self, layers=(*self.layers, *layers), snapshot_count=0)
+
+    def with_snapshot(self, layer: str) -> Record:
+        """The image with the layer of a snapshot on top."""
+        return replace(self.with_layers(layer), snapshot_count=self.snapshot_count + 1)
+
+    def without_snapshots(self) -> Record:
+        """The image without what snapshots have added to it."""
+        kept = len(self.layers) - self.snapshot_count
+        return replace(self, layers=self.layers[:kept], snapshot_count=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +283,9 @@ class Books:
                 if isinstance(value, list)
             }
             settings = Settings(**{**given["settings"], **lists})
-            return Entry(record=Record(tuple(given["layers"]), settings), **fields)
+            fields_of_record = {**given, "layers": tuple(given["layers"]), "settings": settings}
+            record = Record(**fields_of_record)
+            return Entry(record=record, **fields)
         except (ValueError, LookupError, TypeError, AttributeError):
             return None  # cut off by a full disk, or of another version
 

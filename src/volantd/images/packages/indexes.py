@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from volant.errors import ImageBuildError
-from volant.runner.isolate import OWN_DIR
+from volant.runner.view.places import OWN_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from volant import ids
 from volant.errors import ImageBuildError
-from volant.runner.isolate import OWN_DIR
+from volant.runner.view.places import OWN_DIR
 from volantd.images.packages import indexes, inside, tools
 from volantd.patience import on_thread
 

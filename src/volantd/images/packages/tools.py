@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import uv
 
 from volant.errors import ImageBuildError
-from volant.runner.isolate import OWN_DIR
+from volant.runner.view.places import OWN_DIR
 from volantd import syncing
 from volantd.images.files import put
 from volantd.images.packages import indexes

@@ -10,13 +10,14 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from volant.runner import isolate
+from volant.runner.libraries import guises
+from volant.runner.view import places
 from volant.wire import values
 from volantd.fields import optional, switch, text
 from volantd.images.files import put
 from volantd.images.steps import kind
 from volantd.images.steps.kind import Kind
-from volantd.lent import package_dir
+from volantd.lent import package_dir, put_guises
 from volantd.patience import on_thread
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Where sources lie, as in every container.
 SOURCES_DIR = "/root"
-CALL_DIR = isolate.OWN_DIR + "/call"
+CALL_DIR = places.OWN_DIR + "/call"
 _START = (
     "import sys; sys.path[0] = {sdk!r}; "
     "from volant.runner.build_call import main; main({directory!r})"
@@ -43,11 +44,12 @@ async def _build(step: dict[str, Any], bench: Workbench) -> Record:
         async with bench.new_layer() as place:
             await bench.run(
                 place,
-                (bench.python, "-c", _START.format(sdk=isolate.SDK_DIR, directory=CALL_DIR)),
+                (bench.python, "-c", _START.format(sdk=places.SDK_DIR, directory=CALL_DIR)),
                 what=f"{step['qualname']}()",
                 env={**_ENVIRONMENT, **(step.get("env") or {})},
                 layers=(*bench.layers, lower),
                 cwd=_cwd(bench),
+                volumes=step.get("volumes", ()),
                 timeout_s=call["timeout_s"],
                 memory_mib=call["memory_limit_mib"],
                 cpu_count=call["cpu_limit"],
@@ -80,13 +82,15 @@ def _put_call(lower: str, call: bytes, payload: Blob) -> None:
     put(f"{lower}{CALL_DIR}/payload", payload)
     for name in ("volant", "cloudpickle"):
         shutil.copytree(
-            package_dir(name), f"{lower}{isolate.SDK_DIR}/{name}",
+            package_dir(name), f"{lower}{places.SDK_DIR}/{name}",
             ignore=shutil.ignore_patterns("__pycache__"),
         )  # fmt: skip
+    put_guises(f"{lower}{places.LENT_DIR}/{guises.NAME}")
 
 
 def _check(step: dict[str, Any]) -> None:
     kind.surroundings(step)
+    kind.volumes(step)
     kind.digest(step["digest"])
     optional(text, step, "module")
     text(step, "qualname")

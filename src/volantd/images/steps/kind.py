@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from volantd.fields import sequence, text
+from volantd.fields import sequence, switch, text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 #: Series of Python that images can have.
 PYTHON_SERIES = ("3.10", "3.11", "3.12", "3.13", "3.14")
+#: Volumes of one step, and names of the root below which a step has none.
+VOLUMES_MAX = 100
+PLACES_OF_OTHERS = ("proc", "sys", "dev", ".volant")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z.+!-]{0,63}")
 
@@ -69,6 +72,22 @@ def surroundings(step: dict[str, Any]) -> None:
     """What many steps may have: variables of their own, and names of those of secrets."""
     variables(step.get("env") or {})
     names({"secrets": [], **step}, "secrets")
+
+
+def volumes(step: dict[str, Any]) -> list[dict[str, Any]]:
+    """The volumes that a step has while it runs, each with path, id, directory and right."""
+    given = sequence({"volumes": [], **step}, "volumes")
+    if len(given) > VOLUMES_MAX:
+        raise ValueError(f"{len(given)} volumes of one step, at most {VOLUMES_MAX}")
+    for one in given:
+        if absolute_path(one["path"]).split("/")[1] in PLACES_OF_OTHERS:
+            raise ValueError(f"no volume can be mounted at {one['path'][:200]!r}")
+        text(one, "volume")
+        text(one, "sub_path")
+        switch(one, "read_only")
+    if len({one[key] for one in given for key in ("path", "volume")}) != 2 * len(given):
+        raise ValueError("a volume is mounted twice, or two at one place")
+    return given
 
 
 def absolute_path(path: object) -> str:

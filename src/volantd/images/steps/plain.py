@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import ImageBuildError
@@ -28,7 +29,8 @@ async def _run(step: dict[str, Any], bench: Workbench) -> Record:
     line = " && ".join(step["commands"])
     async with bench.new_layer() as place:
         argv = (*bench.below.settings.shell, line)
-        await bench.run(place, argv, what=line, env=step.get("env"))
+        volumes = step.get("volumes", ())
+        await bench.run(place, argv, what=line, env=step.get("env"), volumes=volumes)
     return bench.below.with_layers(bench.key)
 
 
@@ -61,19 +63,20 @@ async def _workdir(step: dict[str, Any], bench: Workbench) -> Record:
     if found is None:
         raise bench.failure(f"{path} cannot be a working directory: it is a circle of links")
     if node is not None and node.is_directory:
-        return Record(bench.below.layers, settings)
+        return replace(bench.below, settings=settings)
     async with bench.new_layer() as place:
         os.makedirs(os.path.join(place, "diff") + found, 0o755)
-    return Record((*bench.below.layers, bench.key), settings)
+    return replace(bench.below.with_layers(bench.key), settings=settings)
 
 
 async def _set(step: dict[str, Any], bench: Workbench) -> Record:
-    return Record(bench.below.layers, bench.below.settings.after(step))
+    return replace(bench.below, settings=bench.below.settings.after(step))
 
 
 def _check_run(step: dict[str, Any]) -> None:
     kind.words(step, "commands")
     kind.surroundings(step)
+    kind.volumes(step)
 
 
 def _check_copy(step: dict[str, Any]) -> None:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 #: Variables of a secret that opens a registry.
 USERNAME, PASSWORD = "REGISTRY_USERNAME", "REGISTRY_PASSWORD"
+#: The key of a service account, and the name with which Google's registries take one:
+#: https://cloud.google.com/artifact-registry/docs/docker/authentication
+SERVICE_ACCOUNT, SERVICE_ACCOUNT_NAME = "SERVICE_ACCOUNT_JSON", "_json_key"
+#: Keys that would have to be changed for a password at Amazon first.
+AWS_KEY = "AWS_ACCESS_KEY_ID"
 
 
 async def _build(step: dict[str, Any], bench: Workbench) -> Record:
@@ -76,13 +81,15 @@ def _credentials(bench: Workbench) -> tuple[str, str] | None:
     given = bench.brought.secrets.get("auth")
     if given is None:
         return None
+    if SERVICE_ACCOUNT in given and USERNAME not in given:
+        return SERVICE_ACCOUNT_NAME, given[SERVICE_ACCOUNT]
     try:
         return given[USERNAME], given[PASSWORD]
     except KeyError as error:
-        raise ImageBuildError(
-            f"the secret for the registry has no {error}",
-            hint=f"a registry is opened with {USERNAME} and {PASSWORD}",
-        ) from None
+        hint = f"a registry is opened with {USERNAME} and {PASSWORD}, or {SERVICE_ACCOUNT}"
+        if AWS_KEY in given:
+            hint = f"{USERNAME} is AWS, and `aws ecr get-login-password` prints a {PASSWORD}"
+        raise ImageBuildError(f"the secret for the registry has no {error}", hint=hint) from None
 
 
 def _unpack(

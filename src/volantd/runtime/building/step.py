@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from volantd.runtime.cgroup import Cgroup
@@ -24,6 +24,7 @@ class StepSpec:
         cwd: where it starts; made if it is not there.
         shared: directories of the host that it may write to, and where it sees them.
         readable: further ones that it may only read, likewise.
+        volumes: see `mounting.start`; each with `target`, `layers` and `writable`.
         cgroup: where it goes, or None.
         limits: what its processes are held to one by one; see `isolate.limit_resources`.
     """
@@ -35,6 +36,7 @@ class StepSpec:
     cwd: str = "/"
     shared: tuple[tuple[str, str], ...] = field(default=())
     readable: tuple[tuple[str, str], ...] = field(default=())
+    volumes: tuple[dict[str, Any], ...] = ()
     cgroup: Cgroup | None = None
     limits: dict[str, int] = field(default_factory=dict)
 
@@ -45,13 +47,15 @@ class Step:
     Attributes:
         step_id: of its own.
         pid: on the host.
+        views: directories that it writes to through its volumes.
         log_fd: read end (non-blocking) of what it prints; the caller's to close.
         exited: its wait status, once it and all that it started are gone.
     """
 
-    def __init__(self, launcher: Launcher, step_id: str, log_fd: int) -> None:
+    def __init__(self, launcher: Launcher, step_id: str, log_fd: int, spec: StepSpec) -> None:
         self.step_id = step_id
         self.pid = 0
+        self.views = tuple(one["writable"] for one in spec.volumes if one["writable"])
         self.log_fd = log_fd
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.state_dir = launcher.state_dir(step_id)

@@ -15,7 +15,9 @@ from __future__ import annotations
 import os
 
 from volant.runner import isolate, linux, seccomp
+from volant.runner.view import roots
 from volantd.runtime import template
+from volantd.runtime.volumes import mounting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def _start(request: dict[str, Any], base_dir: str, report_fd: int, log_fd: int) 
     layers: list[str] = request["layers"]
     shared, readable = request["shared"], request["readable"]
     owner: int | None = request["uid_base"]
-    _make_root(root, owner, len(layers), len(shared) + len(readable))
+    _make_root(root, owner, len(layers), len(shared) + len(readable) + len(request["volumes"]))
     if owner is None:
         _make_one_id_layer(f"{root}/{ONE_ID_DIR}", layers)
         userns_fd = None
@@ -79,6 +81,8 @@ def _start(request: dict[str, Any], base_dir: str, report_fd: int, log_fd: int) 
     for index, (source, _) in enumerate(readable, len(shared)):
         target = f"{root}/shared/{index}"
         template.bind(source, target, _READ_ONLY, userns_fd, recursive=False)
+    for index, wanted in enumerate(request["volumes"], len(shared) + len(readable)):
+        _mount_volume(wanted, f"{root}/shared/{index}", root + "/volume", owner, userns_fd)
     template.bind(base_dir + "/etc", root + "/etc", _READ_ONLY)
     template.mount_devices(root + "/dev", own_nodes=userns_fd is not None)
     if userns_fd is not None:
@@ -94,7 +98,7 @@ def _start(request: dict[str, Any], base_dir: str, report_fd: int, log_fd: int) 
 
 
 def _make_root(root: str, owner: int | None, layer_count: int, shared_count: int) -> None:
-    names = ["", "layers", "layers/none", "output", "shared", "etc", "dev", "new"]
+    names = ["", "layers", "layers/none", "output", "shared", "volume", "etc", "dev", "new"]
     names += [f"layers/{index}" for index in range(layer_count)]
     names += [f"shared/{index}" for index in range(shared_count)]
     for name in names:
@@ -120,6 +124,20 @@ def _bind_mapped(source: str, target: str, attributes: int, userns_fd: int | Non
             f"the file system of {source} cannot map owners (ext4, xfs, btrfs and tmpfs can): "
             "images cannot be built there"
         )
+
+
+def _mount_volume(
+    wanted: dict[str, Any], target: str, place: str, owner: int | None, userns_fd: int | None
+) -> None:
+    """Mount a volume; `place` is covered by what it is put together of."""
+    if userns_fd is None or owner is None:
+        fd = mounting.put_together_as_user(wanted, place)
+    else:
+        linux.mount("volume", place, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=700,size=64k")
+        os.chdir(place)
+        fd = mounting.put_together(wanted, userns_fd, owner)
+        os.chdir("/")
+    mounting.put_down(wanted, fd, target)
 
 
 def _enter(request: dict[str, Any], root: str) -> None:
@@ -150,9 +168,10 @@ def _enter(request: dict[str, Any], root: str) -> None:
     isolate.mount_proc("new")
     places = [(f"etc/{name}", f"/etc/{name}") for name in NETWORK_FILES]
     shared = [*request["shared"], *request["readable"]]
+    shared += [("", wanted["target"]) for wanted in request["volumes"]]
     places += [(f"shared/{index}", path) for index, (_, path) in enumerate(shared)]
     held = [(linux.open_tree(source, recursive=False), path) for source, path in places]
-    isolate.enter_root("new")
+    roots.enter("new")
     # Not before: links of the image now lead to its own files only.
     for fd, path in held:
         _make_point(path, is_directory=not path.startswith("/etc/"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from struct import calcsize, pack, unpack_from
 
 #: By family: how a packet's header names loopback, as an offset and what is there.
@@ -35,22 +36,26 @@ _OUTPUT_HOOK, _DNAT_PRIORITY = 3, -100
 _ACCEPT = 1
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _META_PROTOCOL = 16
+_SOCKET_GROUP = 3
 _NAME = b"volant\0"
 
 
-def lead_out_to(ports: dict[int, int]) -> None:
+def lead_out_to(ports: dict[int, int], group: tuple[int, int] | None = None) -> None:
     """Lead what leaves this thread's network namespace to listeners at its loopback.
 
     Args:
         ports: by protocol (TCP and UDP); of UDP only questions for names are led there.
+        group: the id of a control group of version 2 and its level, counted from the root: only
+            what its processes send, and that whatever is said of all; None for all.
 
     Raises:
         OSError: when the kernel will not.
     """
     families = list(_LOOPBACK)
-    routes = [_message(_NEW_ROUTE, _CREATE, _route(family)) for family in families]
-    _tell(_NETLINK_ROUTE, routes, len(routes))
-    rules = [message for family in families for message in _rules(family, ports)]
+    for family in families:
+        with suppress(FileExistsError):  # somebody else of this network has a way out
+            _tell(_NETLINK_ROUTE, [_message(_NEW_ROUTE, _CREATE, _route(family))], 1)
+    rules = [message for family in families for message in _rules(family, ports, group)]
     begin = _message(_BATCH_BEGIN, 0, pack("!BBH", 0, 0, 10), acknowledged=False)
     end = _message(_BATCH_END, 0, pack("!BBH", 0, 0, 10), acknowledged=False)
     _tell(_NETLINK_NETFILTER, [begin, *rules, end], len(rules))
@@ -62,16 +67,19 @@ def _route(family: int) -> bytes:
     return pack("BBBBBBBBI", *kind) + _attribute(_OUT_INTERFACE, pack("I", _LOOPBACK_INDEX))
 
 
-def _rules(family: int, ports: dict[int, int]) -> list[bytes]:
+def _rules(family: int, ports: dict[int, int], group: tuple[int, int] | None) -> list[bytes]:
     offset, prefix = _LOOPBACK[family]
     head = pack("!BBH", family, 0, 0)
     table = _attribute(1, _NAME)
     hook = _nest(4, _attribute(1, _number(_OUTPUT_HOOK)), _attribute(2, pack("!i", _DNAT_PRIORITY)))
     chain = table + _attribute(3, _NAME) + hook + _attribute(7, b"nat\0")
 
+    # Those of a group go to the head of the chain one by one, so that they come first.
+    flags, mine = (_CREATE | _APPEND, []) if group is None else (_CREATE, _of_group(*group))
+
     def rule(*expressions: bytes) -> bytes:
-        body = head + table + _attribute(2, _NAME) + _nest(4, *expressions)
-        return _message(_NEW_RULE, _CREATE | _APPEND, body)
+        body = head + table + _attribute(2, _NAME) + _nest(4, *mine, *expressions)
+        return _message(_NEW_RULE, flags, body)
 
     to_port = [_payload(_TRANSPORT_HEADER, 2, 2), _equals(pack("!H", DNS_PORT))]
     to_loopback = [_payload(_NETWORK_HEADER, offset, len(prefix)), _equals(prefix)]
@@ -79,12 +87,15 @@ def _rules(family: int, ports: dict[int, int]) -> list[bytes]:
         rule(*_of_protocol(protocol), *to_port, *_redirect(port))
         for protocol, port in ports.items()
     ]
-    return [
-        _message(_NEW_TABLE, _CREATE, head + table),
-        _message(_NEW_CHAIN, _CREATE, head + chain),
+    rules = [
         *questions,
         rule(*to_loopback, _accept()),
         rule(*_of_protocol(socket.IPPROTO_TCP), *_redirect(ports[socket.IPPROTO_TCP])),
+    ]
+    return [
+        _message(_NEW_TABLE, _CREATE, head + table),
+        _message(_NEW_CHAIN, _CREATE, head + chain),
+        *(rules if group is None else rules[::-1]),
     ]
 
 
@@ -98,6 +109,12 @@ def _expression(name: bytes, *attributes: bytes) -> bytes:
 def _of_protocol(protocol: int) -> list[bytes]:
     load = _expression(b"meta", _attribute(1, _number(1)), _attribute(2, _number(_META_PROTOCOL)))
     return [load, _equals(bytes([protocol]))]
+
+
+def _of_group(number: int, level: int) -> list[bytes]:
+    numbers = enumerate((_SOCKET_GROUP, 1, level), 1)
+    load = _expression(b"socket", *(_attribute(at, _number(value)) for at, value in numbers))
+    return [load, _equals(pack("=Q", number))]
 
 
 def _payload(base: int, offset: int, size: int) -> bytes:

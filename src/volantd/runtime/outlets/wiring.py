@@ -8,6 +8,7 @@ What listens is the daemon's alone: nothing in the sandbox has the sockets, or r
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from array import array
@@ -34,6 +35,8 @@ SYSTEM_BUNDLES = (
 #: How many sockets a sandbox has: see `make_sockets`.
 SOCKETS = 4
 BUNDLE_BYTES_MAX = 8 << 20
+#: An address that nobody has; and how long a rule is waited for that leads from there.
+CHECKED, CHECK_TIMEOUT_S = ("192.0.2.1", 9), 2.0
 _V6ONLY = 26
 
 
@@ -41,12 +44,17 @@ def start(request: dict[str, Any], report_fd: int, fds: list[int]) -> NoReturn:
     """Wire the sandbox that a request names; never returns.
 
     Args:
-        request: `certificate` of its authority, as PEM; "" for none.
+        request: `certificate` of its authority, as PEM; "" for none. `listens`: whether there are
+            to be listeners. `group`: for what processes of one control group send alone, its
+            directory; None for all that are in this network.
         report_fd: is closed when it is done; gets `error TEXT` should it fail.
         fds: a pidfd of the sandbox, and a socket to which the listeners go.
     """
     container_fd, agent_fd = fds
+    group: tuple[int, int] | None = None
     try:
+        if request["group"] is not None:
+            group = _join(request["group"])
         trusted = _bundle() if request["certificate"] else b""
         names = linux.CLONE_NEWUSER | linux.CLONE_NEWNET | linux.CLONE_NEWNS
         linux.setns(container_fd, names)
@@ -56,22 +64,57 @@ def start(request: dict[str, Any], report_fd: int, fds: list[int]) -> NoReturn:
                 os.setgroups([])
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
-        sockets = make_sockets()
-        netlink.lead_out_to({
-            socket.IPPROTO_TCP: sockets[0].getsockname()[1],
-            socket.IPPROTO_UDP: sockets[2].getsockname()[1],
-        })  # fmt: skip
+        sockets = make_sockets() if request["listens"] else []
+        if sockets:
+            ports = {
+                socket.IPPROTO_TCP: sockets[0].getsockname()[1],
+                socket.IPPROTO_UDP: sockets[2].getsockname()[1],
+            }
+            netlink.lead_out_to(ports, group)
+        if group is not None:
+            _see_to_it(sockets[0])
         if request["certificate"]:
             _write(request["certificate"].encode(), trusted)
         rights = array("i", [sock.fileno() for sock in sockets])
         with socket.socket(fileno=agent_fd) as agent:
-            agent.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if sockets else []
+            agent.sendmsg([b"+"], ancillary)
         os.close(report_fd)
         os._exit(0)
     except BaseException as error:  # noqa: BLE001  # a fork must end here, and say why
         with suppress(OSError):
             template.report(report_fd, f"error {type(error).__name__}: {error}")
     os._exit(1)
+
+
+def _join(directory: str) -> tuple[int, int]:
+    """Enter a control group of version 2; its id and level."""
+    with open(f"{directory}/cgroup.procs", "wb", buffering=0) as procs:
+        procs.write(b"0")
+    level, above = 0, os.path.dirname(directory)
+    while os.path.exists(f"{above}/cgroup.procs"):
+        level, above = level + 1, os.path.dirname(above)
+    return os.stat(directory).st_ino, level
+
+
+def _see_to_it(listener: socket.socket) -> None:
+    """Connect to where only a rule leads to a listener, as what that rule is for.
+
+    Kernels disagree about where levels are counted from, and some cannot tell groups: then all
+    would be sent the way of the sandbox itself.
+
+    Raises:
+        OSError: it was not led there.
+    """
+    listener.settimeout(CHECK_TIMEOUT_S)
+    with socket.socket() as near:
+        near.settimeout(CHECK_TIMEOUT_S)
+        near.connect(CHECKED)
+        far, address = listener.accept()
+        far.close()
+        if address != near.getsockname():
+            raise OSError(errno.ENOTSUP, "this kernel does not tell its processes from others")
+    listener.setblocking(True)
 
 
 def make_sockets() -> list[socket.socket]:

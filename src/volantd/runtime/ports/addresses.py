@@ -33,6 +33,8 @@ class Addresses:
         """
         self._claim, base = _claim_block()
         self._free = deque(_text(base, number) for number in range(1, BLOCK_ADDRESSES))
+        #: How many have each that more than one has.
+        self._shares: dict[str, int] = {}
 
     def take(self) -> str:
         """An address that nobody has.
@@ -44,9 +46,18 @@ class Addresses:
             raise OSError(f"all {BLOCK_ADDRESSES} addresses for containers are in use")
         return self._free.popleft()
 
+    def share(self, address: str) -> str:
+        """An address that somebody has, for one more; it is given back by each."""
+        self._shares[address] = self._shares.get(address, 1) + 1
+        return address
+
     def give_back(self, address: str) -> None:
-        """Let others have an address, all others first."""
-        self._free.append(address)
+        """Let others have an address, all others first, once nobody has it."""
+        left = self._shares.pop(address, 1) - 1
+        if left > 1:
+            self._shares[address] = left
+        elif not left:
+            self._free.append(address)
 
     def close(self) -> None:
         """Let others have the block."""

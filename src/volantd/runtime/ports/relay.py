@@ -25,7 +25,10 @@ from volantd.runtime import template
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ssl import SSLContext
     from typing import Any, NoReturn
+
+    from volantd.runtime.ports.encrypting import Encrypted
 
 #: Connections of one relay; more of them wait to be accepted.
 CONNECTIONS_MAX = 1000
@@ -33,6 +36,8 @@ CONNECTIONS_MAX = 1000
 READ_BYTES = 128 << 10
 #: How long it may take, at the end, until clients have taken what the container had sent.
 DRAIN_S = 2.0
+#: What is told when the first connection is there, and when the last one is gone.
+IN_USE, UNUSED = b"+", b"-"
 #: Who it is where it was started by root.
 NOBODY = 65534
 
@@ -42,16 +47,20 @@ def start(request: dict[str, Any], report_fd: int, fds: list[int]) -> NoReturn:
 
     Args:
         request: `address` and `port` of the container; `enters`: whether that is one of its own
-            network.
+            network; `tls`: files of a certificate and its key, None for connections without.
         report_fd: is closed when it works; gets `error TEXT` should it fail.
-        fds: the listener, and a pidfd of the container.
+        fds: the listener, a pidfd of the container, and a pipe that is told whether it is
+            used, if anybody wants to know.
     """
-    listener_fd, container_fd = fds
+    listener_fd, container_fd, use_fd = (*fds, -1)[:3]
     try:
-        _close_others({listener_fd, container_fd, report_fd})
+        _close_others({listener_fd, container_fd, use_fd, report_fd})
+        if use_fd >= 0:
+            os.set_blocking(use_fd, False)
         as_root = os.geteuid() == 0
         allowed = request["allowed"]
         allows = None if allowed is None else _membership(allowed)  # nobody may import anything
+        encrypts = None if request["tls"] is None else _context_of(request["tls"])
         if request["enters"]:
             own = 0 if as_root else linux.CLONE_NEWUSER
             linux.setns(container_fd, own | linux.CLONE_NEWNET)
@@ -62,7 +71,10 @@ def start(request: dict[str, Any], report_fd: int, fds: list[int]) -> NoReturn:
             os.setresuid(NOBODY, NOBODY, NOBODY)
         linux.prctl(linux.PR_SET_PDEATHSIG, 9)  # after the ids: changing them clears it
         target = (request["address"], request["port"])
-        relay = Relay(socket.socket(fileno=listener_fd), target, allows=allows)
+        relay = Relay(
+            socket.socket(fileno=listener_fd), target, allows=allows, use_fd=use_fd,
+            encrypts=encrypts,
+        )  # fmt: skip
         linux.capset()
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
         linux.install_seccomp(seccomp.build())
@@ -97,18 +109,32 @@ def _membership(networks: list[str]) -> Callable[[str], bool]:
     return is_member
 
 
+def _context_of(files: dict[str, str]) -> SSLContext:
+    from volantd.runtime.ports import encrypting  # which most relays do not need
+
+    return encrypting.context_of(files)
+
+
+def _ready(sock: socket.socket) -> socket.socket:
+    """Have a socket wait for nothing, and hold nothing back."""
+    sock.setblocking(False)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
 class End:
     """One of the two sockets of a connection."""
 
     __slots__ = (
-        "has_ended", "is_connecting", "is_far", "is_shut", "other", "pending", "sock", "waited_for",
+        "greets_on", "has_ended", "is_connecting", "is_far", "is_shut", "other", "pending", "sock",
+        "waited_for",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, *, is_connecting: bool) -> None:
-        sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, sock: socket.socket | Encrypted, *, is_connecting: bool) -> None:
         self.sock = sock
+        #: What a handshake of TLS waits for; 0 when there is none, or it is done.
+        self.greets_on = 0 if isinstance(sock, socket.socket) else select.EPOLLIN
         self.other: End
         #: Bytes that are still to be sent here.
         self.pending = b""
@@ -125,13 +151,17 @@ class End:
         """What to wait for."""
         if self.is_connecting:
             return select.EPOLLOUT
-        reads = not self.has_ended and not self.other.pending and not self.other.is_connecting
+        if self.greets_on:
+            return self.greets_on
+        is_other_there = not self.other.is_connecting and not self.other.greets_on
+        reads = is_other_there and not self.has_ended and not self.other.pending
         return (select.EPOLLIN if reads else 0) | (select.EPOLLOUT if self.pending else 0)
 
     def is_on_the_way(self) -> bool:
         """Whether something that came from here has not been passed on."""
         if self.other.pending or self.is_connecting:
             return bool(self.other.pending)
+        assert isinstance(self.sock, socket.socket)
         try:
             return bool(self.sock.recv(1, socket.MSG_PEEK))
         except OSError:
@@ -144,13 +174,19 @@ class Relay:
     def __init__(
         self, listener: socket.socket, target: tuple[str, int],
         connections_max: int = CONNECTIONS_MAX, allows: Callable[[str], bool] | None = None,
+        use_fd: int = -1, encrypts: SSLContext | None = None,
     ) -> None:  # fmt: skip
         """Pass connections of a listener on to a target, an address of IPv4 and a port.
 
         Args:
+            connections_max: how many at a time.
             allows: whether they are taken from an address; None for every one.
+            use_fd: a pipe that is told whether there are any; -1 for nobody.
+            encrypts: what clients speak TLS with; None for none.
         """
+        self._encrypts = encrypts
         self._allows = allows
+        self._use_fd = use_fd
         self._ends_max = 2 * connections_max
         self._listener = listener
         self._target = target
@@ -201,26 +237,43 @@ class Relay:
             if not isinstance(error, (BlockingIOError, ConnectionAbortedError)):
                 self._set_accepting(False)  # no descriptors: when one ends there are some again
             return
-        near = End(sock, is_connecting=False)
         if self._allows is not None and not self._allows(peer[0]):
             sock.close()
             return
         try:
-            far = End(socket.socket(socket.AF_INET, socket.SOCK_STREAM), is_connecting=True)
+            far = End(_ready(socket.socket(socket.AF_INET, socket.SOCK_STREAM)), is_connecting=True)
         except OSError:
             sock.close()
             self._set_accepting(False)
             return
+        try:
+            near = End(self._near(sock), is_connecting=False)
+        except OSError:  # the client has gone already
+            sock.close()
+            far.sock.close()
+            return
         near.other, far.other = far, near
+        if not self._ends:
+            self._tell(IN_USE)
         for end in (near, far):
             self._ends[end.sock.fileno()] = end
         if len(self._ends) >= self._ends_max:
             self._set_accepting(False)
+        assert isinstance(far.sock, socket.socket)
         if far.sock.connect_ex(self._target) not in (0, EINPROGRESS):
             self._drop(far)
             return
         self._wait_for(near)
         self._wait_for(far)
+
+    def _near(self, sock: socket.socket) -> socket.socket | Encrypted:
+        """What is spoken to a client with."""
+        _ready(sock)
+        if self._encrypts is None:
+            return sock
+        from volantd.runtime.ports.encrypting import Encrypted
+
+        return Encrypted(sock, self._encrypts)
 
     def _set_accepting(self, accepts: bool) -> None:
         if accepts != self._accepts and self._listener.fileno() >= 0:
@@ -229,6 +282,7 @@ class Relay:
 
     def _take(self, end: End, event: int) -> None:
         if end.is_connecting:
+            assert isinstance(end.sock, socket.socket)
             error = end.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 raise OSError(error, os.strerror(error))
@@ -236,6 +290,8 @@ class Relay:
         elif event & select.EPOLLERR:
             self._drop(end)
             return
+        elif not isinstance(end.sock, socket.socket) and end.greets_on:
+            end.greets_on = end.sock.greet()
         else:
             if event & (select.EPOLLIN | select.EPOLLHUP) and end.events() & select.EPOLLIN:
                 self._receive(end)
@@ -296,4 +352,11 @@ class Relay:
         for one in (end, end.other):
             del self._ends[one.sock.fileno()]
             one.sock.close()
+        if not self._ends:
+            self._tell(UNUSED)
         self._set_accepting(True)
+
+    def _tell(self, word: bytes) -> None:
+        if self._use_fd >= 0:
+            with suppress(OSError):  # nobody reads: the daemon is about to end
+                os.write(self._use_fd, word)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from volant.runner import linux
 from volantd.runtime.containers.forked import SHARED_ADDRESS
+from volantd.runtime.ports import relay
 
 if TYPE_CHECKING:
     import socket
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
     from volantd.runtime.containers.forked import ForkedContainer
 
     Request = Callable[[dict[str, Any], Sequence[int]], None]
+    OnUse = Callable[[bool], None]
 
 START_TIMEOUT_S = 15.0
+#: What is read at once of what relays tell.
+WORDS_MAX = 4096
 
 
 class RelayFailedError(Exception):
@@ -76,6 +80,31 @@ class Relay:
             self.exited.set_result(status)
 
 
+class _Use:
+    """Hears from a relay whether there are connections, until that is gone."""
+
+    def __init__(self, fd: int, on_use: OnUse) -> None:
+        """`fd`: the end of a pipe that is read, and closed at its end."""
+        self._loop = asyncio.get_running_loop()
+        self._fd = fd
+        self._on_use = on_use
+        self._is_used = False
+        os.set_blocking(fd, False)
+        self._loop.add_reader(fd, self._on_readable)
+
+    def _on_readable(self) -> None:
+        words = os.read(self._fd, WORDS_MAX)
+        if not words:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+        was_used, self._is_used = self._is_used, words.endswith(relay.IN_USE)
+        if words and not was_used and not self._is_used:
+            self._on_use(True)  # for a moment
+            self._on_use(False)
+        elif was_used != self._is_used:
+            self._on_use(self._is_used)
+
+
 class Relays:
     """The relays of one launcher."""
 
@@ -87,28 +116,34 @@ class Relays:
 
     def open(
         self, listener: socket.socket, container: ForkedContainer, port: int,
-        allowed: Sequence[object] | None = None,
+        allowed: Sequence[object] | None = None, on_use: OnUse | None = None,
+        tls: dict[str, str] | None = None,
     ) -> Relay:  # fmt: skip
         """Begin to pass connections of a listener, which stays the caller's, on to a port.
 
         Args:
+            listener: at which they come.
+            container: whose port it is.
+            port: its number.
             allowed: networks from which they are taken; None for everywhere.
+            on_use: told when there are connections, and when there are none any more.
+            tls: files of a certificate and its key, `cert` and `key`, that clients speak TLS with.
 
         Raises:
             OSError: when the container is gone.
         """
         self._count += 1
         relay_id = f"r{self._count}"
-        fds = [os.dup(listener.fileno())]
-        try:
-            fds.append(linux.pidfd_open(container.pid))
-        except OSError:
-            os.close(fds[0])
-            raise
+        fds = [linux.pidfd_open(container.pid)]
+        fds.insert(0, os.dup(listener.fileno()))
+        if on_use is not None:
+            reads, writes = os.pipe2(os.O_CLOEXEC)
+            fds.append(writes)
+            _Use(reads, on_use)
         return self._start({
             "op": "relay", "id": relay_id, "port": port, "enters": not container.address,
             "address": container.address or SHARED_ADDRESS,
-            "allowed": None if allowed is None else list(map(str, allowed)),
+            "allowed": None if allowed is None else list(map(str, allowed)), "tls": tls,
         }, fds)  # fmt: skip
 
     def serve(self, request: dict[str, Any], fds: list[int]) -> Relay:
@@ -117,23 +152,23 @@ class Relays:
         return self._start({"op": "serve", "id": f"s{self._count}", **request}, fds)
 
     def _start(self, request: dict[str, Any], fds: list[int]) -> Relay:
-        relay = self._relays[request["id"]] = Relay(request["id"], self._request)
+        begun = self._relays[request["id"]] = Relay(request["id"], self._request)
         self._request(request, fds)
-        return relay
+        return begun
 
     def on_started(self, relay_id: str, reason: str) -> None:
         """Pass on how the start of one went."""
-        relay = self._relays.get(relay_id)
-        if relay is not None:
-            relay.on_started(reason)
+        found = self._relays.get(relay_id)
+        if found is not None:
+            found.on_started(reason)
             if reason:
                 self.on_exited(relay_id, 0)
 
     def on_exited(self, relay_id: str, status: int) -> None:
         """Note that one is gone."""
-        relay = self._relays.pop(relay_id, None)
-        if relay is not None:
-            relay.on_exited(status)
+        found = self._relays.pop(relay_id, None)
+        if found is not None:
+            found.on_exited(status)
 
     def lose(self) -> None:
         """Note that all are gone, with the launcher."""

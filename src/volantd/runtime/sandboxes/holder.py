@@ -18,7 +18,7 @@ import fcntl
 import os
 import signal
 import socket
-from collections import deque
+import tty
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from volant.runner import command as inside, control
 from volant.runner.sandboxes.holding import KILL
 from volantd.descriptors import is_leader
 from volantd.runtime.command import CommandFailedError
+from volantd.runtime.messages.outgoing import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 30.0
 #: How often it is looked whether a holder is stopped that has to end a command.
 LOOK_EVERY_S = 1.0
+#: On a kernel of its own a holder is taken for stopped that has not ended a command within so long.
+GIVE_UP_S = 15.0
 #: What a pipe may hold: this much a command is ahead of who reads it.
 PIPE_BYTES = 256 << 10
 #: What is on its way between a client and who serves it files.
@@ -75,9 +78,13 @@ class HeldCommand:
         was_cut_off: whether that is so: the sandbox has ended.
     """
 
-    def __init__(self, command_id: str, spec: RunSpec, forked: ForkedContainer) -> None:
+    def __init__(
+        self, command_id: str, spec: RunSpec, forked: ForkedContainer, *, relays: bool = False
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._forked = forked
+        self._relays = relays
+        self._deadline = 0.0
         self.command_id = command_id
         self.spec = spec
         self.fds: list[int] = []
@@ -90,6 +97,8 @@ class HeldCommand:
         self.their_fds = [theirs.detach()]
         if spec.terminal is None:
             self._make_pipes()
+        elif relays:
+            self._make_terminal(*spec.terminal)
         else:
             self._terminal = self._loop.create_future()
         self._loop.add_reader(self._channel, self._on_readable)
@@ -104,6 +113,14 @@ class HeldCommand:
                 fcntl.fcntl(reads, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             self.fds.append(reads if number else writes)
             self.their_fds.append(writes if number else reads)
+
+    def _make_terminal(self, rows: int, columns: int) -> None:
+        """A terminal of this machine that changes nothing: the one in there does what they do."""
+        leader, terminal = os.openpty()
+        tty.setraw(terminal)
+        inside.set_size(leader, rows, columns)
+        self.fds.append(leader)
+        self.their_fds.append(terminal)
 
     def request(self) -> bytes:
         """What the holder is asked."""
@@ -138,20 +155,25 @@ class HeldCommand:
     def end(self) -> None:
         """Kill it, with all of its group; `exited` tells as after any other end."""
         self._say(KILL)
-        self._loop.call_later(LOOK_EVERY_S, self._look)
+        self._await_end(GIVE_UP_S)
 
     def hang_up(self) -> None:
         """End it: by a signal, by force when that does not help."""
         if not self.exited.done():
             with contextlib.suppress(OSError):
                 self._channel.shutdown(socket.SHUT_WR)
-            self._loop.call_later(LOOK_EVERY_S, self._look)
+            self._await_end(inside.HANG_UP_S + GIVE_UP_S)
+
+    def _await_end(self, within_s: float) -> None:
+        self._deadline = self._loop.time() + within_s
+        self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def _look(self) -> None:
         """See to it that who has to end it can."""
         if self.exited.done():
             return
-        if _is_stopped(self._forked.pid):
+        is_late = self._relays and self._loop.time() > self._deadline
+        if is_late or _is_stopped(self._forked.pid):
             self._forked.kill()
         self._loop.call_later(LOOK_EVERY_S, self._look)
 
@@ -222,11 +244,13 @@ def _is_stopped(pid: int) -> bool:
 class Holder:
     """Has commands run in one sandbox."""
 
-    def __init__(self, forked: ForkedContainer) -> None:
+    def __init__(self, forked: ForkedContainer, *, relays: bool = False) -> None:
+        """`relays`: it can hand nothing out, and copies bytes to terminals of ours instead."""
         self._forked = forked
+        self._relays = relays
         self._socket = forked.channel
         self._loop = asyncio.get_running_loop()
-        self._outgoing: deque[tuple[memoryview, list[int]]] = deque()
+        self._outgoing = Outgoing(self._socket, self._loop, self.close)
         self._commands: set[HeldCommand] = set()
         self._closed = False
 
@@ -239,12 +263,20 @@ class Holder:
         """
         if self._closed or self._forked.exited.done():
             raise CommandFailedError("the sandbox has ended")
-        command = HeldCommand(command_id, spec, self._forked)
+        command = HeldCommand(command_id, spec, self._forked, relays=self._relays)
         self._commands.add(command)
         command.exited.add_done_callback(lambda _: self._commands.discard(command))
-        self._send(command.request(), command.their_fds)
+        self._outgoing.send(command.request(), command.their_fds)
         await command.have_ends()
         return command
+
+    def boot(self, memory_bytes: int | None) -> None:
+        """Have gVisor booted, to hold the sandbox from then on; what is wanted of it may follow.
+
+        Args:
+            memory_bytes: the most that each of its processes may have; None for no such limit.
+        """
+        self._outgoing.send(control.pack(control.BOOT, {"memory_bytes": memory_bytes}), [])
 
     def lend_files(self) -> int:
         """Have files served on a socket; the client's end, which is the caller's to close.
@@ -258,42 +290,15 @@ class Holder:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FILES_BUFFER_BYTES)
-        self._send(control.pack(control.FILES, {}, 1), [theirs.detach()])
+        self._outgoing.send(control.pack(control.FILES, {}, 1), [theirs.detach()])
         return ours.detach()
-
-    def _send(self, message: bytes, fds: list[int]) -> None:
-        self._outgoing.append((memoryview(message), fds))
-        if len(self._outgoing) == 1:
-            self._flush()
-
-    def _flush(self) -> None:
-        while self._outgoing:
-            view, fds = self._outgoing[0]
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-            try:
-                done = self._socket.sendmsg([view], rights)
-            except BlockingIOError:
-                self._loop.add_writer(self._socket, self._flush)
-                return
-            except OSError:
-                self.close()  # it has just ended
-                return
-            for fd in fds:
-                os.close(fd)
-            self._outgoing.popleft()
-            if done < len(view):
-                self._outgoing.appendleft((view[done:], []))
-        self._loop.remove_writer(self._socket)
 
     def close(self) -> None:
         """Let go of it, and of all its commands."""
         if self._closed:
             return
         self._closed = True
-        self._loop.remove_writer(self._socket)
+        self._outgoing.drop()
         self._socket.close()
-        for fd in [fd for _, fds in self._outgoing for fd in fds]:
-            os.close(fd)
-        self._outgoing.clear()
         for command in list(self._commands):
             command.cut_off()

@@ -20,6 +20,8 @@ import os
 from volant.runner import linux
 from volantd.runtime import template
 from volantd.runtime.buckets import serving
+from volantd.runtime.volumes import images
+from volantd.runtime.volumes.images import FORBIDDEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,14 +30,12 @@ if TYPE_CHECKING:
 
 _SAFE = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
 _OVERLAY_FLAGS = linux.MS_NOSUID | linux.MS_NODEV
-#: Where none may be mounted: what the container consists of, and what is ours.
-FORBIDDEN = ("/proc", "/sys", "/dev", "/.volant")
 #: What a report begins with when something in the container uses what was to be mounted anew.
 BUSY = "busy"
 
 
 def start(
-    request: dict[str, Any], place: str, report_fd: int, container_fd: int,
+    request: dict[str, Any], place: str, report_fd: int, fds: list[int],
     servers: Mapping[str, int],
 ) -> NoReturn:  # fmt: skip
     """Do what a mount request says; never returns.
@@ -43,18 +43,22 @@ def start(
     Args:
         request: `pid` of the container; `mounts`, each with `target` (a path in it), `layers`
             (directories, the highest first), `writable` (a directory with `upper` and `work`, or
-            "") and `again` (another one is mounted there, and goes first). A bucket has `server`,
-            the id of what serves it, and then `writable` only says whether it is.
+            "") and `again` (another one is mounted there, and goes first). What a process of ours
+            is given has `is_there`: its target was made for it. A bucket has `server`, the id of
+            what serves it, and then `writable` only says whether it is. What has `image` is for
+            `images`, and alone.
         place: a directory of the run, over which things are put together unseen.
         report_fd: gets `error TEXT` should something fail, and is closed when all is done.
-        container_fd: a pidfd of the container.
+        fds: a pidfd of the container, and what else there may be for `images`.
         servers: the processes of those that serve buckets, by their ids.
     """
     try:
-        if os.geteuid() == 0:
-            _mount_as_root(request, place, container_fd, servers)
+        if "image" in request["mounts"][0]:
+            images.carry_out({**request["mounts"][0], "pid": request["pid"]}, place, fds)
+        elif os.geteuid() == 0:
+            _mount_as_root(request, place, fds[0], servers)
         else:
-            _mount_as_user(request, place, container_fd)
+            _mount_as_user(request, place, fds[0])
     except OSError as error:
         word = BUSY if error.errno == errno.EBUSY else type(error).__name__
         template.report(report_fd, f"error {word}: {error}")
@@ -82,7 +86,7 @@ def _mount_as_root(
             continue
         os.mkdir(str(index))
         os.chdir(str(index))
-        made.append(_put_together(wanted, userns_fd, first_id))
+        made.append(put_together(wanted, userns_fd, first_id))
         os.chdir("..")
     os.close(userns_fd)
     linux.setns(container_fd, linux.CLONE_NEWNS)
@@ -109,8 +113,14 @@ def _buckets(
     return made
 
 
-def _put_together(wanted: dict[str, Any], userns_fd: int, first_id: int) -> int:
-    """A detached mount of one volume, put together in the working directory."""
+def put_together(wanted: dict[str, Any], userns_fd: int, first_id: int) -> int:
+    """A detached mount of one volume, put together in the working directory.
+
+    Args:
+        wanted: see `start`.
+        userns_fd: the user namespace of those who see it.
+        first_id: who its root is on this machine.
+    """
     names = [f"l{index}" for index in range(len(wanted["layers"]))]
     for name, layer in zip(names, wanted["layers"], strict=True):
         os.mkdir(name)
@@ -150,30 +160,40 @@ def _first_id(pid: int) -> int:
 def _mount_as_user(request: dict[str, Any], place: str, container_fd: int) -> None:
     linux.setns(container_fd, linux.CLONE_NEWUSER)
     linux.unshare(linux.CLONE_NEWNS)
-    made = []
-    for wanted in request["mounts"]:
-        options = "lowerdir=" + ":".join(wanted["layers"])
-        if wanted["writable"]:
-            above = wanted["writable"]
-            options += f",upperdir={above}/upper,workdir={above}/work,volatile,userxattr"
-        if not wanted["writable"] and len(wanted["layers"]) == 1:
-            fd = linux.open_tree(wanted["layers"][0], recursive=False)
-        else:
-            # Over what nobody looks at any more: this namespace ends with this process.
-            linux.mount("overlay", place, "overlay", _OVERLAY_FLAGS, options)
-            fd = linux.open_tree(place, recursive=False)
-        made.append(fd)
+    made = [put_together_as_user(wanted, place) for wanted in request["mounts"]]
     linux.setns(container_fd, linux.CLONE_NEWNS)
     for wanted, fd in zip(request["mounts"], made, strict=True):
         _attach(wanted, fd, None)
+
+
+def put_together_as_user(wanted: dict[str, Any], place: str) -> int:
+    """A detached mount of one volume, in the user namespace that this process is in.
+
+    Args:
+        wanted: see `start`.
+        place: a directory that nobody looks at any more.
+    """
+    options = "lowerdir=" + ":".join(map(linux.escaped, wanted["layers"]))
+    if wanted["writable"]:
+        above = linux.escaped(wanted["writable"])
+        options += f",upperdir={above}/upper,workdir={above}/work,volatile,userxattr"
+    elif len(wanted["layers"]) == 1:
+        return linux.open_tree(wanted["layers"][0], recursive=False)
+    linux.mount("overlay", place, "overlay", _OVERLAY_FLAGS, options)
+    return linux.open_tree(place, recursive=False)
 
 
 def _attach(wanted: dict[str, Any], fd: int, owner: tuple[int, int] | None) -> None:
     target = wanted["target"]
     if wanted["again"]:
         linux.umount(target)
-    else:
+    elif not wanted.get("is_there"):
         _make_directory(target, owner)
+    put_down(wanted, fd, target)
+
+
+def put_down(wanted: dict[str, Any], fd: int, target: str) -> None:
+    """Mount what was put together, and close it."""
     read_only = 0 if wanted["writable"] else linux.MOUNT_ATTR_RDONLY
     linux.mount_setattr(fd, "", _SAFE | read_only, recursive=False)
     linux.move_mount(fd, target)

@@ -21,6 +21,7 @@ async def begin_and_end(app: Any) -> Lifespan:
 
 
 def test_startup_and_shutdown_run_around_the_requests() -> None:
+    """Behaviour 112."""
     happened = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -53,7 +54,7 @@ def test_an_app_that_does_not_know_of_it_is_served() -> None:
 
 @pytest.mark.parametrize("tells", [True, False])
 def test_what_startup_raises_is_raised(tells: bool) -> None:
-    """Whether the app says so before, as Starlette does, or not."""
+    """Behaviour 112: whether the app says so before, as Starlette does, or not."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -75,6 +76,8 @@ def test_a_failure_without_an_exception_is_raised_as_well() -> None:
 
 
 def test_what_shutdown_raises_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Behaviour 112."""
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send(COMPLETE)

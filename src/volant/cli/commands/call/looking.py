@@ -49,10 +49,11 @@ def list_calls(app: str | None, state: str | None, limit: int, as_json: bool) ->
     if as_json:
         show.print_json(found)
         return
-    _print_calls(found, "no calls" if reply else "no calls: the server is not running")
+    print_calls(found, "no calls" if reply else "no calls: the server is not running")
 
 
-def _print_calls(found: list[dict[str, Any]], empty: str) -> None:
+def print_calls(found: list[dict[str, Any]], empty: str) -> None:
+    """Show calls as a table."""
     columns = (
         "call_id", "app", "function", "version", "state", "inputs", "failed", "created", "took",
         "origin",
@@ -95,7 +96,7 @@ def show_call(call: str, as_json: bool) -> None:
         click.echo(f"\n{row['failed'] - len(shown['faults'])} further inputs failed")
     if shown["calls"]:
         click.echo("\ncalls that it made:")
-        _print_calls(shown["calls"], "")
+        print_calls(shown["calls"], "")
 
 
 @group.command("logs", epilog="\b\nExample:\n  volant call logs fc-01h2… --follow")

@@ -125,5 +125,5 @@ class Book:
 
 def _rows(app: App) -> Steps[list[dict[str, Any]]]:
     reply = yield ask("sandbox_list", app_id=app.app_id, tags={}, with_finished=False)
-    rows: list[dict[str, Any]] = reply["sandboxes"]
+    rows: list[dict[str, Any]] = [row for row in reply["sandboxes"] if not row["sidecar_of"]]
     return rows

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from volant.errors import InvalidError, SandboxFilesystemFileTooLargeError
 from volant.sdk.objects.asking import awaited
 from volant.sdk.sandboxes.files import transferring
-from volant.sdk.sandboxes.files.filesystem import _checked
+from volant.sdk.sandboxes.files.filesystem import checked_path
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -37,7 +37,7 @@ async def read(sandbox: Sandbox, path: str) -> bytes:
         InvalidError: for one larger than `FILE_BYTES_MAX`, and for a path that is not absolute.
         SandboxFilesystemError: what kept it from being read.
     """
-    kept, path = BytesIO(), _checked(path)
+    kept, path = BytesIO(), checked_path(path)
     reading = functools.partial(transferring.read, path=path, most=FILE_BYTES_MAX, take=kept.write)
     try:
         size = await awaited(sandbox.filesystem._do(path, reading))

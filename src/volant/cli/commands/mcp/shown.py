@@ -10,6 +10,8 @@ import re
 
 #: Bytes of each stream of a command that are shown.
 OUTPUT_BYTES_MAX = 32 << 10
+#: Characters of a line by which a client is told how far a command is.
+LINE_CHARS_MAX = 200
 
 #: Control characters but tab and line feed; what is not seen or changes directions; tags.
 _ACTIVE = re.compile(
@@ -49,6 +51,12 @@ class Kept:
         self._head += data[:room]
         self._tail += data[room:]
         del self._tail[: -self._half]
+
+    def last_line(self, most: int = LINE_CHARS_MAX) -> str:
+        """The end of the last line that is not empty, harmless; "" when there is none."""
+        end = bytes(self._tail or self._head)[-4 * most :].decode("utf-8", "replace")
+        lines = [line for line in end.splitlines() if line.strip()]
+        return harmless(lines[-1].strip())[-most:] if lines else ""
 
     @property
     def cut(self) -> int:

@@ -223,15 +223,16 @@ class Tools:
         self, ctx: Context[Any, Any], sandbox_id: str, words: Any, stdin: str, timeout_s: float,
         workdir: str | None, env: dict[str, str] | None,
     ) -> Ran:  # fmt: skip
-        sandbox = await self._book.find(sandbox_id)
-        async with progress(ctx, "the command runs"):
-            ended = await running.run(
-                sandbox, words, stdin=stdin, timeout_s=timeout_s, workdir=workdir, env=env
+        sandbox, printed = await self._book.find(sandbox_id), running.Printed()
+        async with progress(ctx, "the command runs", printed.in_words):
+            code = await running.run(
+                sandbox, words, printed, stdin=stdin, timeout_s=timeout_s, workdir=workdir, env=env
             )
         return {
-            "exit_code": ended.code, "timed_out": ended.code is None,
-            "stdout": ended.stdout.text(), "stderr": ended.stderr.text(),
-            "stdout_bytes_left_out": ended.stdout.cut, "stderr_bytes_left_out": ended.stderr.cut,
+            "exit_code": code, "timed_out": code is None,
+            "stdout": printed.stdout.text(), "stderr": printed.stderr.text(),
+            "stdout_bytes_left_out": printed.stdout.cut,
+            "stderr_bytes_left_out": printed.stderr.cut,
         }  # fmt: skip
 
     async def read_file(

@@ -13,6 +13,7 @@ from volant.cli.commands.objects import every
 from volant.cli.commands.root import Group
 from volant.cli.failures import Refused
 from volant.cli.shared import show
+from volant.cli.shared.counting import Progress
 from volant.errors import InvalidError
 from volant.sdk.volumes.entries import FileEntryType
 from volant.sdk.volumes.volume import Volume
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 _LETTERS = {FileEntryType.FILE: "-", FileEntryType.DIRECTORY: "d", FileEntryType.SYMLINK: "l"}
 _KINDS = {FileEntryType.FILE: "file", FileEntryType.DIRECTORY: "directory",
           FileEntryType.SYMLINK: "link"}  # fmt: skip
-#: Between two lines of progress, so many files or bytes go by.
-PROGRESS_FILES = 100
-PROGRESS_BYTES = 16 << 20
 
 
 #: What helps against an error of Python about a path.
@@ -60,7 +58,17 @@ def _class() -> type[Volume]:
     return Volume
 
 
-every.add_commands(group, "volume", _class)
+every.add_commands(group, "volume", _class, creates=False)
+
+
+@group.command("create", epilog="\b\nExample:\n  volant volume create NAME")
+@click.argument("name")
+@click.option("--version", type=click.IntRange(1, 2), help="1 or 2, which are the same here.")
+@every.environment_option
+def create(name: str, version: int | None, environment: str | None) -> None:
+    """Make a volume called NAME."""
+    Volume.objects.create(name, version=version, environment_name=environment)
+    click.echo(f"created volume {name}")
 
 
 def _find(name: str, environment: str | None) -> Volume:
@@ -204,9 +212,11 @@ def rm(name: str, path: str, recursive: bool, environment: str | None) -> None:
 @group.command("rename", epilog="\b\nExample:\n  volant volume rename models old-models")
 @click.argument("old")
 @click.argument("new")
+@every.yes_option
 @every.environment_option
-def rename(old: str, new: str, environment: str | None) -> None:
-    """Give a volume another name."""
+def rename(old: str, new: str, yes: bool, environment: str | None) -> None:
+    """Give a volume another name; programs that mean the old one no longer find it."""
+    every.confirm(f"rename volume `{old}` to `{new}`?", yes=yes)
     Volume.rename(old, new, environment_name=environment)
 
 
@@ -246,32 +256,3 @@ def restore(name: str, number: int, environment: str | None) -> None:
 def shown(name: str) -> str:
     """A name that a stranger chose, for a terminal."""
     return name if name.isprintable() else ascii(name)[1:-1]
-
-
-class Progress:
-    """A line on standard error that says how far it is, if a person sees it."""
-
-    def __init__(self, verb: str) -> None:
-        self._verb = verb
-        self._is_shown = sys.stderr.isatty()
-        self._files = self._bytes = 0
-        self._told = (0, 0)
-
-    def add(self, files: int, size: int) -> None:
-        """Note that so many more files and bytes are done."""
-        self._files += files
-        self._bytes += size
-        told_files, told_bytes = self._told
-        goes_by = self._bytes - told_bytes > PROGRESS_BYTES
-        if self._is_shown and (goes_by or self._files - told_files >= PROGRESS_FILES):
-            self._told = self._files, self._bytes
-            sys.stderr.write(f"\r{self._text()}")
-            sys.stderr.flush()
-
-    def _text(self) -> str:
-        return f"{self._verb} {self._files} files, {self._bytes / (1 << 20):.1f} MiB"
-
-    def end(self) -> None:
-        """Say how much it was."""
-        start = "\r" if self._is_shown else ""
-        print(f"{start}{self._text()}", file=sys.stderr)

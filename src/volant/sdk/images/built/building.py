@@ -11,6 +11,7 @@ from volant.channel import current
 from volant.errors import ExecutionError, InvalidError, NotFoundError
 from volant.sdk.calls.calling import warn_blocking
 from volant.sdk.naming import check_environment
+from volant.sdk.objects.handle import check_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from volant.sdk.app import App
     from volant.sdk.generics import T
     from volant.sdk.images.image import Image
+    from volant.sdk.objects.client import Client
     from volant.sdk.running import RunningApp
 
 #: The name of the app that an image is built for, when no other is given.
@@ -124,13 +126,15 @@ class HydrateImage:
     def __init__(self, image: Image) -> None:
         self._image = image
 
-    def __call__(self, client: object = None) -> Image:
+    def __call__(self, client: Client | None = None) -> Image:
+        check_client(client)
         if not self._is_known():
             warn_blocking("image.hydrate()", "await image.hydrate.aio()")
             self._look_up()
         return self._image
 
-    async def aio(self, client: object = None) -> Image:
+    async def aio(self, client: Client | None = None) -> Image:
+        check_client(client)
         if not self._is_known():
             await _aside(self._look_up)
         return self._image

@@ -123,7 +123,7 @@ class SandboxFilesystem:
         return str(content.getbuffer(), "utf-8")
 
     def _read(self, remote_path: str) -> Steps[BytesIO]:
-        path, kept = _checked(remote_path), BytesIO()
+        path, kept = checked_path(remote_path), BytesIO()
         size = yield from self._do(
             path, lambda exchange: transferring.read(exchange, path, READ_BYTES_MAX, kept.write)
         )
@@ -144,7 +144,7 @@ class SandboxFilesystem:
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise InvalidError(f"write_bytes takes bytes, got a {type(data).__name__}")
-        path, view = _checked(remote_path), memoryview(data).cast("B")
+        path, view = checked_path(remote_path), memoryview(data).cast("B")
         yield from self._do(path, lambda exchange: transferring.write(exchange, path, view))
 
     @both
@@ -152,7 +152,7 @@ class SandboxFilesystem:
         """Write a file of UTF-8; raises as `write_bytes`."""
         if not isinstance(data, str):
             raise InvalidError(f"write_text takes a string, got a {type(data).__name__}")
-        path, view = _checked(remote_path), data.encode()
+        path, view = checked_path(remote_path), data.encode()
         yield from self._do(path, lambda exchange: transferring.write(exchange, path, view))
 
     @both
@@ -167,7 +167,7 @@ class SandboxFilesystem:
             OSError: the local file cannot be read.
             SandboxFilesystemError: as `write_bytes`.
         """
-        path, local = _checked(remote_path), os.fspath(local_path)
+        path, local = checked_path(remote_path), os.fspath(local_path)
         yield from self._do(path, lambda exchange: transferring.copy_in(exchange, local, path))
 
     @both
@@ -180,7 +180,7 @@ class SandboxFilesystem:
             OSError: the local file cannot be written.
             SandboxFilesystemError: as `read_bytes`.
         """
-        path, local = _checked(remote_path), os.fspath(local_path)
+        path, local = checked_path(remote_path), os.fspath(local_path)
         yield from self._do(path, lambda exchange: transferring.copy_out(exchange, path, local))
 
     # -- entries
@@ -194,7 +194,7 @@ class SandboxFilesystem:
             SandboxFilesystemNotADirectoryError: it is none.
             SandboxFilesystemError: it has more than a million entries.
         """
-        path = _checked(remote_path)
+        path = checked_path(remote_path)
 
         def does(exchange: Exchange) -> list[FileInfo] | None:
             exchange.send({"op": "list", "path": path})
@@ -218,7 +218,7 @@ class SandboxFilesystem:
         Raises:
             SandboxFilesystemNotFoundError: there is none.
         """
-        path = _checked(remote_path)
+        path = checked_path(remote_path)
 
         def does(exchange: Exchange) -> FileInfo:
             exchange.send({"op": "stat", "path": path})
@@ -239,7 +239,7 @@ class SandboxFilesystem:
             SandboxFilesystemNotFoundError: there is nothing to make it in.
             SandboxFilesystemNotADirectoryError: what it would lie in is none.
         """
-        yield from self._ask(_checked(remote_path), "make", parents=bool(create_parents))
+        yield from self._ask(checked_path(remote_path), "make", parents=bool(create_parents))
 
     @both
     def remove(self, remote_path: str, *, recursive: bool = False) -> Steps[None]:
@@ -253,7 +253,7 @@ class SandboxFilesystem:
             SandboxFilesystemDirectoryNotEmptyError: a directory holds something, without
                 `recursive`.
         """
-        path = _checked(remote_path)
+        path = checked_path(remote_path)
         if not path.strip("/"):
             raise InvalidError("the root directory of a sandbox cannot be removed")
         yield from self._ask(path.rstrip("/"), "remove", recursive=bool(recursive))
@@ -275,7 +275,7 @@ class SandboxFilesystem:
             SandboxFilesystemNotFoundError: there is nothing to watch.
             SandboxFilesystemError: too many directories are below it.
         """
-        where = _checked(path)
+        where = checked_path(path)
         wanted = set(FileWatchEventType) if filter is None else {*filter, _LOST}
         deadline = None if timeout is None else monotonic() + timeout
         exchange: Exchange = yield from self._opened()
@@ -299,7 +299,7 @@ class SandboxFilesystem:
 _LOST = FileWatchEventType.Unknown
 
 
-def _checked(path: object) -> str:
+def checked_path(path: object) -> str:
     """An absolute path in a sandbox.
 
     Raises:

@@ -52,6 +52,18 @@ class FileInfo:
     modified_time: datetime
     symlink_target: str | None
 
+    def is_file(self) -> bool:
+        """Whether it is a file itself, and no link to one."""
+        return self.type is FileType.FILE
+
+    def is_dir(self) -> bool:
+        """Whether it is a directory itself, and no link to one."""
+        return self.type is FileType.DIRECTORY
+
+    def is_symlink(self) -> bool:
+        """Whether it is a link, wherever that leads."""
+        return self.type is FileType.SYMLINK
+
 
 class FileWatchEventType(Enum):
     """What has happened to a path; `Unknown` when events were lost."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from volant.errors import InvalidError
+from volant.errors import RequestSizeError
 from volantd.hub import checks
 from volantd.hub.objects.queues.partition import BYTES_MAX, ITEMS_MAX, Getter, Peeker, Putter
 
@@ -142,7 +142,7 @@ def _values(message: dict[str, Any]) -> tuple[list[bytes], int]:
     if not all(isinstance(value, bytes) for value in values):
         raise ValueError("a value is no bytes")
     if max(map(len, values)) > ITEM_BYTES_MAX:
-        raise InvalidError(f"an item has at most {ITEM_BYTES_MAX} bytes as a pickle")
+        raise RequestSizeError(f"an item has at most {ITEM_BYTES_MAX} bytes as a pickle")
     size = sum(map(len, values))
     if size > BYTES_MAX:
         raise ValueError(f"values of {size} bytes at once, at most {BYTES_MAX}")

@@ -1,0 +1,1 @@
+"""Commands about accounts, which nobody needs: programs and their instructions still type them."""

@@ -1,0 +1,1 @@
+"""Commands about single functions and servers: what they are, printed and ran."""

@@ -1,0 +1,1 @@
+"""What templates and containers see as their root directory."""

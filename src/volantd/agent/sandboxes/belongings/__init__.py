@@ -1,0 +1,1 @@
+"""What sandboxes have besides what they run: images and volumes, GPUs, what they leave behind."""

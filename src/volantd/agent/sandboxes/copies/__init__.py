@@ -1,0 +1,1 @@
+"""Copies of sandboxes with all that runs in them: forks."""

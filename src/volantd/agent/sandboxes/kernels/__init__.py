@@ -1,0 +1,1 @@
+"""Kernels of their own that sandboxes run on."""

@@ -1,0 +1,1 @@
+"""How messages go between the daemon and those that it started."""
