@@ -5,7 +5,9 @@ Knows the product only from outside: its command, its socket and its exit codes.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import select
 import signal
 import socket
@@ -70,6 +72,15 @@ def same(found: bytes | bytearray, expected: bytes | bytearray) -> bool:
         f"{len(found)} bytes, expected {len(expected)}; from byte {at} on: "
         f"{bytes(found[at : at + 16])!r}, expected {bytes(expected[at : at + 16])!r}"
     )
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has, and that is given to nobody who asks for any."""
+    given_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(given_from // 2, given_from), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("100 ports are taken")
 
 
 def daemon_pid(home: Path) -> int | None:

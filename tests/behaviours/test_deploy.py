@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import pytest
 
 import volant
 from tests.behaviours.programs import APPS, ask, at_home, run_program
-from tests.support import daemon_pid, eventually, run_volant
+from tests.support import daemon_pid, eventually, free_port, run_volant
 from volant.channel import current
 from volant.errors import (
     ExecutionError,
@@ -359,8 +358,7 @@ def test_a_program_that_deploys_keeps_its_functions_over_a_restart(
 
 def test_the_gateway_of_a_dead_daemon_does_not_keep_its_port(own_home: Path) -> None:
     """Not even one that can do nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     (own_home / "config.toml").write_text(f"gateway_port = {port}\n")
     deployed = run_volant("deploy", str(APPS / "web.py"), home=own_home)
     assert deployed.returncode == 0, deployed.stderr

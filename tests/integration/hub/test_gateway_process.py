@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -114,6 +115,32 @@ def test_it_is_the_same_other_port_again(world, client, keep):
     second = keep(gateway_port=wanted)
     client.open(web_spec(), base=1 << 17)
     assert second.port == first.port
+
+
+def test_a_gateway_that_outlives_its_daemon_does_not_keep_its_port(world, client, keep):
+    """Not even one that was stopped before it could ask the kernel to end with its daemon."""
+    first = keep()
+    client.open(web_spec())
+    world.until(lambda: first.pid)
+    pid = first.pid
+    os.kill(pid, signal.SIGSTOP)
+    first.close()
+    second = keep(gateway_port=first.port)
+    client.open(web_spec(), base=1 << 17)
+    assert second.port == first.port
+    world.until(lambda: not _runs(pid))
+
+
+def test_what_is_no_gateway_is_not_ended(world, client, keep, monkeypatch):
+    """The kernel gives numbers of processes that are no more to others."""
+    monkeypatch.setattr("volantd.hub.web.process.END_S", 0.05)
+    with (world.home / "gateway.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        process = keep()
+        client.open(web_spec())
+        world.until(lambda: process.pid)
 
 
 def test_a_certificate_makes_it_speak_tls(world, client, keep, tmp_path):

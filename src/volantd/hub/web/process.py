@@ -1,20 +1,24 @@
 """The process of the gateway: started with the first web function, and again when it dies.
 
 The daemon holds the socket that clients connect to, so the port stays while a gateway is replaced,
-and who connects meanwhile only waits.
+and who connects meanwhile only waits. It holds a lock as well, which each gateway inherits: so the
+next daemon knows of a gateway that has outlived its own, and ends it before it wants the port.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import ipaddress
 import json
 import logging
 import os
+import signal
 import socket
 import sys
-from time import monotonic
+from io import FileIO
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import InvalidError
@@ -27,6 +31,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOG_NAME = "gateway.log"
+#: Locked by a daemon with a gateway, and by that gateway; has the process id of it.
+LOCK_NAME = "gateway.lock"
+PID_CHARS_MAX = 20
+#: Between two looks whether an earlier gateway has ended.
+POLL_S = 0.01
 #: Says which port was taken instead of which, in the daemon's home.
 PORT_NAME = "gateway.port"
 PORT_CHARS_MAX = 20
@@ -40,6 +49,7 @@ RESTART_S_MAX = 5.0
 SETTLED_S = 10.0
 #: How long it may take to end by itself before the daemon does, and takes it along.
 END_S = 2.0
+_MODULE = "volantd.gateway"
 #: A name below `localhost`, to see whether such names lead here on this machine.
 _PROBE = "volant-gateway.localhost"
 
@@ -51,6 +61,7 @@ class GatewayProcess:
         self._hub = hub
         self._config = config
         self._listener: socket.socket | None = None
+        self._lock: FileIO | None = None
         self._tls = tls_files(config)
         self._host = _checked_host(config.text("gateway_host"))
         self._fronts = _addresses(config.text("gateway_trusted_fronts"))
@@ -95,6 +106,7 @@ class GatewayProcess:
 
     def _bind(self) -> socket.socket:
         """The socket that clients connect to; at another port when the one wanted is taken."""
+        self._lock = _taken_lock(os.path.join(self._config.home, LOCK_NAME))
         wanted = int(self._config.number("gateway_port"))
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -145,14 +157,19 @@ class GatewayProcess:
     async def _run(self, listener: socket.socket) -> int:
         """One life of a gateway; it ends with the connection to it."""
         ours, its = socket.socketpair()
+        assert self._lock is not None
+        self._lock.truncate(0)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "volantd.gateway",
+            sys.executable, "-m", _MODULE,
             "--listener-fd", str(listener.fileno()), "--hub-fd", str(its.fileno()),
             "--settings", json.dumps(self._settings()),
-            pass_fds=(listener.fileno(), its.fileno()), stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=(listener.fileno(), its.fileno(), self._lock.fileno()),
+            stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         its.close()
         self._process, self.pid = process, process.pid
+        if not self._ending:
+            os.pwrite(self._lock.fileno(), str(self.pid).encode(), 0)
         self.starts += 1
         log.info("gateway_started", extra={"fields": {"pid": self.pid, "port": self.port}})
         hub = self._hub
@@ -172,6 +189,8 @@ class GatewayProcess:
             self._peer.close()
         if self._listener is not None:
             self._listener.close()
+        if self._lock is not None:
+            self._lock.close()
 
     async def wait_closed(self) -> None:
         """Wait until it has written down what it did; to be called after `close`."""
@@ -196,6 +215,29 @@ class GatewayProcess:
             "host": self._host, "port": self.port, "pid": self.pid, "starts": self.starts,
             "routes": len(self._hub.door.routes.claims), "leases": len(self._hub.door.leases),
         }  # fmt: skip
+
+
+def _taken_lock(path: str) -> FileIO:
+    """The lock of a home's gateway, once no gateway of an earlier daemon has it any more."""
+    lock = FileIO(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600), "r+")
+    deadline = monotonic() + END_S
+    while monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        _end_earlier(os.pread(lock.fileno(), PID_CHARS_MAX, 0))
+        sleep(POLL_S)
+    log.warning("gateway_outlives_its_daemon")
+    return lock
+
+
+def _end_earlier(noted: bytes) -> None:
+    """End the gateway of a daemon that is no more: the kernel does, but not one that just began."""
+    with contextlib.suppress(ValueError, OSError):
+        pid = int(noted)
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if _MODULE.encode() in file.read().split(b"\0"):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _checked_host(host: str) -> str:
