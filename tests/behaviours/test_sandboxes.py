@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import socket
 import urllib.request
@@ -342,6 +343,7 @@ def test_it_has_variables_secrets_and_a_directory_and_nothing_of_ours() -> None:
     names = {line.partition("=")[0] for line in told[2:]}
     assert {name for name in names if name.startswith("VOLANT")} == {"VOLANT_SANDBOX_ID"}
     assert sandbox.exec("find", "/.volant", "!", "-type", "d").stdout.read() == ""
+    assert sandbox.exec("ldconfig", "--version").wait() == 0  # as any root finds it
     shown = sandbox.exec("sh", "-c", "ls /proc/[0-9]*/fd -l | grep -c 'socket:'").stdout.read()
     # Each process of the holder's has its channels to the daemon, which takes nothing from them.
     assert int(shown) <= 3
@@ -354,6 +356,21 @@ def test_memory_beyond_its_limit_ends_what_takes_it() -> None:
     # Where there are no control groups, the kernel refuses memory instead.
     assert taken.wait() == 137 or "MemoryError" in taken.stderr.read()
     sandbox.terminate(wait=True)
+
+
+@pytest.mark.parametrize("place", ["/tmp", "/usr"])
+def test_who_writes_more_than_its_disk_is_ended_with_the_reason(place: str) -> None:
+    if os.geteuid() != 0 and place == "/usr":
+        pytest.skip("without root, trees of other owners are read-only")
+    sandbox = volant.Sandbox.create(app=app, ephemeral_disk=8)
+    neighbour = volant.Sandbox.create(app=app, ephemeral_disk=64)
+    fill = f"head -c 16M /dev/urandom > {place}/filling; sleep 60"
+    assert neighbour.exec("sh", "-c", fill.removesuffix("; sleep 60")).wait() == 0
+    sandbox.exec("sh", "-c", fill)
+    with pytest.raises(SandboxTerminatedError, match="its ephemeral_disk is 8 MiB"):
+        sandbox.wait()
+    assert neighbour.poll() is None
+    neighbour.terminate(wait=True)
 
 
 def test_a_volume_keeps_what_it_wrote() -> None:

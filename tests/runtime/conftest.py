@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from volantd.runtime import probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.runtime.laboratory import Container
     from volantd.runtime.client import Zygote
@@ -59,3 +62,25 @@ def container(lab: Laboratory, shared_zygote: Zygote) -> Iterator[Container]:
     forked = lab.fork(shared_zygote, {"files": 256, "file_size_bytes": 1 << 20})
     yield forked
     forked.end()
+
+
+@pytest.fixture
+def tree_with_mounts(container_lab: Laboratory) -> Iterator[Path]:
+    """A directory with another file system in it, and a file that is mounted over one of its."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    place = container_lab.place / "with-mounts"
+    (place / "driver").mkdir(parents=True)
+    for path, text in ((place / "library", "covered"), (container_lab.place / "over", "mounted")):
+        path.write_text(text)
+    mounts = {
+        place / "driver": ["-t", "tmpfs", "driver"],
+        place / "library": ["--bind", str(container_lab.place / "over")],
+    }
+    for target, source in mounts.items():
+        subprocess.run(["mount", *source, target], check=True)
+    (place / "driver/part").write_text("part")
+    yield place
+    for target in mounts:
+        subprocess.run(["umount", "--lazy", target], check=True)
+    shutil.rmtree(place)

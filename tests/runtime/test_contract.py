@@ -13,6 +13,8 @@ from volant.wire import values
 from volantd.runtime.client import PrepareFailedError, RuntimeFailedError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.runtime.laboratory import Container, Laboratory
     from volantd.runtime.client import Zygote
 
@@ -384,6 +386,24 @@ def test_what_is_shown_may_have_any_name(container_lab: Laboratory, name: str) -
     container.ask(f"open({str(shown / 'new')!r}, 'w').close()")
     container.end()
     assert os.listdir(shown) == ["there"]
+
+
+def test_what_is_mounted_in_a_tree_is_shown_and_the_tree_may_still_be_changed(
+    container_lab: Laboratory, tree_with_mounts: Path
+) -> None:
+    """So come drivers of GPUs, whose directories and files are mounted below /usr."""
+    zygote = container_lab.bare_zygote(trees=(*container_lab.trees(), str(tree_with_mounts)))
+    container_lab.prepare(zygote)
+    container = container_lab.fork(zygote)
+    container.ask(f"import os; os.chdir({str(tree_with_mounts)!r})")
+    assert container.ask("result = open('library').read()") == "mounted"
+    assert container.ask("result = open('driver/part').read()") == "part"
+    container.ask("open('new', 'w').close(); os.mkdir('directory')")
+    for name in ("library", "driver/new"):
+        with pytest.raises(Failed, match="Read-only"):
+            container.ask(f"open({name!r}, 'w')")
+    container.end()
+    assert sorted(os.listdir(tree_with_mounts)) == ["driver", "library"]
 
 
 def _steady_holdings(lab: Laboratory) -> tuple[object, ...]:

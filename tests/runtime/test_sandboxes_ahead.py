@@ -95,6 +95,22 @@ def test_a_base_shows_the_image_that_it_gets_while_it_runs(
     assert Path(layers[1], "srv", "which").read_text() == "above"
 
 
+def test_what_is_mounted_in_a_tree_does_not_keep_a_sandbox_from_changing_it(
+    container_lab: Laboratory, tree_with_mounts: Path
+) -> None:
+    trees = (*container_lab.trees(), str(tree_with_mounts))
+    zygote = container_lab.bare_zygote(trees=trees, is_for_sandboxes=True)
+    container_lab.run(zygote.prepare([], None, {}, timeout_s=IMPORT_WITHIN_S))
+    script = (
+        f"cd {tree_with_mounts}; cat library driver/part; echo; echo changed > own; cat own;"
+        " for name in library driver/part driver; do rm -rf $name 2>/dev/null || echo refused; done"
+    )
+    said = container_lab.run(_said(zygote, "changing", script))
+    assert said.splitlines() == ["mountedpart", "changed", "refused", "refused", "refused"]
+    assert sorted(os.listdir(tree_with_mounts)) == ["driver", "library"]
+    assert (tree_with_mounts / "driver/part").read_text() == "part"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a normal user shows what is his own")
 def test_what_is_private_to_people_of_this_machine_stays_so(container_lab: Laboratory) -> None:
     """Root of a sandbox reads any file of its image; this machine's has files of people."""

@@ -413,7 +413,7 @@ def built_environment(built: Built) -> dict[str, str]:
 
 def _base_environment(image: dict[str, Any]) -> dict[str, str]:
     prefix, base = str(image["prefix"]), str(image["base_prefix"])
-    directories = [f"{prefix}/bin", f"{base}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
+    directories = [f"{prefix}/bin", f"{base}/bin", *IMAGE_PATH.split(":")]
     env = {**_ENVIRONMENT, **under_all_names(_MARKS), "PATH": ":".join(dict.fromkeys(directories))}
     if prefix != base:
         env["VIRTUAL_ENV"] = prefix

@@ -122,7 +122,7 @@ def _start_container(
     trees = [] if shows_image else tree.judge_trees(request["trees"], state_dir)
     owner = uid_base if os.geteuid() == 0 else None
     layer_count = isolate.LAYERS_AHEAD if request["blank"] else len(layers)
-    apart = [places.TREES_DIR + path for path in trees] if request["over_machine"] else []
+    apart = [places.TREES_DIR + path for path in trees]
     tree.build_root(state_dir, [*trees, *apart], owner, layer_count=layer_count, lends=lends)
     namespaces = linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
     namespaces |= linux.CLONE_NEWCGROUP | linux.CLONE_NEWNS
@@ -246,7 +246,7 @@ def _mount_view(
     for name in tree.bound_names():
         bind(f"/etc/{name}", f"{root}/etc/{name}", _READ_ONLY)
         marked.append(f"{isolate.BIND}:/etc/{name}")
-    marked += _bind_trees(trees, root, trees_fd, is_twice=is_over)
+    marked += _bind_trees(trees, root, trees_fd)
     return lent + of_image + ([] if lends else marked)
 
 
@@ -273,18 +273,31 @@ def _bind_layers(layers: list[str], root: str, userns_fd: int | None) -> list[st
     return found[::-1]
 
 
-def _bind_trees(trees: list[str], root: str, userns_fd: int | None, *, is_twice: bool) -> list[str]:
-    """Mount trees, and return them marked; twice to have them at hand when they are covered."""
+def _bind_trees(trees: list[str], root: str, userns_fd: int | None) -> list[str]:
+    """Mount trees, with what is mounted in them, and return all that marked.
+
+    Those that containers may change are mounted once more, without what is mounted in them, which
+    the kernel takes as no layer.
+    """
     marked = []
     points = tree.mount_points()
     for path in trees:
-        nested = any(point.startswith(path + "/") for point in points)
-        mapped = bind(path, root + path, _READ_ONLY, None if nested else userns_fd)
+        inside = tree.outermost(path, points)
+        if inside and userns_fd is None:  # a normal user cannot tell the one from the other
+            bind(path, root + path, _READ_ONLY)
+            marked.append(f"{isolate.BIND}:{path}")
+            continue
+        mapped = bind(path, root + path, _READ_ONLY, userns_fd, recursive=False)
+        inside = [point for point in inside if os.path.lexists(root + point)]
+        for point in inside:
+            bind(point, root + point, _READ_ONLY, userns_fd)
         ours = userns_fd is None and os.stat(path).st_uid == 0  # 0: the user, by the map
-        changeable = not nested and (mapped or ours)
-        if changeable and is_twice:
-            bind(path, root + places.TREES_DIR + path, _READ_ONLY, userns_fd)
+        changeable = mapped or ours
+        if changeable:
+            apart = root + places.TREES_DIR + path
+            bind(path, apart, _READ_ONLY, userns_fd, recursive=False)
         marked.append(f"{isolate.OVERLAY if changeable else isolate.BIND}:{path}")
+        marked += [f"{isolate.BIND}:{point}" for point in inside] if changeable else []
     return marked
 
 

@@ -297,6 +297,15 @@ def mount_points() -> list[str]:
         return [os.fsdecode(unescaped(line.split(b" ", 5)[4])) for line in source]
 
 
+def outermost(path: str, points: Iterable[str]) -> list[str]:
+    """Those of some mount points that lie below a directory, and below none of the others."""
+    kept: list[str] = []
+    for point in sorted({point for point in points if point.startswith(path + "/")}):
+        if not any(point.startswith(parent + "/") for parent in kept):
+            kept.append(point)
+    return kept
+
+
 def unescaped(name: bytes) -> bytes:
     r"""A name as it is; the kernel writes a few bytes as `\040`."""
     first, *rest = name.split(b"\\")

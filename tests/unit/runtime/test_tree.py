@@ -127,3 +127,9 @@ def test_directories_lie_apart_where_the_file_system_can_be_told(tmp_path: Path)
 
 def test_a_file_system_that_cannot_be_told_is_left_alone() -> None:
     tree.spread("/proc/self")
+
+
+def test_of_mounts_in_each_other_the_outermost_are_found():
+    points = ["/usr", "/usr/a/b", "/usr/a", "/usr/a", "/usr/ab", "/usr/a/b/c", "/usrs", "/", "/opt"]
+    assert tree.outermost("/usr", points) == ["/usr/a", "/usr/ab"]
+    assert tree.outermost("/srv", points) == []

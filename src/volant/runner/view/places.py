@@ -10,7 +10,7 @@ SDK_DIR = OWN_DIR + "/sdk"
 LENT_DIR = OWN_DIR + "/lent"
 SCRATCH_DIR = OWN_DIR + "/scratch"
 LAYERS_DIR = OWN_DIR + "/layers"
-#: This machine's trees as they are, below their own paths, where layers lie over them.
+#: This machine's trees as they are, below their own paths, without what is mounted in them.
 TREES_DIR = OWN_DIR + "/trees"
 NEW_ROOT = OWN_DIR + "/new"
 SDK_MOUNTS = (SDK_DIR + "/volant", SDK_DIR + "/cloudpickle", LENT_DIR)

@@ -32,9 +32,8 @@ def mount_container(plan: Plan, scratch: str) -> None:
     """Overlay the template's root and trees at NEW_ROOT, for one container."""
     os.mkdir(scratch, 0o700)
     _mount_root(plan.layers, scratch, plan.lower, plan.changes)
-    for path in plan.read_only:
-        linux.mount(path, NEW_ROOT + path, "", linux.MS_BIND | linux.MS_REC)
     _mount_trees(plan.trees, plan.changes, scratch)
+    _hold(plan.read_only)  # also of what is mounted in the trees
 
 
 def enter_image(layers: list[str], held: Iterable[str]) -> None:
@@ -60,8 +59,8 @@ def enter_changed(changes: list[str], trees: Sequence[str], held: Iterable[str])
     """
     scratch = _scratch_of_template()
     _mount_root([], scratch, changes=changes)
-    _hold(held)
     _mount_trees(trees, changes, scratch)
+    _hold(held)
     enter(NEW_ROOT)
 
 
@@ -102,8 +101,7 @@ def _mount_trees(trees: Iterable[str], changes: Sequence[str], scratch: str) -> 
     for index, path in enumerate(trees):
         _overlay_dirs(scratch, str(index))
         changed = [layer + path for layer in changes if os.path.isdir(layer + path)]
-        lower = [*changed, TREES_DIR + path] if changes else [path]
-        _mount_overlay(lower, scratch, str(index), NEW_ROOT + path)
+        _mount_overlay([*changed, TREES_DIR + path], scratch, str(index), NEW_ROOT + path)
 
 
 def _overlay_dirs(scratch: str, name: str) -> str:

@@ -93,14 +93,17 @@ def leaves_image(experimental_options: Mapping[str, bool] | None) -> bool:
     return is_wanted
 
 
-def old_names(given: dict[str, Any]) -> Sequence[str] | None:
-    """Warn of arguments that mean nothing any more, or are called otherwise now.
+def judge_others(given: dict[str, Any]) -> Sequence[str] | None:
+    """Warn of arguments that are called otherwise now, and raise for others that `create` lacks.
 
     Args:
         given: arguments by name; `cidr_allowlist` and `environment_name` are taken out of them.
 
     Returns:
         The networks that it names; None where it is not given.
+
+    Raises:
+        Exception: as `refuse_planned`.
     """
     warned = []
     if given.pop("environment_name", None) is not None:
@@ -115,6 +118,7 @@ def old_names(given: dict[str, Any]) -> Sequence[str] | None:
         for words in warned:
             warnings.warn(words, DeprecationError, stacklevel=6)
     networks: Sequence[str] | None = given.pop("cidr_allowlist", None)
+    refuse_planned(given)
     return networks
 
 
@@ -299,9 +303,10 @@ def described(
     *, words: Sequence[object], name: str | None, tags: dict[str, str] | None,
     env: Mapping[str, str] | None, secrets: Sequence[object] | None, timeout: object,
     idle_timeout: object, workdir: object, cpu: Any, memory: Any, gpu: Any,
-    volumes: Mapping[str, object] | None, pty: bool, block_network: bool, ports: list[Any],
-    probe: object, outbound: dict[str, Any] | None, inbound: list[str] | None,
-    exit_snapshot: bool, verbose: bool, runtime: object, where: str = "Sandbox.create",
+    ephemeral_disk: int | None, volumes: Mapping[str, object] | None, pty: bool,
+    block_network: bool, ports: list[Any], probe: object, outbound: dict[str, Any] | None,
+    inbound: list[str] | None, exit_snapshot: bool, verbose: bool, runtime: object,
+    where: str = "Sandbox.create",
 ) -> dict[str, object]:  # fmt: skip
     """A sandbox as a control message carries it, but for its image.
 
@@ -312,7 +317,7 @@ def described(
     if seconds is None:
         raise InvalidError("a sandbox needs a timeout", hint=f"the longest is {TIMEOUT_MAX_S}")
     checked = options.checked(
-        env=dict(env or {}), cpu=cpu, memory=memory, gpu=gpu, ephemeral_disk=None,
+        env=dict(env or {}), cpu=cpu, memory=memory, gpu=gpu, ephemeral_disk=ephemeral_disk,
         timeout=options.TIMEOUT_DEFAULT_S, startup_timeout=None, retries=None,
         min_containers=None, max_containers=None, buffer_containers=None, scaledown_window=None,
         single_use_containers=False, block_network=block_network,

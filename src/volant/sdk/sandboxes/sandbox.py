@@ -70,6 +70,7 @@ class Sandbox(Standing, Running, Sidecars, Trials, Handle):
         gpu: str | Sequence[str] | None = None,
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
         volumes: Mapping[str, object] | None = None,
         pty: bool = False,
         block_network: bool = False,
@@ -102,6 +103,7 @@ class Sandbox(Standing, Running, Sidecars, Trials, Handle):
             gpu: as of `@app.function`; it waits until they are free, and has them until its end.
             cpu: cores, or (request, limit).
             memory: MiB, or (request, limit).
+            ephemeral_disk: MiB that it may write; looked at each second, and above it it is ended.
             pty: give its program a terminal.
             block_network: no network but its own loopback.
             outbound_cidr_allowlist: networks that it may reach by TCP, and nothing else.
@@ -128,20 +130,19 @@ class Sandbox(Standing, Running, Sidecars, Trials, Handle):
             UnimplementedError: for an argument whose feature is not there yet.
         """
         check_client(client)
-        networks = checked.old_names(planned) or outbound_cidr_allowlist
-        checked.refuse_planned(planned)
+        networks = checked.judge_others(planned) or outbound_cidr_allowlist
         reached = outbound.checked(
             block_network, networks, outbound_domain_allowlist, _experimental_outbound_policy,
         )  # fmt: skip
-        ports = checked.checked_ports(encrypted_ports, h2_ports, unencrypted_ports)
         app_id, image = creating.place_of(app, image)
         wire = checked.described(
             words=args, name=name, tags=tags, env=env, secrets=secrets, timeout=timeout,
             idle_timeout=idle_timeout, workdir=workdir, cpu=cpu, memory=memory, gpu=gpu,
-            volumes=volumes, pty=pty, block_network=block_network, ports=ports,
-            probe=readiness_probe, outbound=reached, runtime=runtime,
+            ephemeral_disk=ephemeral_disk, volumes=volumes, pty=pty, block_network=block_network,
+            ports=checked.checked_ports(encrypted_ports, h2_ports, unencrypted_ports),
+            probe=readiness_probe, outbound=reached, runtime=runtime, verbose=verbose,
             inbound=outbound.checked_networks("inbound_cidr_allowlist", inbound_cidr_allowlist),
-            exit_snapshot=checked.leaves_image(experimental_options), verbose=verbose,
+            exit_snapshot=checked.leaves_image(experimental_options),
         )  # fmt: skip
         sandbox = Sandbox(ids.new_id("sb"))
         yield from creating.create(sandbox._sandbox_id, app_id, image, wire)

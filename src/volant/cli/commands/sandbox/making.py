@@ -47,6 +47,10 @@ _OPTIONS = (
     click.option(
         "--memory", metavar="MIB", type=click.IntRange(min=1), help="Memory that it may use."
     ),
+    click.option(
+        "--ephemeral-disk", metavar="MIB", type=click.IntRange(min=1),
+        help="What it may write to the disk.",
+    ),
     click.option("--gpu", metavar="MODEL", help="Such as `any` or `H100:2`."),
     click.option(
         "--volume", "volumes", metavar="PATH=NAME", multiple=True,
@@ -150,7 +154,7 @@ def _made(app: App, words: tuple[str, ...], wishes: dict[str, Any], **more: Any)
         env=_variables(wishes["variables"]), volumes=volumes, workdir=wishes["workdir"],
         secrets=[Secret.from_name(name) for name in wishes["secrets"]],
         timeout=wishes["timeout"], gpu=wishes["gpu"], block_network=wishes["block_network"],
-        runtime=wishes["runtime"],
+        runtime=wishes["runtime"], ephemeral_disk=wishes["ephemeral_disk"],
         cpu=None if cpu is None else (min(cpu, 0.125), cpu),
         memory=None if memory is None else (min(memory, 64), memory),
         outbound_domain_allowlist=wishes["domains"] or None, **more,

@@ -114,9 +114,10 @@ class SidecarManager:
         reached = outbound.checked(False, outbound_cidr_allowlist, outbound_domain_allowlist, None)
         wire = checked.described(
             where=CREATE, words=args, name=name, tags=None, env=env, secrets=secrets, cpu=cpu,
-            memory=memory, gpu=None, timeout=checked.TIMEOUT_MAX_S, idle_timeout=None,
-            workdir=workdir, volumes=volumes, pty=pty, block_network=False, ports=[], probe=None,
-            outbound=reached, inbound=None, exit_snapshot=False, verbose=False, runtime=None,
+            memory=memory, gpu=None, ephemeral_disk=None, timeout=checked.TIMEOUT_MAX_S,
+            idle_timeout=None, workdir=workdir, volumes=volumes, pty=pty, block_network=False,
+            ports=[], probe=None, outbound=reached, inbound=None, exit_snapshot=False,
+            verbose=False, runtime=None,
         )  # fmt: skip
         wire["image"], described = (None, None) if image is None else creating.image_of(image)
         sidecar = SidecarContainer(ids.new_id("sb"), name)
