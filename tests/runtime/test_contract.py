@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,6 +44,17 @@ def test_how_a_container_ends_is_told(
     status = forked.wait()
     forked.close()
     assert status == expected
+
+
+def test_it_is_known_where_a_container_writes_when_it_is_handed_out(
+    lab: Laboratory, shared_zygote: Zygote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own first word may be here before the zygote's."""
+    told, loop = shared_zygote._on_forked, lab.runner.get_loop()
+    monkeypatch.setattr(shared_zygote, "_on_forked", partial(loop.call_later, 0.2, told))
+    forked = lab.fork(shared_zygote)
+    assert os.path.isdir(forked.forked.scratch_path)
+    forked.end()
 
 
 def test_a_container_leaves_when_its_channel_is_closed(

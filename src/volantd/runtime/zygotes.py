@@ -139,6 +139,8 @@ class Zygote:
         self._outgoing = Outgoing(self._socket, self._loop, self._lose)
         self._prepared: asyncio.Future[dict[str, Any]] | None = None
         self._forking: dict[str, asyncio.Future[int]] = {}
+        #: Those that the zygote has not spoken of, though they are there.
+        self._born: dict[str, asyncio.Future[None]] = {}
         self._containers: dict[str, ForkedContainer] = {}
         self._commands: dict[str, Command] = {}
         self._closed = False
@@ -295,6 +297,10 @@ class Zygote:
         try:
             async with asyncio.timeout(FORK_TIMEOUT_S):
                 container.identify(await started)
+                if not container.scratch_path:  # its own word was faster than the zygote's of it
+                    born = self._born[container_id] = self._loop.create_future()
+                    known = (born, container.exited)
+                    await asyncio.wait(known, return_when=asyncio.FIRST_COMPLETED)
         except BaseException:
             self._loop.remove_reader(ends.channel)
             container.kill()
@@ -302,6 +308,7 @@ class Zygote:
             raise
         finally:
             self._forking.pop(container_id, None)
+            self._born.pop(container_id, None)
         return container
 
     async def run(
@@ -402,6 +409,8 @@ class Zygote:
         container = self._containers.get(container_id)
         if container is not None:
             container.scratch_path = os.path.join(self.state_dir, "scratch", scratch)
+            if (born := self._born.pop(container_id, None)) is not None:
+                born.set_result(None)
             if self._seat is not None and container.place is not None:
                 self._seat.leave(container.place)
 
