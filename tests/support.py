@@ -74,10 +74,15 @@ def same(found: bytes | bytearray, expected: bytes | bytearray) -> bool:
     )
 
 
-def free_port() -> int:
-    """A port of this machine that nobody has, and that is given to nobody who asks for any."""
+def free_port(*, room_above: int = 0) -> int:
+    """A port of this machine that nobody has, and that is given to nobody who asks for any.
+
+    Args:
+        room_above: so many more above it are given to nobody either.
+    """
     given_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in random.sample(range(given_from // 2, given_from), 100):
+    end = given_from - room_above
+    for port in random.sample(range(end // 2, end), 100):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise AssertionError("100 ports are taken")

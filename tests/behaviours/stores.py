@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import volant
-from tests.support import eventually
+from tests.support import eventually, free_port
 from volant.errors import Error
 from volantd.agent.volumes import stores
 
@@ -28,8 +27,8 @@ BUCKET = "photos"
 KEY_ID, KEY = "AKTEST", "wJalrXUtnFEMIbPxRfiCYEXAMPLE/KEY"
 SECRET = volant.Secret.from_dict({"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": KEY})
 SCRIPTS = Path(sys.executable).parent
-#: The highest port that has another one for gRPC 10,000 above it, as SeaweedFS wants.
-PORT_MAX = 50_000
+#: SeaweedFS has another port for gRPC so far above each: what connections get lies above both.
+GRPC_ABOVE = 10_000
 START_S = 60.0
 
 
@@ -138,12 +137,7 @@ def _made(store: Store) -> bool:
 
 
 def _free_ports(count: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.ExitStack() as stack:
-        while len(found) < count:
-            first = stack.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            if port <= PORT_MAX:
-                found.append(port)
-    return found
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port(room_above=GRPC_ABOVE))
+    return list(found)
