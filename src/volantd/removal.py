@@ -2,12 +2,19 @@
 
 Owns one algorithm: never follow a link, never recurse, never hold more than two descriptors.
 A directory found inside is first moved up beside the others, so depth costs nothing.
+
+And keeps what was removed from slowing down what is made next: `spread`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+from _struct import pack, unpack
+
+#: Flags of inodes, and one of ext4: directories in there have nothing to do with each other.
+_FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS, _TOPDIR = 0x80086601, 0x40086602, 0x20000
 
 
 def move(path: str, target: str) -> None:
@@ -122,3 +129,23 @@ def remove_run_dir(run_dir: str) -> None:
         os.rmdir(run_dir)
     except FileNotFoundError:
         return
+
+
+def spread(path: str) -> None:
+    """Have each directory made in a directory lie apart from the others, where that can be said.
+
+    An ext4 without a journal does not use an inode again within a minute, and looks for a free one
+    from the first of a group on: where directories come and go in one group, each new file costs a
+    walk along all that were removed lately, up to 0.7 ms. Where one in here lies apart goes by its
+    name, so names of what comes and goes should not come again.
+
+    Source: `recently_deleted` and `find_group_orlov` in fs/ext4/ialloc.c
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        [flags] = unpack("L", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(8)))
+        fcntl.ioctl(fd, _FS_IOC_SETFLAGS, pack("L", flags | _TOPDIR))
+    except OSError:
+        pass  # of another kind, which need not be told
+    finally:
+        os.close(fd)

@@ -57,6 +57,18 @@ def test_it_is_known_where_a_container_writes_when_it_is_handed_out(
     forked.end()
 
 
+def test_where_containers_of_two_templates_write_has_no_name_twice(
+    container_lab: Laboratory,
+) -> None:
+    """By the name a file system decides where it lies: not where others were removed just now."""
+    names = set()
+    for _ in range(2):
+        container = container_lab.fork(container_lab.zygote())
+        names.add(os.path.basename(container.forked.scratch_path))
+        container.end()
+    assert len(names) == 2
+
+
 def test_a_container_leaves_when_its_channel_is_closed(
     lab: Laboratory, shared_zygote: Zygote
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,3 +94,18 @@ def test_a_run_goes_with_what_an_earlier_removal_left(tmp_path: Path) -> None:
     removal.remove_run_dir(str(run))
     assert not run.exists()
     removal.remove_run_dir(str(run))
+
+
+def test_directories_lie_apart_where_the_file_system_can_be_told(tmp_path: Path) -> None:
+    removal.spread(str(tmp_path))
+    flags = subprocess.run(
+        ["lsattr", "-d", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    if flags.returncode:
+        pytest.skip("it has no flags, or nobody here shows them")
+    assert "T" in flags.stdout.split()[0]
+    (tmp_path / "one").mkdir()
+
+
+def test_a_file_system_that_cannot_be_told_is_left_alone() -> None:
+    removal.spread("/proc/self")

@@ -92,7 +92,8 @@ class Zygote:
         #: forks for which a cell is made beside another one, by its name
         self.beside: dict[str, tuple[dict[str, Any], list[int]]] = {}
         self.ordered_count = 0
-        self.cell_count = 0
+        # Their names say where file systems put them: nowhere twice, see `removal.spread`.
+        self.cell_count = int.from_bytes(os.urandom(3), "big")
         self.imported_pids: set[int] = set()
         self.preloading = preloading.Preloading()
         self.single_thread_names: list[str] = []

@@ -96,6 +96,7 @@ class Store:
         os.makedirs(self._root, 0o700, exist_ok=True)
         for part in (self.blobs, self._layers, self._work, self._trash):
             os.makedirs(part, 0o700, exist_ok=True)
+        removal.spread(self._work)
         self.caches.open()
         self._discard(os.path.join(self.caches.uv, "out"))
         for directory in (self._work, self.blobs):

@@ -11,10 +11,10 @@ Invariant: nothing is copied that other users of the host could not read.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
-from _struct import pack, unpack
+
+from volantd import removal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,8 +77,6 @@ FORBIDDEN_TREES = ("/", "/etc", "/root", "/home", "/run", "/proc", "/sys", "/dev
 _FILE_BYTES_MAX = 16 << 20
 #: Of the directory of a template: says which trees its containers may change.
 _CHANGEABLE = "changeable"
-#: Flags of inodes, and one of ext4: directories in there have nothing to do with each other.
-_FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS, _TOPDIR = 0x80086601, 0x40086602, 0x20000
 
 
 def build_base(base_dir: str, etc: str = "/etc") -> None:
@@ -197,7 +195,7 @@ def build_root(
     made: list[str] = [root, os.path.join(state_dir, "scratch")]
     os.mkdir(root, 0o755)
     os.mkdir(made[1], 0o700)
-    spread(made[1])
+    removal.spread(made[1])
     made += _make_skeleton(root, SKELETON)
     if lends:
         made += build_lower(os.path.join(state_dir, "lower"))
@@ -230,25 +228,6 @@ def changeable(state_dir: str) -> list[str]:
     """The trees that the containers of a template may change, as they were written down."""
     with open(os.path.join(state_dir, _CHANGEABLE), "rb") as source:
         return list(map(os.fsdecode, filter(None, source.read().split(b"\0"))))
-
-
-def spread(path: str) -> None:
-    """Have each directory made in a directory lie apart from the others, where that can be said.
-
-    An ext4 without a journal does not use an inode again within a minute, and looks for a free one
-    from the first of a group on: where containers come and go in one group, each of their files
-    costs a walk along all that were removed lately, a third of the start of a sandbox.
-
-    Source: `recently_deleted` and `find_group_orlov` in fs/ext4/ialloc.c
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        [flags] = unpack("L", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(8)))
-        fcntl.ioctl(fd, _FS_IOC_SETFLAGS, pack("L", flags | _TOPDIR))
-    except OSError:
-        pass  # of another kind, which need not be told
-    finally:
-        os.close(fd)
 
 
 def _make_skeleton(root: str, wanted: Iterable[tuple[str, int]]) -> list[str]:

@@ -144,6 +144,7 @@ class Checkouts:
         path = os.path.join(self._directory, name)
         layer = os.path.join(path, "layer")
         os.makedirs(self._trash, mode=0o700, exist_ok=True)
+        removal.spread(self._directory)
         os.makedirs(layer, mode=0o700)
         try:
             before = None if below is None else trees.decode_root(below.tree)

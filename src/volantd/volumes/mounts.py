@@ -140,6 +140,7 @@ class Mounts:
         upper = os.path.join(directory, "upper")
         # What containers of root's daemon write there has owners of this machine.
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        removal.spread(self._directory)
         os.makedirs(upper, mode=0o755)
         os.mkdir(os.path.join(directory, "work"), 0o755)
         fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

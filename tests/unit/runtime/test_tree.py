@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,21 +111,6 @@ def test_the_root_has_mount_points_for_every_tree(tmp_path: Path) -> None:
         assert (root / name).is_dir()
     assert (root / "tmp").stat().st_mode & 0o7777 == 0o1777
     assert (tmp_path / "scratch").stat().st_mode & 0o777 == 0o700
-
-
-def test_directories_lie_apart_where_the_file_system_can_be_told(tmp_path: Path) -> None:
-    tree.spread(str(tmp_path))
-    flags = subprocess.run(
-        ["lsattr", "-d", str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    if flags.returncode:
-        pytest.skip("it has no flags, or nobody here shows them")
-    assert "T" in flags.stdout.split()[0]
-    (tmp_path / "one").mkdir()
-
-
-def test_a_file_system_that_cannot_be_told_is_left_alone() -> None:
-    tree.spread("/proc/self")
 
 
 def test_of_mounts_in_each_other_the_outermost_are_found():
