@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Digits of the second in which an object was made: those that a `datetime` has.
+CLOCK_DIGITS = 6
 #: All objects, and those of one client that end with it.
 OBJECTS_MAX = 100_000
 OWNED_MAX = 1000
@@ -213,7 +215,7 @@ class Objects:
             one for one in self._by_id.values()
             if one.kind == kind and one.environment is environment and one.name is not None
         ]  # fmt: skip
-        return sorted(found, key=lambda one: one.created_at)[::-1]  # also within one millisecond
+        return sorted(found, key=lambda one: one.created_at)[::-1]  # also of one moment
 
     def within(self, environment: Environment) -> list[NamedObject]:
         """All objects of an environment, also those without a name."""
@@ -252,7 +254,7 @@ class Objects:
             )
         made = NamedObject(
             object_id=object_id, kind=kind.name, environment=environment, name=name,
-            created_at=round(wall_clock(), 3), created_by=created_by, options=options,
+            created_at=round(wall_clock(), CLOCK_DIGITS), created_by=created_by, options=options,
         )  # fmt: skip
         self._by_id[object_id] = made
         if name is not None:
