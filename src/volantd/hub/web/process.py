@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import ipaddress
 import json
 import logging
@@ -18,10 +17,11 @@ import signal
 import socket
 import sys
 from io import FileIO
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from volant.errors import InvalidError
+from volantd import home_lock
 from volantd.hub.peer import Peer
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ LOG_NAME = "gateway.log"
 #: Locked by a daemon with a gateway, and by that gateway; has the process id of it.
 LOCK_NAME = "gateway.lock"
 PID_CHARS_MAX = 20
-#: Between two looks whether an earlier gateway has ended.
-POLL_S = 0.01
 #: Says which port was taken instead of which, in the daemon's home.
 PORT_NAME = "gateway.port"
 PORT_CHARS_MAX = 20
@@ -220,14 +218,9 @@ class GatewayProcess:
 def _taken_lock(path: str) -> FileIO:
     """The lock of a home's gateway, once no gateway of an earlier daemon has it any more."""
     lock = FileIO(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600), "r+")
-    deadline = monotonic() + END_S
-    while monotonic() < deadline:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        _end_earlier(os.pread(lock.fileno(), PID_CHARS_MAX, 0))
-        sleep(POLL_S)
-    log.warning("gateway_outlives_its_daemon")
+    fd = lock.fileno()
+    if not home_lock.wait_for(fd, END_S, lambda: _end_earlier(os.pread(fd, PID_CHARS_MAX, 0))):
+        log.warning("gateway_outlives_its_daemon")
     return lock
 
 
